@@ -1,0 +1,200 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { builtinModules } from 'node:module';
+import { dirname, join, normalize, relative } from 'node:path';
+import { parseSync } from 'oxc-parser';
+import { describe, expect, test } from 'vitest';
+
+/**
+ * The import table: which part of `src` may import which. A part is the longest listed prefix of a file's path.
+ * Everything may import `lib`; a part may import itself.
+ */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  lib: [],
+  'core/raft': [],
+  'core/mvcc': [],
+  'core/lease': ['core/mvcc'],
+  'core/auth': ['core/mvcc'],
+  'core/watch': ['core/mvcc'],
+  core: ['core/raft', 'core/mvcc', 'core/lease', 'core/auth', 'core/watch'],
+  member: ['core', 'member/storage', 'member/transport', 'member/ports', 'member/observer'],
+  'member/storage': ['core', 'member/ports', 'member/observer'],
+  'member/transport': ['core', 'member/ports', 'member/observer'],
+  'member/ports': ['core'],
+  'member/observer': [],
+  'kv/kv': [],
+  'kv/local-kv': ['kv/kv', 'member', 'core'],
+  evaluation: [],
+  'api/errors': ['rpc'],
+  'api/etcd': ['member', 'core', 'kv', 'rpc', 'api/errors'],
+  'api/http': ['service', 'api/errors', 'member/observer'],
+  rpc: [],
+  options: ['option-flags'],
+  'option-flags': [],
+  client: ['rpc', 'evaluation'],
+  cli: ['client', 'options', 'member/storage', 'member/offline', 'member/identity', 'rpc'],
+  index: ['client', 'kv', 'evaluation', 'member'],
+  main: ['*'],
+  server: ['*'],
+};
+
+/** Packages that belong to one part of the house only. */
+const CONFINED: Readonly<Record<string, readonly string[]>> = {
+  'classic-level': ['member/storage'],
+  '@grpc/grpc-js': ['rpc', 'client'],
+  protobufjs: ['rpc'],
+  'prom-client': ['api/http'],
+  pino: ['main', 'server'],
+  commander: ['cli'],
+  'cli-progress': ['cli'],
+  yaml: ['options'],
+};
+
+/** What the pure core must not touch: time, chance, the network, the disk, the scheduler. */
+const IMPURE =
+  /\b(Date|Math\.random|performance|setTimeout|setInterval|setImmediate|queueMicrotask|process\.(env|hrtime|nextTick))\b|\basync\b|\bawait\b|\bPromise\b/;
+
+const ROOT = join(import.meta.dirname, '..');
+const SRC = join(ROOT, 'src');
+
+interface SourceFile {
+  readonly path: string;
+  readonly part: string;
+  readonly text: string;
+  readonly imports: readonly string[];
+}
+
+const files = sourceFiles();
+
+describe('imports', () => {
+  test('every file belongs to a part of the table', () => {
+    expect(files.length).toBeGreaterThan(20);
+    expect(files.filter((file) => file.part === '').map((file) => file.path)).toEqual([]);
+  });
+
+  test('follow the table', () => {
+    const findings: string[] = [];
+    for (const file of files) {
+      for (const specifier of file.imports.filter((text) => text.startsWith('.'))) {
+        const target = relative(SRC, normalize(join(SRC, dirname(file.path), specifier)));
+        if (!mayImport(file.part, partOf(target))) findings.push(`${file.path} -> ${target}`);
+      }
+    }
+    expect(findings).toEqual([]);
+  });
+
+  test('packages stay in their parts', () => {
+    const findings: string[] = [];
+    for (const file of files) {
+      for (const specifier of file.imports) {
+        const owners = CONFINED[packageName(specifier)];
+        if (owners !== undefined && !owners.some((owner) => under(file.part, owner))) {
+          findings.push(`${file.path} -> ${specifier}`);
+        }
+      }
+    }
+    expect(findings).toEqual([]);
+  });
+});
+
+describe('the core', () => {
+  const core = files.filter((file) => file.path.startsWith('core/'));
+
+  test('is pure: no clock, no chance, no promises, no I/O', () => {
+    const findings = core.flatMap((file) =>
+      stripComments(file.text)
+        .split('\n')
+        .filter((line) => IMPURE.test(line))
+        .map((line) => `${file.path}: ${line.trim()}`),
+    );
+    expect(findings).toEqual([]);
+  });
+
+  test('imports no Node module but crc32, and no package but the command codec', () => {
+    const allowed = new Set(['node:zlib', 'msgpackr']);
+    const findings = core.flatMap((file) =>
+      file.imports
+        .filter((specifier) => !specifier.startsWith('.') && !allowed.has(specifier))
+        .map((specifier) => `${file.path} -> ${specifier}`),
+    );
+    expect(findings).toEqual([]);
+  });
+});
+
+describe('leftovers', () => {
+  test('no unfinished work hides in the sources', () => {
+    const marks = new RegExp(`\\b(${['TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'HA' + 'CK'].join('|')})\\b`);
+    expect(files.filter((file) => marks.test(file.text)).map((file) => file.path)).toEqual([]);
+  });
+
+  test('no test is skipped or focused', () => {
+    const focus = /\b(it|test|describe)\.(only|skip|todo)\(/;
+    const hits = walk(join(ROOT, 'test'))
+      .filter((path) => path.endsWith('.test.ts'))
+      .filter((path) => focus.test(readFileSync(path, 'utf8')));
+    expect(hits).toEqual([]);
+  });
+
+  test('no default exports and no barrels', () => {
+    const hits = files
+      .filter((file) => /^export (default|\* from)/m.test(file.text))
+      .map((file) => file.path);
+    expect(hits).toEqual([]);
+  });
+});
+
+function sourceFiles(): SourceFile[] {
+  return walk(SRC)
+    .filter((path) => path.endsWith('.ts') && !path.includes('/generated/'))
+    .map((absolute) => {
+      const path = relative(SRC, absolute);
+      const text = readFileSync(absolute, 'utf8');
+      return { path, part: partOf(path), text, imports: importsOf(path, text) };
+    });
+}
+
+function importsOf(path: string, text: string): string[] {
+  const { module, errors } = parseSync(path, text);
+  expect(errors).toEqual([]);
+  const fromStatements = module.staticImports.map((item) => item.moduleRequest.value);
+  const fromExports = module.staticExports.flatMap((item) =>
+    item.entries.flatMap((entry) => (entry.moduleRequest === null ? [] : [entry.moduleRequest.value])),
+  );
+  return [...fromStatements, ...fromExports];
+}
+
+function partOf(path: string): string {
+  const parts = Object.keys(MAY_IMPORT).filter(
+    (part) => path === `${part}.ts` || path.startsWith(`${part}/`),
+  );
+  return parts.sort((left, right) => right.length - left.length)[0] ?? '';
+}
+
+function mayImport(from: string, to: string): boolean {
+  if (from === to || to === 'lib' || to.startsWith('lib/')) return true;
+  const allowed = MAY_IMPORT[from] ?? [];
+  return allowed.includes('*') || allowed.some((part) => under(to, part));
+}
+
+function under(part: string, owner: string): boolean {
+  return part === owner || part.startsWith(`${owner}/`);
+}
+
+function packageName(specifier: string): string {
+  if (specifier.startsWith('.') || specifier.startsWith('node:') || builtinModules.includes(specifier))
+    return '';
+  return specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
+}
+
+function stripComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/\/\/.*$/gm, '');
+}
+
+function walk(directory: string): string[] {
+  return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(directory, entry.name);
+    return entry.isDirectory() ? walk(path) : [path];
+  });
+}
