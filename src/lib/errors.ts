@@ -65,3 +65,8 @@ export class StoreError extends Error {
     this.code = code;
   }
 }
+
+/** Why a signal was aborted, as the StoreError its caller gave, else `canceled`. */
+export function abortError(signal: AbortSignal): StoreError {
+  return signal.reason instanceof StoreError ? signal.reason : new StoreError('canceled');
+}

@@ -1,0 +1,162 @@
+import { STREAM_WATCH_ID, type WatchDelivery, type WatchSink } from '../../core/watch/delivery.ts';
+import { unreachable } from '../../lib/assert.ts';
+import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
+import { WatchCreateRequest_FilterType as Filter } from '../../rpc/generated/etcdserverpb/rpc.ts';
+import type { RpcServer } from '../../rpc/server.ts';
+import { bidi, type MessageWriter } from '../../rpc/service.ts';
+import type { EtcdBackend, WatchStream } from './backend.ts';
+import { whileLeader } from './leader.ts';
+import { type EtcdLimits, GRPC_OVERHEAD_BYTES } from './limits.ts';
+import { saturated, wireHeader, wireInteger } from './translate.ts';
+import { encodeEvents } from './watch-encoding.ts';
+
+/** Registers `etcdserverpb.Watch`. */
+export function registerWatch(server: RpcServer, backend: EtcdBackend, limits: EtcdLimits): void {
+  bidi(server, '/etcdserverpb.Watch/Watch', (requests, call, out) =>
+    whileLeader({ call, backend, graceMs: limits.leaderLossGraceMs }, async () => {
+      const session = new WatchSession({ backend, limits, out });
+      const close = (): void => session.close();
+      call.signal.addEventListener('abort', close, { once: true });
+      try {
+        for await (const request of requests) {
+          session.take(request);
+          // A client that asks without reading the answers is not read further.
+          await out.bytes.drained();
+        }
+      } finally {
+        close();
+      }
+    }),
+  );
+}
+
+interface OpenWatch {
+  readonly fragment: boolean;
+}
+
+/** One stream with its watches. */
+class WatchSession implements WatchSink {
+  readonly #backend: EtcdBackend;
+  readonly #out: MessageWriter<Partial<wire.WatchResponse>>;
+  readonly #fragmentBytesMax: number;
+  readonly #stream: WatchStream;
+  readonly #watches = new Map<bigint, OpenWatch>();
+  #nextId = 0n;
+  #closed = false;
+
+  constructor(options: {
+    readonly backend: EtcdBackend;
+    readonly limits: EtcdLimits;
+    readonly out: MessageWriter<Partial<wire.WatchResponse>>;
+  }) {
+    this.#backend = options.backend;
+    this.#out = options.out;
+    this.#fragmentBytesMax = options.limits.requestBytesMax + GRPC_OVERHEAD_BYTES;
+    this.#stream = options.backend.openWatch(this);
+    options.out.bytes.onDrain(() => {
+      if (!this.#closed) this.#backend.resumeWatch(this);
+    });
+  }
+
+  get writable(): boolean {
+    return this.#out.bytes.writable;
+  }
+
+  take(request: wire.WatchRequest): void {
+    if (this.#closed) return;
+    if (request.create_request) this.#create(request.create_request);
+    else if (request.cancel_request) this.#cancel(request.cancel_request);
+    else if (request.progress_request) this.#stream.requestProgress();
+  }
+
+  deliver(delivery: WatchDelivery): void {
+    if (this.#closed) return;
+    switch (delivery.type) {
+      case 'events':
+        return this.#deliverEvents(delivery);
+      case 'progress':
+        return this.#out.write({
+          header: this.#header(delivery.revision),
+          watch_id: wireInteger(delivery.watchId),
+        });
+      case 'canceled':
+        this.#watches.delete(delivery.watchId);
+        return this.#out.write({
+          header: this.#header(),
+          watch_id: wireInteger(delivery.watchId),
+          canceled: true,
+          compact_revision: delivery.compactRevision,
+          cancel_reason: delivery.reason,
+        });
+      default:
+        return unreachable(delivery);
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#stream.close();
+  }
+
+  #deliverEvents(delivery: WatchDelivery & { readonly type: 'events' }): void {
+    const fragment = this.#watches.get(delivery.watchId)?.fragment === true;
+    const messages = encodeEvents(
+      { header: this.#header(delivery.revision), watchId: wireInteger(delivery.watchId) },
+      delivery.events,
+      fragment ? this.#fragmentBytesMax : Infinity,
+    );
+    for (const message of messages) this.#out.bytes.write(message);
+  }
+
+  #create(request: wire.WatchCreateRequest): void {
+    const asked = BigInt(request.watch_id);
+    const watchId = asked === 0n ? this.#freeId() : asked;
+    const refusal = this.#stream.create({
+      watchId,
+      // The request's bytes are views of its whole message, which the watch would keep alive.
+      key: Buffer.from(request.key),
+      rangeEnd: Buffer.from(request.range_end),
+      startRevision: saturated(request.start_revision),
+      noPut: request.filters.includes(Filter.NOPUT),
+      noDelete: request.filters.includes(Filter.NODELETE),
+      prevKv: request.prev_kv,
+      progressNotify: request.progress_notify,
+    });
+    if (refusal !== null) return this.#refuse(refusal);
+    this.#watches.set(watchId, { fragment: request.fragment });
+    // Nothing was delivered yet: this comes before anything that the watch delivers.
+    this.#out.write({ header: this.#header(), watch_id: wireInteger(watchId), created: true });
+  }
+
+  #freeId(): bigint {
+    while (this.#watches.has(this.#nextId)) this.#nextId += 1n;
+    const id = this.#nextId;
+    this.#nextId += 1n;
+    return id;
+  }
+
+  /** A refused watch has no id of its own. */
+  #refuse(reason: string): void {
+    this.#out.write({
+      header: this.#header(),
+      watch_id: Number(STREAM_WATCH_ID),
+      created: true,
+      canceled: true,
+      cancel_reason: reason,
+    });
+  }
+
+  /** A watch that is not there gets no answer. */
+  #cancel(request: wire.WatchCancelRequest): void {
+    const watchId = BigInt(request.watch_id);
+    if (!this.#stream.cancel(watchId)) return;
+    this.#watches.delete(watchId);
+    this.#out.write({ header: this.#header(), watch_id: wireInteger(watchId), canceled: true });
+  }
+
+  #header(revision?: number): wire.ResponseHeader {
+    const header = this.#backend.header();
+    return wireHeader(revision === undefined ? header : { ...header, revision });
+  }
+}

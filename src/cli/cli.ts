@@ -1,0 +1,117 @@
+import { Command, CommanderError, Option } from 'commander';
+import { ClientError } from '../client/client-error.ts';
+import { StoreError } from '../lib/errors.ts';
+import { ETCD_VERSION, VERSION } from '../lib/version.ts';
+import { positiveSeconds, UsageError } from './arguments.ts';
+import { ENDPOINTS_DEFAULT } from './context.ts';
+import { type CliIo, processIo } from './io.ts';
+import { kvCommands } from './kv.ts';
+import { memberCommands } from './member.ts';
+import { type RunServer, serverCommand } from './server.ts';
+import { snapshotCommands } from './snapshot.ts';
+import { statusCommand } from './status.ts';
+import { verifyCommand } from './verify.ts';
+
+/** The process's exit codes. */
+export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+
+/** What the command line cannot make itself. */
+export interface CliDependencies {
+  readonly runServer: RunServer;
+  /** Default: the process's own streams. */
+  readonly io?: CliIo;
+}
+
+/**
+ * Runs one `conclave` command. Results go to standard output, everything else to standard error.
+ *
+ * @param argv what follows the program's name
+ * @returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C; for `server`, what `runServer` says
+ */
+export async function runCli(argv: readonly string[], dependencies: CliDependencies): Promise<number> {
+  const io = dependencies.io ?? processIo();
+  try {
+    if (argv[0] === 'server') return await serverCommand(argv.slice(1), io, dependencies.runServer);
+    await program(io).parseAsync([...argv], { from: 'user' });
+    return io.wasInterrupted() ? EXIT.interrupted : EXIT.done;
+  } catch (error) {
+    return failed(error, io);
+  }
+}
+
+function program(io: CliIo): Command {
+  const root = new Command('conclave')
+    .description('A configuration store that a platform can stand on: replicated by Raft, spoken to as etcd v3.')
+    .version(`conclave ${VERSION} (etcd API ${ETCD_VERSION})`, '--version', 'print the version')
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureOutput({
+      writeOut: (text) => void io.out(text),
+      writeErr: (text) => io.err(text),
+    })
+    .option('--endpoints <list>', `members to talk to, comma-separated (default: CONCLAVE_ENDPOINTS or ${ENDPOINTS_DEFAULT})`)
+    .addOption(
+      new Option('-w, --write-out <form>', 'how results are printed').choices(['simple', 'json']).default('simple'),
+    )
+    .option('--command-timeout <duration>', 'how long one call may take', positiveSeconds, 5)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ conclave server                                  # a cluster of one, on this machine
+  $ conclave kv put greeting hello
+  $ conclave kv get greeting
+  $ conclave kv watch --prefix app/
+  $ conclave status --endpoints localhost:2379,localhost:22379,localhost:32379
+  $ conclave snapshot save backup.db
+
+'conclave COMMAND --help' tells more. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
+    );
+  // Shown in the list only: its words are read by `serverCommand`.
+  root.command('server').description('run a member of a cluster').allowUnknownOption().helpOption(false);
+  kvCommands(root, io);
+  statusCommand(root, io);
+  memberCommands(root, io);
+  snapshotCommands(root, io);
+  verifyCommand(root, io);
+  return root;
+}
+
+function failed(error: unknown, io: CliIo): number {
+  if (error instanceof CommanderError) {
+    // Help and version were asked for; a wrong word was already explained.
+    return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+  }
+  if (error instanceof UsageError) {
+    io.err(`error: ${error.message}\n`);
+    return EXIT.usage;
+  }
+  if (error instanceof ClientError) return clientFailure(error, io);
+  if (error instanceof StoreError) {
+    io.err(`error: ${withoutCode(error)}\n`);
+    return error.code === 'bad-options' ? EXIT.usage : EXIT.failed;
+  }
+  io.err(`error: ${error instanceof Error ? plainMessage(error) : String(error)}\n`);
+  return EXIT.failed;
+}
+
+/** What the file system reports, without its call names. */
+function plainMessage(error: NodeJS.ErrnoException): string {
+  if (error.code === 'ENOENT' && error.path !== undefined) return `${error.path} does not exist`;
+  if (error.code === 'EACCES' && error.path !== undefined) return `${error.path}: permission denied`;
+  return error.message;
+}
+
+function clientFailure(error: ClientError, io: CliIo): number {
+  if (error.code === 'canceled' && io.wasInterrupted()) return EXIT.interrupted;
+  io.err(`error: ${error.message}\n`);
+  if (error.uncertain) io.err('It is not known whether the change was made; look before you repeat it.\n');
+  if (error.code === 'unavailable' && error.unsent) io.err('Is the cluster running? --endpoints says where it is.\n');
+  return error.code === 'invalid-argument' && error.unsent ? EXIT.usage : EXIT.failed;
+}
+
+/** A StoreError's code is for programs; people get the detail, or the code when there is none. */
+function withoutCode(error: StoreError): string {
+  const prefix = `${error.code}: `;
+  return error.message.startsWith(prefix) ? error.message.slice(prefix.length) : error.message;
+}

@@ -1,0 +1,45 @@
+import type { Command } from 'commander';
+import { type CallOptions, KvClient } from '../client/kv-client.ts';
+import { toJson } from './format.ts';
+import type { CliIo } from './io.ts';
+
+/** Options that every command that talks to a cluster takes. */
+interface GlobalOptions {
+  readonly endpoints?: string;
+  readonly writeOut: 'simple' | 'json';
+  /** Seconds. */
+  readonly commandTimeout: number;
+}
+
+/** What a command that talks to a cluster works with. */
+export interface Context {
+  readonly io: CliIo;
+  readonly client: KvClient;
+  /** To be given to every call: the time it may take, and Ctrl-C. */
+  readonly call: Required<CallOptions>;
+  readonly json: boolean;
+  /** Prints a result in the form asked for. */
+  print(result: { readonly lines: () => string | Buffer; readonly fields: () => unknown }): Promise<void>;
+}
+
+export const ENDPOINTS_DEFAULT = 'localhost:2379';
+
+/** Runs a command's work with a client of the endpoints that were given, and closes it. */
+export async function withContext(
+  io: CliIo,
+  command: Command,
+  work: (context: Context) => Promise<void>,
+): Promise<void> {
+  const options = command.optsWithGlobals<GlobalOptions>();
+  const endpoints = options.endpoints ?? (io.env['CONCLAVE_ENDPOINTS'] || ENDPOINTS_DEFAULT);
+  const timeoutMs = options.commandTimeout * 1000;
+  using client = new KvClient({ endpoints: endpoints.split(',').map((part) => part.trim()), timeoutMs });
+  const json = options.writeOut === 'json';
+  await work({
+    io,
+    client,
+    call: { timeoutMs, signal: io.interrupted() },
+    json,
+    print: async ({ lines, fields }) => await io.out(json ? `${toJson(fields())}\n` : lines()),
+  });
+}

@@ -1,0 +1,62 @@
+import { SingleBar } from 'cli-progress';
+import type { CliIo } from './io.ts';
+import { formatBytes } from './format.ts';
+
+/** Work that is done sooner than this shows nothing. */
+const SHOWN_AFTER_MS = 1000;
+/** Without a person at a terminal: a line in the log this often. */
+const LINE_INTERVAL_MS = 5000;
+
+/** How far a long operation on bytes has got, on stderr: a bar for a person, a line now and then for a log. */
+export class Progress {
+  readonly #io: CliIo;
+  readonly #label: string;
+  readonly #startedAtMs = performance.now();
+  #totalBytes: number;
+  #doneBytes = 0;
+  #bar: SingleBar | null = null;
+  #lineAtMs = 0;
+
+  /** @param options `totalBytes` may be 0 while it is not known */
+  constructor(io: CliIo, options: { readonly label: string; readonly totalBytes: number }) {
+    this.#io = io;
+    this.#label = options.label;
+    this.#totalBytes = options.totalBytes;
+  }
+
+  update(doneBytes: number, totalBytes: number = this.#totalBytes): void {
+    this.#doneBytes = doneBytes;
+    this.#totalBytes = totalBytes;
+    const elapsedMs = performance.now() - this.#startedAtMs;
+    if (elapsedMs < SHOWN_AFTER_MS) return;
+    if (this.#io.interactive) this.#draw();
+    else if (elapsedMs - this.#lineAtMs >= LINE_INTERVAL_MS || this.#lineAtMs === 0) {
+      this.#lineAtMs = elapsedMs;
+      this.#io.err(`${this.#label}: ${this.#fraction()}\n`);
+    }
+  }
+
+  /** Ends the bar; what was done stays on the screen. */
+  stop(): void {
+    this.#bar?.stop();
+    this.#bar = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.stop();
+  }
+
+  #draw(): void {
+    if (this.#bar === null) {
+      this.#bar = new SingleBar({ format: `${this.#label} [{bar}] {percentage}% {amount}`, hideCursor: true });
+      this.#bar.start(Math.max(this.#totalBytes, 1), 0, { amount: '' });
+    }
+    this.#bar.setTotal(Math.max(this.#totalBytes, this.#doneBytes, 1));
+    this.#bar.update(this.#doneBytes, { amount: this.#fraction() });
+  }
+
+  #fraction(): string {
+    const done = formatBytes(this.#doneBytes);
+    return this.#totalBytes === 0 ? done : `${done} of ${formatBytes(this.#totalBytes)}`;
+  }
+}

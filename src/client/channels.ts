@@ -1,0 +1,246 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  Client,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  connectivityState,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import type { Codec } from '../rpc/codec.ts';
+import { ClientError, statusError } from './client-error.ts';
+
+/** How long one endpoint may take to accept a connection before the next is tried. */
+const CONNECT_TIMEOUT_MS = 2000;
+/** The same for an endpoint whose last attempt failed: grpc-js then shows nothing before it succeeds. */
+const RECONNECT_TIMEOUT_MS = 400;
+/** How often a call goes round all endpoints before it fails. */
+const ROUNDS_MAX = 2;
+const ROUND_PAUSE_MS = 100;
+
+const CHANNEL_OPTIONS = {
+  // A range over everything is one message; etcd's own clients take the same.
+  'grpc.max_receive_message_length': 2 ** 31 - 1,
+  'grpc.max_send_message_length': 2 ** 31 - 1,
+  // A peer that vanished without a word is noticed; servers allow a ping every 5 s.
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 2000,
+  'grpc.service_config_disable_resolution': 1,
+  // Members are reached directly, whatever the environment says of web proxies.
+  'grpc.enable_http_proxy': 0,
+};
+
+/** A method with its codecs; `mutating` calls are never sent a second time. */
+export interface Method<Req, Res> {
+  /** `/package.Service/Method`. */
+  readonly path: string;
+  readonly request: Codec<Req>;
+  readonly response: Codec<Res>;
+  readonly mutating: boolean;
+}
+
+/** Bounds of one call. */
+export interface CallLimits {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Endpoint {
+  /** `host:port`. */
+  readonly address: string;
+  readonly client: Client;
+}
+
+/**
+ * Connections to all endpoints, made when first needed. Calls go to one of them until it fails; then to the next,
+ * but a mutating call only when it surely had not been sent.
+ */
+export class Channels {
+  readonly #endpoints: readonly Endpoint[];
+  #current = 0;
+
+  /** @param addresses `host:port` each, at least one */
+  constructor(addresses: readonly string[]) {
+    if (addresses.length === 0) throw new ClientError('invalid-argument', 'no endpoint is given', { unsent: true });
+    this.#endpoints = addresses.map((address) => ({
+      address,
+      client: new Client(address, credentials.createInsecure(), CHANNEL_OPTIONS),
+    }));
+  }
+
+  get addresses(): readonly string[] {
+    return this.#endpoints.map((endpoint) => endpoint.address);
+  }
+
+  /** One request, one answer, from whichever endpoint serves it. @throws ClientError */
+  async unary<Req, Res>(method: Method<Req, Res>, request: Partial<Req>, limits: CallLimits): Promise<Res> {
+    const deadlineMs = Date.now() + limits.timeoutMs;
+    let failure: ClientError | null = null;
+    for (let attempt = 0; attempt < ROUNDS_MAX * this.#endpoints.length; attempt += 1) {
+      if (attempt > 0) await this.#beforeRetry(attempt, limits.signal);
+      const endpoint = this.#endpoints[this.#current]!;
+      try {
+        await ready(endpoint, Math.min(deadlineMs, Date.now() + CONNECT_TIMEOUT_MS), limits.signal);
+        return await invoke(endpoint, method, request, { deadlineMs, signal: limits.signal });
+      } catch (error) {
+        const found = error as ClientError;
+        const again = found.unsent || (!method.mutating && found.code === 'unavailable');
+        // What was refused after being sent tells more than that another endpoint is not there.
+        if (failure === null || !found.unsent) failure = found;
+        if (!again || Date.now() >= deadlineMs) throw failure;
+        this.fail(endpoint.address);
+      }
+    }
+    throw failure!;
+  }
+
+  /** One request to one endpoint, tried once: for what is asked of a member rather than of the cluster. */
+  async unaryAt<Req, Res>(
+    address: string,
+    method: Method<Req, Res>,
+    call: { readonly request: Partial<Req> } & CallLimits,
+  ): Promise<Res> {
+    const endpoint = this.#at(address);
+    const deadlineMs = Date.now() + call.timeoutMs;
+    await ready(endpoint, Math.min(deadlineMs, Date.now() + CONNECT_TIMEOUT_MS), call.signal);
+    return await invoke(endpoint, method, call.request, { deadlineMs, signal: call.signal });
+  }
+
+  /**
+   * Opens a two-way stream on the first endpoint that is there. The member ends it when it loses its leader.
+   *
+   * @throws ClientError `unavailable` when none is there, `canceled` by the signal
+   */
+  async duplex<Req, Res>(
+    method: Method<Req, Res>,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly address: string; readonly stream: ClientDuplexStream<Partial<Req>, Res> }> {
+    let failure: unknown;
+    for (let tried = 0; tried < this.#endpoints.length; tried += 1) {
+      const endpoint = this.#endpoints[this.#current]!;
+      try {
+        await ready(endpoint, Date.now() + CONNECT_TIMEOUT_MS, signal);
+        const metadata = new Metadata();
+        metadata.set('hasleader', 'true');
+        const { path, request, response } = method;
+        const stream = endpoint.client.makeBidiStreamRequest(path, request.encode, response.decode, metadata);
+        return { address: endpoint.address, stream };
+      } catch (error) {
+        if ((error as ClientError).code === 'canceled') throw error;
+        failure = error;
+        this.fail(endpoint.address);
+      }
+    }
+    throw failure;
+  }
+
+  /** Opens a stream of answers at one endpoint. @throws ClientError */
+  async streamAt<Req, Res>(
+    address: string,
+    method: Method<Req, Res>,
+    call: { readonly request: Partial<Req>; readonly signal?: AbortSignal | undefined },
+  ): Promise<ClientReadableStream<Res>> {
+    const endpoint = this.#at(address);
+    await ready(endpoint, Date.now() + CONNECT_TIMEOUT_MS, call.signal);
+    const { path, request, response } = method;
+    return endpoint.client.makeServerStreamRequest(path, request.encode, response.decode, call.request);
+  }
+
+  /** Turns to the next endpoint, unless another call has already turned away from this one. */
+  fail(address: string): void {
+    if (this.#endpoints[this.#current]!.address !== address) return;
+    this.#current = (this.#current + 1) % this.#endpoints.length;
+  }
+
+  close(): void {
+    for (const { client } of this.#endpoints) client.close();
+  }
+
+  #at(address: string): Endpoint {
+    const endpoint = this.#endpoints.find((candidate) => candidate.address === address);
+    if (endpoint !== undefined) return endpoint;
+    throw new ClientError('invalid-argument', `${address} is not one of the endpoints`, { unsent: true });
+  }
+
+  async #beforeRetry(attempt: number, signal: AbortSignal | undefined): Promise<void> {
+    if (attempt % this.#endpoints.length === 0) await pause(ROUND_PAUSE_MS, signal);
+  }
+}
+
+/** @throws ClientError `canceled` */
+export async function pause(durationMs: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await delay(durationMs, undefined, signal === undefined ? {} : { signal });
+  } catch {
+    throw canceled();
+  }
+}
+
+function canceled(): ClientError {
+  return new ClientError('canceled', 'the call was canceled', { unsent: true });
+}
+
+/**
+ * Waits until the endpoint is connected: only then is something sent, so a failure here means that nothing was.
+ * An attempt that fails ends the wait at once; grpc-js alone would go on trying until the deadline.
+ */
+async function ready(endpoint: Endpoint, deadlineMs: number, signal: AbortSignal | undefined): Promise<void> {
+  const channel = endpoint.client.getChannel();
+  const failing = channel.getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE;
+  const untilMs = failing ? Math.min(deadlineMs, Date.now() + RECONNECT_TIMEOUT_MS) : deadlineMs;
+  for (let changes = 0; ; changes += 1) {
+    if (signal?.aborted) throw canceled();
+    const state = channel.getConnectivityState(true);
+    if (state === connectivityState.READY) return;
+    const failed = state === connectivityState.TRANSIENT_FAILURE && changes > 0;
+    const gone = failed || state === connectivityState.SHUTDOWN;
+    if (gone || !(await changed(endpoint, state, { deadlineMs: untilMs, signal }))) {
+      if (signal?.aborted) throw canceled();
+      throw new ClientError('unavailable', `cannot connect to ${endpoint.address}`, { unsent: true });
+    }
+  }
+}
+
+async function changed(
+  endpoint: Endpoint,
+  state: connectivityState,
+  until: { readonly deadlineMs: number; readonly signal: AbortSignal | undefined },
+): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const onAbort = (): void => resolve(false);
+    until.signal?.addEventListener('abort', onAbort, { once: true });
+    endpoint.client.getChannel().watchConnectivityState(state, until.deadlineMs, (error) => {
+      until.signal?.removeEventListener('abort', onAbort);
+      resolve(error === undefined);
+    });
+  });
+}
+
+async function invoke<Req, Res>(
+  endpoint: Endpoint,
+  method: Method<Req, Res>,
+  request: Partial<Req>,
+  limits: { readonly deadlineMs: number; readonly signal: AbortSignal | undefined },
+): Promise<Res> {
+  return await new Promise((resolve, reject) => {
+    const done = (error: ServiceError | null, response?: Res): void => {
+      limits.signal?.removeEventListener('abort', onAbort);
+      if (error !== null) reject(statusError(error, { cause: error, mutating: method.mutating }));
+      else resolve(response!);
+    };
+    const call = endpoint.client.makeUnaryRequest<Partial<Req>, Res>(
+      method.path,
+      method.request.encode,
+      method.response.decode,
+      request,
+      new Metadata(),
+      { deadline: limits.deadlineMs },
+      done,
+    );
+    const onAbort = (): void => call.cancel();
+    limits.signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}

@@ -1,0 +1,297 @@
+import { type Codec, codec } from '../rpc/codec.ts';
+import type * as pb from '../rpc/generated/etcdserverpb/rpc.ts';
+import type { Messages } from '../rpc/generated/messages.ts';
+import type * as mvccpb from '../rpc/generated/mvccpb/kv.ts';
+import type { Method } from './channels.ts';
+import type {
+  Compare,
+  DeleteAnswer,
+  DeleteOptions,
+  KeyValue,
+  MemberEntry,
+  MembersAnswer,
+  PutAnswer,
+  PutOptions,
+  RangeAnswer,
+  RangeOptions,
+  ResponseHeader,
+  StatusAnswer,
+  TxnAnswer,
+  TxnOp,
+  TxnOptions,
+  WatchEvent,
+  WatchOptions,
+} from './types.ts';
+
+/** The client's types as wire messages and back: the only file of the client that knows field names. */
+
+type Prefixed<S extends string> = Extract<keyof Messages, `etcdserverpb.${S}`>;
+
+function method<Req extends Prefixed<string>, Res extends Prefixed<string>>(
+  path: string,
+  names: { readonly request: Req; readonly response: Res; readonly mutating?: boolean },
+): Method<Messages[Req], Messages[Res]> {
+  const request: Codec<Messages[Req]> = codec(names.request);
+  const response: Codec<Messages[Res]> = codec(names.response);
+  return { path: `/etcdserverpb.${path}`, request, response, mutating: names.mutating ?? false };
+}
+
+/** Every method the client calls. */
+export const METHODS = {
+  range: method('KV/Range', { request: 'etcdserverpb.RangeRequest', response: 'etcdserverpb.RangeResponse' }),
+  put: method('KV/Put', {
+    request: 'etcdserverpb.PutRequest',
+    response: 'etcdserverpb.PutResponse',
+    mutating: true,
+  }),
+  deleteRange: method('KV/DeleteRange', {
+    request: 'etcdserverpb.DeleteRangeRequest',
+    response: 'etcdserverpb.DeleteRangeResponse',
+    mutating: true,
+  }),
+  txn: method('KV/Txn', {
+    request: 'etcdserverpb.TxnRequest',
+    response: 'etcdserverpb.TxnResponse',
+    mutating: true,
+  }),
+  compact: method('KV/Compact', {
+    request: 'etcdserverpb.CompactionRequest',
+    response: 'etcdserverpb.CompactionResponse',
+    mutating: true,
+  }),
+  watch: method('Watch/Watch', { request: 'etcdserverpb.WatchRequest', response: 'etcdserverpb.WatchResponse' }),
+  leaseGrant: method('Lease/LeaseGrant', {
+    request: 'etcdserverpb.LeaseGrantRequest',
+    response: 'etcdserverpb.LeaseGrantResponse',
+    mutating: true,
+  }),
+  leaseRevoke: method('Lease/LeaseRevoke', {
+    request: 'etcdserverpb.LeaseRevokeRequest',
+    response: 'etcdserverpb.LeaseRevokeResponse',
+    mutating: true,
+  }),
+  leaseKeepAlive: method('Lease/LeaseKeepAlive', {
+    request: 'etcdserverpb.LeaseKeepAliveRequest',
+    response: 'etcdserverpb.LeaseKeepAliveResponse',
+  }),
+  leaseTimeToLive: method('Lease/LeaseTimeToLive', {
+    request: 'etcdserverpb.LeaseTimeToLiveRequest',
+    response: 'etcdserverpb.LeaseTimeToLiveResponse',
+  }),
+  memberList: method('Cluster/MemberList', {
+    request: 'etcdserverpb.MemberListRequest',
+    response: 'etcdserverpb.MemberListResponse',
+  }),
+  memberAdd: method('Cluster/MemberAdd', {
+    request: 'etcdserverpb.MemberAddRequest',
+    response: 'etcdserverpb.MemberAddResponse',
+    mutating: true,
+  }),
+  memberRemove: method('Cluster/MemberRemove', {
+    request: 'etcdserverpb.MemberRemoveRequest',
+    response: 'etcdserverpb.MemberRemoveResponse',
+    mutating: true,
+  }),
+  memberUpdate: method('Cluster/MemberUpdate', {
+    request: 'etcdserverpb.MemberUpdateRequest',
+    response: 'etcdserverpb.MemberUpdateResponse',
+    mutating: true,
+  }),
+  memberPromote: method('Cluster/MemberPromote', {
+    request: 'etcdserverpb.MemberPromoteRequest',
+    response: 'etcdserverpb.MemberPromoteResponse',
+    mutating: true,
+  }),
+  status: method('Maintenance/Status', {
+    request: 'etcdserverpb.StatusRequest',
+    response: 'etcdserverpb.StatusResponse',
+  }),
+  snapshot: method('Maintenance/Snapshot', {
+    request: 'etcdserverpb.SnapshotRequest',
+    response: 'etcdserverpb.SnapshotResponse',
+  }),
+} as const;
+
+const EMPTY = Buffer.alloc(0);
+const NO_HEADER: pb.ResponseHeader = { cluster_id: 0, member_id: 0, revision: 0, raft_term: 0 };
+
+// ---- requests -----------------------------------------------------------------------------------------------
+
+const SORT_ORDERS = { none: 0, ascend: 1, descend: 2 } as const;
+const SORT_TARGETS = { key: 0, version: 1, create: 2, mod: 3, value: 4 } as const;
+const RESULTS = { equal: 0, greater: 1, less: 2, 'not-equal': 3 } as const;
+
+export function rangeRequest(options: RangeOptions): pb.RangeRequest {
+  return {
+    key: options.key,
+    range_end: options.rangeEnd ?? EMPTY,
+    limit: options.limit ?? 0,
+    revision: options.revision ?? 0,
+    sort_order: SORT_ORDERS[options.sortOrder ?? 'none'],
+    sort_target: SORT_TARGETS[options.sortTarget ?? 'key'],
+    serializable: options.serializable ?? false,
+    keys_only: options.keysOnly ?? false,
+    count_only: options.countOnly ?? false,
+    min_mod_revision: 0,
+    max_mod_revision: 0,
+    min_create_revision: 0,
+    max_create_revision: 0,
+  };
+}
+
+export function putRequest(options: PutOptions): pb.PutRequest {
+  return {
+    key: options.key,
+    value: options.value,
+    lease: options.lease ?? 0n,
+    prev_kv: options.prevKv ?? false,
+    ignore_value: options.ignoreValue ?? false,
+    ignore_lease: options.ignoreLease ?? false,
+  };
+}
+
+export function deleteRequest(options: DeleteOptions): pb.DeleteRangeRequest {
+  return { key: options.key, range_end: options.rangeEnd ?? EMPTY, prev_kv: options.prevKv ?? false };
+}
+
+export function txnRequest(options: TxnOptions): pb.TxnRequest {
+  return {
+    compare: options.compare.map(compare),
+    success: options.success.map(requestOp),
+    failure: options.failure.map(requestOp),
+  };
+}
+
+function requestOp(op: TxnOp): pb.RequestOp {
+  switch (op.type) {
+    case 'range':
+      return { request_range: rangeRequest(op) };
+    case 'put':
+      return { request_put: putRequest(op) };
+    case 'delete':
+      return { request_delete_range: deleteRequest(op) };
+  }
+}
+
+function compare(given: Compare): pb.Compare {
+  const base = { result: RESULTS[given.result], key: given.key, range_end: given.rangeEnd ?? EMPTY };
+  switch (given.target) {
+    case 'version':
+      return { ...base, target: 0, version: given.number };
+    case 'create':
+      return { ...base, target: 1, create_revision: given.number };
+    case 'mod':
+      return { ...base, target: 2, mod_revision: given.number };
+    case 'value':
+      return { ...base, target: 3, value: given.value };
+    case 'lease':
+      return { ...base, target: 4, lease: given.lease };
+  }
+}
+
+export function watchRequest(options: WatchOptions, startRevision: number): pb.WatchRequest {
+  return {
+    create_request: {
+      key: options.key,
+      range_end: options.rangeEnd ?? EMPTY,
+      start_revision: startRevision,
+      progress_notify: options.progressNotify ?? false,
+      filters: [],
+      prev_kv: options.prevKv ?? false,
+      watch_id: 0,
+      fragment: false,
+    },
+  };
+}
+
+// ---- answers ------------------------------------------------------------------------------------------------
+
+export function header(message: pb.ResponseHeader | null): ResponseHeader {
+  const { cluster_id, member_id, revision, raft_term } = message ?? NO_HEADER;
+  return {
+    clusterId: BigInt(cluster_id),
+    memberId: BigInt(member_id),
+    revision: Number(revision),
+    raftTerm: Number(raft_term),
+  };
+}
+
+function keyValue(message: mvccpb.KeyValue): KeyValue {
+  return {
+    key: message.key,
+    value: message.value,
+    createRevision: Number(message.create_revision),
+    modRevision: Number(message.mod_revision),
+    version: Number(message.version),
+    lease: BigInt(message.lease),
+  };
+}
+
+function maybeKeyValue(message: mvccpb.KeyValue | null): KeyValue | null {
+  return message === null ? null : keyValue(message);
+}
+
+export function rangeAnswer(message: pb.RangeResponse): RangeAnswer {
+  const { more, count } = message;
+  return { type: 'range', header: header(message.header), kvs: message.kvs.map(keyValue), more, count: Number(count) };
+}
+
+export function putAnswer(message: pb.PutResponse): PutAnswer {
+  return { type: 'put', header: header(message.header), prevKv: maybeKeyValue(message.prev_kv) };
+}
+
+export function deleteAnswer(message: pb.DeleteRangeResponse): DeleteAnswer {
+  const prevKvs = message.prev_kvs.map(keyValue);
+  return { type: 'delete', header: header(message.header), deleted: Number(message.deleted), prevKvs };
+}
+
+export function txnAnswer(message: pb.TxnResponse): TxnAnswer {
+  const { succeeded } = message;
+  return { type: 'txn', header: header(message.header), succeeded, responses: message.responses.map(responseOp) };
+}
+
+function responseOp(op: pb.ResponseOp): TxnAnswer['responses'][number] {
+  if (op.response_range) return rangeAnswer(op.response_range);
+  if (op.response_put) return putAnswer(op.response_put);
+  if (op.response_delete_range) return deleteAnswer(op.response_delete_range);
+  if (op.response_txn) return txnAnswer(op.response_txn);
+  throw new TypeError('a transaction answered an operation of no known kind');
+}
+
+export function watchEvent(message: mvccpb.Event): WatchEvent {
+  if (message.kv === null) throw new TypeError('a watch told an event without a key');
+  return {
+    type: message.type === 0 ? 'put' : 'delete',
+    kv: keyValue(message.kv),
+    prevKv: maybeKeyValue(message.prev_kv),
+  };
+}
+
+export function memberEntry(message: pb.Member): MemberEntry {
+  return {
+    id: BigInt(message.ID),
+    name: message.name,
+    peerUrls: message.peerURLs,
+    clientUrls: message.clientURLs,
+    isLearner: message.isLearner,
+  };
+}
+
+export function membersAnswer(message: pb.MemberListResponse): MembersAnswer {
+  return { header: header(message.header), members: message.members.map(memberEntry) };
+}
+
+export function statusAnswer(message: pb.StatusResponse): StatusAnswer {
+  return {
+    header: header(message.header),
+    version: message.version,
+    leader: BigInt(message.leader),
+    raftTerm: Number(message.raftTerm),
+    raftIndex: Number(message.raftIndex),
+    raftAppliedIndex: Number(message.raftAppliedIndex),
+    dbSizeBytes: Number(message.dbSize),
+    dbSizeInUseBytes: Number(message.dbSizeInUse),
+    isLearner: message.isLearner,
+    errors: message.errors,
+  };
+}

@@ -1,0 +1,240 @@
+import { AssertionError, assert } from '../lib/assert.ts';
+import { StoreError } from '../lib/errors.ts';
+import { packDeleteRange, packPut, packTxn, unpackDeleteRange, unpackPut, unpackTxn } from './command-kv.ts';
+import type { LeaseCheckpoint } from './lease/lessor.ts';
+import type { DeleteRangeRequest, PutRequest, TxnRequest } from './mvcc/operations.ts';
+import { Fields, int64, type Packed, pack, unpack } from './packed.ts';
+import type { MemberId } from './raft/messages.ts';
+
+/** Names one proposal for the member that waits for it. A repeated id in the log is harmless. */
+export interface ProposalId {
+  readonly member: MemberId;
+  /** Increases with every start of that member. */
+  readonly incarnation: number;
+  readonly seq: number;
+}
+
+/** What a log entry asks of the state machine, on behalf of whom. */
+export interface Command {
+  /** Null when nobody waits. */
+  readonly id: ProposalId | null;
+  /** Empty = none. Permission is decided at apply, at this revision of the users and roles. */
+  readonly user: string;
+  readonly authRevision: number;
+  readonly operation: Operation;
+}
+
+export type AlarmKind = 'no-space' | 'corrupt';
+
+/** A member as members and clients know it. */
+export interface MemberRecord {
+  readonly id: MemberId;
+  /** Empty until the member has started and published it. */
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  readonly clientUrls: readonly string[];
+}
+
+export type Operation =
+  | PutRequest
+  | DeleteRangeRequest
+  | TxnRequest
+  | { readonly type: 'compact'; readonly revision: number }
+  /** The proposer chose the id if the client did not, and raised the time to live to its minimum. */
+  | { readonly type: 'lease-grant'; readonly id: bigint; readonly ttlSeconds: number }
+  | { readonly type: 'lease-revoke'; readonly id: bigint }
+  /** Takes effect only in an entry of this very term: a deposed leader's clock must not count (RELIABILITY P41). */
+  | { readonly type: 'lease-expire'; readonly term: number; readonly ids: readonly bigint[] }
+  | { readonly type: 'lease-checkpoint'; readonly checkpoints: readonly LeaseCheckpoint[] }
+  | {
+      readonly type: 'alarm';
+      readonly action: 'activate' | 'deactivate';
+      readonly member: MemberId;
+      readonly alarm: AlarmKind;
+    }
+  // In entries of kind conf-change:
+  | { readonly type: 'member-add'; readonly member: MemberRecord; readonly learner: boolean }
+  | { readonly type: 'member-promote'; readonly id: MemberId }
+  | { readonly type: 'member-remove'; readonly id: MemberId }
+  // In normal entries:
+  | { readonly type: 'member-update'; readonly id: MemberId; readonly peerUrls: readonly string[] }
+  /** What a member says of itself when it starts. */
+  | {
+      readonly type: 'member-publish';
+      readonly id: MemberId;
+      readonly name: string;
+      readonly clientUrls: readonly string[];
+    };
+
+/** The first byte of meaning in every command; a change is an upgrade step (see UPGRADING). */
+export const COMMAND_VERSION = 1;
+/** The largest command, in bytes. Requests are limited far below it. */
+export const COMMAND_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Positions are the numbers in the log: only ever append. */
+const OPERATION_TYPES = [
+  'put',
+  'delete-range',
+  'txn',
+  'compact',
+  'lease-grant',
+  'lease-revoke',
+  'lease-expire',
+  'lease-checkpoint',
+  'alarm',
+  'member-add',
+  'member-promote',
+  'member-remove',
+  'member-update',
+  'member-publish',
+] as const satisfies readonly Operation['type'][];
+const TYPE_NUMBERS = new Map<Operation['type'], number>(
+  OPERATION_TYPES.map((type, number) => [type, number]),
+);
+const ALARM_ACTIONS = ['activate', 'deactivate'] as const;
+const ALARM_KINDS = ['no-space', 'corrupt'] as const satisfies readonly AlarmKind[];
+
+/**
+ * A command as log bytes: version, proposal, user, auth revision, type number, then the operation's fields. Equal
+ * commands have equal bytes.
+ *
+ * @throws StoreError `too-many-ops` when transactions nest deeper than `TXN_DEPTH_MAX`, `request-too-large` above
+ *   `COMMAND_BYTES_MAX`
+ */
+export function encodeCommand({ id, user, authRevision, operation }: Command): Buffer {
+  const bytes = pack([
+    COMMAND_VERSION,
+    id?.member ?? 0,
+    id?.incarnation ?? 0,
+    id?.seq ?? 0,
+    user,
+    authRevision,
+    TYPE_NUMBERS.get(operation.type)!,
+    ...packOperation(operation),
+  ]);
+  if (bytes.length > COMMAND_BYTES_MAX) throw new StoreError('request-too-large');
+  return bytes;
+}
+
+/**
+ * The command in a committed entry. Its buffers are copies of their own.
+ *
+ * @throws AssertionError when the bytes are not a command of this version: nothing else may be in the log
+ */
+export function decodeCommand(bytes: Buffer): Command {
+  assert(bytes.length <= COMMAND_BYTES_MAX, 'malformed: a command is too large');
+  const fields = new Fields(unpack(bytes));
+  assert(fields.natural() === COMMAND_VERSION, 'malformed: a command of an unknown version');
+  const member = fields.natural();
+  const incarnation = fields.natural();
+  const seq = fields.natural();
+  const user = fields.text();
+  const authRevision = fields.natural();
+  const operation = unpackOperation(fields.oneOf(OPERATION_TYPES), fields);
+  fields.end();
+  return { id: member === 0 ? null : { member, incarnation, seq }, user, authRevision, operation };
+}
+
+/** Whether bytes from another member may be proposed: `decodeCommand` takes them. */
+export function isCommand(bytes: Buffer): boolean {
+  try {
+    decodeCommand(bytes);
+    return true;
+  } catch (error) {
+    if (error instanceof AssertionError) return false;
+    throw error;
+  }
+}
+
+function packOperation(operation: Operation): readonly Packed[] {
+  switch (operation.type) {
+    case 'put':
+      return packPut(operation);
+    case 'delete-range':
+      return packDeleteRange(operation);
+    case 'txn':
+      return packTxn(operation);
+    case 'compact':
+      return [operation.revision];
+    case 'lease-grant':
+      return [int64(operation.id), operation.ttlSeconds];
+    case 'lease-revoke':
+      return [int64(operation.id)];
+    case 'lease-expire':
+      return [operation.term, operation.ids.map(int64)];
+    case 'lease-checkpoint':
+      return [operation.checkpoints.map(({ id, remainingSeconds }) => [int64(id), remainingSeconds])];
+    case 'alarm':
+      return [
+        ALARM_ACTIONS.indexOf(operation.action),
+        operation.member,
+        ALARM_KINDS.indexOf(operation.alarm),
+      ];
+    case 'member-add':
+      return [...packMember(operation.member), operation.learner];
+    case 'member-promote':
+    case 'member-remove':
+      return [operation.id];
+    case 'member-update':
+      return [operation.id, operation.peerUrls];
+    case 'member-publish':
+      return [operation.id, operation.name, operation.clientUrls];
+  }
+}
+
+function packMember({ id, name, peerUrls, clientUrls }: MemberRecord): readonly Packed[] {
+  return [id, name, peerUrls, clientUrls];
+}
+
+function unpackOperation(type: Operation['type'], fields: Fields): Operation {
+  switch (type) {
+    case 'put':
+      return unpackPut(fields);
+    case 'delete-range':
+      return unpackDeleteRange(fields);
+    case 'txn':
+      return unpackTxn(fields);
+    case 'compact':
+      return { type, revision: fields.integer() };
+    case 'lease-grant':
+      return { type, id: fields.int64(), ttlSeconds: fields.integer() };
+    case 'lease-revoke':
+      return { type, id: fields.int64() };
+    case 'lease-expire':
+      return { type, term: fields.natural(), ids: fields.int64s() };
+    case 'lease-checkpoint':
+      return { type, checkpoints: fields.list(unpackCheckpoint) };
+    case 'alarm':
+      return {
+        type,
+        action: fields.oneOf(ALARM_ACTIONS),
+        member: fields.natural(),
+        alarm: fields.oneOf(ALARM_KINDS),
+      };
+    case 'member-add':
+      return { type, member: unpackMember(fields), learner: fields.boolean() };
+    case 'member-promote':
+    case 'member-remove':
+      return { type, id: fields.natural() };
+    case 'member-update':
+      return { type, id: fields.natural(), peerUrls: fields.texts() };
+    case 'member-publish':
+      return { type, id: fields.natural(), name: fields.text(), clientUrls: fields.texts() };
+  }
+}
+
+function unpackCheckpoint(value: Packed): LeaseCheckpoint {
+  const fields = new Fields(value);
+  const checkpoint = { id: fields.int64(), remainingSeconds: fields.natural() };
+  fields.end();
+  return checkpoint;
+}
+
+function unpackMember(fields: Fields): MemberRecord {
+  return {
+    id: fields.natural(),
+    name: fields.text(),
+    peerUrls: fields.texts(),
+    clientUrls: fields.texts(),
+  };
+}

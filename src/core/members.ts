@@ -1,0 +1,106 @@
+import { assert } from '../lib/assert.ts';
+import type { StoreErrorCode } from '../lib/errors.ts';
+import type { MemberRecord } from './command.ts';
+import type { ConfState, MemberId } from './raft/messages.ts';
+import type { TableRow } from './state.ts';
+import type { TableChanges } from './table-changes.ts';
+import { type MemberEntry, memberRow, readMemberRow } from './table-rows.ts';
+
+/** A member with its part in the configuration. */
+export interface MemberView extends MemberRecord {
+  readonly isLearner: boolean;
+}
+
+/**
+ * Who belongs to the cluster: names and addresses. Who votes is the configuration's matter; `views` brings both
+ * together. Ids of removed members are remembered: an id never returns.
+ */
+export class MemberTable {
+  readonly #changes: TableChanges;
+  readonly #entries = new Map<MemberId, MemberEntry>();
+
+  constructor(changes: TableChanges) {
+    this.#changes = changes;
+  }
+
+  get(id: MemberId): MemberRecord | undefined {
+    const entry = this.#entries.get(id);
+    return entry === undefined || 'removed' in entry ? undefined : entry;
+  }
+
+  wasRemoved(id: MemberId): boolean {
+    const entry = this.#entries.get(id);
+    return entry !== undefined && 'removed' in entry;
+  }
+
+  /** Ids of removed members, ascending. */
+  removed(): readonly MemberId[] {
+    return [...this.#entries.keys()].filter((id) => this.wasRemoved(id)).sort((a, b) => a - b);
+  }
+
+  /** Present members by ascending id. */
+  list(): readonly MemberRecord[] {
+    const present: MemberRecord[] = [];
+    for (const entry of this.#entries.values()) if (!('removed' in entry)) present.push(entry);
+    return present.sort((a, b) => a.id - b.id);
+  }
+
+  views(confState: ConfState): readonly MemberView[] {
+    const learners = new Set([...confState.learners, ...confState.learnersNext]);
+    return this.list().map((member) => ({ ...member, isLearner: learners.has(member.id) }));
+  }
+
+  /**
+   * Why a member cannot be added, or null: `member-exists` (also for an id that was removed), `member-bad-urls`
+   * without peer addresses, `peer-url-exists` when another member has one of them.
+   */
+  refusal(member: MemberRecord): StoreErrorCode | null {
+    return this.#entries.has(member.id) ? 'member-exists' : this.urlRefusal(member);
+  }
+
+  /** Why a member cannot have these peer addresses, or null; codes as in `refusal`. */
+  urlRefusal({
+    id,
+    peerUrls,
+  }: {
+    readonly id: MemberId;
+    readonly peerUrls: readonly string[];
+  }): StoreErrorCode | null {
+    if (peerUrls.length === 0) return 'member-bad-urls';
+    const taken = this.list().some(
+      (other) => other.id !== id && other.peerUrls.some((url) => peerUrls.includes(url)),
+    );
+    return taken ? 'peer-url-exists' : null;
+  }
+
+  /** Adds a member or replaces its record. */
+  set(member: MemberRecord): void {
+    assert(!this.wasRemoved(member.id), 'a removed member never returns');
+    this.#replace(member);
+  }
+
+  remove(id: MemberId): void {
+    assert(this.get(id) !== undefined, 'a removed member was there');
+    this.#replace({ id, removed: true });
+  }
+
+  rows(): readonly TableRow[] {
+    return [...this.#entries.values()].sort((a, b) => a.id - b.id).map(memberRow);
+  }
+
+  /** @throws AssertionError when the row is malformed */
+  restore(row: TableRow): void {
+    const entry = readMemberRow(row);
+    this.#entries.set(entry.id, entry);
+  }
+
+  clear(): void {
+    this.#entries.clear();
+  }
+
+  #replace(entry: MemberEntry): void {
+    const before = this.#entries.get(entry.id);
+    this.#entries.set(entry.id, entry);
+    this.#changes.change(before === undefined ? null : memberRow(before), memberRow(entry));
+  }
+}

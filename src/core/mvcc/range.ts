@@ -1,0 +1,199 @@
+import { unreachable } from '../../lib/assert.ts';
+import { StoreError } from '../../lib/errors.ts';
+import { checkRange } from './check.ts';
+import type { History } from './history.ts';
+import type { KeyRange } from './key-index.ts';
+import { rangeOf } from './key-range.ts';
+import type { KeyValue, RangeRequest, RangeResult } from './operations.ts';
+import type { Row } from './row.ts';
+import { NIL } from './row-table.ts';
+
+/** Which revisions can be read: from `compactRevision` to `currentRevision`. */
+export interface ReadableRevisions {
+  readonly currentRevision: number;
+  readonly compactRevision: number;
+}
+
+const EMPTY_VALUE = Buffer.alloc(0);
+
+/**
+ * A range read with etcd's rules: revision, then limit or bounds, sort, truncate. `count` is everything in the range
+ * at the revision, whatever else is asked.
+ *
+ * @throws StoreError `empty-key`, `invalid-sort-option`, `compacted`, `future-revision`, `storage`
+ */
+export function executeRange(
+  history: History,
+  revisions: ReadableRevisions,
+  request: RangeRequest,
+): RangeResult {
+  checkRange(request);
+  const { currentRevision } = revisions;
+  const main = request.revision <= 0 ? currentRevision : request.revision;
+  if (main > currentRevision) throw new StoreError('future-revision');
+  if (main < revisions.compactRevision) throw new StoreError('compacted');
+  const found = find(history, request, { main, isCurrent: main === currentRevision });
+  const slots = order(history, request, bounded(history, request, found.slots));
+  const more = request.limit > 0 && slots.length > request.limit;
+  if (more) slots.length = request.limit;
+  const kvs = slots.map((slot) => (request.keysOnly ? keyOnly(history, slot) : keyValue(history.load(slot))));
+  return { type: 'range', revision: currentRevision, kvs, more, count: found.count };
+}
+
+/** A row as a client sees it. Not for tombstones. */
+export function keyValue(row: Row): KeyValue {
+  return {
+    key: row.key,
+    createRevision: row.createRevision,
+    modRevision: row.main,
+    version: row.version,
+    value: row.value,
+    lease: row.lease,
+  };
+}
+
+/** Slots of the live rows of a range at the current revision, in key order. */
+export function liveSlots(history: History, request: { key: Buffer; rangeEnd: Buffer }): number[] {
+  const key = request.key.toString('latin1');
+  if (request.rangeEnd.length === 0) {
+    const head = history.head(key);
+    return head === NIL || history.table.isTombstone(head) ? [] : [head];
+  }
+  const slots: number[] = [];
+  history.index.visit(rangeOf(key, request.rangeEnd), (slot) => {
+    if (!history.table.isTombstone(slot)) slots.push(slot);
+    return true;
+  });
+  return slots;
+}
+
+interface Found {
+  /** In key order; at most as many as the answer can need. */
+  readonly slots: number[];
+  readonly count: number;
+}
+interface ReadPoint {
+  readonly main: number;
+  /** No row is newer than `main`. */
+  readonly isCurrent: boolean;
+}
+
+function find(history: History, request: RangeRequest, point: ReadPoint): Found {
+  const key = request.key.toString('latin1');
+  if (request.rangeEnd.length === 0) {
+    const slot = history.at(history.head(key), point.main);
+    if (slot === NIL) return { slots: [], count: 0 };
+    return { slots: request.countOnly ? [] : [slot], count: 1 };
+  }
+  const range = rangeOf(key, request.rangeEnd);
+  const slotsMax = request.countOnly ? 0 : fetchMax(request);
+  return point.isCurrent
+    ? findCurrent(history, range, slotsMax)
+    : findAt(history, range, point.main, slotsMax);
+}
+
+/**
+ * How many keys to look at. With a limit but neither order nor bounds only one more than the limit, even if a sort
+ * target is given: it then orders just those, as in etcd.
+ */
+function fetchMax(request: RangeRequest): number {
+  const unbounded =
+    request.minModRevision === 0 &&
+    request.maxModRevision === 0 &&
+    request.minCreateRevision === 0 &&
+    request.maxCreateRevision === 0;
+  return request.limit > 0 && request.sortOrder === 'none' && unbounded ? request.limit + 1 : Infinity;
+}
+
+function findCurrent(history: History, range: KeyRange, slotsMax: number): Found {
+  const { index, table } = history;
+  const slots: number[] = [];
+  let cut = slotsMax === 0;
+  if (!cut) {
+    index.visit(range, (slot) => {
+      if (!table.isTombstone(slot)) slots.push(slot);
+      cut = slots.length >= slotsMax;
+      return !cut;
+    });
+  }
+  return { slots, count: cut ? index.countLive(range) : slots.length };
+}
+
+function findAt(history: History, range: KeyRange, main: number, slotsMax: number): Found {
+  const slots: number[] = [];
+  let count = 0;
+  history.index.visit(range, (head) => {
+    const slot = history.at(head, main);
+    if (slot === NIL) return true;
+    if (slots.length < slotsMax) slots.push(slot);
+    count++;
+    return true;
+  });
+  return { slots, count };
+}
+
+function bounded(history: History, request: RangeRequest, slots: number[]): number[] {
+  const { minModRevision, maxModRevision, minCreateRevision, maxCreateRevision } = request;
+  if (minModRevision === 0 && maxModRevision === 0 && minCreateRevision === 0 && maxCreateRevision === 0) {
+    return slots;
+  }
+  const { table } = history;
+  return slots.filter((slot) => {
+    const mod = table.main(slot);
+    const create = table.createRevision(slot);
+    return (
+      (minModRevision === 0 || mod >= minModRevision) &&
+      (maxModRevision === 0 || mod <= maxModRevision) &&
+      (minCreateRevision === 0 || create >= minCreateRevision) &&
+      (maxCreateRevision === 0 || create <= maxCreateRevision)
+    );
+  });
+}
+
+/** Sorts; ties stay in key order, also when descending. Slots come in key order. */
+function order(history: History, request: RangeRequest, slots: number[]): number[] {
+  const { sortTarget, sortOrder } = request;
+  if (slots.length < 2) return slots;
+  if (sortTarget === 'key') return sortOrder === 'descend' ? slots.reverse() : slots;
+  const sign = sortOrder === 'descend' ? -1 : 1;
+  const compare = comparator(history, sortTarget);
+  return slots.sort((left, right) => sign * compare(left, right));
+}
+
+function comparator(
+  history: History,
+  target: Exclude<RangeRequest['sortTarget'], 'key'>,
+): (left: number, right: number) => number {
+  const { table } = history;
+  switch (target) {
+    case 'version':
+      return (left, right) => table.version(left) - table.version(right);
+    case 'create':
+      return (left, right) => table.createRevision(left) - table.createRevision(right);
+    case 'mod':
+      return (left, right) => table.main(left) - table.main(right);
+    case 'value': {
+      const values = new Map<number, Buffer>();
+      const value = (slot: number): Buffer => {
+        const known = values.get(slot) ?? history.load(slot).value;
+        values.set(slot, known);
+        return known;
+      };
+      return (left, right) => Buffer.compare(value(left), value(right));
+    }
+    default:
+      return unreachable(target);
+  }
+}
+
+function keyOnly(history: History, slot: number): KeyValue {
+  const { table } = history;
+  return {
+    key: history.keyBytes(slot),
+    createRevision: table.createRevision(slot),
+    modRevision: table.main(slot),
+    version: table.version(slot),
+    value: EMPTY_VALUE,
+    lease: table.lease(slot),
+  };
+}

@@ -1,0 +1,27 @@
+export { ClientError, type ClientErrorCode } from './client/client-error.ts';
+export { type CallOptions, KvClient, type KvClientOptions } from './client/kv-client.ts';
+export { ALL_FROM, prefixEnd } from './client/range-end.ts';
+export type {
+  Compare,
+  DeleteAnswer,
+  DeleteOptions,
+  KeyRange,
+  KeyValue,
+  LeaseGrantAnswer,
+  LeaseTtlAnswer,
+  MemberEntry,
+  MembersAnswer,
+  PutAnswer,
+  PutOptions,
+  RangeAnswer,
+  RangeOptions,
+  ResponseHeader,
+  SnapshotSlice,
+  StatusAnswer,
+  TxnAnswer,
+  TxnOp,
+  TxnOptions,
+  WatchBatch,
+  WatchEvent,
+  WatchOptions,
+} from './client/types.ts';

@@ -1,0 +1,202 @@
+import { Fields, pack, unpack } from '../core/packed.ts';
+import type { MemberId } from '../core/raft/messages.ts';
+import { AssertionError } from '../lib/assert.ts';
+import { abortError, StoreError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { InitialCluster } from './identity.ts';
+import type { MemberInfo } from './membership.ts';
+import type { Clock, Transport } from './ports.ts';
+
+/** One question to one address may take this long. */
+const PROBE_TIMEOUT_MS = 2_000;
+/** Rest between two rounds of questions. */
+const ROUND_PAUSE_MS = 200;
+/** Rounds after which the log says again what is being waited for. */
+const REMIND_ROUNDS = 25;
+
+/** What a member says of the cluster to somebody who is not yet, or no longer, part of it. */
+export interface ClusterAccount {
+  readonly clusterId: number;
+  readonly members: readonly MemberInfo[];
+  /** The ids this member has ever met as running members, itself included once it runs. */
+  readonly met: readonly MemberId[];
+  /** Members that were removed; their ids never return. */
+  readonly removed: readonly MemberId[];
+}
+
+const PROBE_VERSION = 1;
+
+export function encodeProbe(): Buffer {
+  return pack([PROBE_VERSION]);
+}
+
+export function encodeAccount(account: ClusterAccount): Buffer {
+  const members = account.members.map((member) => [
+    member.id,
+    member.name,
+    member.peerUrls,
+    member.clientUrls,
+    member.isLearner,
+  ]);
+  return pack([PROBE_VERSION, account.clusterId, members, account.met, account.removed]);
+}
+
+/** @throws StoreError `cluster-id-mismatch` when the bytes are not an account of this version */
+export function decodeAccount(bytes: Buffer): ClusterAccount {
+  try {
+    const fields = new Fields(unpack(bytes));
+    if (fields.natural() !== PROBE_VERSION) throw new AssertionError('another version');
+    const clusterId = fields.natural();
+    const members = fields.list((value) => {
+      const member = new Fields(value);
+      return {
+        id: member.natural(),
+        name: member.text(),
+        peerUrls: member.texts(),
+        clientUrls: member.texts(),
+        isLearner: member.boolean(),
+      };
+    });
+    const ids = (): readonly MemberId[] => fields.list((value) => new Fields([value]).natural());
+    return { clusterId, members, met: ids(), removed: ids() };
+  } catch (error) {
+    if (error instanceof AssertionError) throw new StoreError('cluster-id-mismatch', 'a peer gave no sense');
+    throw error;
+  }
+}
+
+export interface BootstrapOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * For a member told `new` on an empty directory: returns once so many others have said that they never met it that
+ * every majority which could have counted an earlier vote of it is covered: n - majority + 1 of them.
+ *
+ * @throws StoreError `member-data-lost` when one has met it; `cluster-id-mismatch` when an address belongs to
+ *   another cluster; `canceled`
+ */
+export async function confirmNeverMet(
+  options: BootstrapOptions,
+  cluster: InitialCluster,
+  self: MemberId,
+): Promise<void> {
+  const others = cluster.members.filter((member) => member.id !== self);
+  const majority = Math.floor(cluster.members.length / 2) + 1;
+  const needed = Math.min(others.length, cluster.members.length - majority + 1);
+  const answered = new Set<MemberId>();
+  await inRounds(options, async (round) => {
+    await Promise.all(
+      others
+        .filter((peer) => !answered.has(peer.id))
+        .map(async (peer) => {
+          const account = await askAny(options, peer.peerUrls);
+          if (account === null) return;
+          checkCluster(account, cluster.clusterId, peer.name);
+          if (account.met.includes(self)) throw dataLost(peer.name);
+          answered.add(peer.id);
+        }),
+    );
+    if (answered.size >= needed) return true;
+    if (round % REMIND_ROUNDS === 0) {
+      options.logger.info(
+        { answered: answered.size, needed },
+        'waiting for the other members of the initial cluster',
+      );
+    }
+    return false;
+  });
+}
+
+/**
+ * For a member told `existing` on an empty directory: finds the cluster through the addresses of the others, and
+ * itself in it by its own peer URLs.
+ *
+ * @throws StoreError `member-not-found` when the cluster has no such member (it must be added first);
+ *   `member-data-lost` when it has already run; `canceled`
+ */
+export async function findOwnPlace(
+  options: BootstrapOptions,
+  request: { readonly ownUrls: readonly string[]; readonly otherUrls: readonly string[] },
+): Promise<{ readonly clusterId: number; readonly memberId: MemberId }> {
+  const { clusterId, members, met } = await findCluster(options, request.otherUrls);
+  const self = members.find((member) => member.peerUrls.some((own) => request.ownUrls.includes(own)));
+  if (self === undefined) {
+    throw new StoreError(
+      'member-not-found',
+      `the cluster has no member at ${request.ownUrls.join()}: add it first`,
+    );
+  }
+  if (met.includes(self.id)) throw dataLost('the cluster');
+  return { clusterId, memberId: self.id };
+}
+
+/** The account of the first running member that answers at one of the addresses. @throws StoreError `canceled` */
+export async function findCluster(
+  options: BootstrapOptions,
+  urls: readonly string[],
+): Promise<ClusterAccount> {
+  let found: ClusterAccount | null = null;
+  await inRounds(options, async (round) => {
+    for (const url of urls) {
+      const account = await askAny(options, [url]);
+      if (account !== null && account.members.length > 0) found = account;
+    }
+    if (found === null && round % REMIND_ROUNDS === 0)
+      options.logger.info({ urls }, 'waiting for a member of the cluster');
+    return found !== null;
+  });
+  if (found === null) throw abortError(options.signal);
+  return found;
+}
+
+async function inRounds(
+  options: BootstrapOptions,
+  round: (number: number) => Promise<boolean>,
+): Promise<void> {
+  for (let number = 1; !options.signal.aborted; number++) {
+    if (await round(number)) return;
+    await new Promise<void>((resolve) => void options.clock.setTimer(resolve, ROUND_PAUSE_MS));
+  }
+  throw abortError(options.signal);
+}
+
+/** The first account that one of the addresses gives, or null when none answers. */
+export async function askAny(
+  options: BootstrapOptions,
+  urls: readonly string[],
+): Promise<ClusterAccount | null> {
+  for (const url of urls) {
+    const abort = new AbortController();
+    const timer = options.clock.setTimer(() => abort.abort(), PROBE_TIMEOUT_MS);
+    try {
+      return decodeAccount(await options.transport.probe(url, encodeProbe(), abort.signal));
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      if (error.code === 'cluster-id-mismatch') throw error;
+    } finally {
+      timer.cancel();
+    }
+  }
+  return null;
+}
+
+function checkCluster(account: ClusterAccount, clusterId: number, peer: string): void {
+  if (account.clusterId === clusterId) return;
+  throw new StoreError(
+    'cluster-id-mismatch',
+    `${peer} belongs to cluster ${account.clusterId.toString(16)}, this member to ${clusterId.toString(16)}: ` +
+      '--initial-cluster and --initial-cluster-token must be the same on every member',
+  );
+}
+
+function dataLost(peer: string): StoreError {
+  return new StoreError(
+    'member-data-lost',
+    `${peer} has met this member before, but its data directory is empty. It must not vote under its old name: ` +
+      'remove the member from the cluster and add it anew',
+  );
+}

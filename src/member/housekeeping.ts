@@ -1,0 +1,107 @@
+import type { RawNode } from '../core/raft/raw-node.ts';
+import type { Clock, LogStore, StateStore } from './ports.ts';
+import type { Replica } from './replica.ts';
+
+/** A durable barrier of the state is made this often while something was applied. */
+const BARRIER_INTERVAL_MS = 5_000;
+/** Rows that one slice of a compaction looks at: a few milliseconds of work. */
+const COMPACTION_ROWS_PER_SLICE = 2_000;
+/** The log on disk above which it is cut down to the last barrier, slow followers or not. */
+const LOG_BYTES_MAX = 512 * 1024 * 1024;
+
+export interface HousekeepingOptions {
+  readonly node: RawNode;
+  readonly log: LogStore;
+  readonly clock: Clock;
+  readonly replica: () => Replica;
+  /** Entries that gather before the log is cut. */
+  readonly snapshotCount: number;
+  /** Entries kept below the barrier so that a slow follower needs no snapshot. */
+  readonly catchUpEntries: number;
+  /** The lowest index a snapshot in flight still needs the log from, or Infinity. */
+  readonly pinnedIndex: () => number;
+  readonly barrierSeconds: (seconds: number) => void;
+  readonly fatal: (error: unknown) => void;
+}
+
+/** What a member does on the side, in small pieces: barriers, cutting the log, compaction. */
+export class Housekeeping {
+  readonly #options: HousekeepingOptions;
+  #lastBarrierMs: number;
+  #barrier: Promise<void> | null = null;
+  #compacting: Promise<void> | null = null;
+  #stopped = false;
+
+  constructor(options: HousekeepingOptions) {
+    this.#options = options;
+    this.#lastBarrierMs = options.clock.nowMs();
+  }
+
+  tick(): void {
+    const { clock, replica } = this.#options;
+    if (this.#barrier === null && clock.nowMs() - this.#lastBarrierMs >= BARRIER_INTERVAL_MS) {
+      this.#lastBarrierMs = clock.nowMs();
+      const { store, machine } = replica();
+      if (machine.marker().appliedIndex > store.durable.appliedIndex) {
+        this.barrier().catch((error: unknown) => this.#options.fatal(error));
+      }
+    }
+    if (replica().machine.store.compactionPending) {
+      this.compaction().catch((error: unknown) => this.#options.fatal(error));
+    }
+  }
+
+  /** Makes everything applied so far durable in the state store, then cuts the log below it. */
+  barrier(): Promise<void> {
+    this.#barrier ??= this.#makeBarrier().finally(() => {
+      this.#barrier = null;
+    });
+    return this.#barrier;
+  }
+
+  /** Runs the pending compaction to its end, in slices. */
+  compaction(): Promise<void> {
+    this.#compacting ??= this.#compact().finally(() => {
+      this.#compacting = null;
+    });
+    return this.#compacting;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#compacting;
+    await this.#barrier;
+  }
+
+  async #makeBarrier(): Promise<void> {
+    const { clock, replica } = this.#options;
+    const startedMs = clock.nowMs();
+    const { store } = replica();
+    const marker = await store.barrier();
+    this.#options.barrierSeconds((clock.nowMs() - startedMs) / 1000);
+    // A snapshot may have replaced the state meanwhile: its barrier then speaks of a directory that is gone.
+    if (replica().store === store) await this.#cutLog(store, marker.appliedIndex);
+  }
+
+  async #cutLog(store: StateStore, barrierIndex: number): Promise<void> {
+    const { node, log, snapshotCount, catchUpEntries, pinnedIndex } = this.#options;
+    const full = log.sizeBytes > LOG_BYTES_MAX;
+    const keep = full ? 0 : catchUpEntries;
+    const index = Math.min(barrierIndex - keep, full ? barrierIndex : pinnedIndex());
+    if (index - node.status().firstIndex < (full ? 1 : snapshotCount)) return;
+    const term = node.termAt(index);
+    if (term === undefined || store.durable.appliedIndex < index) return;
+    node.compact(index);
+    await log.release({ index, term });
+  }
+
+  async #compact(): Promise<void> {
+    const { clock, replica } = this.#options;
+    while (!this.#stopped) {
+      const { machine, store } = replica();
+      if (!machine.store.compactionPending) return;
+      store.discard(machine.store.compactionStep(COMPACTION_ROWS_PER_SLICE));
+      await new Promise<void>((resolve) => clock.setImmediate(resolve));
+    }
+  }
+}

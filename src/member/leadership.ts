@@ -1,0 +1,128 @@
+import type { MemberId } from '../core/raft/messages.ts';
+import { abortError, StoreError } from '../lib/errors.ts';
+import type { MemberInfo } from './membership.ts';
+import { type PeerAnswer, type PeerRequest } from './peer-requests.ts';
+import type { Clock, Transport } from './ports.ts';
+import type { LeadershipView, ReadyLoop } from './ready-loop.ts';
+
+/** Pause before asking again who leads, when a change of leader is not seen earlier. */
+const RETRY_MS = 50;
+
+/** Requests to the leader that may be asked again after a broken connection: twice done is as good as once. */
+const REPEATABLE: ReadonlySet<PeerRequest['type']> = new Set(['lease-renew', 'lease-remaining']);
+
+export interface LeadershipOptions {
+  readonly self: MemberId;
+  readonly clock: Clock;
+  readonly transport: Transport;
+  readonly timeoutMs: number;
+  readonly electionMs: number;
+  readonly loop: () => ReadyLoop;
+  readonly members: () => readonly MemberInfo[];
+  readonly ask: <T extends PeerRequest>(
+    to: MemberId,
+    request: T,
+    signal: AbortSignal,
+  ) => Promise<PeerAnswer<T['type']>>;
+}
+
+/** Who leads, what only the leader can answer, and handing leadership over. */
+export class Leadership {
+  readonly #options: LeadershipOptions;
+  readonly #listeners = new Set<(hasLeader: boolean) => void>();
+  #waiters: (() => void)[] = [];
+
+  constructor(options: LeadershipOptions) {
+    this.#options = options;
+  }
+
+  /** @returns a function that ends the listening */
+  listen(listener: (hasLeader: boolean) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  changed(view: LeadershipView): void {
+    for (const listener of this.#listeners) listener(view.leader !== 0);
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) waiter();
+  }
+
+  /**
+   * Has the leader do something, wherever it is, waiting for an election if need be.
+   *
+   * @throws StoreError the leader's refusal, `timeout`, `canceled`, or `timeout-connection-lost` when it is unknown
+   *   whether it was done
+   */
+  async atLeader<T extends PeerRequest>(
+    request: T,
+    here: () => Promise<PeerAnswer<T['type']>>,
+    signal: AbortSignal,
+  ): Promise<PeerAnswer<T['type']>> {
+    const { self, clock, timeoutMs, ask, loop } = this.#options;
+    const startedMs = clock.nowMs();
+    while (clock.nowMs() - startedMs < timeoutMs) {
+      if (signal.aborted) throw abortError(signal);
+      const { leader } = loop().view;
+      try {
+        if (leader === self) return await here();
+        if (leader !== 0) return await ask(leader, request, signal);
+      } catch (error) {
+        if (!isWorthRepeating(error, request.type)) throw error;
+      }
+      await this.#nextChange();
+    }
+    throw new StoreError('timeout');
+  }
+
+  /** @throws StoreError `not-leader`, `bad-leader-transferee`, `timeout`, `canceled` */
+  async transfer(target: MemberId, signal: AbortSignal): Promise<void> {
+    const { self, loop, clock, timeoutMs } = this.#options;
+    if (loop().view.leader !== self) throw new StoreError('not-leader');
+    if (target === self) return;
+    const outcome = loop().node.transferLeadership(target);
+    loop().schedule();
+    if (outcome === 'not-leader') throw new StoreError('not-leader');
+    if (outcome !== 'ok') throw new StoreError('bad-leader-transferee');
+    const startedMs = clock.nowMs();
+    while (loop().view.leader !== target) {
+      if (signal.aborted) throw abortError(signal);
+      if (clock.nowMs() - startedMs >= timeoutMs) throw new StoreError('timeout');
+      await this.#nextChange();
+    }
+  }
+
+  /** Before a stop: gives leadership to the connected voter that is furthest, if there is one. Never fails. */
+  async handOver(): Promise<void> {
+    const { self, loop, transport, electionMs, members } = this.#options;
+    if (loop().view.leader !== self) return;
+    const progress = loop().node.status().progress;
+    const candidates = members()
+      .filter((member) => member.id !== self && !member.isLearner && transport.connected(member.id))
+      .sort((left, right) => (progress.get(right.id)?.match ?? 0) - (progress.get(left.id)?.match ?? 0));
+    const target = candidates[0];
+    if (target === undefined) return;
+    try {
+      await this.transfer(target.id, AbortSignal.timeout(2 * electionMs));
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+    }
+  }
+
+  #nextChange(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#options.clock.setTimer(resolve, RETRY_MS);
+      this.#waiters.push(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+}
+
+function isWorthRepeating(error: unknown, type: PeerRequest['type']): boolean {
+  if (!(error instanceof StoreError)) return false;
+  if (error.code === 'not-leader' || error.code === 'no-leader') return true;
+  return error.code === 'timeout-connection-lost' && REPEATABLE.has(type);
+}

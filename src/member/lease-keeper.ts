@@ -1,0 +1,120 @@
+import type { Operation } from '../core/command.ts';
+import type { Lessor } from '../core/lease/lessor.ts';
+import type { Applied } from '../core/state-machine.ts';
+import { StoreError } from '../lib/errors.ts';
+import type { Clock } from './ports.ts';
+import type { CallContext } from './proposals.ts';
+import type { LeadershipView } from './ready-loop.ts';
+
+/** Leases whose expiry one proposal carries, and how often at most a proposal is made: 1,000 a second in all. */
+const EXPIRE_BATCH_MAX = 250;
+const EXPIRE_INTERVAL_MS = 250;
+/** Remaining-time checkpoints of long leases that one proposal carries. */
+const CHECKPOINT_BATCH_MAX = 1_000;
+const CHECKPOINT_INTERVAL_MS = 10_000;
+
+export interface LeaseKeeperOptions {
+  readonly clock: Clock;
+  readonly lessor: () => Lessor;
+  readonly view: () => LeadershipView;
+  /** A new leader gives every lease at least this much more: clients may have renewed at the old one. */
+  readonly extendMs: number;
+  readonly propose: (operation: Operation, context: CallContext) => Promise<Applied>;
+  readonly linearizable: (signal: AbortSignal) => Promise<void>;
+}
+
+/**
+ * Gives leases their time. Only the leader's clock counts: it proposes expiry, fenced by its term, so that a
+ * leader that was stalled past its own deposition cannot take a living lease (RELIABILITY P41).
+ */
+export class LeaseKeeper {
+  readonly #options: LeaseKeeperOptions;
+  readonly #abort = new AbortController();
+  /** The term in which this member keeps time, or 0. */
+  #term = 0;
+  #expiring = false;
+  #checkpointing = false;
+  #expiredAtMs = Number.NEGATIVE_INFINITY;
+  #checkpointedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: LeaseKeeperOptions) {
+    this.#options = options;
+  }
+
+  /** The leader's no-op of this term is applied: everything granted before is known here. */
+  promote(term: number): void {
+    this.#term = term;
+    this.#options.lessor().promote(this.#options.clock.nowMs(), this.#options.extendMs);
+  }
+
+  demote(): void {
+    if (this.#term === 0) return;
+    this.#term = 0;
+    this.#options.lessor().demote();
+  }
+
+  /**
+   * Renews at the leader. Acknowledged only after a read round begun after the call: the lease existed and this
+   * was the leader meanwhile (RELIABILITY L4).
+   *
+   * @returns the granted time to live in seconds, 0 when the lease is gone
+   * @throws StoreError `not-leader`, or as a linearizable read
+   */
+  async renew(id: bigint, signal: AbortSignal): Promise<number> {
+    const term = this.#term;
+    if (term === 0) throw new StoreError('not-leader');
+    await this.#options.linearizable(signal);
+    if (this.#term !== term) throw new StoreError('not-leader');
+    return this.#options.lessor().renew(id, this.#options.clock.nowMs());
+  }
+
+  /** @throws StoreError `not-leader`, or as a linearizable read */
+  async remainingSeconds(id: bigint, signal: AbortSignal): Promise<number> {
+    if (this.#term === 0) throw new StoreError('not-leader');
+    await this.#options.linearizable(signal);
+    if (this.#term === 0) throw new StoreError('not-leader');
+    return this.#options.lessor().remaining(id, this.#options.clock.nowMs());
+  }
+
+  tick(): void {
+    if (this.#term === 0) return;
+    const nowMs = this.#options.clock.nowMs();
+    if (!this.#expiring && nowMs - this.#expiredAtMs >= EXPIRE_INTERVAL_MS) this.#expire(nowMs);
+    if (!this.#checkpointing && nowMs - this.#checkpointedAtMs >= CHECKPOINT_INTERVAL_MS)
+      this.#checkpoint(nowMs);
+  }
+
+  stop(): void {
+    this.#abort.abort();
+  }
+
+  #expire(nowMs: number): void {
+    this.#expiredAtMs = nowMs;
+    const lessor = this.#options.lessor();
+    const ids = lessor.expired(nowMs, EXPIRE_BATCH_MAX);
+    if (ids.length === 0) return;
+    // From here until the proposal is settled a keep-alive of these leases is not acknowledged.
+    lessor.markExpiring(ids);
+    this.#expiring = true;
+    const settled = (): void => {
+      this.#expiring = false;
+      lessor.clearExpiring(ids);
+    };
+    this.#propose({ type: 'lease-expire', term: this.#term, ids }).then(settled, settled);
+  }
+
+  #checkpoint(nowMs: number): void {
+    this.#checkpointedAtMs = nowMs;
+    const checkpoints = this.#options.lessor().dueCheckpoints(nowMs, CHECKPOINT_BATCH_MAX);
+    if (checkpoints.length === 0) return;
+    this.#checkpointing = true;
+    const settled = (): void => {
+      this.#checkpointing = false;
+    };
+    this.#propose({ type: 'lease-checkpoint', checkpoints }).then(settled, settled);
+  }
+
+  #propose(operation: Operation): Promise<Applied> {
+    return this.#options.propose(operation, { signal: this.#abort.signal });
+  }
+}

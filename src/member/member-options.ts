@@ -1,0 +1,41 @@
+import type { Logger } from '../lib/logger.ts';
+import type { InitialMember } from './identity.ts';
+import type { MemberObserver } from './observer.ts';
+import type { Clock, Disk, LevelOpener, Random, Transport } from './ports.ts';
+
+/** What one member needs to know at its start. Defaults stand in the process options. */
+export interface MemberOptions {
+  readonly name: string;
+  /** Addresses the other members reach this one under. */
+  readonly peerUrls: readonly string[];
+  /** Addresses that clients are told. */
+  readonly clientUrls: readonly string[];
+  readonly initialCluster: readonly InitialMember[];
+  readonly initialClusterToken: string;
+  /** `existing`: join a running cluster; only read when the data directory is empty. */
+  readonly initialClusterState: 'new' | 'existing';
+  readonly heartbeatMs: number;
+  readonly electionMs: number;
+  readonly snapshotCount: number;
+  readonly catchUpEntries: number;
+  readonly quotaBytes: number;
+  readonly cacheBytesMax: number;
+  readonly freeBytesMin: number;
+  readonly ballastBytes: number;
+  /** Drop all other members and go on alone with this member's data: the last resort after losing a majority. */
+  readonly forceNewCluster: boolean;
+}
+
+/** What a member is connected to. */
+export interface MemberPorts {
+  readonly disk: Disk;
+  readonly levels: LevelOpener;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Who measures it, once its id is known. */
+  readonly observe: (memberId: number) => MemberObserver;
+  /** The member must not go on: a storage error, a broken invariant, or its removal from the cluster. */
+  readonly fatal: (error: unknown) => void;
+}

@@ -1,0 +1,571 @@
+import type { Operation } from '../core/command.ts';
+import { LEASE_TTL_SECONDS_MAX } from '../core/lease/lease.ts';
+import type {
+  DeleteRangeRequest,
+  DeleteRangeResult,
+  PutRequest,
+  PutResult,
+  RangeRequest,
+  RangeResult,
+  RequestOp,
+  TxnRequest,
+  TxnResult,
+} from '../core/mvcc/operations.ts';
+import type { MemberId } from '../core/raft/messages.ts';
+import type { Applied, CommandResult } from '../core/state-machine.ts';
+import type { WatchHub, WatchSink, WatchStream } from '../core/watch/hub.ts';
+import { assert } from '../lib/assert.ts';
+import { abortError, StoreError, type StoreErrorCode } from '../lib/errors.ts';
+import type { Housekeeping } from './housekeeping.ts';
+import type { Leadership } from './leadership.ts';
+import type { LeaseKeeper } from './lease-keeper.ts';
+import { checkPeerUrls, type MemberInfo, type Membership } from './membership.ts';
+import type { Clock, Random } from './ports.ts';
+import type { CallContext, Proposals } from './proposals.ts';
+import type { Reads } from './reads.ts';
+import type { ReadyLoop } from './ready-loop.ts';
+import type { Backup, Snapshots } from './snapshots.ts';
+import type { SpaceGuard } from './space-guard.ts';
+
+/** Rows hashed before others get their turn. */
+const HASH_ROWS_PER_SLICE = 2_000;
+/** What a row costs beside its key and value, for the quota. */
+const ROW_OVERHEAD_BYTES = 64;
+
+export interface Header {
+  readonly clusterId: number;
+  readonly memberId: MemberId;
+  /** The store's revision when the answer was made. */
+  readonly revision: number;
+  readonly raftTerm: number;
+}
+export interface Answer<T> {
+  readonly header: Header;
+  readonly result: T;
+}
+export type AlarmName = 'no-space' | 'corrupt';
+export interface MemberAlarm {
+  readonly member: MemberId;
+  readonly alarm: AlarmName;
+}
+export interface MemberStatus {
+  readonly leader: MemberId;
+  readonly raftIndex: number;
+  readonly raftTerm: number;
+  readonly appliedIndex: number;
+  readonly isLearner: boolean;
+  readonly dbSizeBytes: number;
+  readonly dbSizeInUseBytes: number;
+  readonly quotaBytes: number;
+  readonly errors: readonly string[];
+}
+export interface Readiness {
+  readonly live: boolean;
+  readonly ready: boolean;
+  readonly reasons: readonly string[];
+}
+
+/** Totals are since the start, sizes in bytes. */
+export interface MemberFigures {
+  readonly hasLeader: boolean;
+  readonly isLeader: boolean;
+  readonly isLearner: boolean;
+  readonly term: number;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly proposalsPending: number;
+  readonly revision: number;
+  readonly compactRevision: number;
+  readonly keys: number;
+  readonly dbSizeBytes: number;
+  readonly dbSizeInUseBytes: number;
+  readonly quotaBytes: number;
+  readonly logSizeBytes: number;
+  readonly leases: number;
+  readonly watchers: number;
+  readonly slowWatchers: number;
+  readonly connectedPeers: readonly MemberId[];
+}
+
+/** The parts of a running member, assembled by `openMember`. */
+export interface MemberParts {
+  readonly id: MemberId;
+  readonly clusterId: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly loop: ReadyLoop;
+  readonly hub: WatchHub;
+  readonly proposals: Proposals;
+  readonly reads: Reads;
+  readonly leases: LeaseKeeper;
+  readonly leadership: Leadership;
+  readonly membership: Membership;
+  readonly snapshots: Snapshots;
+  readonly housekeeping: Housekeeping;
+  readonly space: SpaceGuard;
+  readonly quotaBytes: number;
+  /** Shortest time to live a lease gets: clients need an election's time to renew elsewhere. */
+  readonly leaseTtlSecondsMin: number;
+  /** A log write outstanding for this long means the member is not live. */
+  readonly stallMsMax: number;
+  readonly stateBytes: () => number;
+  readonly logBytes: () => number;
+  readonly isConnected: (id: MemberId) => boolean;
+  readonly close: () => Promise<void>;
+}
+
+/**
+ * One running member, as the faces use it. Every method may fail with the StoreError codes of a proposal
+ * (`too-many-requests`, `timeout*`, `canceled`, `stopped`) or of a read; what more it can fail with is said there.
+ */
+export class Member {
+  readonly id: MemberId;
+  readonly clusterId: number;
+  readonly #parts: MemberParts;
+  #stopped: Promise<void> | null = null;
+
+  constructor(parts: MemberParts) {
+    this.id = parts.id;
+    this.clusterId = parts.clusterId;
+    this.#parts = parts;
+  }
+
+  // ---- keys -------------------------------------------------------------------------------------------------
+
+  /** @throws StoreError `compacted`, `future-revision` */
+  async range(
+    request: RangeRequest,
+    context: CallContext & { readonly serializable: boolean },
+  ): Promise<Answer<RangeResult>> {
+    if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
+    return this.#answer(this.#machine.store.range(request));
+  }
+
+  /** @throws StoreError `lease-not-found`, `key-not-found`, `no-space`, `corrupt` */
+  async put(request: PutRequest, context: CallContext): Promise<Answer<PutResult>> {
+    this.#parts.space.admit(bytesAdded(request));
+    return this.#propose(request, 'put', context);
+  }
+
+  /** @throws StoreError `corrupt` */
+  async deleteRange(request: DeleteRangeRequest, context: CallContext): Promise<Answer<DeleteRangeResult>> {
+    return this.#propose(request, 'delete-range', context);
+  }
+
+  /**
+   * A transaction without writes takes the read path; `serializable` then says that all its reads are.
+   *
+   * @throws StoreError as put, range and deleteRange
+   */
+  async txn(
+    request: TxnRequest,
+    context: CallContext & { readonly serializable: boolean },
+  ): Promise<Answer<TxnResult>> {
+    if (isReadOnly(request)) {
+      if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
+      const { lessor, store } = this.#machine;
+      return this.#answer(store.applyTxn(request, lessor).result);
+    }
+    this.#parts.space.admit(bytesAdded(request));
+    return this.#propose(request, 'txn', context);
+  }
+
+  /** With `physical` it answers when the dropped rows have left the index. @throws StoreError `compacted`, `future-revision` */
+  async compact(
+    request: { readonly revision: number; readonly physical: boolean },
+    context: CallContext,
+  ): Promise<Answer<null>> {
+    await this.#command({ type: 'compact', revision: request.revision }, context);
+    if (request.physical) await this.#parts.housekeeping.compaction();
+    return this.#answer(null);
+  }
+
+  // ---- leases -----------------------------------------------------------------------------------------------
+
+  /** @throws StoreError `lease-exists`, `lease-ttl-too-large`, `no-space` */
+  async leaseGrant(
+    request: { readonly id: bigint; readonly ttlSeconds: number },
+    context: CallContext,
+  ): Promise<Answer<{ readonly id: bigint; readonly ttlSeconds: number }>> {
+    if (request.ttlSeconds > LEASE_TTL_SECONDS_MAX) throw new StoreError('lease-ttl-too-large');
+    const id = request.id === 0n ? this.#randomLeaseId() : request.id;
+    const ttlSeconds = Math.max(request.ttlSeconds, this.#parts.leaseTtlSecondsMin);
+    await this.#command({ type: 'lease-grant', id, ttlSeconds }, context);
+    return this.#answer({ id, ttlSeconds });
+  }
+
+  /** @throws StoreError `lease-not-found` */
+  async leaseRevoke(request: { readonly id: bigint }, context: CallContext): Promise<Answer<null>> {
+    await this.#command({ type: 'lease-revoke', id: request.id }, context);
+    return this.#answer(null);
+  }
+
+  /** Answers 0 seconds when the lease is gone. */
+  async leaseKeepAlive(
+    request: { readonly id: bigint },
+    context: CallContext,
+  ): Promise<Answer<{ readonly ttlSeconds: number }>> {
+    const ttlSeconds = await this.#parts.leadership.atLeader(
+      { type: 'lease-renew', id: request.id },
+      () => this.#parts.leases.renew(request.id, context.signal),
+      context.signal,
+    );
+    return this.#answer({ ttlSeconds });
+  }
+
+  /** Answers -1 seconds for an unknown lease. */
+  async leaseTimeToLive(
+    request: { readonly id: bigint; readonly keys: boolean },
+    context: CallContext,
+  ): Promise<
+    Answer<{
+      readonly ttlSeconds: number;
+      readonly grantedTtlSeconds: number;
+      readonly keys: readonly Buffer[];
+    }>
+  > {
+    const remaining = await this.#parts.leadership.atLeader(
+      { type: 'lease-remaining', id: request.id },
+      () => this.#parts.leases.remainingSeconds(request.id, context.signal),
+      context.signal,
+    );
+    await this.#parts.reads.linearizable(context.signal);
+    const lessor = this.#machine.lessor;
+    const lease = lessor.get(request.id);
+    if (lease === undefined || remaining < 0) {
+      return this.#answer({ ttlSeconds: -1, grantedTtlSeconds: 0, keys: [] });
+    }
+    const keys = request.keys ? lessor.keys(request.id) : [];
+    return this.#answer({ ttlSeconds: remaining, grantedTtlSeconds: lease.ttlSeconds, keys });
+  }
+
+  async leaseLeases(context: CallContext): Promise<Answer<readonly bigint[]>> {
+    await this.#parts.reads.linearizable(context.signal);
+    return this.#answer(this.#machine.lessor.list().map((lease) => lease.id));
+  }
+
+  // ---- watch ------------------------------------------------------------------------------------------------
+
+  openWatch(sink: WatchSink): WatchStream {
+    return this.#parts.hub.open(sink);
+  }
+
+  /** The sink can take deliveries again. */
+  resumeWatch(sink: WatchSink): void {
+    this.#parts.hub.resume(sink);
+  }
+
+  // ---- members ----------------------------------------------------------------------------------------------
+
+  async memberList(
+    request: { readonly linearizable: boolean },
+    context: CallContext,
+  ): Promise<Answer<readonly MemberInfo[]>> {
+    if (request.linearizable) await this.#parts.reads.linearizable(context.signal);
+    return this.#answer(this.members());
+  }
+
+  /** The members this member has applied. */
+  members(): readonly MemberInfo[] {
+    return this.#machine.memberList();
+  }
+
+  /** @throws StoreError as `Membership.add` */
+  async memberAdd(
+    request: { readonly peerUrls: readonly string[]; readonly isLearner: boolean },
+    context: CallContext,
+  ): Promise<Answer<{ readonly member: MemberInfo; readonly members: readonly MemberInfo[] }>> {
+    const { leadership, membership, reads } = this.#parts;
+    const id = await leadership.atLeader(
+      { type: 'member-add', ...request },
+      () => membership.add(request, context),
+      context.signal,
+    );
+    await reads.linearizable(context.signal);
+    const members = this.members();
+    const member = members.find((candidate) => candidate.id === id);
+    if (member === undefined) throw new StoreError('member-not-found');
+    return this.#answer({ member, members });
+  }
+
+  /** @throws StoreError as `Membership.remove` */
+  async memberRemove(
+    request: { readonly id: MemberId },
+    context: CallContext,
+  ): Promise<Answer<readonly MemberInfo[]>> {
+    const { leadership, membership } = this.#parts;
+    await leadership.atLeader(
+      { type: 'member-remove', id: request.id },
+      () => membership.remove(request.id, context).then(() => null),
+      context.signal,
+    );
+    if (request.id !== this.id) await this.#parts.reads.linearizable(context.signal);
+    return this.#answer(this.members());
+  }
+
+  /** @throws StoreError as `Membership.promote` */
+  async memberPromote(
+    request: { readonly id: MemberId },
+    context: CallContext,
+  ): Promise<Answer<readonly MemberInfo[]>> {
+    const { leadership, membership, reads } = this.#parts;
+    await leadership.atLeader(
+      { type: 'member-promote', id: request.id },
+      () => membership.promote(request.id, context).then(() => null),
+      context.signal,
+    );
+    await reads.linearizable(context.signal);
+    return this.#answer(this.members());
+  }
+
+  /** @throws StoreError `member-not-found`, `peer-url-exists`, `member-bad-urls` */
+  async memberUpdate(
+    request: { readonly id: MemberId; readonly peerUrls: readonly string[] },
+    context: CallContext,
+  ): Promise<Answer<readonly MemberInfo[]>> {
+    checkPeerUrls(request.peerUrls);
+    if (!this.members().some((member) => member.id === request.id)) throw new StoreError('member-not-found');
+    await this.#command({ type: 'member-update', id: request.id, peerUrls: request.peerUrls }, context);
+    return this.#answer(this.members());
+  }
+
+  // ---- maintenance ------------------------------------------------------------------------------------------
+
+  /** `member` 0 means this one for activate, and any for get. */
+  async alarm(
+    request: {
+      readonly action: 'get' | 'activate' | 'deactivate';
+      readonly member: MemberId;
+      readonly alarm: AlarmName | 'none';
+    },
+    context: CallContext,
+  ): Promise<Answer<readonly MemberAlarm[]>> {
+    const { action, alarm } = request;
+    const before = this.#machine.alarms.list();
+    const matches = (item: MemberAlarm): boolean =>
+      (alarm === 'none' || item.alarm === alarm) && (request.member === 0 || item.member === request.member);
+    switch (action) {
+      case 'get':
+        return this.#answer(before.filter(matches));
+      case 'activate': {
+        const member = request.member;
+        if (alarm === 'none') return this.#answer([]);
+        await this.#command({ type: 'alarm', action, member, alarm }, context);
+        return this.#answer([{ member, alarm }]);
+      }
+      case 'deactivate': {
+        if (alarm === 'none') return this.#answer([]);
+        const cleared = before.filter((item) => item.alarm === alarm && item.member === request.member);
+        for (const item of cleared) {
+          await this.#command({ type: 'alarm', action, member: item.member, alarm }, context);
+        }
+        return this.#answer(cleared);
+      }
+    }
+  }
+
+  status(): Answer<MemberStatus> {
+    const { loop, quotaBytes } = this.#parts;
+    const status = loop.node.status();
+    const errors = this.#machine.alarms
+      .list()
+      .map((item) => `${item.alarm} alarm of member ${item.member.toString(16)}`);
+    if (status.leader === 0) errors.push('etcdserver: no leader');
+    return this.#answer({
+      leader: status.leader,
+      raftIndex: status.commit,
+      raftTerm: status.term,
+      appliedIndex: status.applied,
+      isLearner: this.#isLearner(),
+      dbSizeBytes: this.#parts.stateBytes(),
+      dbSizeInUseBytes: this.#machine.store.logicalBytes,
+      quotaBytes,
+      errors,
+    });
+  }
+
+  async defragment(_context: CallContext): Promise<Answer<null>> {
+    await this.#parts.housekeeping.barrier();
+    await this.#parts.loop.replica.store.defragment();
+    return this.#answer(null);
+  }
+
+  /** A hash over the live rows at `revision` (0 = now), equal on every member at equal revisions. */
+  async hashKv(
+    request: { readonly revision: number },
+    context: CallContext,
+  ): Promise<Answer<{ readonly hash: number; readonly compactRevision: number; readonly revision: number }>> {
+    const walk = this.#machine.store.hashKv(request.revision, HASH_ROWS_PER_SLICE);
+    for (;;) {
+      const step = walk.next();
+      if (step.done === true) return this.#answer(step.value);
+      await new Promise<void>((resolve) => this.#parts.clock.setImmediate(resolve));
+      if (context.signal.aborted) throw abortError(context.signal);
+    }
+  }
+
+  /** A hash over this member's whole state at its applied index. */
+  async hash(_context: CallContext): Promise<Answer<{ readonly hash: number }>> {
+    const { rowSetHash, tableSetHash } = this.#machine.marker();
+    return this.#answer({ hash: (rowSetHash.a ^ rowSetHash.b ^ tableSetHash.a ^ tableSetHash.b) >>> 0 });
+  }
+
+  /** The whole state as a backup file. */
+  async snapshot(context: CallContext): Promise<Backup> {
+    await this.#parts.reads.linearizable(context.signal);
+    return this.#parts.snapshots.backup();
+  }
+
+  /** To be asked of the leader. @throws StoreError `not-leader`, `bad-leader-transferee`, `timeout` */
+  async moveLeader(request: { readonly target: MemberId }, context: CallContext): Promise<Answer<null>> {
+    await this.#parts.leadership.transfer(request.target, context.signal);
+    return this.#answer(null);
+  }
+
+  // ---- state ------------------------------------------------------------------------------------------------
+
+  header(): Header {
+    return {
+      clusterId: this.clusterId,
+      memberId: this.id,
+      revision: this.#machine.store.currentRevision,
+      raftTerm: this.#parts.loop.view.term,
+    };
+  }
+
+  hasLeader(): boolean {
+    return this.#parts.loop.view.leader !== 0;
+  }
+
+  isLeader(): boolean {
+    return this.#parts.loop.view.leader === this.id;
+  }
+
+  /** Resolves at the first leader. @throws StoreError why `signal` was aborted */
+  async leaderKnown(signal: AbortSignal): Promise<void> {
+    if (this.hasLeader()) return;
+    await new Promise<void>((resolve, reject) => {
+      const unlisten = this.onLeaderChange(() => {
+        unlisten();
+        resolve();
+      });
+      signal.addEventListener('abort', () => reject(abortError(signal)), { once: true });
+    });
+  }
+
+  /** @returns a function that ends the listening */
+  onLeaderChange(listener: (hasLeader: boolean) => void): () => void {
+    return this.#parts.leadership.listen(listener);
+  }
+
+  readiness(): Readiness {
+    const reasons: string[] = [];
+    const live = this.#parts.loop.appendStalledMs < this.#parts.stallMsMax;
+    if (!live) reasons.push('the disk does not answer');
+    if (!this.hasLeader()) reasons.push('no leader');
+    for (const item of this.#machine.alarms.list()) reasons.push(`alarm ${item.alarm}`);
+    if (this.#stopped !== null) reasons.push('stopping');
+    return { live, ready: reasons.length === 0, reasons };
+  }
+
+  /** What metrics show, as of now. Cheap enough for a scrape, not for a request. */
+  figures(): MemberFigures {
+    const { loop, hub, proposals, quotaBytes } = this.#parts;
+    const { store, lessor } = this.#machine;
+    const { watchers, slow, unsynced } = hub.stats;
+    const status = loop.node.status();
+    return {
+      hasLeader: this.hasLeader(),
+      isLeader: this.isLeader(),
+      isLearner: this.#isLearner(),
+      term: status.term,
+      commitIndex: status.commit,
+      appliedIndex: status.applied,
+      proposalsPending: proposals.pendingCount,
+      revision: store.currentRevision,
+      compactRevision: store.compactRevision,
+      keys: store.keyCount,
+      dbSizeBytes: this.#parts.stateBytes(),
+      dbSizeInUseBytes: store.logicalBytes,
+      quotaBytes,
+      logSizeBytes: this.#parts.logBytes(),
+      leases: lessor.size,
+      watchers,
+      slowWatchers: slow + unsynced,
+      connectedPeers: this.members()
+        .map((member) => member.id)
+        .filter((id) => this.#parts.isConnected(id)),
+    };
+  }
+
+  /** Hands leadership over if asked to, makes the state durable and releases everything. Idempotent. */
+  stop(options: { readonly transferLeadership: boolean }): Promise<void> {
+    this.#stopped ??= this.#stop(options.transferLeadership);
+    return this.#stopped;
+  }
+
+  async #stop(transferLeadership: boolean): Promise<void> {
+    if (transferLeadership) await this.#parts.leadership.handOver();
+    await this.#parts.close();
+  }
+
+  #isLearner(): boolean {
+    return this.members().some((member) => member.id === this.id && member.isLearner);
+  }
+
+  get #machine(): ReadyLoop['replica']['machine'] {
+    return this.#parts.loop.replica.machine;
+  }
+
+  #answer<T>(result: T): Answer<T> {
+    return { header: this.header(), result };
+  }
+
+  async #propose<T extends CommandResult['type']>(
+    operation: Operation,
+    type: T,
+    context: CallContext,
+  ): Promise<Answer<Extract<CommandResult, { type: T }>>> {
+    const { result, revision } = await this.#command(operation, context);
+    assert(result.type === type, 'a command answers with its own kind of result');
+    return {
+      header: { ...this.header(), revision },
+      result: result as Extract<CommandResult, { type: T }>,
+    };
+  }
+
+  async #command(
+    operation: Operation,
+    context: CallContext,
+  ): Promise<{ readonly result: CommandResult; readonly revision: number }> {
+    const applied: Applied = await this.#parts.proposals.propose(operation, context);
+    if (!applied.outcome.ok) throw new StoreError(applied.outcome.code satisfies StoreErrorCode);
+    return { result: applied.outcome.result, revision: applied.revision };
+  }
+
+  #randomLeaseId(): bigint {
+    const { random } = this.#parts;
+    return (BigInt(random.integer(2 ** 31)) << 32n) | BigInt(1 + random.integer(2 ** 32 - 1));
+  }
+}
+
+function isReadOnly(txn: TxnRequest): boolean {
+  const reads = (op: RequestOp): boolean => op.type === 'range' || (op.type === 'txn' && isReadOnly(op));
+  return txn.success.every(reads) && txn.failure.every(reads);
+}
+
+function bytesAdded(op: RequestOp): number {
+  switch (op.type) {
+    case 'put':
+      return op.key.length + op.value.length + ROW_OVERHEAD_BYTES;
+    case 'txn':
+      return Math.max(sum(op.success), sum(op.failure));
+    case 'range':
+    case 'delete-range':
+      return 0;
+  }
+}
+
+function sum(ops: readonly RequestOp[]): number {
+  return ops.reduce((bytes, op) => bytes + bytesAdded(op), 0);
+}

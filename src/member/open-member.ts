@@ -1,0 +1,116 @@
+import { StoreError } from '../lib/errors.ts';
+import {
+  bootFromDisk,
+  confirmNew,
+  createDataDirectory,
+  existingIdentity,
+  introductions,
+  placeFromCluster,
+  placeFromFlags,
+} from './boot.ts';
+import { encodeAccount } from './bootstrap.ts';
+import { forceNewCluster } from './force-new-cluster.ts';
+import type { Member } from './member.ts';
+import type { MemberOptions, MemberPorts } from './member-options.ts';
+import { MetPeers } from './met-peers.ts';
+import type { PeerIdentity, TransportHandlers } from './ports.ts';
+import type { ReplicaOptions } from './replica.ts';
+import { RunningMember } from './running.ts';
+import type { Identity } from './storage/data-dir.ts';
+
+/**
+ * Starts a member: from its data directory when that holds one, else as a new member, once its peers have confirmed
+ * that it may be. Resolves when it has applied again all that it knew to be committed; it may not have a leader yet.
+ *
+ * @throws StoreError `bad-options`, `data-dir-*`, `member-data-lost`, `member-not-found`, `cluster-id-mismatch`,
+ *   `canceled` when `signal` aborts first
+ */
+export async function openMember(
+  options: MemberOptions,
+  ports: MemberPorts,
+  signal: AbortSignal,
+): Promise<Member> {
+  const replicaOptions: ReplicaOptions = {
+    ...ports,
+    cacheBytesMax: options.cacheBytesMax,
+    onFatal: ports.fatal,
+  };
+  const met = await MetPeers.open(ports.disk, ports.fatal);
+  const handlers = new PeerHandlers();
+  try {
+    let identity = await existingIdentity(ports);
+    const isNew = identity === null;
+    identity ??= await firstStart(options, ports, { replicaOptions, handlers, signal });
+    if (options.forceNewCluster) await forceNewCluster(ports, replicaOptions, identity);
+    const data = await bootFromDisk(ports, options, replicaOptions, identity);
+    if (!isNew) {
+      const { clusterId, memberId, incarnation } = data.identity;
+      await ports.transport.start({ clusterId, memberId, incarnation, logSeq: data.log.lastSeq }, handlers);
+    }
+    const joining = data.replica.machine.memberList().length === 0;
+    const known = joining ? await introductions(ports, options, signal) : [];
+    const running = new RunningMember({ options, ports, data, replicaOptions, met, introductions: known });
+    handlers.running = running;
+    await running.start();
+    return running.member;
+  } catch (error) {
+    await ports.transport.close();
+    throw error;
+  }
+}
+
+/** Gives a member without data its place in the cluster and its data directory. The transport runs afterwards. */
+async function firstStart(
+  options: MemberOptions,
+  ports: MemberPorts,
+  context: {
+    readonly replicaOptions: ReplicaOptions;
+    readonly handlers: PeerHandlers;
+    readonly signal: AbortSignal;
+  },
+): Promise<Identity> {
+  const { replicaOptions, handlers, signal } = context;
+  const joins = options.initialClusterState === 'existing';
+  const place = joins ? await placeFromCluster(ports, options, signal) : placeFromFlags(options);
+  handlers.clusterId = place.clusterId;
+  const { clusterId, memberId } = place;
+  await ports.transport.start({ clusterId, memberId, incarnation: 1, logSeq: 0 }, handlers);
+  if (!joins) await confirmNew(ports, options, place, signal);
+  return createDataDirectory(ports, options, replicaOptions, place);
+}
+
+/** Until the member runs, it answers only the question whether it has met somebody. */
+class PeerHandlers implements TransportHandlers {
+  running: RunningMember | null = null;
+  clusterId = 0;
+
+  messages(...args: Parameters<TransportHandlers['messages']>): void {
+    this.running?.messages(...args);
+  }
+
+  request(...args: Parameters<TransportHandlers['request']>): Promise<Buffer> {
+    return this.running?.request(...args) ?? notStarted();
+  }
+
+  snapshot(...args: Parameters<TransportHandlers['snapshot']>): Promise<void> {
+    return this.running?.snapshot(...args) ?? notStarted();
+  }
+
+  async probe(): Promise<Buffer> {
+    return (
+      this.running?.probe() ?? encodeAccount({ clusterId: this.clusterId, members: [], met: [], removed: [] })
+    );
+  }
+
+  admit(peer: PeerIdentity): string | null {
+    return this.running === null ? 'this member is still starting' : this.running.admit(peer);
+  }
+
+  unreachable(...args: Parameters<TransportHandlers['unreachable']>): void {
+    this.running?.unreachable(...args);
+  }
+}
+
+function notStarted(): Promise<never> {
+  return Promise.reject(new StoreError('no-leader', 'this member is still starting'));
+}

@@ -1,0 +1,172 @@
+import { Fields, int64, type Packed, pack, unpack } from '../core/packed.ts';
+import type { MemberId } from '../core/raft/messages.ts';
+import { AssertionError } from '../lib/assert.ts';
+import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
+import type { ForwardAnswer } from './proposals.ts';
+
+/** What a member asks of another on the request stream. All but the last two are for the leader. */
+export type PeerRequest =
+  | { readonly type: 'propose'; readonly commands: readonly Buffer[] }
+  | { readonly type: 'lease-renew'; readonly id: bigint }
+  | { readonly type: 'lease-remaining'; readonly id: bigint }
+  | { readonly type: 'member-add'; readonly peerUrls: readonly string[]; readonly isLearner: boolean }
+  | { readonly type: 'member-remove'; readonly id: MemberId }
+  | { readonly type: 'member-promote'; readonly id: MemberId }
+  | { readonly type: 'apply-hash'; readonly index: number }
+  | { readonly type: 'tail-check'; readonly lastIndex: number; readonly logSeq: number };
+
+export interface PeerAnswers {
+  readonly propose: ForwardAnswer;
+  /** Seconds; 0 when the lease is gone. */
+  readonly 'lease-renew': number;
+  /** Seconds; -1 when the lease is gone. */
+  readonly 'lease-remaining': number;
+  /** The new member's id. */
+  readonly 'member-add': MemberId;
+  readonly 'member-remove': null;
+  readonly 'member-promote': null;
+  /** The apply hash after that index, or null when it is not remembered. */
+  readonly 'apply-hash': { readonly a: number; readonly b: number } | null;
+  /** Whether the answerer knows of an acknowledgement or a log position beyond the asker's. */
+  readonly 'tail-check': boolean;
+}
+export type PeerAnswer<T extends PeerRequest['type']> = PeerAnswers[T];
+
+/** Positions are the numbers on the wire: only ever append. */
+const REQUEST_TYPES = [
+  'propose',
+  'lease-renew',
+  'lease-remaining',
+  'member-add',
+  'member-remove',
+  'member-promote',
+  'apply-hash',
+  'tail-check',
+] as const satisfies readonly PeerRequest['type'][];
+const FORWARD_ANSWERS = ['accepted', 'refused', 'busy'] as const satisfies readonly ForwardAnswer[];
+
+export function encodePeerRequest(request: PeerRequest): Buffer {
+  return pack([REQUEST_TYPES.indexOf(request.type), ...requestFields(request)]);
+}
+
+/** @throws StoreError `unimplemented` when the bytes are not a request of this version */
+export function decodePeerRequest(bytes: Buffer): PeerRequest {
+  return checked(bytes, (fields) => {
+    const type = fields.oneOf(REQUEST_TYPES);
+    const request = readRequest(type, fields);
+    fields.end();
+    return request;
+  });
+}
+
+/** A value, or the code of the StoreError it failed with. Other errors are thrown on: they are bugs. */
+export async function encodePeerAnswer<T extends PeerRequest['type']>(
+  type: T,
+  answer: Promise<PeerAnswer<T>>,
+): Promise<Buffer> {
+  try {
+    return pack([true, answerFields(type, await answer)]);
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    return pack([false, error.code, error.message]);
+  }
+}
+
+/** @throws StoreError with the answerer's code, or `unimplemented` when the bytes are not an answer */
+export function decodePeerAnswer<T extends PeerRequest['type']>(type: T, bytes: Buffer): PeerAnswer<T> {
+  return checked(bytes, (fields) => {
+    if (!fields.boolean()) throw new StoreError(fields.text() as StoreErrorCode, fields.text());
+    const [answer] = fields.list((value) => readAnswer(type, new Fields(value)));
+    return answer as PeerAnswer<T>;
+  });
+}
+
+function requestFields(request: PeerRequest): readonly Packed[] {
+  switch (request.type) {
+    case 'propose':
+      return [request.commands];
+    case 'lease-renew':
+    case 'lease-remaining':
+      return [int64(request.id)];
+    case 'member-add':
+      return [request.peerUrls, request.isLearner];
+    case 'member-remove':
+    case 'member-promote':
+      return [request.id];
+    case 'apply-hash':
+      return [request.index];
+    case 'tail-check':
+      return [request.lastIndex, request.logSeq];
+  }
+}
+
+function readRequest(type: PeerRequest['type'], fields: Fields): PeerRequest {
+  switch (type) {
+    case 'propose':
+      return { type, commands: fields.list(bytesOf) };
+    case 'lease-renew':
+    case 'lease-remaining':
+      return { type, id: fields.int64() };
+    case 'member-add':
+      return { type, peerUrls: fields.texts(), isLearner: fields.boolean() };
+    case 'member-remove':
+    case 'member-promote':
+      return { type, id: fields.natural() };
+    case 'apply-hash':
+      return { type, index: fields.natural() };
+    case 'tail-check':
+      return { type, lastIndex: fields.natural(), logSeq: fields.natural() };
+  }
+}
+
+/** The answer as a list of one array, so that null and numbers read alike. */
+function answerFields<T extends PeerRequest['type']>(type: T, answer: PeerAnswer<T>): Packed {
+  switch (type) {
+    case 'propose':
+      return [[FORWARD_ANSWERS.indexOf(answer as ForwardAnswer)]];
+    case 'apply-hash': {
+      const hash = answer as PeerAnswers['apply-hash'];
+      return [hash === null ? [false] : [true, hash.a, hash.b]];
+    }
+    case 'tail-check':
+      return [[answer as boolean]];
+    case 'lease-renew':
+    case 'lease-remaining':
+    case 'member-add':
+      return [[answer as number]];
+    default:
+      return [[]];
+  }
+}
+
+function readAnswer(type: PeerRequest['type'], fields: Fields): PeerAnswers[keyof PeerAnswers] {
+  switch (type) {
+    case 'propose':
+      return fields.oneOf(FORWARD_ANSWERS);
+    case 'apply-hash':
+      return fields.boolean() ? { a: fields.natural(), b: fields.natural() } : null;
+    case 'tail-check':
+      return fields.boolean();
+    case 'lease-renew':
+    case 'lease-remaining':
+    case 'member-add':
+      return fields.integer();
+    case 'member-remove':
+    case 'member-promote':
+      return null;
+  }
+}
+
+function bytesOf(value: Packed): Buffer {
+  if (!Buffer.isBuffer(value)) throw new AssertionError('malformed: bytes are expected');
+  return value;
+}
+
+function checked<T>(bytes: Buffer, read: (fields: Fields) => T): T {
+  try {
+    return read(new Fields(unpack(bytes)));
+  } catch (error) {
+    if (error instanceof AssertionError) throw new StoreError('unimplemented', error.message);
+    throw error;
+  }
+}

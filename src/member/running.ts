@@ -1,0 +1,525 @@
+import type { Entry, MemberId, Message, SnapshotMeta } from '../core/raft/messages.ts';
+import { type RaftOptions, RawNode } from '../core/raft/raw-node.ts';
+import type { AppendBatch, ReadState } from '../core/raft/ready.ts';
+import type { Applied } from '../core/state-machine.ts';
+import { WatchHub } from '../core/watch/hub.ts';
+import { AssertionError } from '../lib/assert.ts';
+import { StoreError } from '../lib/errors.ts';
+import { ApplyHashes } from './apply-hashes.ts';
+import type { BootedData } from './boot.ts';
+import { encodeAccount } from './bootstrap.ts';
+import { Housekeeping } from './housekeeping.ts';
+import { Leadership } from './leadership.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
+import { Member } from './member.ts';
+import type { MemberOptions, MemberPorts } from './member-options.ts';
+import { type MemberInfo, Membership } from './membership.ts';
+import type { MetPeers } from './met-peers.ts';
+import type { MemberObserver } from './observer.ts';
+import { decodePeerAnswer, encodePeerRequest, type PeerAnswer, type PeerRequest } from './peer-requests.ts';
+import { PeerServer } from './peer-server.ts';
+import type { PeerIdentity, TransportHandlers } from './ports.ts';
+import { type CallContext, Proposals } from './proposals.ts';
+import { Reads } from './reads.ts';
+import { type LeadershipView, ReadyLoop, type ReadyLoopListener } from './ready-loop.ts';
+import { RemovalCheck } from './removal-check.ts';
+import type { Replica, ReplicaOptions } from './replica.ts';
+import { Snapshots } from './snapshots.ts';
+import { SpaceGuard } from './space-guard.ts';
+import { confirmCutTail } from './tail-check.ts';
+import { WatchPump } from './watch-pump.ts';
+
+/** A client is answered within this, besides two election timeouts, or told that it timed out. */
+const REQUEST_TIMEOUT_MS = 5_000;
+/** A log write outstanding for this many election timeouts ends the process: another member must take over. */
+const STALL_ELECTIONS_MAX = 30;
+/** A read round without an answer is asked anew after this part of an election timeout. */
+const READ_RETRY_PART = 0.5;
+/** A member that learns of its removal stays this long, so that answers and messages on their way can leave. */
+const REMOVED_LINGER_MS = 500;
+/** A member asks whether it was removed after so many election timeouts without a leader. */
+const REMOVAL_PATIENCE_ELECTIONS = 5;
+const REMOVED = 'this member was removed from the cluster';
+/** How often the size of the state on disk is measured. */
+const SIZE_INTERVAL_MS = 5_000;
+
+export interface RunningOptions {
+  readonly options: MemberOptions;
+  readonly ports: MemberPorts;
+  readonly data: BootedData;
+  readonly replicaOptions: ReplicaOptions;
+  readonly met: MetPeers;
+  /** Members to talk to until the state says who they are; only for one that has just joined. */
+  readonly introductions: readonly MemberInfo[];
+}
+
+/**
+ * The parts of a running member, wired. What each does stands in its own file; here is only who hears of what.
+ */
+export class RunningMember implements ReadyLoopListener, TransportHandlers {
+  readonly member: Member;
+  readonly #ports: MemberPorts;
+  readonly #options: MemberOptions;
+  readonly #met: MetPeers;
+  readonly #self: MemberId;
+  readonly #introductions: readonly MemberInfo[];
+  readonly #data: BootedData;
+  readonly #loop: ReadyLoop;
+  readonly #hub: WatchHub;
+  readonly #pump: WatchPump;
+  readonly #proposals: Proposals;
+  readonly #reads: Reads;
+  readonly #leases: LeaseKeeper;
+  readonly #leadership: Leadership;
+  readonly #membership: Membership;
+  readonly #snapshots: Snapshots;
+  readonly #housekeeping: Housekeeping;
+  readonly #space: SpaceGuard;
+  readonly #hashes: ApplyHashes;
+  readonly #server: PeerServer;
+  readonly #removal: RemovalCheck;
+  readonly #observer: MemberObserver;
+  readonly #abort = new AbortController();
+  #appliedWaiters: { readonly index: number; readonly resolve: () => void }[] = [];
+  /** The term whose no-op this leader has yet to apply before it keeps time for leases, or 0. */
+  #leasesDueInTerm = 0;
+  #stateBytes = 0;
+  #measuredMs = Number.NEGATIVE_INFINITY;
+  #leaving = false;
+
+  constructor({ options, ports, data, replicaOptions, met, introductions }: RunningOptions) {
+    const { clock, random, transport, logger } = ports;
+    this.#ports = ports;
+    this.#options = options;
+    this.#data = data;
+    this.#met = met;
+    this.#introductions = introductions;
+    this.#self = data.identity.memberId;
+    const self = this.#self;
+    const observer = ports.observe(self);
+    this.#observer = observer;
+    const timeoutMs = REQUEST_TIMEOUT_MS + 2 * options.electionMs;
+    const node = new RawNode(raftOptions(self, options, ports), data.raft);
+    const loop = new ReadyLoop({
+      node,
+      replica: data.replica,
+      log: data.log,
+      transport,
+      clock,
+      tickMs: options.heartbeatMs,
+      listener: this,
+    });
+    this.#loop = loop;
+    const schedule = (): void => loop.schedule();
+    const view = (): LeadershipView => loop.view;
+    const machine = (): Replica['machine'] => loop.replica.machine;
+    const members = (): readonly MemberInfo[] => machine().memberList();
+    const ask = this.#ask.bind(this);
+    const propose = (operation: Parameters<Proposals['propose']>[0]): Promise<Applied> =>
+      this.#proposals.propose(operation, { signal: this.#abort.signal });
+
+    this.#hub = new WatchHub(machine().store, { onWork: () => this.#pump.wake() });
+    this.#pump = new WatchPump({ hub: this.#hub, clock });
+    this.#proposals = new Proposals({
+      node,
+      clock,
+      member: self,
+      incarnation: data.identity.incarnation,
+      timeoutMs,
+      view,
+      forward: (leader, commands) => ask(leader, { type: 'propose', commands }, this.#abort.signal),
+      schedule,
+    });
+    this.#reads = new Reads({
+      node,
+      clock,
+      firstContext: 1 + random.integer(2 ** 48 - 1),
+      retryMs: Math.max(options.heartbeatMs * 2, options.electionMs * READ_RETRY_PART),
+      timeoutMs,
+      applied: () => machine().marker().appliedIndex,
+      schedule,
+    });
+    const reads = this.#reads;
+    this.#leases = new LeaseKeeper({
+      clock,
+      lessor: () => machine().lessor,
+      view,
+      extendMs: options.electionMs,
+      propose: (operation, context: CallContext) => this.#proposals.propose(operation, context),
+      linearizable: (signal) => reads.linearizable(signal),
+    });
+    this.#leadership = new Leadership({
+      self,
+      clock,
+      transport,
+      timeoutMs,
+      electionMs: options.electionMs,
+      loop: () => loop,
+      members,
+      ask,
+    });
+    this.#membership = new Membership({
+      self,
+      node,
+      clock,
+      random,
+      transport,
+      timeoutMs,
+      members,
+      proposeWith: (operation, context, enter) => this.#proposals.proposeWith(operation, context, enter),
+      schedule,
+    });
+    this.#snapshots = new Snapshots({
+      self,
+      clusterId: data.identity.clusterId,
+      clock,
+      disk: ports.disk,
+      transport,
+      logger,
+      observer,
+      replicaOptions,
+      loop: () => loop,
+      fatal: (error) => this.fatal(error),
+    });
+    this.#housekeeping = new Housekeeping({
+      node,
+      log: data.log,
+      clock,
+      replica: () => loop.replica,
+      snapshotCount: options.snapshotCount,
+      catchUpEntries: options.catchUpEntries,
+      pinnedIndex: () => this.#snapshots.pinnedIndex(),
+      barrierSeconds: (seconds) => observer.stateBarrier(seconds),
+      fatal: (error) => this.fatal(error),
+    });
+    this.#space = new SpaceGuard({
+      self,
+      clock,
+      disk: ports.disk,
+      logger,
+      quotaBytes: options.quotaBytes,
+      freeBytesMin: options.freeBytesMin,
+      machine,
+      propose,
+    });
+    this.#hashes = new ApplyHashes({
+      self,
+      clock,
+      logger,
+      isLeader: () => loop.view.role === 'leader',
+      members,
+      ask,
+      propose,
+    });
+    this.#server = new PeerServer({
+      loop,
+      leases: this.#leases,
+      membership: this.#membership,
+      hashes: this.#hashes,
+      met,
+      signal: this.#abort.signal,
+    });
+    this.#removal = new RemovalCheck({
+      ...ports,
+      signal: this.#abort.signal,
+      self,
+      clusterId: data.identity.clusterId,
+      hasLeader: () => loop.view.leader !== 0,
+      members,
+      patienceMs: REMOVAL_PATIENCE_ELECTIONS * options.electionMs,
+      removed: () => this.#leave(REMOVED),
+    });
+    this.member = new Member({
+      id: self,
+      clusterId: data.identity.clusterId,
+      clock,
+      random,
+      loop,
+      hub: this.#hub,
+      proposals: this.#proposals,
+      reads,
+      leases: this.#leases,
+      leadership: this.#leadership,
+      membership: this.#membership,
+      snapshots: this.#snapshots,
+      housekeeping: this.#housekeeping,
+      space: this.#space,
+      quotaBytes: options.quotaBytes,
+      leaseTtlSecondsMin: Math.ceil((1.5 * options.electionMs) / 1000),
+      stallMsMax: STALL_ELECTIONS_MAX * options.electionMs,
+      stateBytes: () => this.#stateBytes,
+      logBytes: () => data.log.sizeBytes,
+      isConnected: (id) => transport.connected(id),
+      close: () => this.#close(),
+    });
+  }
+
+  /** Resolves when everything that was committed before the start is applied again: only then may it serve. */
+  async start(): Promise<void> {
+    const { ports, data } = { ports: this.#ports, data: this.#data };
+    this.membershipChanged();
+    this.#loop.start(() => this.#tick());
+    if (data.droppedTail) this.#confirmTail();
+    if (this.#isOnlyVoter()) this.#loop.run(() => this.#loop.node.campaign());
+    await this.#applied(data.raft.hardState.commit);
+    this.#publish();
+    ports.logger.info(
+      {
+        memberId: this.#self.toString(16),
+        clusterId: data.identity.clusterId.toString(16),
+        commit: data.raft.hardState.commit,
+      },
+      'member started',
+    );
+  }
+
+  // ---- the loop tells ---------------------------------------------------------------------------------------
+
+  beforeReady(): void {
+    this.#proposals.flush();
+    this.#reads.flush();
+  }
+
+  applied(applied: Applied, entry: Entry): void {
+    if (applied.events.length > 0) this.#hub.notify(applied.revision, applied.events);
+    this.#hashes.applied(entry.index, this.#loop.replica.machine);
+    this.#proposals.applied(applied);
+    if (this.#leasesDueInTerm === entry.term) {
+      this.#leasesDueInTerm = 0;
+      this.#leases.promote(entry.term);
+    }
+  }
+
+  appliedTo(index: number): void {
+    this.#reads.appliedTo(index);
+    const due = this.#appliedWaiters.filter((waiter) => waiter.index <= index);
+    if (due.length === 0) return;
+    this.#appliedWaiters = this.#appliedWaiters.filter((waiter) => waiter.index > index);
+    for (const waiter of due) waiter.resolve();
+  }
+
+  readState(state: ReadState): void {
+    this.#reads.readState(state);
+  }
+
+  snapshotWanted(message: Message & { readonly type: 'snapshot' }): void {
+    this.#snapshots.send(message);
+  }
+
+  stateNameOf(snapshot: SnapshotMeta): string {
+    return this.#snapshots.stateNameOf(snapshot);
+  }
+
+  restore(snapshot: SnapshotMeta): Replica {
+    const replica = this.#snapshots.restore(snapshot);
+    this.#hub.storeReplaced(replica.machine.store);
+    this.#pump.wake();
+    return replica;
+  }
+
+  roleChanged({ term, role, leader }: LeadershipView): void {
+    this.#ports.logger.info({ term, role, leader: leader.toString(16) }, 'role');
+    this.#leases.demote();
+    this.#leasesDueInTerm = role === 'leader' ? term : 0;
+    this.#observer.leaderChanged(leader === 0 ? null : leader);
+    this.#proposals.leadershipChanged();
+    this.#reads.leadershipChanged();
+    this.#leadership.changed(this.#loop.view);
+  }
+
+  membershipChanged(): void {
+    const members = this.#loop.replica.machine.memberList();
+    this.#ports.transport.setPeers(members.length === 0 ? this.#introductions : members);
+    if (members.length === 0 || members.some((member) => member.id === this.#self)) return;
+    this.#leave(REMOVED);
+  }
+
+  logWritten(seconds: number, batch: AppendBatch): void {
+    const bytes = batch.entries.reduce((sum, entry) => sum + entry.data.length, 0);
+    this.#observer.walFsync(seconds, { entries: batch.entries.length, bytes });
+  }
+
+  fatal(error: unknown): void {
+    this.#abort.abort();
+    this.#ports.fatal(error);
+  }
+
+  // ---- peers tell -------------------------------------------------------------------------------------------
+
+  messages(from: MemberId, messages: readonly Message[]): void {
+    this.#loop.run(() => {
+      for (const message of messages) {
+        // A state comes on a stream of its own; `from` was checked by the handshake, the message must agree.
+        if (message.type !== 'snapshot' && message.from === from) this.#loop.node.step(message);
+      }
+    });
+  }
+
+  request(from: MemberId, body: Buffer): Promise<Buffer> {
+    return this.#server.serve(from, body).catch((error: unknown) => {
+      if (error instanceof AssertionError) this.fatal(error);
+      throw error;
+    });
+  }
+
+  snapshot(from: MemberId, frames: AsyncIterable<Buffer>): Promise<void> {
+    return this.#snapshots.receive(from, frames);
+  }
+
+  async probe(): Promise<Buffer> {
+    const { clusterId } = this.#data.identity;
+    const met = [...this.#met.ids(), this.#self];
+    const { machine } = this.#loop.replica;
+    return encodeAccount({
+      clusterId,
+      members: machine.memberList(),
+      met,
+      removed: machine.members.removed(),
+    });
+  }
+
+  admit(peer: PeerIdentity): string | null {
+    const { members } = this.#loop.replica.machine;
+    if (members.wasRemoved(peer.memberId)) return 'it was removed from the cluster';
+    // Somebody newer than what is applied here: a member that lags must not keep the newcomer out.
+    const refusal = this.#met.refusal(peer);
+    if (refusal === null) this.#met.note(peer);
+    else this.#ports.logger.error({ peer: peer.memberId.toString(16) }, refusal);
+    return refusal;
+  }
+
+  unreachable(id: MemberId): void {
+    this.#loop.run(() => this.#loop.node.reportUnreachable(id));
+  }
+
+  // ---- own affairs ------------------------------------------------------------------------------------------
+
+  #tick(): void {
+    this.#watchDisk();
+    this.#proposals.tick();
+    this.#reads.tick();
+    this.#leases.tick();
+    this.#housekeeping.tick();
+    this.#space.tick();
+    this.#hashes.tick();
+    this.#removal.tick();
+    this.#pump.tick();
+    this.#measure();
+  }
+
+  /** A leader whose disk has stalled must not keep the others waiting (RELIABILITY P8). */
+  #watchDisk(): void {
+    const stalledMs = this.#loop.appendStalledMs;
+    const { electionMs } = this.#options;
+    if (stalledMs > STALL_ELECTIONS_MAX * electionMs) {
+      this.fatal(new StoreError('storage', `the disk has not answered for ${Math.round(stalledMs)} ms`));
+    } else if (stalledMs > electionMs && this.#loop.view.role === 'leader') {
+      this.#ports.logger.warn({ stalledMs }, 'the disk has stalled: giving leadership up');
+      this.#loop.node.abandonLeadership();
+    }
+  }
+
+  #measure(): void {
+    const { clock, transport } = this.#ports;
+    if (clock.nowMs() - this.#measuredMs < SIZE_INTERVAL_MS) return;
+    this.#measuredMs = clock.nowMs();
+    this.#loop.replica.store.sizeBytes().then(
+      (bytes) => {
+        this.#stateBytes = bytes;
+      },
+      (error: unknown) => this.fatal(error),
+    );
+    for (const { id } of this.#loop.replica.machine.memberList()) {
+      const roundTripMs = transport.roundTripMs(id);
+      if (roundTripMs !== undefined) this.#observer.peerRoundTrip(id, roundTripMs / 1000);
+    }
+  }
+
+  /** Tells the cluster this member's name and client addresses, until it is told. */
+  #publish(): void {
+    const { name, clientUrls } = this.#options;
+    const record = this.#loop.replica.machine.members.get(this.#self);
+    if (record?.name === name && record.clientUrls.join() === clientUrls.join()) return;
+    const operation = { type: 'member-publish', id: this.#self, name, clientUrls } as const;
+    this.#proposals.propose(operation, { signal: this.#abort.signal }).catch((error: unknown) => {
+      if (!(error instanceof StoreError)) this.fatal(error);
+      else if (!this.#abort.signal.aborted) this.#publish();
+    });
+  }
+
+  #confirmTail(): void {
+    const { clock, logger } = this.#ports;
+    const { log, raft } = this.#data;
+    confirmCutTail(
+      {
+        self: this.#self,
+        node: this.#loop.node,
+        clock,
+        logger,
+        members: () => this.#loop.replica.machine.memberList(),
+        logSeq: log.lastSeq,
+        lastIndex: raft.entries.at(-1)?.index ?? raft.compacted.index,
+        confirm: () => log.confirmTail(),
+        ask: this.#ask.bind(this),
+      },
+      this.#abort.signal,
+    ).catch((error: unknown) => this.fatal(error));
+  }
+
+  #isOnlyVoter(): boolean {
+    const { voters, votersOutgoing } = this.#loop.replica.machine.confState;
+    return votersOutgoing.length === 0 && voters.length === 1 && voters[0] === this.#self;
+  }
+
+  #applied(index: number): Promise<void> {
+    if (this.#loop.replica.machine.marker().appliedIndex >= index) return Promise.resolve();
+    return new Promise((resolve) => this.#appliedWaiters.push({ index, resolve }));
+  }
+
+  async #ask<T extends PeerRequest>(
+    to: MemberId,
+    request: T,
+    signal: AbortSignal,
+  ): Promise<PeerAnswer<T['type']>> {
+    const body = encodePeerRequest(request);
+    const answer = await this.#ports.transport.request(to, body, signal);
+    return decodePeerAnswer<T['type']>(request.type, answer);
+  }
+
+  #leave(reason: string): void {
+    if (this.#leaving) return;
+    this.#leaving = true;
+    this.#ports.logger.error({}, reason);
+    this.#ports.clock.setTimer(() => this.fatal(new StoreError('stopped', reason)), REMOVED_LINGER_MS);
+  }
+
+  async #close(): Promise<void> {
+    this.#abort.abort();
+    this.#proposals.stop();
+    this.#reads.stop();
+    this.#leases.stop();
+    this.#pump.stop();
+    await this.#ports.transport.close();
+    await this.#loop.stop();
+    await this.#housekeeping.stop();
+    await this.#snapshots.close();
+    await this.#housekeeping.barrier();
+    await this.#data.log.close();
+    await this.#loop.replica.store.close();
+    await this.#met.close();
+  }
+}
+
+function raftOptions(id: MemberId, options: MemberOptions, ports: MemberPorts): RaftOptions {
+  return {
+    id,
+    heartbeatTicks: 1,
+    electionTicks: Math.max(2, Math.round(options.electionMs / options.heartbeatMs)),
+    maxEntriesPerMessageBytes: 1024 * 1024,
+    maxInflightMessages: 256,
+    maxInflightBytes: 8 * 1024 * 1024,
+    maxUncommittedBytes: 64 * 1024 * 1024,
+    maxApplyBytes: 4 * 1024 * 1024,
+    random: (bound) => ports.random.integer(bound),
+  };
+}

@@ -1,0 +1,348 @@
+import { assert } from '../../lib/assert.ts';
+import { StoreError } from '../../lib/errors.ts';
+import type { Level, LevelOp, LevelOpener, Random } from '../ports.ts';
+import { SCAN_BYTES_MAX } from './level.ts';
+
+/**
+ * The memory twin of `level.ts`, with LevelDB 1.20's real failures instead of an ideal store's:
+ *
+ * - a batch is atomic, but one that was not synced may be lost in a power failure while a later one survives;
+ * - `sync` covers the current log only, so an older log's tail may be lost while a synced newer batch stays;
+ * - after a failed write (disk full) every later write is acknowledged and lost on reopening, unless a flush
+ *   brings it into a table file;
+ * - a failed flush or compaction shows only on the next write;
+ * - reads verify nothing.
+ */
+
+/** What to make fail next. Each fault fires once. */
+export type LevelFault =
+  /** A batch is refused, as on a full disk. The log is unreadable from there on although later batches succeed. */
+  | 'no-space'
+  /** A synced batch is refused; all later writes fail until the database is reopened. */
+  | 'sync-error'
+  /** A flush brings nothing to disk yet resolves; all later writes fail until the database is reopened. */
+  | 'flush-error'
+  /** A read, point or scan, fails. */
+  | 'read-error';
+
+export type LevelOperation = 'open' | 'batch' | 'get' | 'scan' | 'flush' | 'compact' | 'size' | 'close';
+
+export interface MemoryLevelOptions {
+  /** Bytes in the current log at which LevelDB starts another one. */
+  readonly writeBufferBytes?: number;
+  /** Awaited before an operation takes effect, so that a simulator decides when disks answer. */
+  readonly pause?: (operation: LevelOperation) => Promise<void>;
+}
+
+const WRITE_BUFFER_BYTES_DEFAULT = 32 * 1024 * 1024;
+
+/** Databases in memory, by path. They outlive `kill` and `crash`; handles do not. */
+export class MemoryLevelOpener implements LevelOpener {
+  readonly #options: MemoryLevelOptions;
+  readonly #databases = new Map<string, Database>();
+
+  constructor(options: MemoryLevelOptions = {}) {
+    this.#options = options;
+  }
+
+  async open(path: string, options: { readonly create: boolean }): Promise<Level> {
+    await this.#options.pause?.('open');
+    let database = this.#databases.get(path);
+    if (options.create) {
+      if (database !== undefined) throw new StoreError('storage', `cannot open ${path}: exists`);
+      database = new Database(this.#options.writeBufferBytes ?? WRITE_BUFFER_BYTES_DEFAULT);
+      this.#databases.set(path, database);
+    }
+    if (database === undefined) throw new StoreError('storage', `cannot open ${path}: does not exist`);
+    if (database.holder !== null) throw new StoreError('data-dir-in-use', path);
+    database.reopen();
+    const level = new MemoryLevel(database, this.#options);
+    database.holder = level;
+    return level;
+  }
+
+  async destroy(path: string): Promise<void> {
+    await this.#options.pause?.('open');
+    if (this.#databases.get(path)?.holder) throw new StoreError('data-dir-in-use', path);
+    this.#databases.delete(path);
+  }
+
+  exists(path: string): boolean {
+    return this.#databases.has(path);
+  }
+
+  /** The process dies: handles end; what was written stays in the page cache and is found on reopening. */
+  kill(): void {
+    for (const database of this.#databases.values()) database.holder = null;
+  }
+
+  /** The power fails: handles end; of each log a random part of the batches that no sync covered is lost. */
+  crash(random: Random): void {
+    for (const database of this.#databases.values()) {
+      database.holder = null;
+      database.loseUnsynced(random);
+    }
+  }
+
+  /** Makes the next fitting operation on `path` fail. */
+  inject(path: string, fault: LevelFault): void {
+    this.#database(path).faults.add(fault);
+  }
+
+  /** Changes a stored value in place, as a failing disk would, without any operation noticing. */
+  rot(path: string, key: Buffer, change: (value: Buffer) => Buffer | undefined): void {
+    this.#database(path).rot(key, change);
+  }
+
+  #database(path: string): Database {
+    const database = this.#databases.get(path);
+    assert(database !== undefined, 'faults are for databases that exist');
+    return database;
+  }
+}
+
+interface LogRecord {
+  readonly ops: readonly LevelOp[];
+  readonly bytes: number;
+  synced: boolean;
+}
+interface Log {
+  records: LogRecord[];
+  bytes: number;
+  /** Index of the first record that a failed write made unreadable, or Infinity. */
+  unreadableFrom: number;
+}
+
+/** One database: what is in fsynced tables, the logs on top (oldest first), and both together as reads see it. */
+class Database {
+  holder: Level | null = null;
+  readonly faults = new Set<LevelFault>();
+  readonly #writeBufferBytes: number;
+  #tables = new SortedMap();
+  #visible = new SortedMap();
+  #logs: Log[] = [newLog()];
+  #backgroundError = false;
+
+  constructor(writeBufferBytes: number) {
+    this.#writeBufferBytes = writeBufferBytes;
+  }
+
+  get visible(): SortedMap {
+    return this.#visible;
+  }
+
+  write(ops: readonly LevelOp[], sync: boolean): void {
+    if (this.#backgroundError) throw new StoreError('storage', 'leveldb batch: earlier background error');
+    const log = this.#logs.at(-1);
+    assert(log !== undefined, 'a database has a current log');
+    if (this.faults.delete('no-space')) {
+      log.unreadableFrom = Math.min(log.unreadableFrom, log.records.length);
+      throw new StoreError('storage', 'leveldb batch: no space left on device');
+    }
+    const bytes = ops.reduce((sum, op) => sum + op.key.length + (op.type === 'put' ? op.value.length : 0), 0);
+    log.records.push({ ops, bytes, synced: false });
+    log.bytes += bytes;
+    if (sync && this.faults.delete('sync-error')) {
+      this.#backgroundError = true;
+      throw new StoreError('storage', 'leveldb batch: input/output error');
+    }
+    for (const op of ops) this.#visible.apply(op);
+    if (sync) for (const record of log.records) record.synced = true;
+    if (log.bytes >= this.#writeBufferBytes) this.#rotate();
+  }
+
+  /** LevelDB holds at most one older log; its table file is complete before the next switch. */
+  #rotate(): void {
+    while (this.#logs.length > 1) this.#logsToTables(1);
+    this.#logs.push(newLog());
+  }
+
+  flush(): void {
+    if (this.faults.delete('flush-error')) this.#backgroundError = true;
+    if (!this.#backgroundError) this.#logsToTables(this.#logs.length);
+  }
+
+  /** Tables are written from memory, so even records that are unreadable in the log reach them. */
+  #logsToTables(count: number): void {
+    for (const log of this.#logs.splice(0, count)) {
+      for (const record of log.records) for (const op of record.ops) this.#tables.apply(op);
+    }
+    if (this.#logs.length === 0) this.#logs.push(newLog());
+  }
+
+  loseUnsynced(random: Random): void {
+    for (const log of this.#logs) {
+      const mode = random.integer(4);
+      const cut = random.integer(log.records.length + 1);
+      log.records = log.records.filter((record, i) => {
+        if (i >= log.unreadableFrom) return false;
+        if (record.synced || mode === 0) return true;
+        if (mode === 1) return false;
+        return mode === 2 ? i < cut : random.integer(2) === 0;
+      });
+      log.unreadableFrom = Number.POSITIVE_INFINITY;
+    }
+  }
+
+  /** Replays the logs into a fresh table, as opening does; whatever was recovered is durable afterwards. */
+  reopen(): void {
+    for (const log of this.#logs) log.records.length = Math.min(log.records.length, log.unreadableFrom);
+    this.#logsToTables(this.#logs.length);
+    this.#backgroundError = false;
+    this.#visible = this.#tables.copy();
+  }
+
+  rot(key: Buffer, change: (value: Buffer) => Buffer | undefined): void {
+    this.#logsToTables(this.#logs.length);
+    const value = this.#tables.get(key);
+    assert(value !== undefined, 'only a stored value can rot');
+    const changed = change(Buffer.from(value));
+    const op: LevelOp = changed ? { type: 'put', key, value: changed } : { type: 'del', key };
+    this.#tables.apply(op);
+    this.#visible.apply(op);
+  }
+}
+
+function newLog(): Log {
+  return { records: [], bytes: 0, unreadableFrom: Number.POSITIVE_INFINITY };
+}
+
+class MemoryLevel implements Level {
+  readonly #database: Database;
+  readonly #options: MemoryLevelOptions;
+  #writing = false;
+
+  constructor(database: Database, options: MemoryLevelOptions) {
+    this.#database = database;
+    this.#options = options;
+  }
+
+  async batch(ops: readonly LevelOp[], options: { readonly sync: boolean }): Promise<void> {
+    assert(!this.#writing, 'one batch in flight');
+    assert(ops.length > 0, 'an empty batch would not reach the disk');
+    this.#writing = true;
+    try {
+      await this.#begin('batch');
+      this.#database.write(ops, options.sync);
+    } finally {
+      this.#writing = false;
+    }
+  }
+
+  async get(key: Buffer): Promise<Buffer | undefined> {
+    await this.#begin('get');
+    this.#failRead();
+    return this.#database.visible.get(key);
+  }
+
+  getSync(key: Buffer): Buffer | undefined {
+    this.#assertHeld();
+    this.#failRead();
+    return this.#database.visible.get(key);
+  }
+
+  async scan(range: Parameters<Level['scan']>[0]): Promise<readonly (readonly [Buffer, Buffer])[]> {
+    await this.#begin('scan');
+    this.#failRead();
+    return this.#database.visible.scan(range);
+  }
+
+  async flush(): Promise<void> {
+    await this.#begin('flush');
+    this.#database.flush();
+  }
+
+  async compactRange(): Promise<void> {
+    await this.#begin('compact');
+    this.#database.flush();
+  }
+
+  async approximateSizeBytes(): Promise<number> {
+    await this.#begin('size');
+    return this.#database.visible.bytes;
+  }
+
+  async close(): Promise<void> {
+    await this.#begin('close');
+    this.#database.holder = null;
+  }
+
+  /** The moment of the simulated disk's answer; a handle that a crash ended meanwhile gets none but an error. */
+  async #begin(operation: LevelOperation): Promise<void> {
+    this.#assertHeld();
+    await (this.#options.pause?.(operation) ?? Promise.resolve());
+    this.#assertHeld();
+  }
+
+  #assertHeld(): void {
+    if (this.#database.holder !== this) throw new StoreError('storage', 'leveldb: database is not open');
+  }
+
+  #failRead(): void {
+    if (this.#database.faults.delete('read-error')) {
+      throw new StoreError('storage', 'leveldb get: input/output error');
+    }
+  }
+}
+
+/** Byte-ordered map. A latin1 string compares as its bytes do. */
+class SortedMap {
+  #values = new Map<string, Buffer>();
+  #keys: string[] = [];
+  bytes = 0;
+
+  get(key: Buffer): Buffer | undefined {
+    const value = this.#values.get(key.toString('latin1'));
+    return value === undefined ? undefined : Buffer.from(value);
+  }
+
+  apply(op: LevelOp): void {
+    const key = op.key.toString('latin1');
+    const previous = this.#values.get(key);
+    if (previous !== undefined) this.bytes -= key.length + previous.length;
+    if (op.type === 'put') {
+      if (previous === undefined) this.#keys.splice(this.#position(key), 0, key);
+      this.#values.set(key, op.value);
+      this.bytes += key.length + op.value.length;
+    } else if (previous !== undefined) {
+      this.#keys.splice(this.#position(key), 1);
+      this.#values.delete(key);
+    }
+  }
+
+  scan(range: Parameters<Level['scan']>[0]): (readonly [Buffer, Buffer])[] {
+    const first = this.#position(range.gte.toString('latin1'));
+    const end = this.#position(range.lt.toString('latin1'));
+    const rows: (readonly [Buffer, Buffer])[] = [];
+    let bytes = 0;
+    for (let i = 0; first + i < end && rows.length < range.limit && bytes <= SCAN_BYTES_MAX; i++) {
+      const key = this.#keys[range.reverse === true ? end - 1 - i : first + i];
+      const value = key === undefined ? undefined : this.#values.get(key);
+      assert(key !== undefined && value !== undefined, 'keys and values go together');
+      const copy = range.keysOnly === true ? Buffer.alloc(0) : Buffer.from(value);
+      rows.push([Buffer.from(key, 'latin1'), copy]);
+      bytes += key.length + copy.length;
+    }
+    return rows;
+  }
+
+  copy(): SortedMap {
+    const copy = new SortedMap();
+    copy.#values = new Map(this.#values);
+    copy.#keys = [...this.#keys];
+    copy.bytes = this.bytes;
+    return copy;
+  }
+
+  /** Index of the first key at or above `key`. */
+  #position(key: string): number {
+    let low = 0;
+    let high = this.#keys.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#keys[middle] ?? '') < key) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}

@@ -1,0 +1,68 @@
+import type { MemberId } from '../core/raft/messages.ts';
+import type { RawNode } from '../core/raft/raw-node.ts';
+import { StoreError } from '../lib/errors.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { MemberInfo } from './membership.ts';
+import type { PeerAnswer, PeerRequest } from './peer-requests.ts';
+import type { Clock } from './ports.ts';
+
+/** Rest between two rounds of questions. */
+const ROUND_PAUSE_MS = 500;
+
+export interface TailCheckOptions {
+  readonly self: MemberId;
+  readonly node: RawNode;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly members: () => readonly MemberInfo[];
+  /** The last sequence number and index that the log has after the cut. */
+  readonly logSeq: number;
+  readonly lastIndex: number;
+  readonly confirm: () => Promise<void>;
+  readonly ask: <T extends PeerRequest>(
+    to: MemberId,
+    request: T,
+    signal: AbortSignal,
+  ) => Promise<PeerAnswer<T['type']>>;
+}
+
+/**
+ * For a member that found a torn record at the end of its log and cut it. A torn record was never acknowledged,
+ * unless the disk lied; so the member neither votes nor campaigns until enough of its peers, one in every majority,
+ * have said that they know of nothing beyond what it still has.
+ *
+ * @throws StoreError `data-dir-corrupt` when a peer knows of more; `canceled`
+ */
+export async function confirmCutTail(options: TailCheckOptions, signal: AbortSignal): Promise<void> {
+  const { node, clock, logger, self } = options;
+  node.setVotingAllowed(false);
+  logger.warn({ logSeq: options.logSeq }, 'a torn log record was cut: not voting until the peers confirm');
+  const confirmed = new Set<MemberId>();
+  while (!signal.aborted) {
+    const voters = options.members().filter((member) => !member.isLearner);
+    const others = voters.filter((member) => member.id !== self);
+    const majority = Math.floor(voters.length / 2) + 1;
+    for (const { id } of others) if (await isConfirmed(options, id, signal)) confirmed.add(id);
+    if (confirmed.size >= Math.min(others.length, voters.length - majority + 1)) {
+      await options.confirm();
+      node.setVotingAllowed(true);
+      logger.info({ logSeq: options.logSeq }, 'the peers confirmed the cut: voting again');
+      return;
+    }
+    await new Promise<void>((resolve) => void clock.setTimer(resolve, ROUND_PAUSE_MS));
+  }
+}
+
+async function isConfirmed(options: TailCheckOptions, peer: MemberId, signal: AbortSignal): Promise<boolean> {
+  const { lastIndex, logSeq } = options;
+  let sawMore: boolean;
+  try {
+    sawMore = await options.ask(peer, { type: 'tail-check', lastIndex, logSeq }, signal);
+  } catch (error) {
+    if (error instanceof StoreError) return false;
+    throw error;
+  }
+  if (sawMore)
+    throw new StoreError('data-dir-corrupt', 'the log lost a record that a peer had an acknowledgement of');
+  return true;
+}

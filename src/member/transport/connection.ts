@@ -1,0 +1,136 @@
+import type { Socket } from 'node:net';
+import type { Clock, Timer } from '../ports.ts';
+import { type Frame, FrameDecoder, ProtocolError } from './frame.ts';
+
+const KEEPALIVE_DELAY_MS = 10_000;
+
+/** What the user of a connection hears from it. Nothing but `closed` comes after `close` was called. */
+export interface ConnectionEvents {
+  /** The payload is borrowed: valid until this returns. A ProtocolError thrown here closes the connection. */
+  frame(kind: number, payload: Buffer): void;
+  /** All frames of one socket read were given. */
+  readEnd(): void;
+  /** Everything written has left this process. */
+  drained(): void;
+  /** Once, at the end; `reason` is for people. */
+  closed(reason: string): void;
+}
+
+/** Frames over one TCP connection. What is written in one turn of the event loop leaves in one system call. */
+export class Connection {
+  readonly #socket: Socket;
+  readonly #decoder: FrameDecoder;
+  readonly #events: ConnectionEvents;
+  readonly #ended: Promise<void>;
+  #reason: string | null = null;
+  #corked = false;
+  #queuedBytes = 0;
+  #lingerTimer: Timer | null = null;
+
+  constructor(
+    socket: Socket,
+    options: { readonly events: ConnectionEvents; readonly payloadBytesMax: number },
+  ) {
+    this.#socket = socket;
+    this.#events = options.events;
+    this.#decoder = new FrameDecoder(options.payloadBytesMax);
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
+    socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    socket.on('drain', () => {
+      if (this.open) this.#events.drained();
+    });
+    let failure = 'the peer closed the connection';
+    socket.on('error', (error) => {
+      failure = error.message;
+    });
+    this.#ended = new Promise((resolve) => {
+      socket.on('close', () => {
+        this.#lingerTimer?.cancel();
+        this.#reason ??= failure;
+        resolve();
+        this.#events.closed(this.#reason);
+      });
+    });
+  }
+
+  /** False once it was closed by either side. */
+  get open(): boolean {
+    return this.#reason === null && !this.#socket.destroyed;
+  }
+
+  /** Bytes written that have not left this process. */
+  get pendingBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** Bytes that have left this process since the start; grows as long as the peer takes data. */
+  get leftBytes(): number {
+    return this.#queuedBytes - this.#socket.writableLength;
+  }
+
+  /** Resolves after `closed`, when the operating system's handle is gone. */
+  get ended(): Promise<void> {
+    return this.#ended;
+  }
+
+  setPayloadBytesMax(bytesMax: number): void {
+    this.#decoder.setPayloadBytesMax(bytesMax);
+  }
+
+  /** Never waits; the caller bounds `pendingBytes`. Nothing is written to a closed connection. */
+  write(frame: Frame): void {
+    if (!this.open) return;
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#socket.cork();
+      process.nextTick(() => {
+        this.#corked = false;
+        this.#socket.uncork();
+      });
+    }
+    this.#queuedBytes += frame.sizeBytes;
+    for (const part of frame.parts) this.#socket.write(part);
+  }
+
+  /** Stops reading; frames already read still come. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (this.open) this.#socket.resume();
+  }
+
+  get paused(): boolean {
+    return this.#socket.isPaused();
+  }
+
+  /** Ends at once; unsent bytes are lost. */
+  close(reason: string): void {
+    this.#reason ??= reason;
+    this.#socket.destroy();
+  }
+
+  /** Reads no more, sends what is written, then ends; at the latest after `lingerMs`. */
+  closeAfterFlush(reason: string, linger: { readonly clock: Clock; readonly lingerMs: number }): void {
+    if (!this.open) return;
+    this.#reason = reason;
+    this.#socket.destroySoon();
+    this.#lingerTimer = linger.clock.setTimer(() => this.#socket.destroy(), linger.lingerMs);
+  }
+
+  #read(chunk: Buffer): void {
+    if (!this.open) return;
+    try {
+      this.#decoder.push(chunk, (kind, payload) => {
+        if (this.open) this.#events.frame(kind, payload);
+      });
+    } catch (error) {
+      // A handler's own failure is a bug and goes on up; what the peer did wrong ends only this connection.
+      if (!(error instanceof ProtocolError)) throw error;
+      this.close(`broken protocol: ${error.message}`);
+    }
+    if (this.open) this.#events.readEnd();
+  }
+}

@@ -1,0 +1,127 @@
+import type { MemberId } from '../../core/raft/messages.ts';
+import type { PeerIdentity } from '../ports.ts';
+import { encodeFrame, type Frame, frameKinds, ProtocolError } from './frame.ts';
+import { REASON_LENGTH_MAX } from './limits.ts';
+import { FieldReader, pack, unpack } from './packed.ts';
+
+/**
+ * The first frames on every connection. The dialer says hello: magic, format version, what the connection is for,
+ * who it is and whom it means. The listener answers with its own identity or with a refusal and the reason. No
+ * frame after them carries a sender: it is the one of the handshake, so a message of a foreign cluster or of an
+ * unknown member cannot reach the core.
+ */
+
+const MAGIC = Buffer.from('CNCLPEER', 'latin1');
+const VERSION_OFFSET = MAGIC.length;
+const FIELDS_OFFSET = VERSION_OFFSET + 2;
+
+/** Version of everything this folder puts on the wire. Raised with every incompatible change. */
+export const FORMAT_VERSION = 1;
+
+/** What a connection carries. Each has an order of its own; none waits for another. */
+export type StreamKind = 'append' | 'heartbeat' | 'request' | 'snapshot' | 'probe';
+const streamTags: Record<StreamKind, number> = { append: 1, heartbeat: 2, request: 3, snapshot: 4, probe: 5 };
+const streamKinds = new Map(Object.entries(streamTags).map(([kind, tag]) => [tag, kind as StreamKind]));
+
+export interface Hello {
+  readonly stream: StreamKind;
+  /** All zero in a probe: the asking side may not have an identity yet. */
+  readonly sender: PeerIdentity;
+  /** The member meant, so that a reused address is noticed; `NO_MEMBER` in a probe. */
+  readonly to: MemberId;
+}
+
+/** An identity for probes: nobody yet. */
+export const nobody: PeerIdentity = { clusterId: 0, memberId: 0, incarnation: 0, logSeq: 0 };
+
+export function encodeHello(hello: Hello): Frame {
+  const start = Buffer.alloc(FIELDS_OFFSET);
+  MAGIC.copy(start);
+  start.writeUInt16BE(FORMAT_VERSION, VERSION_OFFSET);
+  const { clusterId, memberId, incarnation, logSeq } = hello.sender;
+  const fields = pack([streamTags[hello.stream], clusterId, memberId, hello.to, incarnation, logSeq]);
+  return encodeFrame(frameKinds.hello, start, fields);
+}
+
+/**
+ * Either the hello, or the reason to answer a peer that speaks another format version.
+ *
+ * @throws ProtocolError when these are not the words of a member at all
+ */
+export function decodeHello(payload: Buffer): { readonly hello: Hello } | { readonly refusal: string } {
+  if (payload.length < FIELDS_OFFSET || !payload.subarray(0, VERSION_OFFSET).equals(MAGIC)) {
+    throw new ProtocolError('not a member connection');
+  }
+  const version = payload.readUInt16BE(VERSION_OFFSET);
+  if (version !== FORMAT_VERSION) {
+    return { refusal: `format version ${version} is not spoken here, version ${FORMAT_VERSION} is` };
+  }
+  const fields = new FieldReader(unpack(payload.subarray(FIELDS_OFFSET)));
+  const stream = streamKinds.get(fields.integer());
+  if (stream === undefined) throw new ProtocolError('a hello names an unknown kind of stream');
+  const idMin = stream === 'probe' ? 0 : 1;
+  const clusterId = fields.integer();
+  const memberId = fields.integer(idMin);
+  const to = fields.integer(idMin);
+  const hello: Hello = {
+    stream,
+    sender: { clusterId, memberId, incarnation: fields.integer(), logSeq: fields.integer() },
+    to,
+  };
+  fields.end();
+  return { hello };
+}
+
+export function encodeWelcome(identity: PeerIdentity): Frame {
+  const { clusterId, memberId, incarnation, logSeq } = identity;
+  return encodeFrame(frameKinds.welcome, pack([clusterId, memberId, incarnation, logSeq]));
+}
+
+/** @throws ProtocolError */
+export function decodeWelcome(payload: Buffer): PeerIdentity {
+  const fields = new FieldReader(unpack(payload));
+  const identity: PeerIdentity = {
+    clusterId: fields.integer(),
+    memberId: fields.integer(1),
+    incarnation: fields.integer(),
+    logSeq: fields.integer(),
+  };
+  fields.end();
+  return identity;
+}
+
+/** Ends a connection with a reason for people; cut to REASON_LENGTH_MAX. */
+export function encodeRefusal(reason: string): Frame {
+  return encodeFrame(frameKinds.refusal, pack([reason.slice(0, REASON_LENGTH_MAX)]));
+}
+
+/** @throws ProtocolError */
+export function decodeRefusal(payload: Buffer): string {
+  const fields = new FieldReader(unpack(payload));
+  const reason = fields.text();
+  fields.end();
+  return reason;
+}
+
+/**
+ * Why the member `self` must not talk to `peer`, or null. Both ends of a connection ask it, each about the other.
+ *
+ * @param admit knows the members: unknown, removed, or data that went back in time
+ */
+export function refusalOf(options: {
+  readonly self: PeerIdentity;
+  readonly peer: PeerIdentity;
+  readonly admit: (identity: PeerIdentity) => string | null;
+}): string | null {
+  const { self, peer } = options;
+  if (peer.clusterId !== self.clusterId) {
+    return `cluster ID mismatch: cluster ${peer.clusterId} meets cluster ${self.clusterId}`;
+  }
+  if (peer.memberId === self.memberId) return `member ${self.memberId} meets itself`;
+  return options.admit(peer);
+}
+
+/** Why a hello meant for `to` is refused by `self`, or null. */
+export function addresseeRefusal(to: MemberId, self: PeerIdentity): string | null {
+  return to === self.memberId ? null : `this is member ${self.memberId}, not member ${to}`;
+}

@@ -1,0 +1,171 @@
+import { Duplex } from 'node:stream';
+import { huffmanText } from './huffman.ts';
+
+/**
+ * Clients made with grpc-go of etcd 3.4's age send their whole endpoint, `http://host:port`, as `:authority`. Node's
+ * HTTP/2 refuses the slashes in it and resets the stream. Here they become dashes, on the way in; nobody reads the
+ * value. It keeps its length, so the compression state that both sides keep (RFC 7541, 2.3.2) stays the same.
+ */
+
+const PREFACE_BYTES = 24;
+const FRAME_HEAD_BYTES = 9;
+const HEADERS = 1;
+const FLAG_END_HEADERS = 0x4;
+const FLAG_PADDED = 0x8;
+const FLAG_PRIORITY = 0x20;
+const PRIORITY_BYTES = 5;
+/** The longest frame worth holding back to look at; header blocks of clients are far smaller. */
+const HEADERS_BYTES_MAX = 64 * 1024;
+/** Index of `:authority` in HPACK's static table. */
+const AUTHORITY = 1;
+
+/** The connection, with slashes in `:authority` replaced. */
+export function withPlainAuthority(socket: Duplex): Duplex {
+  const rewriter = new AuthorityRewriter();
+  const filtered = new Duplex({
+    read: () => socket.resume(),
+    write: (chunk: Buffer, _encoding, done) => {
+      if (socket.write(chunk)) done();
+      else socket.once('drain', done);
+    },
+    writev: (chunks, done) => {
+      socket.cork();
+      for (const { chunk } of chunks) socket.write(chunk as Buffer);
+      const isFull = socket.writableNeedDrain;
+      socket.uncork();
+      if (isFull) socket.once('drain', done);
+      else done();
+    },
+    final: (done) => {
+      socket.end();
+      done();
+    },
+    destroy: (error, done) => {
+      socket.destroy();
+      done(error);
+    },
+  });
+  socket.on('data', (chunk: Buffer) => {
+    for (const piece of rewriter.push(chunk)) if (!filtered.push(piece)) socket.pause();
+  });
+  socket.on('end', () => filtered.push(null));
+  socket.on('close', () => filtered.destroy());
+  return filtered;
+}
+
+/** Splits what a client sends into frames as far as needed to find the header blocks. */
+export class AuthorityRewriter {
+  /** Bytes to let pass before the next frame begins: the preface at first, then the rest of a frame. */
+  #pass = PREFACE_BYTES;
+  #held: Buffer = Buffer.alloc(0);
+
+  /** Takes bytes in pieces of any size and returns what may go on. */
+  push(chunk: Buffer): Buffer[] {
+    const out: Buffer[] = [];
+    let bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
+    this.#held = Buffer.alloc(0);
+    while (bytes.length > 0) {
+      if (this.#pass > 0) {
+        const passed = Math.min(this.#pass, bytes.length);
+        out.push(bytes.subarray(0, passed));
+        this.#pass -= passed;
+        bytes = bytes.subarray(passed);
+        continue;
+      }
+      if (bytes.length < FRAME_HEAD_BYTES) break;
+      const frameBytes = FRAME_HEAD_BYTES + bytes.readUIntBE(0, 3);
+      if (bytes[3] !== HEADERS || frameBytes > HEADERS_BYTES_MAX) {
+        this.#pass = frameBytes;
+        continue;
+      }
+      if (bytes.length < frameBytes) break;
+      out.push(rewriteHeaders(bytes.subarray(0, frameBytes)));
+      bytes = bytes.subarray(frameBytes);
+    }
+    this.#held = bytes;
+    return out;
+  }
+}
+
+/** A HEADERS frame with a plain authority; the frame itself when there is nothing to change or to understand. */
+function rewriteHeaders(frame: Buffer): Buffer {
+  const flags = frame[4]!;
+  if ((flags & FLAG_END_HEADERS) === 0 || (flags & FLAG_PADDED) !== 0) return frame;
+  const blockStart = FRAME_HEAD_BYTES + ((flags & FLAG_PRIORITY) === 0 ? 0 : PRIORITY_BYTES);
+  const value = findAuthority(frame, blockStart);
+  if (value === null || !value.text.includes('/')) return frame;
+  const plain = Buffer.from(value.text.replaceAll('/', '-'), 'latin1');
+  if (plain.length >= 127) return frame;
+  const rewritten = Buffer.concat([
+    frame.subarray(0, value.start),
+    Buffer.from([plain.length]),
+    plain,
+    frame.subarray(value.end),
+  ]);
+  rewritten.writeUIntBE(rewritten.length - FRAME_HEAD_BYTES, 0, 3);
+  return rewritten;
+}
+
+/** Where the value of `:authority` stands as a literal, length prefix included, or null. */
+function findAuthority(
+  block: Buffer,
+  from: number,
+): { readonly start: number; readonly end: number; readonly text: string } | null {
+  let offset = from;
+  while (offset < block.length) {
+    const first = block[offset]!;
+    // Indexed field, or a change of the table's size: one integer.
+    if ((first & 0x80) !== 0 || (first & 0xe0) === 0x20) {
+      const field = readInteger(block, offset, (first & 0x80) !== 0 ? 7 : 5);
+      if (field === null) return null;
+      offset = field.end;
+      continue;
+    }
+    const name = readInteger(block, offset, (first & 0x40) !== 0 ? 6 : 4);
+    if (name === null) return null;
+    offset = name.end;
+    if (name.value === 0) {
+      const literal = readString(block, offset);
+      if (literal === null) return null;
+      offset = literal.end;
+    }
+    const value = readString(block, offset);
+    if (value === null) return null;
+    if (name.value === AUTHORITY) {
+      const bytes = block.subarray(value.dataStart, value.end);
+      const text = value.isHuffman ? huffmanText(bytes) : bytes.toString('latin1');
+      return text === null ? null : { start: offset, end: value.end, text };
+    }
+    offset = value.end;
+  }
+  return null;
+}
+
+function readString(
+  block: Buffer,
+  offset: number,
+): { readonly dataStart: number; readonly end: number; readonly isHuffman: boolean } | null {
+  const length = readInteger(block, offset, 7);
+  if (length === null || length.end + length.value > block.length) return null;
+  return { dataStart: length.end, end: length.end + length.value, isHuffman: (block[offset]! & 0x80) !== 0 };
+}
+
+/** An integer with a prefix of `bits` (RFC 7541, 5.1); null when it is cut short or absurdly large. */
+function readInteger(
+  block: Buffer,
+  offset: number,
+  bits: number,
+): { readonly value: number; readonly end: number } | null {
+  const first = block[offset];
+  if (first === undefined) return null;
+  const limit = 2 ** bits - 1;
+  if ((first & limit) < limit) return { value: first & limit, end: offset + 1 };
+  let value = limit;
+  for (let i = 0; i < 4; i++) {
+    const byte = block[offset + 1 + i];
+    if (byte === undefined) return null;
+    value += (byte & 0x7f) * 2 ** (7 * i);
+    if (byte < 0x80) return { value, end: offset + 2 + i };
+  }
+  return null;
+}

@@ -1,0 +1,50 @@
+/**
+ * The gRPC server as the faces see it: methods registered by path, bytes in, bytes out. Nothing here belongs to
+ * one implementation, so that the server can be exchanged.
+ *
+ * A handler ends its call by settling its promise: resolved is status OK, rejected is the status that the server's
+ * `errorStatus` makes of the reason.
+ */
+export interface RpcServer {
+  /** @param path `/package.Service/Method`; registered once */
+  unary(path: string, handler: UnaryHandler): void;
+  serverStream(path: string, handler: ServerStreamHandler): void;
+  bidi(path: string, handler: BidiHandler): void;
+  /** The paths of every registered method, in order of registration. */
+  paths(): readonly string[];
+}
+
+export type UnaryHandler = (request: Buffer, call: RpcCall) => Promise<Buffer>;
+export type ServerStreamHandler = (request: Buffer, call: RpcCall, out: RpcWriter) => Promise<void>;
+/** `requests` ends when the client closed its side, or when the call is over. It never throws. */
+export type BidiHandler = (requests: AsyncIterable<Buffer>, call: RpcCall, out: RpcWriter) => Promise<void>;
+
+/** One call, while it lasts. */
+export interface RpcCall {
+  readonly path: string;
+  /** `address:port` of the client. */
+  readonly peer: string;
+  /** Milliseconds since the epoch, or Infinity. The server itself ends the call then. */
+  readonly deadlineMs: number;
+  /**
+   * Aborts when the client went away, the deadline passed, or (streams only) the server stops.
+   * Its reason is a StoreError `canceled`, `deadline-exceeded` or `stopped`.
+   */
+  readonly signal: AbortSignal;
+  /** The first value of a request header; names are lower case. Binary headers are not given. */
+  metadata(name: string): string | undefined;
+  /** Sent with the call's status. */
+  setTrailer(name: string, value: string): void;
+}
+
+/** The answers of a stream. Writes never wait: a handler holds back while `writable` is false. */
+export interface RpcWriter {
+  /** Messages written after the call is over are dropped. */
+  write(message: Buffer): void;
+  /** False while more than the server's bound of bytes or messages is on its way to the client. */
+  readonly writable: boolean;
+  /** Calls back each time `writable` becomes true again. At most one listener. */
+  onDrain(listener: () => void): void;
+  /** Resolves once writable, or when the call is over. */
+  drained(): Promise<void>;
+}

@@ -1,0 +1,93 @@
+import { assert } from '../lib/assert.ts';
+import { type Codec, codec, serviceMethods } from './codec.ts';
+import type { Messages, Methods } from './generated/messages.ts';
+import type { RpcCall, RpcServer, RpcWriter } from './server.ts';
+import { RpcError, rpcStatus } from './status.ts';
+
+type PathOf<Kind> = { [P in keyof Methods]: Methods[P]['kind'] extends Kind ? P : never }[keyof Methods];
+export type RequestOf<P extends keyof Methods> = Messages[Methods[P]['request']];
+export type ResponseOf<P extends keyof Methods> = Partial<Messages[Methods[P]['response']]>;
+
+/** Writes decoded answers; `bytes` is for answers that were encoded elsewhere. */
+export interface MessageWriter<T> {
+  write(message: T): void;
+  readonly bytes: RpcWriter;
+}
+
+/** Registers a method by its messages: the types follow from the path. */
+export function unary<P extends PathOf<'unary'>>(
+  server: RpcServer,
+  path: P,
+  handler: (request: RequestOf<P>, call: RpcCall, requestBytes: number) => Promise<ResponseOf<P>>,
+): void {
+  const { request, response } = codecsOf(path);
+  server.unary(path, async (bytes, call) =>
+    response.encode(await handler(request.decode(bytes), call, bytes.length)),
+  );
+}
+
+/** As `unary`, for a method that answers with a stream. */
+export function serverStream<P extends PathOf<'server-stream'>>(
+  server: RpcServer,
+  path: P,
+  handler: (request: RequestOf<P>, call: RpcCall, out: MessageWriter<ResponseOf<P>>) => Promise<void>,
+): void {
+  const { request, response } = codecsOf(path);
+  server.serverStream(path, async (bytes, call, out) => {
+    await handler(request.decode(bytes), call, {
+      write: (message) => out.write(response.encode(message)),
+      bytes: out,
+    });
+  });
+}
+
+/** As `unary`, for a method whose requests and answers are streams. */
+export function bidi<P extends PathOf<'bidi'>>(
+  server: RpcServer,
+  path: P,
+  handler: (
+    requests: AsyncIterable<RequestOf<P>>,
+    call: RpcCall,
+    out: MessageWriter<ResponseOf<P>>,
+  ) => Promise<void>,
+): void {
+  const { request, response } = codecsOf(path);
+  server.bidi(path, async (messages, call, out) => {
+    await handler(decoded(messages, request), call, {
+      write: (message) => out.write(response.encode(message)),
+      bytes: out,
+    });
+  });
+}
+
+/** Registers what is left of a service: its calls fail with `unimplemented` and a text that names the method. */
+export function refuseRest(server: RpcServer, service: string): void {
+  const registered = new Set(server.paths());
+  for (const method of serviceMethods(service)) {
+    if (registered.has(method.path)) continue;
+    const refuse = (): Promise<never> =>
+      Promise.reject(
+        new RpcError(rpcStatus.unimplemented, `etcdserver: ${method.path} is not supported by this server`),
+      );
+    if (method.kind === 'unary') server.unary(method.path, refuse);
+    else if (method.kind === 'server-stream') server.serverStream(method.path, refuse);
+    else server.bidi(method.path, refuse);
+  }
+}
+
+async function* decoded<T>(messages: AsyncIterable<Buffer>, request: Codec<T>): AsyncGenerator<T> {
+  for await (const message of messages) yield request.decode(message);
+}
+
+function codecsOf<P extends keyof Methods>(path: P): { request: Codec<RequestOf<P>>; response: Encoder<P> } {
+  const method = serviceMethods(path.split('/')[1]!).find((candidate) => candidate.path === path);
+  assert(method !== undefined, 'the path names a method of the definitions');
+  return {
+    request: codec(method.request) as unknown as Codec<RequestOf<P>>,
+    response: codec(method.response) as unknown as Encoder<P>,
+  };
+}
+
+interface Encoder<P extends keyof Methods> {
+  encode(message: ResponseOf<P>): Buffer;
+}

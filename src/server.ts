@@ -1,0 +1,179 @@
+import { pino } from 'pino';
+import { toRpcError } from './api/errors.ts';
+import { DEFAULT_ETCD_LIMITS, GRPC_OVERHEAD_BYTES } from './api/etcd/limits.ts';
+import { registerEtcd } from './api/etcd/register.ts';
+import { HttpListener } from './api/http/listener.ts';
+import { Metrics } from './api/http/metrics.ts';
+import { operationsHandler } from './api/http/operations.ts';
+import { StoreError } from './lib/errors.ts';
+import type { Logger } from './lib/logger.ts';
+import { ETCD_VERSION, VERSION } from './lib/version.ts';
+import type { Member } from './member/member.ts';
+import type { MemberOptions, MemberPorts } from './member/member-options.ts';
+import { openMember } from './member/open-member.ts';
+import { FREE_BYTES_MIN } from './member/space-guard.ts';
+import { BALLAST_BYTES_DEFAULT } from './member/storage/data-dir.ts';
+import { NodeDisk } from './member/storage/disk.ts';
+import { ClassicLevelOpener } from './member/storage/level.ts';
+import { systemClock, systemRandom } from './member/system.ts';
+import { TcpTransport } from './member/transport/transport.ts';
+import type { ServerOptions } from './options.ts';
+import { ClientPort } from './rpc/client-port.ts';
+import { GrpcServer } from './rpc/grpc-server.ts';
+import { registerHealth } from './rpc/health.ts';
+import { registerReflection } from './rpc/reflection.ts';
+
+/** Live values kept in memory; older and colder ones are read from disk. */
+const CACHE_BYTES_MAX = 256 * 1024 * 1024;
+/** At a stop, requests in flight may take this long. */
+const STOP_GRACE_MS = 2_000;
+
+/**
+ * Runs one member until SIGTERM or SIGINT, or until it must stop: a storage error, a broken invariant, its removal.
+ *
+ * @returns the exit code: 0 after a graceful stop, 1 otherwise
+ */
+export async function runServer(options: ServerOptions): Promise<number> {
+  const logger = pino({ level: options.logLevel, base: { member: options.name } });
+  const server = new Server(options, logger);
+  process.on('uncaughtException', (error) => server.fail(error));
+  process.on('unhandledRejection', (error) => server.fail(error));
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => server.stop(signal));
+  return server.run();
+}
+
+class Server {
+  readonly #options: ServerOptions;
+  readonly #logger: Logger;
+  readonly #abort = new AbortController();
+  #member: Member | null = null;
+  #metrics: Metrics | null = null;
+  #end: (code: number) => void = () => {};
+  readonly #ended = new Promise<number>((resolve) => {
+    this.#end = resolve;
+  });
+
+  constructor(options: ServerOptions, logger: Logger) {
+    this.#options = options;
+    this.#logger = logger;
+  }
+
+  async run(): Promise<number> {
+    const operations = operationsHandler({
+      readiness: () => this.#member?.readiness() ?? { live: true, ready: false, reasons: ['starting'] },
+      version: { server: ETCD_VERSION, cluster: ETCD_VERSION },
+      metrics: {
+        contentType: 'text/plain; version=0.0.4; charset=utf-8',
+        render: async () => this.#metrics?.render() ?? '',
+      },
+    });
+    this.#logger.info({ version: VERSION, options: this.#options }, 'starting');
+    try {
+      await using _http = await HttpListener.open(this.#options.listenHttpUrls, operations);
+      const member = await openMember(memberOptions(this.#options), this.#ports(), this.#abort.signal);
+      this.#member = member;
+      return await this.#serve(member, operations);
+    } catch (error) {
+      if (this.#abort.signal.aborted) return 0;
+      this.#report(error);
+      return 1;
+    }
+  }
+
+  /** A second signal does not wait for a graceful stop. */
+  stop(signal: NodeJS.Signals): void {
+    if (this.#abort.signal.aborted) process.exit(1);
+    this.#logger.info({ signal }, 'stopping');
+    this.#abort.abort(new StoreError('stopped'));
+    this.#end(0);
+  }
+
+  /** Nothing may be acknowledged after this: the process ends without another write. */
+  fail(error: unknown): void {
+    this.#report(error);
+    process.exit(1);
+  }
+
+  async #serve(member: Member, operations: ReturnType<typeof operationsHandler>): Promise<number> {
+    const { maxRequestBytes, maxTxnOps, electionTimeoutMs, listenClientUrls } = this.#options;
+    const grpc = new GrpcServer({
+      receiveBytesMax: maxRequestBytes + GRPC_OVERHEAD_BYTES,
+      errorStatus: toRpcError,
+      onBug: (error) => this.fail(error),
+    });
+    registerEtcd(grpc, member, {
+      ...DEFAULT_ETCD_LIMITS,
+      requestBytesMax: maxRequestBytes,
+      txnOpsMax: maxTxnOps,
+      leaderLossGraceMs: 3 * electionTimeoutMs,
+    });
+    registerHealth(grpc, {
+      serving: () => member.hasLeader(),
+      onChange: (listener) => member.onLeaderChange(listener),
+    });
+    registerReflection(grpc);
+    const port = new ClientPort({ grpc, http: operations });
+    try {
+      await port.listen(listenClientUrls);
+      await member.leaderKnown(this.#abort.signal);
+      this.#logger.info({ urls: listenClientUrls }, 'ready to serve client requests');
+      return await this.#ended;
+    } finally {
+      await member.stop({ transferLeadership: true });
+      await port.close({ graceMs: STOP_GRACE_MS });
+      this.#logger.info({}, 'stopped');
+    }
+  }
+
+  #ports(): MemberPorts {
+    const { dataDir, listenPeerUrls } = this.#options;
+    const logger = this.#logger;
+    return {
+      disk: new NodeDisk(dataDir),
+      levels: new ClassicLevelOpener(dataDir),
+      transport: new TcpTransport({
+        listenUrls: listenPeerUrls,
+        clock: systemClock,
+        random: systemRandom,
+        logger,
+      }),
+      clock: systemClock,
+      random: systemRandom,
+      logger,
+      observe: (memberId) => {
+        const identity = { memberId, version: VERSION, etcdVersion: ETCD_VERSION };
+        this.#metrics = new Metrics(identity, () => {
+          if (this.#member === null) throw new StoreError('no-leader', 'the member is starting');
+          return this.#member.figures();
+        });
+        return this.#metrics.observer;
+      },
+      fatal: (error) => this.fail(error),
+    };
+  }
+
+  #report(error: unknown): void {
+    if (error instanceof StoreError) this.#logger.error({ code: error.code }, error.message);
+    else this.#logger.error({ err: error }, 'the member stops: a bug');
+  }
+}
+
+function memberOptions(options: ServerOptions): MemberOptions {
+  return {
+    name: options.name,
+    peerUrls: options.initialAdvertisePeerUrls,
+    clientUrls: options.advertiseClientUrls,
+    initialCluster: options.initialCluster,
+    initialClusterToken: options.initialClusterToken,
+    initialClusterState: options.initialClusterState,
+    heartbeatMs: options.heartbeatIntervalMs,
+    electionMs: options.electionTimeoutMs,
+    snapshotCount: options.snapshotCount,
+    catchUpEntries: options.snapshotCatchUpEntries,
+    quotaBytes: options.quotaBackendBytes,
+    cacheBytesMax: CACHE_BYTES_MAX,
+    freeBytesMin: FREE_BYTES_MIN,
+    ballastBytes: BALLAST_BYTES_DEFAULT,
+    forceNewCluster: options.forceNewCluster,
+  };
+}

@@ -1,0 +1,118 @@
+import { once } from 'node:events';
+import { createServer, request } from 'node:http';
+import { afterEach, expect, test } from 'vitest';
+import { HttpListener } from '../../../src/api/http/listener.ts';
+import { type OperationsSources, operationsHandler } from '../../../src/api/http/operations.ts';
+
+const open: HttpListener[] = [];
+afterEach(async () => {
+  for (const listener of open.splice(0)) await listener.close();
+});
+
+async function serve(overrides: Partial<OperationsSources> = {}): Promise<string> {
+  const listener = await HttpListener.open(
+    ['http://127.0.0.1:0'],
+    operationsHandler({
+      readiness: () => ({ live: true, ready: true, reasons: [] }),
+      version: { server: '3.6.0', cluster: '3.6.0' },
+      metrics: { contentType: 'text/plain; version=0.0.4', render: async () => 'a 1\n' },
+      ...overrides,
+    }),
+  );
+  open.push(listener);
+  return `http://127.0.0.1:${listener.addresses[0]!.port}`;
+}
+
+async function get(url: string): Promise<{ status: number; type: string | null; body: string }> {
+  const response = await fetch(url);
+  return { status: response.status, type: response.headers.get('content-type'), body: await response.text() };
+}
+
+test('a healthy member answers every probe', async () => {
+  const base = await serve();
+  expect(await get(`${base}/health`)).toEqual({ status: 200, type: 'application/json', body: '{"health":"true"}' });
+  expect(await get(`${base}/health?serializable=true`)).toMatchObject({ status: 200 });
+  expect(await get(`${base}/livez`)).toMatchObject({ status: 200, body: 'ok\n' });
+  expect(await get(`${base}/readyz`)).toMatchObject({ status: 200, body: 'ok\n' });
+  expect(await get(`${base}/version`)).toMatchObject({ body: '{"etcdserver":"3.6.0","etcdcluster":"3.6.0"}' });
+  expect(await get(`${base}/metrics`)).toEqual({ status: 200, type: 'text/plain; version=0.0.4', body: 'a 1\n' });
+});
+
+test('a member that lives but is not ready says why', async () => {
+  const readiness = () => ({ live: true, ready: false, reasons: ['no leader', 'alarm NOSPACE'] });
+  const base = await serve({ readiness });
+  expect(await get(`${base}/livez`)).toMatchObject({ status: 200 });
+  expect(await get(`${base}/readyz`)).toMatchObject({ status: 503, body: '[-]no leader\n[-]alarm NOSPACE\n' });
+  const health = await get(`${base}/health`);
+  expect(health.status).toBe(503);
+  expect(JSON.parse(health.body)).toEqual({ health: 'false', reason: 'no leader; alarm NOSPACE' });
+});
+
+test('a failing probe without a reason still has a body', async () => {
+  const base = await serve({ readiness: () => ({ live: false, ready: false, reasons: [] }) });
+  expect(await get(`${base}/livez`)).toMatchObject({ status: 503, body: '[-]not live\n' });
+});
+
+test('the answer follows the state, it is not remembered', async () => {
+  let ready = false;
+  const base = await serve({ readiness: () => ({ live: true, ready, reasons: [] }) });
+  expect((await get(`${base}/readyz`)).status).toBe(503);
+  ready = true;
+  expect((await get(`${base}/readyz`)).status).toBe(200);
+});
+
+test('unknown paths and methods are told apart', async () => {
+  const base = await serve();
+  expect((await get(`${base}/v3/kv/range`)).status).toBe(404);
+  const post = await fetch(`${base}/health`, { method: 'POST' });
+  expect(post.status).toBe(405);
+  expect(post.headers.get('allow')).toBe('GET, HEAD');
+  const head = await fetch(`${base}/version`, { method: 'HEAD' });
+  expect(head.status).toBe(200);
+  expect(await head.text()).toBe('');
+});
+
+test('a source that throws becomes a 500 without its words', async () => {
+  const base = await serve({ metrics: { contentType: 'x', render: () => Promise.reject(new Error('secret')) } });
+  const answer = await get(`${base}/metrics`);
+  expect(answer.status).toBe(500);
+  expect(answer.body).not.toContain('secret');
+});
+
+test('a taken address is refused by name, and nothing stays open', async () => {
+  const taken = createServer();
+  taken.listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  const { port } = taken.address() as { port: number };
+  const url = `http://127.0.0.1:${port}`;
+  await expect(HttpListener.open(['http://127.0.0.1:0', url], () => {})).rejects.toThrow(
+    `bad-options: --listen-http-urls: ${url}: the address is in use by another process`,
+  );
+  taken.close();
+});
+
+test('closing waits for the answer under way', async () => {
+  const rendering = resolvers();
+  const asked = resolvers();
+  const render = async (): Promise<string> => {
+    asked.resolve('');
+    return await rendering.promise;
+  };
+  const base = await serve({ metrics: { contentType: 'text/plain', render } });
+  const answer = get(`${base}/metrics`);
+  await asked.promise;
+  const closed = open.pop()!.close();
+  rendering.resolve('late 1\n');
+  expect((await answer).body).toBe('late 1\n');
+  await closed;
+  const refused = request(base).end();
+  await once(refused, 'error');
+});
+
+function resolvers(): { promise: Promise<string>; resolve: (value: string) => void } {
+  let resolve!: (value: string) => void;
+  const promise = new Promise<string>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}

@@ -1,0 +1,268 @@
+import { operationsHandler } from '../../src/api/http/operations.ts';
+import { ClientPort } from '../../src/rpc/client-port.ts';
+import type * as pb from '../../src/rpc/generated/etcdserverpb/rpc.ts';
+import type * as mvccpb from '../../src/rpc/generated/mvccpb/kv.ts';
+import { GrpcServer } from '../../src/rpc/grpc-server.ts';
+import type { RpcCall } from '../../src/rpc/server.ts';
+import { bidi, type MessageWriter, serverStream, unary } from '../../src/rpc/service.ts';
+import { RpcError, rpcStatus } from '../../src/rpc/status.ts';
+
+/**
+ * A small store behind the real gRPC server, for tests of clients: puts, deletes and gets of literal keys and ranges,
+ * watches from history, scripted failures. One store may stand behind several ports, as a cluster does.
+ */
+export class SmallStore {
+  readonly events: mvccpb.Event[] = [];
+  readonly members: pb.Member[] = [];
+  readonly transactions: pb.TxnRequest[] = [];
+  readonly #watches = new Set<() => void>();
+  revision = 1;
+  compactRevision = 0;
+  snapshotBytes: Buffer = Buffer.alloc(0);
+
+  /** Every key of [key, rangeEnd) as it stands now, in key order. */
+  range(key: Buffer, rangeEnd: Buffer): mvccpb.KeyValue[] {
+    const newest = new Map<string, mvccpb.Event>();
+    for (const event of this.events) newest.set(event.kv!.key.toString('latin1'), event);
+    return [...newest.values()]
+      .filter((event) => event.type === 0 && covers({ key, rangeEnd }, event.kv!.key))
+      .map((event) => event.kv!)
+      .sort((a, b) => a.key.compare(b.key));
+  }
+
+  put(request: Pick<pb.PutRequest, 'key' | 'value' | 'lease'>): mvccpb.KeyValue | null {
+    const before = this.range(request.key, Buffer.alloc(0))[0] ?? null;
+    this.revision += 1;
+    this.#happened(0, {
+      key: request.key,
+      value: request.value,
+      lease: request.lease,
+      create_revision: before?.create_revision ?? this.revision,
+      mod_revision: this.revision,
+      version: Number(before?.version ?? 0) + 1,
+    });
+    return before;
+  }
+
+  delete(key: Buffer, rangeEnd: Buffer): mvccpb.KeyValue[] {
+    const found = this.range(key, rangeEnd);
+    if (found.length > 0) this.revision += 1;
+    for (const kv of found) {
+      const gone = { create_revision: 0, version: 0, lease: 0, value: Buffer.alloc(0) };
+      this.#happened(1, { key: kv.key, mod_revision: this.revision, ...gone });
+    }
+    return found;
+  }
+
+  /** Watches that are open now. */
+  get watchCount(): number {
+    return this.#watches.size;
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#watches.add(listener);
+    return () => this.#watches.delete(listener);
+  }
+
+  #happened(type: 0 | 1, kv: mvccpb.KeyValue): void {
+    this.events.push({ type, kv, prev_kv: null });
+    queueMicrotask(() => {
+      for (const listener of this.#watches) listener();
+    });
+  }
+}
+
+/** One member: a port over the store. `failing` answers a call before the store sees it. */
+export class SmallMember {
+  readonly store: SmallStore;
+  readonly calls: string[] = [];
+  failing: ((path: string) => RpcError | null) | null = null;
+  hasLeaderAsked: (string | undefined)[] = [];
+  #port: ClientPort | null = null;
+  #address = '127.0.0.1:0';
+
+  constructor(store: SmallStore) {
+    this.store = store;
+  }
+
+  /** `host:port`, the same after a restart. */
+  get address(): string {
+    return this.#address;
+  }
+
+  async start(): Promise<this> {
+    const grpc = new GrpcServer({
+      errorStatus: (error) => (error instanceof RpcError ? error : new RpcError(rpcStatus.unknown, String(error))),
+      onBug: () => {},
+    });
+    this.#register(grpc);
+    const http = operationsHandler({
+      readiness: () => ({ live: true, ready: true, reasons: [] }),
+      version: { server: '3.6.0', cluster: '3.6.0' },
+      metrics: { contentType: 'text/plain', render: async () => '' },
+    });
+    this.#port = new ClientPort({ grpc, http });
+    const [listening] = await this.#port.listen([`http://${this.#address}`]);
+    this.#address = `127.0.0.1:${listening!.port}`;
+    return this;
+  }
+
+  /** Cuts every connection. */
+  async stop(): Promise<void> {
+    await this.#port?.close({ graceMs: 0 });
+    this.#port = null;
+  }
+
+  header(): pb.ResponseHeader {
+    return { cluster_id: 0x10n, member_id: 0x20n, revision: this.store.revision, raft_term: 3 };
+  }
+
+  #enter(call: RpcCall): void {
+    this.calls.push(call.path);
+    const failure = this.failing?.(call.path) ?? null;
+    if (failure !== null) throw failure;
+  }
+
+  #register(server: GrpcServer): void {
+    const { store } = this;
+    unary(server, '/etcdserverpb.KV/Range', async (request, call) => {
+      this.#enter(call);
+      const all = store.range(request.key, request.range_end);
+      const kvs = request.limit === 0 ? all : all.slice(0, Number(request.limit));
+      return { header: this.header(), kvs, more: kvs.length < all.length, count: all.length };
+    });
+    unary(server, '/etcdserverpb.KV/Put', async (request, call) => {
+      this.#enter(call);
+      const before = store.put(request);
+      return { header: this.header(), prev_kv: request.prev_kv ? before : null };
+    });
+    unary(server, '/etcdserverpb.KV/DeleteRange', async (request, call) => {
+      this.#enter(call);
+      const gone = store.delete(request.key, request.range_end);
+      return { header: this.header(), deleted: gone.length, prev_kvs: request.prev_kv ? gone : [] };
+    });
+    unary(server, '/etcdserverpb.KV/Txn', async (request, call) => {
+      this.#enter(call);
+      store.transactions.push(request);
+      return { header: this.header(), succeeded: true, responses: request.success.map((op) => this.#perform(op)) };
+    });
+    unary(server, '/etcdserverpb.KV/Compact', async (request, call) => {
+      this.#enter(call);
+      store.compactRevision = Number(request.revision);
+      return { header: this.header() };
+    });
+    this.#registerCluster(server);
+    this.#registerStreams(server);
+  }
+
+  #perform(op: pb.RequestOp): pb.ResponseOp {
+    const { store } = this;
+    if (op.request_put) {
+      store.put(op.request_put);
+      return { response_put: { header: this.header(), prev_kv: null } };
+    }
+    if (op.request_delete_range) {
+      const gone = store.delete(op.request_delete_range.key, op.request_delete_range.range_end);
+      return { response_delete_range: { header: this.header(), deleted: gone.length, prev_kvs: [] } };
+    }
+    const { key, range_end } = op.request_range!;
+    const kvs = store.range(key, range_end);
+    return { response_range: { header: this.header(), kvs, more: false, count: kvs.length } };
+  }
+
+  #registerCluster(server: GrpcServer): void {
+    const { members } = this.store;
+    const find = (id: number | bigint): pb.Member => {
+      const member = members.find((candidate) => BigInt(candidate.ID) === BigInt(id));
+      if (member === undefined) throw new RpcError(rpcStatus.notFound, 'etcdserver: member not found');
+      return member;
+    };
+    unary(server, '/etcdserverpb.Cluster/MemberList', async (_, call) => {
+      this.#enter(call);
+      return { header: this.header(), members };
+    });
+    unary(server, '/etcdserverpb.Cluster/MemberAdd', async ({ peerURLs, isLearner }, call) => {
+      this.#enter(call);
+      const member = { ID: 0xabcden + BigInt(members.length), name: '', peerURLs, clientURLs: [], isLearner };
+      members.push(member);
+      return { header: this.header(), member, members };
+    });
+    unary(server, '/etcdserverpb.Cluster/MemberRemove', async ({ ID }, call) => {
+      this.#enter(call);
+      members.splice(members.indexOf(find(ID)), 1);
+      return { header: this.header(), members };
+    });
+    unary(server, '/etcdserverpb.Cluster/MemberUpdate', async ({ ID, peerURLs }, call) => {
+      this.#enter(call);
+      find(ID).peerURLs = peerURLs;
+      return { header: this.header(), members };
+    });
+    unary(server, '/etcdserverpb.Cluster/MemberPromote', async ({ ID }, call) => {
+      this.#enter(call);
+      find(ID).isLearner = false;
+      return { header: this.header(), members };
+    });
+    unary(server, '/etcdserverpb.Maintenance/Status', async (_, call) => {
+      this.#enter(call);
+      const header = this.header();
+      return { header, version: '3.6.0', leader: 0x20n, raftTerm: 3, raftIndex: 9, raftAppliedIndex: 8, dbSize: 4096 };
+    });
+    unary(server, '/etcdserverpb.Lease/LeaseGrant', async ({ TTL, ID }, call) => {
+      this.#enter(call);
+      return { header: this.header(), ID: BigInt(ID) === 0n ? -77n : ID, TTL };
+    });
+    unary(server, '/etcdserverpb.Lease/LeaseRevoke', async (_, call) => {
+      this.#enter(call);
+      return { header: this.header() };
+    });
+    unary(server, '/etcdserverpb.Lease/LeaseTimeToLive', async ({ ID }, call) => {
+      this.#enter(call);
+      return { header: this.header(), ID, TTL: 5, grantedTTL: 10, keys: [Buffer.from('k')] };
+    });
+  }
+
+  #registerStreams(server: GrpcServer): void {
+    bidi(server, '/etcdserverpb.Lease/LeaseKeepAlive', async (requests, call, out) => {
+      this.#enter(call);
+      for await (const { ID } of requests) out.write({ header: this.header(), ID, TTL: 10 });
+    });
+    bidi(server, '/etcdserverpb.Watch/Watch', async (requests, call, out) => {
+      this.#enter(call);
+      this.hasLeaderAsked.push(call.metadata('hasleader'));
+      for await (const { create_request } of requests) if (create_request) this.#watch(create_request, call, out);
+    });
+    serverStream(server, '/etcdserverpb.Maintenance/Snapshot', async (_, call, out) => {
+      this.#enter(call);
+      const bytes = this.store.snapshotBytes;
+      for (let at = 0; at < bytes.length; at += 1000) {
+        const blob = bytes.subarray(at, at + 1000);
+        out.write({ header: this.header(), remaining_bytes: bytes.length - at - blob.length, blob, version: '3.6.0' });
+      }
+    });
+  }
+
+  #watch(request: pb.WatchCreateRequest, call: RpcCall, out: MessageWriter<Partial<pb.WatchResponse>>): void {
+    const { store } = this;
+    out.write({ header: this.header(), created: true });
+    let next = Number(request.start_revision) || store.revision + 1;
+    if (next < store.compactRevision) {
+      const compact_revision = store.compactRevision;
+      out.write({ header: this.header(), canceled: true, compact_revision });
+      return;
+    }
+    const send = (): void => {
+      const range = { key: request.key, rangeEnd: request.range_end };
+      const events = store.events.filter((e) => Number(e.kv!.mod_revision) >= next && covers(range, e.kv!.key));
+      next = store.revision + 1;
+      if (events.length > 0) out.write({ header: this.header(), events });
+    };
+    send();
+    call.signal.addEventListener('abort', store.onChange(send), { once: true });
+  }
+}
+
+function covers(range: { readonly key: Buffer; readonly rangeEnd: Buffer }, key: Buffer): boolean {
+  if (range.rangeEnd.length === 0) return key.equals(range.key);
+  const everything = range.rangeEnd.length === 1 && range.rangeEnd[0] === 0;
+  return key.compare(range.key) >= 0 && (everything || key.compare(range.rangeEnd) < 0);
+}

@@ -1,0 +1,157 @@
+import fc from 'fast-check';
+import { Packr } from 'msgpackr';
+import { expect, test } from 'vitest';
+import {
+  COMMAND_BYTES_MAX,
+  type Command,
+  decodeCommand,
+  encodeCommand,
+  isCommand,
+  type Operation,
+} from '../../src/core/command.ts';
+import { TXN_DEPTH_MAX } from '../../src/core/command-kv.ts';
+import type { TxnRequest } from '../../src/core/mvcc/operations.ts';
+import { AssertionError } from '../../src/lib/assert.ts';
+import { anyCommand, bytesOf } from './arbitraries.ts';
+import { codeOf, compare, put, range, remove, txn } from './mvcc/fixture.ts';
+
+function command(operation: Operation): Command {
+  return { id: { member: 3, incarnation: 2, seq: 9 }, user: 'u', authRevision: 4, operation };
+}
+
+function hexOf(operation: Operation): string {
+  return encodeCommand(command(operation)).toString('hex');
+}
+
+test('every command comes back as it went', () => {
+  fc.assert(
+    fc.property(anyCommand, (each) => {
+      const bytes = encodeCommand(each);
+      expect(decodeCommand(bytes)).toEqual(each);
+      expect(encodeCommand(decodeCommand(bytes)).equals(bytes)).toBe(true);
+      expect(isCommand(bytes)).toBe(true);
+    }),
+    { numRuns: 400 },
+  );
+});
+
+test('the bytes in the log are fixed', () => {
+  expect(hexOf(put('k', 'v'))).toBe('9b01030209a1750400c4016bc401760000');
+  expect(hexOf(put('k', '', { lease: -2n, prevKv: true, ignoreValue: true, ignoreLease: true }))).toBe(
+    '9b01030209a1750400c4016bc400d3fffffffffffffffe07',
+  );
+  expect(hexOf(remove('a', 'b', true))).toBe('9a01030209a1750401c40161c40162c3');
+  expect(hexOf({ type: 'compact', revision: 2 ** 40 })).toBe('9801030209a1750403cb4270000000000000');
+  expect(hexOf({ type: 'lease-grant', id: 5n, ttlSeconds: 10 })).toBe(
+    '9901030209a1750404d300000000000000050a',
+  );
+  expect(hexOf({ type: 'lease-revoke', id: 5n })).toBe('9801030209a1750405d30000000000000005');
+  expect(hexOf({ type: 'lease-expire', term: 7, ids: [1n] })).toBe(
+    '9901030209a175040607' + '91d30000000000000001',
+  );
+  expect(hexOf({ type: 'lease-checkpoint', checkpoints: [{ id: 1n, remainingSeconds: 3 }] })).toBe(
+    '9801030209a175040791' + '92d3000000000000000103',
+  );
+  expect(hexOf({ type: 'alarm', action: 'deactivate', member: 6, alarm: 'corrupt' })).toBe(
+    '9a01030209a1750408010601',
+  );
+  const member = { id: 8, name: 'n', peerUrls: ['p'], clientUrls: [] };
+  expect(hexOf({ type: 'member-add', member, learner: true })).toBe('9c01030209a175040908a16e91a17090c3');
+  expect(hexOf({ type: 'member-promote', id: 8 })).toBe('9801030209a175040a08');
+  expect(hexOf({ type: 'member-remove', id: 8 })).toBe('9801030209a175040b08');
+  expect(hexOf({ type: 'member-update', id: 8, peerUrls: ['p'] })).toBe('9901030209a175040c0891a170');
+  expect(hexOf({ type: 'member-publish', id: 8, name: 'n', clientUrls: ['c'] })).toBe(
+    '9a01030209a175040d08a16e91a163',
+  );
+});
+
+test('the bytes of a transaction are fixed', () => {
+  const request = txn(
+    [
+      compare('k', 'greater', { target: 'mod', number: 1 }),
+      compare('k', 'equal', { target: 'lease', lease: 0n }),
+    ],
+    [put('k', 'v'), txn([], [remove('d')])],
+    [range('k', '', { limit: 2, sortOrder: 'descend', sortTarget: 'value', countOnly: true })],
+  );
+  expect(hexOf(request)).toBe(
+    '9a01030209a1750402' +
+      '92' +
+      '950201c4016bc40001' +
+      '950400c4016bc40000' +
+      '92' +
+      '9500c4016bc401760000' +
+      '94029091' +
+      '9401c40164c400c290' +
+      '91' +
+      '9c03c4016bc400020002040200000000',
+  );
+});
+
+test('a command without a waiting member has no proposal id', () => {
+  const anonymous = { ...command(put('k')), id: null };
+  expect(decodeCommand(encodeCommand(anonymous)).id).toBeNull();
+});
+
+test('decoded buffers are copies', () => {
+  const bytes = encodeCommand(command(put('key', 'value')));
+  const { operation } = decodeCommand(bytes);
+  bytes.fill(0);
+  expect(operation).toEqual(put('key', 'value'));
+});
+
+test('damaged bytes are refused, never misread into a crash', () => {
+  fc.assert(
+    fc.property(anyCommand, fc.nat(), fc.nat({ max: 255 }), (each, at, byte) => {
+      const bytes = encodeCommand(each);
+      expect(isCommand(bytes.subarray(0, at % bytes.length))).toBe(false);
+      expect(isCommand(Buffer.concat([bytes, Buffer.of(byte)]))).toBe(false);
+      const damaged = Buffer.from(bytes);
+      damaged[at % bytes.length] = byte;
+      // Some damage makes another command; the point is that only two answers exist.
+      expect(typeof isCommand(damaged)).toBe('boolean');
+    }),
+    { numRuns: 300 },
+  );
+  fc.assert(fc.property(bytesOf(64), (bytes) => !isCommand(bytes)));
+});
+
+test.each([
+  ['nothing', ''],
+  ['the reserved byte', 'c1'],
+  ['a map', '9b01030209a175040080c401760000'],
+  ['an extension', '9b01030209a1750400d40000c401760000'],
+  ['an array longer than its bytes', 'ddffffffff'],
+  ['a buffer longer than its bytes', '9b01030209a1750400c6ffffffff'],
+  ['an unknown version', '9b02030209a1750400c4016bc401760000'],
+  ['an unknown operation', '9801030209a175040e08'],
+  ['a missing field', '9a01030209a1750400c4016bc4017600'],
+  ['an additional field', '9c01030209a1750400c4016bc40176000000'],
+  ['a flag that does not exist', '9b01030209a1750400c4016bc401760008'],
+  ['a fraction', '9801030209a1750403cb3ff8000000000000'],
+  ['a text for a buffer', '9b01030209a1750400a16bc401760000'],
+])('refuses %s', (_, hex) => {
+  const bytes = Buffer.from(hex, 'hex');
+  expect(isCommand(bytes)).toBe(false);
+  expect(() => decodeCommand(bytes)).toThrow(AssertionError);
+});
+
+test('deep nesting is refused before it is followed', () => {
+  expect(isCommand(Buffer.alloc(1_000_000, 0x91))).toBe(false);
+  let nested: unknown = [];
+  for (let depth = 0; depth < 60; depth++) nested = [2, [], [nested], []];
+  const head = [1, 3, 2, 9, 'u', 4, 2, [], [nested], []];
+  expect(isCommand(new Packr({ useRecords: false }).pack(head))).toBe(false);
+});
+
+test('transactions nest up to a bound', () => {
+  let nested: TxnRequest = txn([], [put('k')]);
+  for (let depth = 1; depth < TXN_DEPTH_MAX; depth++) nested = txn([], [nested]);
+  expect(decodeCommand(encodeCommand(command(nested))).operation).toEqual(nested);
+  expect(codeOf(() => encodeCommand(command(txn([], [nested]))))).toBe('too-many-ops');
+});
+
+test('a command has a greatest size', () => {
+  const value = Buffer.alloc(COMMAND_BYTES_MAX);
+  expect(codeOf(() => encodeCommand(command(put('k', '', { value }))))).toBe('request-too-large');
+});

@@ -1,0 +1,285 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { StoreError } from '../../src/lib/errors.ts';
+import { MemoryDisk } from '../../src/member/storage/memory-disk.ts';
+import { MemoryLevelOpener } from '../../src/member/storage/memory-level.ts';
+import { context, eventually, get, type Place, put, TestCluster, txn, valueOf } from './test-cluster.ts';
+
+let cluster: TestCluster;
+
+afterEach(async () => {
+  await cluster.stopAll();
+});
+
+function members(): NonNullable<Place['member']>[] {
+  return cluster.places.flatMap((place) => (place.member === null ? [] : [place.member]));
+}
+
+describe('a three-member cluster', () => {
+  test('answers a linearizable read at every member with what was acknowledged at another', async () => {
+    cluster = await TestCluster.start(3);
+    for (const [i, writer] of members().entries()) {
+      await writer.put(put('key', `value ${i}`), context());
+      for (const reader of members()) expect(await valueOf(reader, 'key')).toBe(`value ${i}`);
+    }
+  });
+
+  test('takes many concurrent writes from all members, each exactly once', async () => {
+    cluster = await TestCluster.start(3);
+    const writes = members().flatMap((member, m) =>
+      Array.from({ length: 200 }, (_, i) => member.put(put(`k/${m}/${i}`, 'x'), context())),
+    );
+    const answers = await Promise.all(writes);
+    const revisions = new Set(answers.map((answer) => answer.header.revision));
+    expect(revisions.size).toBe(600);
+    const { result } = await members()[0]!.range(get('k/', 'k0'), context());
+    expect(result.count).toBe(600);
+    expect(result.kvs.every((kv) => kv.version === 1)).toBe(true);
+  });
+
+  test('members have equal state hashes at equal revisions', async () => {
+    cluster = await TestCluster.start(3);
+    for (let i = 0; i < 50; i++) await members()[i % 3]!.put(put(`key/${i % 7}`, `value ${i}`), context());
+    const { header } = await members()[0]!.range(get('key/0'), context());
+    await Promise.all(members().map((member) => member.range(get('key/0'), context())));
+    const hashes = await Promise.all(
+      members().map((member) => member.hashKv({ revision: header.revision }, context())),
+    );
+    expect(new Set(hashes.map((answer) => answer.result.hash)).size).toBe(1);
+  });
+
+  test('elects another leader when the leader is cut off, and keeps every acknowledged write', async () => {
+    cluster = await TestCluster.start(3);
+    const old = await cluster.leader();
+    await old.member!.put(put('before', 'x'), context());
+    const others = cluster.places.filter((place) => place !== old);
+    cluster.network.partition(
+      [cluster.idOf(old)],
+      others.map((place) => cluster.idOf(place)),
+    );
+    await eventually(() => others.some((place) => place.member!.isLeader()));
+    await others[0]!.member!.put(put('after', 'y'), context());
+    expect(await valueOf(others[1]!.member!, 'before')).toBe('x');
+    await eventually(() => !old.member!.isLeader());
+    cluster.network.heal();
+    expect(await valueOf(old.member!, 'after')).toBe('y');
+  });
+
+  test('a member cut off from the leader does not answer linearizable reads, but serializable ones', async () => {
+    cluster = await TestCluster.start(3);
+    await members()[0]!.put(put('key', 'old'), context());
+    await Promise.all(members().map((member) => valueOf(member, 'key')));
+    const leader = await cluster.leader();
+    const lone = cluster.places.find((place) => place !== leader)!;
+    const others = cluster.places.filter((place) => place !== lone);
+    cluster.network.partition(
+      [cluster.idOf(lone)],
+      others.map((place) => cluster.idOf(place)),
+    );
+    await leader.member!.put(put('key', 'new'), context());
+    const abort = new AbortController();
+    const read = lone.member!.range(get('key'), { signal: abort.signal, serializable: false });
+    const stale = await lone.member!.range(get('key'), { ...context(), serializable: true });
+    expect(stale.result.kvs[0]?.value.toString()).toBe('old');
+    abort.abort(new StoreError('deadline-exceeded'));
+    await expect(read).rejects.toMatchObject({ code: 'deadline-exceeded' });
+    cluster.network.heal();
+    expect(await valueOf(lone.member!, 'key')).toBe('new');
+  });
+
+  test('restarts from its disks with everything, all members at once', async () => {
+    cluster = await TestCluster.start(3);
+    for (let i = 0; i < 20; i++) await members()[0]!.put(put(`k${i}`, `v${i}`), context());
+    await cluster.stopAll();
+    await Promise.all(cluster.places.map((place) => cluster.start(place)));
+    for (let i = 0; i < 20; i++) expect(await valueOf(members()[i % 3]!, `k${i}`)).toBe(`v${i}`);
+  });
+
+  test('a member that was away catches up', async () => {
+    cluster = await TestCluster.start(3);
+    const away = cluster.places[2]!;
+    await cluster.stop(away);
+    for (let i = 0; i < 30; i++) await members()[0]!.put(put(`k${i}`, 'x'), context());
+    await cluster.start(away);
+    expect(await valueOf(away.member!, 'k29')).toBe('x');
+  });
+
+  test('a member that was away for longer than the log reaches back gets the whole state', async () => {
+    cluster = await TestCluster.start(3, { snapshotCount: 10, catchUpEntries: 5 });
+    const away = cluster.places[2]!;
+    await cluster.stop(away);
+    for (let i = 0; i < 100; i++) await members()[0]!.put(put(`k${i % 10}`, `v${i}`), context());
+    for (const member of members()) await member.defragment(context());
+    for (let i = 100; i < 150; i++) await members()[0]!.put(put(`k${i % 10}`, `v${i}`), context());
+    await cluster.start(away);
+    expect(await valueOf(away.member!, 'k9')).toBe('v149');
+    const { header } = await away.member!.range(get('k9'), context());
+    const hashes = await Promise.all(
+      members().map((member) => member.hashKv({ revision: header.revision }, context())),
+    );
+    expect(new Set(hashes.map((answer) => answer.result.hash)).size).toBe(1);
+    await cluster.stop(away);
+    await cluster.start(away);
+    expect(await valueOf(away.member!, 'k9')).toBe('v149');
+  });
+
+  test('keeps acknowledged writes when every machine loses power at once', async () => {
+    cluster = await TestCluster.start(3);
+    for (let i = 0; i < 20; i++) await members()[i % 3]!.put(put(`k${i}`, 'x'), context());
+    const random = { integer: (bound: number) => Math.floor(bound / 2) };
+    for (const place of cluster.places) {
+      place.disk.crash(random);
+      place.levels.crash(random);
+    }
+    for (const place of cluster.places) {
+      await place.member!.stop({ transferLeadership: false }).catch(() => {});
+      place.member = null;
+    }
+    await Promise.all(cluster.places.map((place) => cluster.start(place)));
+    for (let i = 0; i < 20; i++) expect(await valueOf(members()[0]!, `k${i}`)).toBe('x');
+  });
+});
+
+describe('identity', () => {
+  test('a member whose disk was emptied refuses to start under its old name', async () => {
+    cluster = await TestCluster.start(3);
+    await members()[0]!.put(put('k', 'v'), context());
+    const lost = cluster.places[2]!;
+    await eventually(() =>
+      cluster.places.every((place) => place.member!.members().every((member) => member.name !== '')),
+    );
+    await cluster.stop(lost);
+    const emptied: Place = { ...lost, disk: new MemoryDisk(), levels: new MemoryLevelOpener(), member: null };
+    await expect(cluster.start(emptied)).rejects.toMatchObject({ code: 'member-data-lost' });
+  });
+
+  test('a member of another token is refused with a reason', async () => {
+    cluster = await TestCluster.start(3);
+    const stranger = cluster.places[0]!;
+    await cluster.stop(stranger);
+    const fresh: Place = {
+      ...stranger,
+      disk: new MemoryDisk(),
+      levels: new MemoryLevelOpener(),
+      member: null,
+    };
+    await expect(cluster.start(fresh, { initialClusterToken: 'another' })).rejects.toMatchObject({
+      code: 'cluster-id-mismatch',
+    });
+  });
+});
+
+describe('membership', () => {
+  test('a member joins as learner, is promoted, and counts', async () => {
+    cluster = await TestCluster.start(3);
+    const place = cluster.addPlace('n4');
+    const { result } = await members()[1]!.memberAdd({ peerUrls: [place.url], isLearner: true }, context());
+    expect(result.member.isLearner).toBe(true);
+    const joined = await cluster.start(place, { initialClusterState: 'existing' });
+    await members()[0]!.put(put('k', 'v'), context());
+    await eventually(() =>
+      members()[0]!
+        .memberPromote({ id: result.member.id }, context())
+        .then(
+          () => true,
+          () => false,
+        ),
+    );
+    expect(await valueOf(joined, 'k')).toBe('v');
+    expect(joined.members().find((member) => member.id === joined.id)?.isLearner).toBe(false);
+  });
+
+  test('a removed member stops, and the others go on', async () => {
+    cluster = await TestCluster.start(3);
+    const leader = await cluster.leader();
+    const gone = cluster.places.find((place) => place !== leader)!;
+    const id = gone.member!.id;
+    await leader.member!.memberRemove({ id }, context());
+    expect(leader.member!.members().some((member) => member.id === id)).toBe(false);
+    await leader.member!.put(put('k', 'v'), context());
+    await eventually(() => gone.fatal !== null);
+  });
+
+  test('the leader can be removed', async () => {
+    cluster = await TestCluster.start(3);
+    const leader = await cluster.leader();
+    const other = cluster.places.find((place) => place !== leader)!;
+    await other.member!.memberRemove({ id: leader.member!.id }, context());
+    await other.member!.put(put('k', 'v'), context());
+    expect(other.member!.members()).toHaveLength(2);
+  });
+
+  test('unknown members and used addresses are refused', async () => {
+    cluster = await TestCluster.start(3);
+    const [member] = members();
+    await expect(member!.memberRemove({ id: 42 }, context())).rejects.toMatchObject({
+      code: 'member-not-found',
+    });
+    const used = cluster.places[1]!.url;
+    await expect(member!.memberAdd({ peerUrls: [used], isLearner: false }, context())).rejects.toMatchObject({
+      code: 'peer-url-exists',
+    });
+    await expect(
+      member!.memberAdd({ peerUrls: ['nonsense'], isLearner: false }, context()),
+    ).rejects.toMatchObject({
+      code: 'member-bad-urls',
+    });
+    await expect(member!.memberPromote({ id: member!.id }, context())).rejects.toMatchObject({
+      code: 'member-not-learner',
+    });
+  });
+
+  test('leadership moves where it is told', async () => {
+    cluster = await TestCluster.start(3);
+    const leader = await cluster.leader();
+    const target = cluster.places.find((place) => place !== leader)!;
+    await expect(target.member!.moveLeader({ target: target.member!.id }, context())).rejects.toMatchObject({
+      code: 'not-leader',
+    });
+    await leader.member!.moveLeader({ target: target.member!.id }, context());
+    await eventually(() => target.member!.isLeader());
+  });
+});
+
+describe('leases', () => {
+  test('an expired lease takes its keys along; a kept one does not', async () => {
+    cluster = await TestCluster.start(3);
+    const [a, b] = members();
+    const short = await a!.leaseGrant({ id: 0n, ttlSeconds: 1 }, context());
+    const kept = await b!.leaseGrant({ id: -7n, ttlSeconds: 1 }, context());
+    expect(kept.result.id).toBe(-7n);
+    await a!.put(put('short', 'x', short.result.id), context());
+    await a!.put(put('kept', 'x', -7n), context());
+    await eventually(async () => {
+      expect((await b!.leaseKeepAlive({ id: -7n }, context())).result.ttlSeconds).toBe(1);
+      return (await valueOf(b!, 'short')) === undefined;
+    });
+    expect(await valueOf(a!, 'kept')).toBe('x');
+    expect((await a!.leaseTimeToLive({ id: -7n, keys: true }, context())).result.keys).toEqual([
+      Buffer.from('kept'),
+    ]);
+    await b!.leaseRevoke({ id: -7n }, context());
+    expect(await valueOf(a!, 'kept')).toBeUndefined();
+    expect((await b!.leaseKeepAlive({ id: -7n }, context())).result.ttlSeconds).toBe(0);
+    expect((await a!.leaseTimeToLive({ id: -7n, keys: true }, context())).result.ttlSeconds).toBe(-1);
+  });
+});
+
+describe('limits', () => {
+  test('at the quota writes are refused everywhere until space is made and the alarm disarmed', async () => {
+    cluster = await TestCluster.start(1, { quotaBytes: 5_000 });
+    const [member] = members();
+    await member!.put(put('a', 'x'.repeat(2_000)), context());
+    await expect(member!.put(put('b', 'x'.repeat(4_000)), context())).rejects.toMatchObject({
+      code: 'no-space',
+    });
+    const alarms = (): Promise<number> =>
+      member!
+        .alarm({ action: 'get', member: 0, alarm: 'none' }, context())
+        .then(({ result }) => result.length);
+    await eventually(async () => (await alarms()) === 1);
+    await expect(member!.put(put('c', 'x'), context())).rejects.toMatchObject({ code: 'no-space' });
+    expect((await member!.txn(txn(get('a')), context())).result.succeeded).toBe(true);
+    await member!.alarm({ action: 'deactivate', member: member!.id, alarm: 'no-space' }, context());
+    await member!.put(put('c', 'x'), context());
+  });
+});

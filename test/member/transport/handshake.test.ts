@@ -1,0 +1,74 @@
+import * as fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { type Frame, ProtocolError } from '../../../src/member/transport/frame.ts';
+import {
+  decodeHello,
+  decodeRefusal,
+  decodeWelcome,
+  encodeHello,
+  encodeRefusal,
+  encodeWelcome,
+  type Hello,
+  nobody,
+} from '../../../src/member/transport/handshake.ts';
+
+const identity = { clusterId: 2 ** 52 + 1, memberId: 77, incarnation: 3, logSeq: 2 ** 33 };
+const hello: Hello = { stream: 'append', sender: identity, to: 5 };
+
+function payloadOf(frame: Frame): Buffer {
+  return Buffer.concat(frame.parts).subarray(5);
+}
+
+test('hello, welcome and refusal come back equal', () => {
+  for (const stream of ['append', 'heartbeat', 'request', 'snapshot'] as const) {
+    expect(decodeHello(payloadOf(encodeHello({ ...hello, stream })))).toEqual({
+      hello: { ...hello, stream },
+    });
+  }
+  const probe: Hello = { stream: 'probe', sender: nobody, to: 0 };
+  expect(decodeHello(payloadOf(encodeHello(probe)))).toEqual({ hello: probe });
+  expect(decodeWelcome(payloadOf(encodeWelcome(identity)))).toEqual(identity);
+  expect(decodeRefusal(payloadOf(encodeRefusal('removed')))).toBe('removed');
+});
+
+test('the bytes of format version 1 do not change', () => {
+  expect(payloadOf(encodeHello(hello)).toString('hex')).toMatchInlineSnapshot(
+    `"434e434c5045455200019601cb43300000000000014d0503cb4200000000000000"`,
+  );
+  expect(payloadOf(encodeWelcome({ ...identity, clusterId: 9 })).toString('hex')).toMatchInlineSnapshot(
+    `"94094d03cb4200000000000000"`,
+  );
+});
+
+test('another version is answered with a reason, before anything else of it is read', () => {
+  const payload = payloadOf(encodeHello(hello)).subarray(0, 10);
+  payload.writeUInt16BE(9, 8);
+  expect(decodeHello(payload)).toEqual({ refusal: 'format version 9 is not spoken here, version 1 is' });
+});
+
+test('only a probe may come from nobody', () => {
+  const frame = encodeHello({ stream: 'append', sender: nobody, to: 5 });
+  expect(() => decodeHello(payloadOf(frame))).toThrow(ProtocolError);
+});
+
+test('a long reason is cut', () => {
+  expect(decodeRefusal(payloadOf(encodeRefusal('x'.repeat(5000)))).length).toBe(512);
+});
+
+test('damaged handshakes give a handshake or a ProtocolError, nothing else', () => {
+  const whole = [encodeHello(hello), encodeWelcome(identity), encodeRefusal('removed')].map(payloadOf);
+  const decoders = [decodeHello, decodeWelcome, decodeRefusal];
+  const damage = fc.record({ which: fc.nat(2), at: fc.nat(60), byte: fc.nat(255), keep: fc.nat(60) });
+  fc.assert(
+    fc.property(damage, ({ which, at, byte, keep }) => {
+      const bytes = Buffer.from(whole[which]!.subarray(0, 1 + keep));
+      bytes[at % bytes.length] = byte;
+      try {
+        decoders[which]!(bytes);
+      } catch (error) {
+        expect(error).toBeInstanceOf(ProtocolError);
+      }
+    }),
+    { numRuns: 2000 },
+  );
+});

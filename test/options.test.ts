@@ -1,0 +1,261 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { StoreError } from '../src/lib/errors.ts';
+import { SERVER_FLAGS, UNSUPPORTED_FLAGS } from '../src/option-flags.ts';
+import { parseInitialCluster, parseServerOptions, parseUrlList } from '../src/options.ts';
+
+interface Sources {
+  readonly argv?: readonly string[];
+  readonly env?: Record<string, string>;
+  readonly files?: Record<string, string>;
+}
+
+function parse({ argv = [], env = {}, files = {} }: Sources) {
+  return parseServerOptions(argv, {
+    env,
+    readFile: (path) => {
+      const text = files[path];
+      if (text === undefined) throw new Error('ENOENT: no such file or directory');
+      return text;
+    },
+  });
+}
+
+function refusal(sources: Sources): string {
+  try {
+    parse(sources);
+  } catch (error) {
+    expect(error).toBeInstanceOf(StoreError);
+    expect((error as StoreError).code).toBe('bad-options');
+    return (error as StoreError).message;
+  }
+  throw new Error('these options were accepted');
+}
+
+test('without any option the defaults are those of etcd', () => {
+  expect(parse({})).toEqual({
+    name: 'default',
+    dataDir: 'default.conclave',
+    listenClientUrls: ['http://localhost:2379'],
+    advertiseClientUrls: ['http://localhost:2379'],
+    listenPeerUrls: ['http://localhost:2380'],
+    initialAdvertisePeerUrls: ['http://localhost:2380'],
+    listenHttpUrls: [],
+    initialCluster: [{ name: 'default', peerUrls: ['http://localhost:2380'] }],
+    initialClusterState: 'new',
+    initialClusterToken: 'etcd-cluster',
+    forceNewCluster: false,
+    heartbeatIntervalMs: 100,
+    electionTimeoutMs: 1000,
+    snapshotCount: 10_000,
+    snapshotCatchUpEntries: 5000,
+    quotaBackendBytes: 2 ** 31,
+    maxRequestBytes: 1_572_864,
+    maxTxnOps: 128,
+    logLevel: 'info',
+  });
+});
+
+test('a flag is given as --name value, --name=value or with one dash', () => {
+  for (const argv of [['--name', 'n1'], ['--name=n1'], ['-name', 'n1'], ['-name=n1']]) {
+    expect(parse({ argv }).name).toBe('n1');
+  }
+});
+
+test('a boolean flag takes no further word', () => {
+  const options = parse({ argv: ['--force-new-cluster', '--name', 'n1'] });
+  expect(options).toMatchObject({ forceNewCluster: true, name: 'n1' });
+  expect(parse({ argv: ['--force-new-cluster=false'] }).forceNewCluster).toBe(false);
+  expect(refusal({ argv: ['--force-new-cluster', 'true'] })).toContain("'true' is not a flag");
+  expect(refusal({ argv: ['--force-new-cluster=maybe'] })).toContain("'maybe' is neither true nor false");
+});
+
+test('flags win over the environment, and the environment over the file', () => {
+  const files = { 'c.yaml': 'name: from-file\nsnapshot-count: 30\nmax-txn-ops: 300\nlog-level: warn\n' };
+  const env = { CONCLAVE_NAME: 'from-env', CONCLAVE_SNAPSHOT_COUNT: '20' };
+  const options = parse({ argv: ['--config-file', 'c.yaml', '--name', 'from-flag'], env, files });
+  expect(options).toMatchObject({ name: 'from-flag', snapshotCount: 20, maxTxnOps: 300, logLevel: 'warn' });
+});
+
+test('the file can be named by the environment, and holds lists as lists or with commas', () => {
+  const yaml =
+    'name: n1\nlisten-client-urls: [http://localhost:1, http://localhost:2]\nforce-new-cluster: true\n';
+  const options = parse({ env: { CONCLAVE_CONFIG_FILE: 'x' }, files: { x: yaml } });
+  expect(options.listenClientUrls).toEqual(['http://localhost:1', 'http://localhost:2']);
+  expect(options.forceNewCluster).toBe(true);
+  expect(parse({ argv: ['--config-file=x'], files: { x: '' } }).name).toBe('default');
+});
+
+test('every source refuses unknown names and says where they stand', () => {
+  expect(refusal({ argv: ['--nmae', 'n1'] })).toContain('unknown option --nmae');
+  expect(refusal({ env: { CONCLAVE_NMAE: 'n1' } })).toContain('unknown option CONCLAVE_NMAE');
+  expect(refusal({ argv: ['--config-file', 'c'], files: { c: 'nmae: n1' } })).toContain(
+    "unknown option 'nmae' in c",
+  );
+  expect(refusal({ argv: ['n1'] })).toContain("'n1' is not a flag");
+});
+
+test('every etcd flag that is not built is refused from every source', () => {
+  for (const name of [...UNSUPPORTED_FLAGS.keys(), 'experimental-anything']) {
+    const variable = `CONCLAVE_${name.toUpperCase().replaceAll('-', '_')}`;
+    expect(refusal({ argv: [`--${name}=x`] })).toContain(`--${name} is not supported by this version`);
+    expect(refusal({ argv: [`--${name}`] })).toContain('is not supported by this version');
+    expect(refusal({ env: { [variable]: 'x' } })).toContain(`${variable} is not supported by this version`);
+    expect(refusal({ argv: ['--config-file=c'], files: { c: `${name}: x` } })).toContain('is not supported');
+  }
+});
+
+test('no flag is both built and refused', () => {
+  expect(SERVER_FLAGS.filter((flag) => UNSUPPORTED_FLAGS.has(flag.name))).toEqual([]);
+});
+
+test('a flag that names what always holds passes, its opposite does not', () => {
+  expect(parse({ argv: ['--pre-vote', '--strict-reconfig-check=true', '--name=n1'] }).name).toBe('n1');
+  expect(refusal({ argv: ['--pre-vote=false'] })).toContain('PreVote is always on');
+});
+
+test('variables of a container platform and of the client commands are none of the options', () => {
+  const env = {
+    CONCLAVE_SERVICE_HOST: '10.0.0.1',
+    CONCLAVE_SERVICE_PORT_CLIENT: '2379',
+    CONCLAVE_PORT: 'tcp://10.0.0.1:2379',
+    CONCLAVE_CLIENT_PORT_2379_TCP_ADDR: '10.0.0.1',
+    CONCLAVE_ENDPOINTS: 'localhost:2379',
+    UNRELATED: 'x',
+  };
+  expect(parse({ env }).name).toBe('default');
+});
+
+test('https and other schemes are refused, wherever a URL stands', () => {
+  const flags = ['listen-client-urls', 'advertise-client-urls', 'listen-peer-urls', 'listen-http-urls'];
+  for (const flag of [...flags, 'initial-advertise-peer-urls']) {
+    expect(refusal({ argv: [`--${flag}=https://localhost:2379`] })).toMatch(
+      new RegExp(`--${flag}: 'https://localhost:2379': https:// is not supported by this version`),
+    );
+  }
+  expect(refusal({ argv: ['--initial-cluster=default=https://localhost:2380'] })).toContain(
+    'https:// is not supp',
+  );
+  expect(refusal({ argv: ['--listen-client-urls=unix://x:1'] })).toContain('unix:// is not supported');
+});
+
+test('malformed URLs are named', () => {
+  const cases: Record<string, string> = {
+    'localhost:2379': 'is not of the form',
+    'http://localhost': 'has no port',
+    'http://localhost:99999': 'is not of the form',
+    'http://localhost:1/path': 'nothing but scheme, host and port',
+    'http://u:p@localhost:1': 'nothing but scheme, host and port',
+    'http://a:1,http://a:1': 'is given twice',
+  };
+  for (const [url, text] of Object.entries(cases)) {
+    const message = refusal({ argv: [`--listen-client-urls=${url}`] });
+    expect(message).toContain('--listen-client-urls');
+    expect(message).toContain(text);
+  }
+});
+
+test('URLs keep their port, port 80 and IPv6 included', () => {
+  expect(parseUrlList('http://h:80, http://[::1]:2379/', '--x')).toEqual([
+    'http://h:80',
+    'http://[::1]:2379',
+  ]);
+});
+
+test('a wildcard address must be accompanied by one to advertise', () => {
+  expect(refusal({ argv: ['--listen-client-urls=http://0.0.0.0:2379'] })).toContain(
+    '--advertise-client-urls is needed',
+  );
+  expect(refusal({ argv: ['--listen-peer-urls=http://[::]:2380'] })).toContain(
+    '--initial-advertise-peer-urls is needed',
+  );
+  const argv = ['--listen-client-urls=http://0.0.0.0:2379', '--advertise-client-urls=http://h1:2379'];
+  expect(parse({ argv }).advertiseClientUrls).toEqual(['http://h1:2379']);
+  expect(refusal({ argv: ['--advertise-client-urls=http://0.0.0.0:2379'] })).toContain(
+    'no address that others can',
+  );
+});
+
+test('the election timeout is at least five heartbeats', () => {
+  expect(refusal({ argv: ['--heartbeat-interval=250', '--election-timeout=1249'] })).toContain(
+    '--election-timeout: 1249 ms is less than 5 times --heartbeat-interval (250 ms)',
+  );
+  expect(parse({ argv: ['--heartbeat-interval=250', '--election-timeout=1250'] }).electionTimeoutMs).toBe(
+    1250,
+  );
+});
+
+test('numbers are whole and within bounds', () => {
+  expect(refusal({ argv: ['--max-txn-ops=many'] })).toContain("--max-txn-ops: 'many' is not a whole number");
+  expect(refusal({ argv: ['--max-txn-ops=1.5'] })).toContain('is not a whole number');
+  expect(refusal({ argv: ['--max-txn-ops=0'] })).toContain('--max-txn-ops: 0 is outside 1 to 65536');
+  expect(refusal({ argv: ['--quota-backend-bytes=-1'] })).toContain('is outside 0');
+  expect(parse({ argv: ['--quota-backend-bytes=1000'] }).quotaBackendBytes).toBe(1000);
+});
+
+test('the initial cluster lists every member with its URLs', () => {
+  const text = 'n1=http://h1:1,n2=http://h2:1,n1=http://h1:2';
+  expect(parseInitialCluster(text, '--initial-cluster')).toEqual([
+    { name: 'n1', peerUrls: ['http://h1:1', 'http://h1:2'] },
+    { name: 'n2', peerUrls: ['http://h2:1'] },
+  ]);
+  expect(() => parseInitialCluster('n1', '--initial-cluster')).toThrow(
+    "'n1' is not of the form name=http://host:port",
+  );
+  expect(() => parseInitialCluster('a=http://h:1,b=http://h:1', '-')).toThrow(
+    'http://h:1 is given for a and for b',
+  );
+});
+
+test('the initial cluster contains this member under the address it advertises', () => {
+  const cluster = '--initial-cluster=n1=http://h1:2380,n2=http://h2:2380';
+  expect(refusal({ argv: ['--name=n3', cluster] })).toContain('does not name this member (--name n3)');
+  expect(refusal({ argv: ['--name=n1', cluster] })).toContain(
+    'n1 has http://h1:2380, but --initial-advertise-peer',
+  );
+  const argv = ['--name=n2', cluster, '--initial-advertise-peer-urls=http://h2:2380'];
+  expect(parse({ argv }).initialCluster.map((member) => member.name)).toEqual(['n1', 'n2']);
+});
+
+test('other wrong values are named with their flag', () => {
+  expect(refusal({ argv: ['--initial-cluster-state=old'] })).toContain("'old' is none of new, existing");
+  expect(refusal({ argv: ['--log-level=loud'] })).toContain(
+    "--log-level: 'loud' is none of debug, info, warn, error",
+  );
+  expect(refusal({ argv: ['--name=a b'] })).toContain("'a b' is not a member name");
+  expect(refusal({ argv: ['--name'] })).toContain('--name needs a value');
+  expect(refusal({ argv: ['--name=a', '--name=b'] })).toContain('--name is given twice');
+  expect(refusal({ env: { CONCLAVE_MAX_TXN_OPS: 'x' } })).toContain("CONCLAVE_MAX_TXN_OPS: 'x'");
+});
+
+test('a file that is missing, is not YAML or holds no options is refused', () => {
+  expect(refusal({ argv: ['--config-file=none'] })).toContain('cannot read none: ENOENT');
+  expect(refusal({ argv: ['--config-file=c'], files: { c: 'a: [' } })).toContain('c is not YAML');
+  expect(refusal({ argv: ['--config-file=c'], files: { c: '- a' } })).toContain(
+    "must hold 'option: value' lines",
+  );
+  expect(refusal({ argv: ['--config-file=c'], files: { c: 'name: {a: b}' } })).toContain(
+    "'name' in c must be a text",
+  );
+  expect(refusal({ argv: ['--config-file=c'], files: { c: 'config-file: d' } })).toContain(
+    'cannot name another file',
+  );
+});
+
+test('whatever stands on the command line, the answer is options or a bad-options error', () => {
+  const word = fc.oneof(
+    fc.constantFrom(...SERVER_FLAGS.map((flag) => `--${flag.name}`)),
+    fc.constantFrom('http://a:1', 'n1', '5', 'true', '--', '-', ''),
+    fc.string(),
+  );
+  fc.assert(
+    fc.property(fc.array(word, { maxLength: 6 }), (argv) => {
+      try {
+        parse({ argv });
+      } catch (error) {
+        expect((error as StoreError).code).toBe('bad-options');
+      }
+    }),
+    { numRuns: 300 },
+  );
+});

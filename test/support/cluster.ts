@@ -1,0 +1,107 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { freePorts } from './free-ports.ts';
+import { ServerProcess } from './server-process.ts';
+
+export interface ClusterMember {
+  readonly name: string;
+  readonly clientUrl: string;
+  readonly peerUrl: string;
+  readonly httpUrl: string;
+  readonly dataDir: string;
+  process: ServerProcess | null;
+}
+
+/** A cluster of real processes on free ports, its data in a temporary directory. */
+export class Cluster {
+  readonly directory: string;
+  readonly members: ClusterMember[];
+  readonly #flags: readonly string[];
+
+  constructor(directory: string, members: ClusterMember[], flags: readonly string[]) {
+    this.directory = directory;
+    this.members = members;
+    this.#flags = flags;
+  }
+
+  static async create(size: number, flags: readonly string[] = []): Promise<Cluster> {
+    const directory = await mkdtemp(join(tmpdir(), 'conclave-test-'));
+    const ports = await freePorts(size * 3);
+    const members = Array.from({ length: size }, (_, i) =>
+      member(directory, `n${i + 1}`, ports.slice(i * 3)),
+    );
+    return new Cluster(directory, members, flags);
+  }
+
+  static async start(size: number, flags: readonly string[] = []): Promise<Cluster> {
+    const cluster = await Cluster.create(size, flags);
+    await cluster.startAll();
+    return cluster;
+  }
+
+  get endpoints(): string {
+    return this.members.map((item) => item.clientUrl).join(',');
+  }
+
+  /** A further member's place, with ports and a directory of its own; it is not started. */
+  async addPlace(name: string): Promise<ClusterMember> {
+    const place = member(this.directory, name, await freePorts(3));
+    this.members.push(place);
+    return place;
+  }
+
+  async startAll(): Promise<void> {
+    for (const item of this.members) this.launch(item);
+    await Promise.all(this.members.map((item) => item.process?.ready()));
+  }
+
+  /** Starts one member's process without waiting for it. */
+  launch(
+    item: ClusterMember,
+    extra: { readonly initialCluster?: string; readonly state?: string } = {},
+  ): ServerProcess {
+    const initialCluster =
+      extra.initialCluster ?? this.members.map((other) => `${other.name}=${other.peerUrl}`).join(',');
+    item.process = new ServerProcess([
+      `--name=${item.name}`,
+      `--data-dir=${item.dataDir}`,
+      `--listen-client-urls=${item.clientUrl}`,
+      `--advertise-client-urls=${item.clientUrl}`,
+      `--listen-peer-urls=${item.peerUrl}`,
+      `--initial-advertise-peer-urls=${item.peerUrl}`,
+      `--listen-http-urls=${item.httpUrl}`,
+      `--initial-cluster=${initialCluster}`,
+      `--initial-cluster-state=${extra.state ?? 'new'}`,
+      ...this.#flags,
+    ]);
+    return item.process;
+  }
+
+  async restart(item: ClusterMember): Promise<void> {
+    await item.process?.stop();
+    await this.launch(item).ready();
+  }
+
+  async stopAll(): Promise<void> {
+    await Promise.all(this.members.map((item) => item.process?.stop()));
+  }
+
+  /** Ends every process and removes the data. */
+  async destroy(): Promise<void> {
+    await Promise.all(this.members.map((item) => item.process?.stop('SIGKILL')));
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
+
+function member(directory: string, name: string, ports: readonly number[]): ClusterMember {
+  const [client, peer, http] = ports;
+  return {
+    name,
+    clientUrl: `http://127.0.0.1:${client}`,
+    peerUrl: `http://127.0.0.1:${peer}`,
+    httpUrl: `http://127.0.0.1:${http}`,
+    dataDir: join(directory, name),
+    process: null,
+  };
+}

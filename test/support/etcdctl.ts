@@ -1,0 +1,38 @@
+import { execFile, spawnSync } from 'node:child_process';
+
+/** Debian's etcd-client. Tests that need it skip where it is missing, but not in CI, where it must be there. */
+export const hasEtcdctl = spawnSync('etcdctl', ['version']).status === 0;
+
+/** Whether a suite that needs etcdctl must be left out here, with the reason in its title. */
+export const skipWithoutEtcdctl = !hasEtcdctl && process.env['CI'] !== 'true';
+
+export interface CommandResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs etcdctl to its end; never rejects for an exit code. */
+export function etcdctl(endpoints: string, ...args: readonly string[]): Promise<CommandResult> {
+  return run('etcdctl', ['--endpoints', endpoints, ...args], { ETCDCTL_API: '3' });
+}
+
+export function run(
+  command: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  input = '',
+): Promise<CommandResult> {
+  return new Promise((resolve) => {
+    const child = execFile(
+      command,
+      [...args],
+      { env: { ...process.env, ...env }, maxBuffer: 64 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;
+        resolve({ code, stdout, stderr });
+      },
+    );
+    child.stdin?.end(input);
+  });
+}

@@ -1,0 +1,77 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const MAIN = join(import.meta.dirname, '../../dist/src/main.js');
+/** Log lines kept for the message of a failed wait. */
+const LINES_KEPT = 200;
+
+/** One real `conclave server` process, with its log lines at hand. */
+export class ServerProcess {
+  readonly #child: ChildProcess;
+  readonly #lines: string[] = [];
+  readonly #waiters: { readonly text: string; readonly resolve: () => void }[] = [];
+  #exited: Promise<number | NodeJS.Signals> | null = null;
+
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+    this.#child = spawn(process.execPath, [MAIN, 'server', ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, UV_THREADPOOL_SIZE: '16', VERIFY: '1', ...env },
+    });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      if (stream !== null) createInterface({ input: stream }).on('line', (line) => this.#line(line));
+    }
+    this.#exited = once(this.#child, 'exit').then(
+      ([code, signal]) => (code ?? signal) as number | NodeJS.Signals,
+    );
+  }
+
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error('the process did not start');
+    return this.#child.pid;
+  }
+
+  get log(): string {
+    return this.#lines.join('\n');
+  }
+
+  get running(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Resolves when a log line contains `text`; rejects with the log when the process ends first. */
+  async logged(text: string): Promise<void> {
+    if (this.#lines.some((line) => line.includes(text))) return;
+    const seen = new Promise<void>((resolve) => this.#waiters.push({ text, resolve }));
+    const ended = this.exit().then((status) => {
+      throw new Error(`the server ended with ${status} before it said "${text}":\n${this.log}`);
+    });
+    await Promise.race([seen, ended]);
+  }
+
+  ready(): Promise<void> {
+    return this.logged('ready to serve client requests');
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** Exit code or signal. */
+  exit(): Promise<number | NodeJS.Signals> {
+    if (this.#exited === null) throw new Error('the process did not start');
+    return this.#exited;
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | NodeJS.Signals> {
+    if (this.running) this.signal(signal);
+    return this.exit();
+  }
+
+  #line(line: string): void {
+    this.#lines.push(line);
+    if (this.#lines.length > LINES_KEPT) this.#lines.shift();
+    for (const waiter of this.#waiters) if (line.includes(waiter.text)) waiter.resolve();
+  }
+}
