@@ -81,7 +81,7 @@ export class LocalCluster {
     await mkdir(this.#options.dataDir, { recursive: true });
     try {
       for (const member of this.#options.members) this.#running.push(await this.#spawn(member));
-      await Promise.all(this.#running.map(async (running) => await this.#ready(running, signal)));
+      await Promise.all(this.#running.map(async (running) => this.#ready(running, signal)));
     } catch (error) {
       await this.stop();
       throw error;
@@ -93,7 +93,7 @@ export class LocalCluster {
     this.#stopping = true;
     for (const { process, ended } of this.#running) if (ended === null) process.kill('SIGTERM');
     const timer = setTimeout(() => this.kill(), STOP_TIMEOUT_MS);
-    await Promise.all(this.#running.map(async (running) => await running.exited));
+    await Promise.all(this.#running.map(async (running) => running.exited));
     clearTimeout(timer);
   }
 
@@ -205,7 +205,7 @@ async function isFree(port: number): Promise<boolean> {
 
 /** Answers `ready`, or why not. */
 async function probe(url: string): Promise<string> {
-  return await new Promise((resolve) => {
+  return new Promise((resolve) => {
     const request = get(url, { timeout: PROBE_TIMEOUT_MS, agent: false }, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));

@@ -100,7 +100,9 @@ async function run(settings: Settings): Promise<number> {
     dataDir: settings.dataDir,
     program: ['--enable-source-maps', programPath()],
     onMemberEnd: (name, how) => {
-      console.error(`\n${name} ended (${how}); ${cluster.runningCount} of ${settings.members.length} members run`);
+      console.error(
+        `\n${name} ended (${how}); ${cluster.runningCount} of ${settings.members.length} members run`,
+      );
       if (cluster.runningCount === 0) ended.abort();
     },
   });
@@ -111,17 +113,17 @@ async function run(settings: Settings): Promise<number> {
   try {
     await cluster.start(AbortSignal.any([interrupted.signal, AbortSignal.timeout(READY_TIMEOUT_MS)]));
   } catch (error) {
-    if (interrupted.signal.aborted) return await stopped;
+    if (interrupted.signal.aborted) return stopped;
     throw error;
   }
   console.log(`Ready after ${((performance.now() - startedAt) / 1000).toFixed(1)} s.\n\n${usage(settings)}`);
   const died = new Promise<number>((settle) => ended.signal.addEventListener('abort', () => settle(1)));
-  return await Promise.race([stopped, died]);
+  return Promise.race([stopped, died]);
 }
 
 /** Resolves with the exit code once a signal came and all members have stopped. */
 async function stopOnSignals(cluster: LocalCluster, interrupted: AbortController): Promise<number> {
-  return await new Promise((resolveCode, reject) => {
+  return new Promise((resolveCode, reject) => {
     let firstAt: number | null = null;
     const onSignal = (): void => {
       if (firstAt === null) {

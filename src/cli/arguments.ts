@@ -18,18 +18,21 @@ export function naturalNumber(text: string): number {
 export function positiveSeconds(text: string): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m)?$/.exec(text);
   const seconds = match === null ? 0 : Number(match[1]) * { ms: 0.001, s: 1, m: 60 }[match[2] ?? 's']!;
-  if (seconds <= 0 || seconds > 86_400) throw new InvalidArgumentError('It is not a duration such as 5s, 500ms or 2m.');
+  if (seconds <= 0 || seconds > 86_400)
+    throw new InvalidArgumentError('It is not a duration such as 5s, 500ms or 2m.');
   return seconds;
 }
 
 export function memberId(text: string): bigint {
-  if (!/^(0x)?[0-9a-f]{1,16}$/i.test(text)) throw new InvalidArgumentError('It is not a member id in hexadecimal.');
+  if (!/^(0x)?[0-9a-f]{1,16}$/i.test(text))
+    throw new InvalidArgumentError('It is not a member id in hexadecimal.');
   return BigInt(`0x${text.replace(/^0x/i, '')}`);
 }
 
 /** Hexadecimal, as etcd's tools print leases; the upper half of the range are negative ids. */
 export function leaseId(text: string): bigint {
-  if (!/^(0x)?[0-9a-f]{1,16}$/i.test(text)) throw new InvalidArgumentError('It is not a lease id in hexadecimal.');
+  if (!/^(0x)?[0-9a-f]{1,16}$/i.test(text))
+    throw new InvalidArgumentError('It is not a lease id in hexadecimal.');
   return BigInt.asIntN(64, BigInt(`0x${text.replace(/^0x/i, '')}`));
 }
 

@@ -41,7 +41,9 @@ export async function runCli(argv: readonly string[], dependencies: CliDependenc
 
 function program(io: CliIo): Command {
   const root = new Command('conclave')
-    .description('A configuration store that a platform can stand on: replicated by Raft, spoken to as etcd v3.')
+    .description(
+      'A configuration store that a platform can stand on: replicated by Raft, spoken to as etcd v3.',
+    )
     .version(`conclave ${VERSION} (etcd API ${ETCD_VERSION})`, '--version', 'print the version')
     .exitOverride()
     .showSuggestionAfterError()
@@ -49,9 +51,14 @@ function program(io: CliIo): Command {
       writeOut: (text) => void io.out(text),
       writeErr: (text) => io.err(text),
     })
-    .option('--endpoints <list>', `members to talk to, comma-separated (default: CONCLAVE_ENDPOINTS or ${ENDPOINTS_DEFAULT})`)
+    .option(
+      '--endpoints <list>',
+      `members to talk to, comma-separated (default: CONCLAVE_ENDPOINTS or ${ENDPOINTS_DEFAULT})`,
+    )
     .addOption(
-      new Option('-w, --write-out <form>', 'how results are printed').choices(['simple', 'json']).default('simple'),
+      new Option('-w, --write-out <form>', 'how results are printed')
+        .choices(['simple', 'json'])
+        .default('simple'),
     )
     .option('--command-timeout <duration>', 'how long one call may take', positiveSeconds, 5)
     .addHelpText(
@@ -106,12 +113,14 @@ function clientFailure(error: ClientError, io: CliIo): number {
   if (error.code === 'canceled' && io.wasInterrupted()) return EXIT.interrupted;
   io.err(`error: ${error.message}\n`);
   if (error.uncertain) io.err('It is not known whether the change was made; look before you repeat it.\n');
-  if (error.code === 'unavailable' && error.unsent) io.err('Is the cluster running? --endpoints says where it is.\n');
+  if (error.code === 'unavailable' && error.unsent)
+    io.err('Is the cluster running? --endpoints says where it is.\n');
   return error.code === 'invalid-argument' && error.unsent ? EXIT.usage : EXIT.failed;
 }
 
 /** A StoreError's code is for programs; people get the detail, or the code when there is none. */
 function withoutCode(error: StoreError): string {
   const prefix = `${error.code}: `;
-  return error.message.startsWith(prefix) ? error.message.slice(prefix.length) : error.message;
+  const detail = error.message.startsWith(prefix) ? error.message.slice(prefix.length) : error.message;
+  return error.code === 'data-dir-in-use' ? `${detail} is in use; stop the member first` : detail;
 }

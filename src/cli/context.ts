@@ -11,6 +11,12 @@ interface GlobalOptions {
   readonly commandTimeout: number;
 }
 
+/** A result in both forms; only the one asked for is made. */
+export interface Printable {
+  readonly lines: () => string | Buffer;
+  readonly fields: () => unknown;
+}
+
 /** What a command that talks to a cluster works with. */
 export interface Context {
   readonly io: CliIo;
@@ -19,7 +25,7 @@ export interface Context {
   readonly call: Required<CallOptions>;
   readonly json: boolean;
   /** Prints a result in the form asked for. */
-  print(result: { readonly lines: () => string | Buffer; readonly fields: () => unknown }): Promise<void>;
+  readonly print: (result: Printable) => Promise<void>;
 }
 
 export const ENDPOINTS_DEFAULT = 'localhost:2379';
@@ -40,6 +46,6 @@ export async function withContext(
     client,
     call: { timeoutMs, signal: io.interrupted() },
     json,
-    print: async ({ lines, fields }) => await io.out(json ? `${toJson(fields())}\n` : lines()),
+    print: async ({ lines, fields }) => io.out(json ? `${toJson(fields())}\n` : lines()),
   });
 }

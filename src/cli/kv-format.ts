@@ -29,12 +29,18 @@ export function answerLines(answer: AnyAnswer, format: KeyFormat = WHOLE_KEYS): 
       if (format.countOnly) return Buffer.from(`${answer.count}\n`);
       return Buffer.concat(answer.kvs.map((kv) => keyLines(kv, format)));
     case 'put':
-      return Buffer.concat([Buffer.from('OK\n'), ...(answer.prevKv === null ? [] : [keyLines(answer.prevKv)])]);
+      return Buffer.concat([
+        Buffer.from('OK\n'),
+        ...(answer.prevKv === null ? [] : [keyLines(answer.prevKv)]),
+      ]);
     case 'delete':
       return Buffer.concat([Buffer.from(`${answer.deleted}\n`), ...answer.prevKvs.map((kv) => keyLines(kv))]);
     case 'txn': {
       const verdict = Buffer.from(answer.succeeded ? 'SUCCESS\n' : 'FAILURE\n');
-      return Buffer.concat([verdict, ...answer.responses.flatMap((response) => [NEWLINE, answerLines(response)])]);
+      return Buffer.concat([
+        verdict,
+        ...answer.responses.flatMap((response) => [NEWLINE, answerLines(response)]),
+      ]);
     }
   }
 }
@@ -88,7 +94,12 @@ export function answerFields(answer: AnyAnswer): Record<string, unknown> {
 }
 
 function responseFields(response: AnyAnswer): Record<string, unknown> {
-  const names = { range: 'response_range', put: 'response_put', delete: 'response_delete_range', txn: 'response_txn' };
+  const names = {
+    range: 'response_range',
+    put: 'response_put',
+    delete: 'response_delete_range',
+    txn: 'response_txn',
+  };
   return { [names[response.type]]: answerFields(response) };
 }
 

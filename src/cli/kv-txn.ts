@@ -41,7 +41,12 @@ const TARGETS: Readonly<Record<string, Compare['target']>> = {
   version: 'version',
   lease: 'lease',
 };
-const RESULTS: Readonly<Record<string, Compare['result']>> = { '=': 'equal', '!=': 'not-equal', '>': 'greater', '<': 'less' };
+const RESULTS: Readonly<Record<string, Compare['result']>> = {
+  '=': 'equal',
+  '!=': 'not-equal',
+  '>': 'greater',
+  '<': 'less',
+};
 
 function parseCompare(line: Line): Compare {
   const match = /^(\w+)\s*\(\s*("(?:[^"\\]|\\.)*"|[^)"]+?)\s*\)\s*(!=|=|<|>)\s*(.+)$/.exec(line.text);
@@ -61,7 +66,10 @@ function parseCompare(line: Line): Compare {
 }
 
 function parseOp(line: Line): TxnOp {
-  const words = (line.text.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? []).map((part) => ({ part, text: word(line, part) }));
+  const words = (line.text.match(/"(?:[^"\\]|\\.)*"|\S+/g) ?? []).map((part) => ({
+    part,
+    text: word(line, part),
+  }));
   const positional: string[] = [];
   const flags = new Map<string, string>();
   for (const { part, text } of words.slice(1)) {
@@ -98,10 +106,14 @@ function buildOp(line: Line, { verb, positional, flags }: OpWords): TxnOp {
     const ignoreValue = is('ignore-value');
     if (second === undefined && !ignoreValue) throw wrong(line, 'puts no value');
     const common = { prevKv: is('prev-kv'), ignoreValue, ignoreLease: is('ignore-lease') };
-    const lease = flags.has('lease') ? { lease: parsed(line, 'lease', () => leaseId(flags.get('lease')!)) } : {};
+    const lease = flags.has('lease')
+      ? { lease: parsed(line, 'lease', () => leaseId(flags.get('lease')!)) }
+      : {};
     return { type: 'put', key: bytes(key), value: bytes(second ?? ''), ...lease, ...common };
   }
-  const range = parsed(line, 'range', () => keyRange(key, second, { prefix: is('prefix'), fromKey: is('from-key') }));
+  const range = parsed(line, 'range', () =>
+    keyRange(key, second, { prefix: is('prefix'), fromKey: is('from-key') }),
+  );
   if (verb === 'del') return { type: 'delete', ...range, prevKv: is('prev-kv') };
   const limit = parsed(line, 'limit', () => naturalNumber(flags.get('limit') ?? '0'));
   return { type: 'range', ...range, limit, keysOnly: is('keys-only'), countOnly: is('count-only') };

@@ -57,7 +57,10 @@ function addGet(kv: Command, io: CliIo): void {
     .option('--keys-only', 'print no values')
     .option('--count-only', 'print how many keys there are')
     .option('--print-value-only', 'print no keys')
-    .option('--serializable', 'take the answer of the member asked, which may be behind; works without a majority')
+    .option(
+      '--serializable',
+      'take the answer of the member asked, which may be behind; works without a majority',
+    )
     .addHelpText(
       'after',
       `
@@ -132,7 +135,8 @@ async function putOptions(
   given: { readonly key: string; readonly value: string | undefined; readonly flags: PutFlags },
 ): Promise<PutOptions> {
   const { key, value, flags } = given;
-  if (flags.ignoreValue && value !== undefined) throw new UsageError('--ignore-value keeps the value; give none');
+  if (flags.ignoreValue && value !== undefined)
+    throw new UsageError('--ignore-value keeps the value; give none');
   const text = value === undefined ? null : bytes(value);
   return {
     key: bytes(key),
@@ -161,7 +165,10 @@ function addDelete(kv: Command, io: CliIo): void {
         command: Command,
       ) => {
         await withContext(io, command, async ({ client, call, print }) => {
-          const answer = await client.delete({ ...keyRange(key, end, flags), prevKv: flags.prevKv ?? false }, call);
+          const answer = await client.delete(
+            { ...keyRange(key, end, flags), prevKv: flags.prevKv ?? false },
+            call,
+          );
           await print({ lines: () => answerLines(answer), fields: () => answerFields(answer) });
         });
       },
@@ -220,7 +227,12 @@ function addWatch(kv: Command, io: CliIo): void {
     .argument('[end]')
     .option('--prefix', RANGE_HELP.prefix)
     .option('--from-key', RANGE_HELP.fromKey)
-    .option('--rev <revision>', 'begin with the changes of this revision (0: with what comes)', naturalNumber, 0)
+    .option(
+      '--rev <revision>',
+      'begin with the changes of this revision (0: with what comes)',
+      naturalNumber,
+      0,
+    )
     .option('--prev-kv', 'print what was there before each change')
     .addHelpText(
       'after',
@@ -236,7 +248,12 @@ Examples:
       const range = keyRange(key, end, flags);
       await withContext(io, command, async (context) => {
         const { signal } = context.call;
-        await printWatch(context, { ...range, startRevision: flags.rev, prevKv: flags.prevKv ?? false, signal });
+        await printWatch(context, {
+          ...range,
+          startRevision: flags.rev,
+          prevKv: flags.prevKv ?? false,
+          signal,
+        });
       });
     });
 }

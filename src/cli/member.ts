@@ -46,16 +46,22 @@ Example:
   $ conclave member add n4 --peer-urls http://10.0.0.4:2380 --learner
   $ conclave member promote 8e9e05c52164694d`,
     )
-    .action(async (name: string, flags: { readonly peerUrls: string; readonly learner?: boolean }, command: Command) => {
-      const peerUrls = urls(flags.peerUrls);
-      await withContext(io, command, async ({ client, call, print }) => {
-        const answer = await client.memberAdd({ peerUrls, isLearner: flags.learner ?? false }, call);
-        await print({
-          lines: () => startInstructions(name, answer),
-          fields: () => ({ ...membersFields(answer), member: memberFields(answer.member) }),
+    .action(
+      async (
+        name: string,
+        flags: { readonly peerUrls: string; readonly learner?: boolean },
+        command: Command,
+      ) => {
+        const peerUrls = urls(flags.peerUrls);
+        await withContext(io, command, async ({ client, call, print }) => {
+          const answer = await client.memberAdd({ peerUrls, isLearner: flags.learner ?? false }, call);
+          await print({
+            lines: () => startInstructions(name, answer),
+            fields: () => ({ ...membersFields(answer), member: memberFields(answer.member) }),
+          });
         });
-      });
-    });
+      },
+    );
 }
 
 function startInstructions(name: string, answer: MembersAnswer & { readonly member: MemberEntry }): string {
@@ -81,7 +87,7 @@ function addRemove(parent: Command, io: CliIo): void {
     .argument('<id>', "as 'member list' shows it", memberId)
     .action(async (id: bigint, _flags: unknown, command: Command) => {
       await change(io, command, {
-        make: async ({ client, call }) => await client.memberRemove(id, call),
+        make: async ({ client, call }) => client.memberRemove(id, call),
         said: `Member ${formatId(id)} removed.`,
       });
     });
@@ -96,7 +102,7 @@ function addUpdate(parent: Command, io: CliIo): void {
     .action(async (id: bigint, flags: { readonly peerUrls: string }, command: Command) => {
       const peerUrls = urls(flags.peerUrls);
       await change(io, command, {
-        make: async ({ client, call }) => await client.memberUpdate({ id, peerUrls }, call),
+        make: async ({ client, call }) => client.memberUpdate({ id, peerUrls }, call),
         said: `Member ${formatId(id)} updated.`,
       });
     });
@@ -109,7 +115,7 @@ function addPromote(parent: Command, io: CliIo): void {
     .argument('<id>', "as 'member list' shows it", memberId)
     .action(async (id: bigint, _flags: unknown, command: Command) => {
       await change(io, command, {
-        make: async ({ client, call }) => await client.memberPromote(id, call),
+        make: async ({ client, call }) => client.memberPromote(id, call),
         said: `Member ${formatId(id)} promoted.`,
       });
     });

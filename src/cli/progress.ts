@@ -1,6 +1,6 @@
 import { SingleBar } from 'cli-progress';
-import type { CliIo } from './io.ts';
 import { formatBytes } from './format.ts';
+import type { CliIo } from './io.ts';
 
 /** Work that is done sooner than this shows nothing. */
 const SHOWN_AFTER_MS = 1000;
@@ -11,15 +11,21 @@ const LINE_INTERVAL_MS = 5000;
 export class Progress {
   readonly #io: CliIo;
   readonly #label: string;
-  readonly #startedAtMs = performance.now();
+  readonly #nowMs: () => number;
+  readonly #startedAtMs: number;
   #totalBytes: number;
   #doneBytes = 0;
   #bar: SingleBar | null = null;
-  #lineAtMs = 0;
+  #lineAtMs = Number.NEGATIVE_INFINITY;
 
   /** @param options `totalBytes` may be 0 while it is not known */
-  constructor(io: CliIo, options: { readonly label: string; readonly totalBytes: number }) {
+  constructor(
+    io: CliIo,
+    options: { readonly label: string; readonly totalBytes: number; readonly nowMs?: () => number },
+  ) {
     this.#io = io;
+    this.#nowMs = options.nowMs ?? (() => performance.now());
+    this.#startedAtMs = this.#nowMs();
     this.#label = options.label;
     this.#totalBytes = options.totalBytes;
   }
@@ -27,10 +33,10 @@ export class Progress {
   update(doneBytes: number, totalBytes: number = this.#totalBytes): void {
     this.#doneBytes = doneBytes;
     this.#totalBytes = totalBytes;
-    const elapsedMs = performance.now() - this.#startedAtMs;
+    const elapsedMs = this.#nowMs() - this.#startedAtMs;
     if (elapsedMs < SHOWN_AFTER_MS) return;
     if (this.#io.interactive) this.#draw();
-    else if (elapsedMs - this.#lineAtMs >= LINE_INTERVAL_MS || this.#lineAtMs === 0) {
+    else if (elapsedMs - this.#lineAtMs >= LINE_INTERVAL_MS) {
       this.#lineAtMs = elapsedMs;
       this.#io.err(`${this.#label}: ${this.#fraction()}\n`);
     }
@@ -48,7 +54,10 @@ export class Progress {
 
   #draw(): void {
     if (this.#bar === null) {
-      this.#bar = new SingleBar({ format: `${this.#label} [{bar}] {percentage}% {amount}`, hideCursor: true });
+      this.#bar = new SingleBar({
+        format: `${this.#label} [{bar}] {percentage}% {amount}`,
+        hideCursor: true,
+      });
       this.#bar.start(Math.max(this.#totalBytes, 1), 0, { amount: '' });
     }
     this.#bar.setTotal(Math.max(this.#totalBytes, this.#doneBytes, 1));

@@ -11,13 +11,17 @@ export type RunServer = (options: ServerOptions) => Promise<number>;
  *
  * @param argv what follows the word `server`
  */
-export async function serverCommand(argv: readonly string[], io: CliIo, runServer: RunServer): Promise<number> {
+export async function serverCommand(
+  argv: readonly string[],
+  io: CliIo,
+  runServer: RunServer,
+): Promise<number> {
   if (argv.some((word) => word === '--help' || word === '-h' || word === '-help')) {
     await io.out(serverHelp());
     return 0;
   }
   const readFile = (path: string): string => readFileSync(path, 'utf8');
-  return await runServer(parseServerOptions(argv, { env: io.env, readFile }));
+  return runServer(parseServerOptions(argv, { env: io.env, readFile }));
 }
 
 const GROUPS: readonly ServerFlag['group'][] = ['Member', 'Cluster', 'Limits', 'Operations'];

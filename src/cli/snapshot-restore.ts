@@ -36,7 +36,12 @@ export function restoreCommand(parent: Command, io: CliIo): void {
     .option('--initial-cluster <members>', 'all members of the new cluster: n1=http://h1:2380,...')
     .option('--initial-advertise-peer-urls <urls>', "this member's peer URLs", 'http://localhost:2380')
     .option('--initial-cluster-token <token>', 'token of the new cluster', 'etcd-cluster')
-    .option('--bump-revision <n>', 'raise the revision by n above that of the backup', naturalNumber, BUMP_REVISION_DEFAULT)
+    .option(
+      '--bump-revision <n>',
+      'raise the revision by n above that of the backup',
+      naturalNumber,
+      BUMP_REVISION_DEFAULT,
+    )
     .option('--mark-compacted', 'earlier revisions cannot be read any more (the default)', true)
     .option('--no-mark-compacted', 'keep earlier revisions readable')
     .addHelpText(
@@ -57,7 +62,9 @@ Example:
       const flags = command.optsWithGlobals<RestoreFlags>();
       const dataDir = flags.dataDir ?? `${flags.name}.conclave`;
       const restored = await restore(io, { file, dataDir, flags });
-      await io.out(flags.writeOut === 'json' ? `${toJson({ dataDir, ...restored })}\n` : said(dataDir, restored));
+      await io.out(
+        flags.writeOut === 'json' ? `${toJson({ dataDir, ...restored })}\n` : said(dataDir, restored),
+      );
     });
 }
 
@@ -84,17 +91,14 @@ async function restore(
     return fileChunks(file, writing);
   };
   try {
-    return await restoreSnapshot(
-      offlinePorts(dataDir),
-      {
-        open,
-        name: flags.name,
-        initialCluster: members,
-        initialClusterToken: flags.initialClusterToken,
-        bumpRevision: flags.bumpRevision,
-        markCompacted: flags.markCompacted,
-      },
-    );
+    return await restoreSnapshot(offlinePorts(dataDir), {
+      open,
+      name: flags.name,
+      initialCluster: members,
+      initialClusterToken: flags.initialClusterToken,
+      bumpRevision: flags.bumpRevision,
+      markCompacted: flags.markCompacted,
+    });
   } catch (error) {
     await emptyAgain(dataDir);
     throw error;
@@ -106,7 +110,8 @@ function initialMembers(flags: RestoreFlags): ReturnType<typeof parseInitialClus
   const text = flags.initialCluster ?? peerUrls.map((url) => `${flags.name}=${url}`).join(',');
   const members = parseInitialCluster(text, '--initial-cluster');
   const own = members.find((member) => member.name === flags.name);
-  if (own === undefined) throw new UsageError(`--initial-cluster does not name this member (--name ${flags.name})`);
+  if (own === undefined)
+    throw new UsageError(`--initial-cluster does not name this member (--name ${flags.name})`);
   if ([...own.peerUrls].sort().join() !== [...peerUrls].sort().join()) {
     throw new UsageError(
       `--initial-cluster: ${flags.name} has ${own.peerUrls.join(',')}, but --initial-advertise-peer-urls is ${peerUrls.join(',')}`,

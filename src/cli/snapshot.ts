@@ -17,7 +17,9 @@ const BLOCK_BYTES = 512;
 
 /** `conclave snapshot`: backups of the whole store. */
 export function snapshotCommands(parent: Command, io: CliIo): void {
-  const snapshot = parent.command('snapshot').description('save, inspect and restore backups of the whole store');
+  const snapshot = parent
+    .command('snapshot')
+    .description('save, inspect and restore backups of the whole store');
   addSave(snapshot, io);
   restoreCommand(snapshot, io);
   addStatus(snapshot, io);
@@ -120,7 +122,8 @@ class TrailingSha {
     if (this.sizeBytes % BLOCK_BYTES !== SHA_BYTES) {
       throw new ClientError('data-loss', `the backup ended early, after ${this.sizeBytes} bytes`);
     }
-    if (!this.#sha.digest().equals(this.#tail)) throw new ClientError('data-loss', 'the backup fails its checksum');
+    if (!this.#sha.digest().equals(this.#tail))
+      throw new ClientError('data-loss', 'the backup fails its checksum');
   }
 }
 
@@ -141,10 +144,17 @@ function addStatus(parent: Command, io: CliIo): void {
       });
       progress.stop();
       const { clusterId, marker, rowCount, sizeBytes, sha256 } = summary;
-      const { currentRevision, compactRevision } = marker;
+      const { currentRevision } = marker;
+      const compactRevision = Math.max(marker.compactRevision, 0);
       if (writeOut === 'json') {
         const hash = sha256.toString('hex');
-        const fields = { hash, revision: currentRevision, compactRevision, totalKey: rowCount, totalSize: sizeBytes };
+        const fields = {
+          hash,
+          revision: currentRevision,
+          compactRevision,
+          totalKey: rowCount,
+          totalSize: sizeBytes,
+        };
         await io.out(`${toJson({ ...fields, clusterId })}\n`);
         return;
       }
@@ -152,7 +162,7 @@ function addStatus(parent: Command, io: CliIo): void {
         sha256.toString('hex').slice(0, 16),
         clusterId.toString(16),
         String(currentRevision),
-        String(Math.max(compactRevision, 0)),
+        String(compactRevision),
         String(rowCount),
         formatBytes(sizeBytes),
       ];

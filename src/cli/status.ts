@@ -28,7 +28,9 @@ Examples:
     )
     .action(async (flags: { readonly cluster?: boolean }, command: Command) => {
       await withContext(io, command, async (context) => {
-        const reports = flags.cluster ? await clusterReports(context) : await ask(context.client, context.call);
+        const reports = flags.cluster
+          ? await clusterReports(context)
+          : await ask(context.client, context.call);
         await context.print({ lines: () => reportTable(reports), fields: () => reports.map(reportFields) });
         const bad = reports.filter((report) => 'failure' in report || report.status.errors.length > 0);
         if (bad.length > 0) throw new Error(`${bad.length} of ${reports.length} endpoints are not well`);
@@ -44,7 +46,7 @@ async function clusterReports({ client, call }: Context): Promise<readonly Repor
 }
 
 async function ask(client: KvClient, call: CallOptions): Promise<readonly Report[]> {
-  return await Promise.all(
+  return Promise.all(
     client.endpoints.map(async (endpoint): Promise<Report> => {
       try {
         return { endpoint, status: await client.status(endpoint, call) };

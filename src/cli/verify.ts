@@ -13,9 +13,14 @@ const NOTICE_AFTER_MS = 1000;
 export function verifyCommand(parent: Command, io: CliIo): void {
   parent
     .command('verify')
-    .description("check the data directory of a member that does not run: every checksum, and what belongs together")
+    .description(
+      'check the data directory of a member that does not run: every checksum, and what belongs together',
+    )
     .argument('<data-dir>')
-    .addHelpText('after', '\nFails when a member must not run on the data.\n\nExample:\n  $ conclave verify .data/n1')
+    .addHelpText(
+      'after',
+      '\nFails when a member must not run on the data.\n\nExample:\n  $ conclave verify .data/n1',
+    )
     .action(async (dataDir: string, _flags: unknown, command: Command) => {
       const { writeOut } = command.optsWithGlobals<{ readonly writeOut: string }>();
       const found = await stat(dataDir);
@@ -31,23 +36,33 @@ function lines({ identity, log, state, problems }: DataDirectoryReport): string 
   const found: string[] = [];
   if (identity !== null) {
     const { name, memberId, clusterId, incarnation } = identity;
-    found.push(`member    ${name} (${memberId.toString(16)}) of cluster ${clusterId.toString(16)}, started ${incarnation} times`);
+    found.push(
+      `member    ${name} (${memberId.toString(16)}) of cluster ${clusterId.toString(16)}, incarnation ${incarnation}`,
+    );
   }
   if (log !== null) {
     const { recovered, segments, torn } = log;
     const last = recovered.entries.at(-1)?.index ?? recovered.compacted.index;
     const sizeBytes = segments.reduce((sum, segment) => sum + segment.sizeBytes, 0);
     const { term, commit } = recovered.hardState;
-    found.push(`log       entries ${recovered.compacted.index + 1} to ${last}, term ${term}, committed ${commit}`);
-    found.push(`          ${segments.length} segments, ${formatBytes(sizeBytes)}, last record ${recovered.lastSeq}`);
-    if (torn) found.push('          its last record is torn; the next start cuts it and asks the other members');
+    found.push(
+      `log       entries ${recovered.compacted.index + 1} to ${last}, term ${term}, committed ${commit}`,
+    );
+    found.push(
+      `          ${segments.length} segments, ${formatBytes(sizeBytes)}, last record ${recovered.lastSeq}`,
+    );
+    if (torn)
+      found.push('          its last record is torn; the next start cuts it and asks the other members');
   }
   if (state !== null) {
     const { marker, name, keys, leases, memberCount } = state;
-    found.push(`state     ${name}: entries applied up to ${marker.appliedIndex}, ${memberCount} members, ${leases} leases`);
+    found.push(
+      `state     ${name}: entries applied up to ${marker.appliedIndex}, ${memberCount} members, ${leases} leases`,
+    );
     found.push(`          revision ${marker.currentRevision}, ${keys} keys, ${marker.rowCount} rows`);
   }
-  const verdict = problems.length === 0 ? ['everything is whole'] : problems.map((problem) => `PROBLEM   ${problem}`);
+  const verdict =
+    problems.length === 0 ? ['everything is whole'] : problems.map((problem) => `PROBLEM   ${problem}`);
   return `${[...found, ...verdict].join('\n')}\n`;
 }
 
@@ -66,7 +81,7 @@ function fields({ identity, log, state, problems }: DataDirectoryReport): Record
       name: state.name,
       appliedIndex: state.marker.appliedIndex,
       revision: state.marker.currentRevision,
-      compactRevision: state.marker.compactRevision,
+      compactRevision: Math.max(state.marker.compactRevision, 0),
       keys: state.keys,
       rows: state.marker.rowCount,
       leases: state.leases,

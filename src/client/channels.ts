@@ -8,7 +8,6 @@ import {
   Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
-import type { Codec } from '../rpc/codec.ts';
 import { ClientError, statusError } from './client-error.ts';
 
 /** How long one endpoint may take to accept a connection before the next is tried. */
@@ -33,12 +32,12 @@ const CHANNEL_OPTIONS = {
   'grpc.enable_http_proxy': 0,
 };
 
-/** A method with its codecs; `mutating` calls are never sent a second time. */
+/** A method with its codec; `mutating` calls are never sent a second time. */
 export interface Method<Req, Res> {
   /** `/package.Service/Method`. */
   readonly path: string;
-  readonly request: Codec<Req>;
-  readonly response: Codec<Res>;
+  readonly encode: (request: Partial<Req>) => Buffer;
+  readonly decode: (response: Buffer) => Res;
   readonly mutating: boolean;
 }
 
@@ -64,7 +63,8 @@ export class Channels {
 
   /** @param addresses `host:port` each, at least one */
   constructor(addresses: readonly string[]) {
-    if (addresses.length === 0) throw new ClientError('invalid-argument', 'no endpoint is given', { unsent: true });
+    if (addresses.length === 0)
+      throw new ClientError('invalid-argument', 'no endpoint is given', { unsent: true });
     this.#endpoints = addresses.map((address) => ({
       address,
       client: new Client(address, credentials.createInsecure(), CHANNEL_OPTIONS),
@@ -106,7 +106,7 @@ export class Channels {
     const endpoint = this.#at(address);
     const deadlineMs = Date.now() + call.timeoutMs;
     await ready(endpoint, Math.min(deadlineMs, Date.now() + CONNECT_TIMEOUT_MS), call.signal);
-    return await invoke(endpoint, method, call.request, { deadlineMs, signal: call.signal });
+    return invoke(endpoint, method, call.request, { deadlineMs, signal: call.signal });
   }
 
   /**
@@ -125,8 +125,8 @@ export class Channels {
         await ready(endpoint, Date.now() + CONNECT_TIMEOUT_MS, signal);
         const metadata = new Metadata();
         metadata.set('hasleader', 'true');
-        const { path, request, response } = method;
-        const stream = endpoint.client.makeBidiStreamRequest(path, request.encode, response.decode, metadata);
+        const { path, encode, decode } = method;
+        const stream = endpoint.client.makeBidiStreamRequest(path, encode, decode, metadata);
         return { address: endpoint.address, stream };
       } catch (error) {
         if ((error as ClientError).code === 'canceled') throw error;
@@ -145,8 +145,8 @@ export class Channels {
   ): Promise<ClientReadableStream<Res>> {
     const endpoint = this.#at(address);
     await ready(endpoint, Date.now() + CONNECT_TIMEOUT_MS, call.signal);
-    const { path, request, response } = method;
-    return endpoint.client.makeServerStreamRequest(path, request.encode, response.decode, call.request);
+    const { path, encode, decode } = method;
+    return endpoint.client.makeServerStreamRequest(path, encode, decode, call.request);
   }
 
   /** Turns to the next endpoint, unless another call has already turned away from this one. */
@@ -209,7 +209,7 @@ async function changed(
   state: connectivityState,
   until: { readonly deadlineMs: number; readonly signal: AbortSignal | undefined },
 ): Promise<boolean> {
-  return await new Promise((resolve) => {
+  return new Promise((resolve) => {
     const onAbort = (): void => resolve(false);
     until.signal?.addEventListener('abort', onAbort, { once: true });
     endpoint.client.getChannel().watchConnectivityState(state, until.deadlineMs, (error) => {
@@ -225,7 +225,7 @@ async function invoke<Req, Res>(
   request: Partial<Req>,
   limits: { readonly deadlineMs: number; readonly signal: AbortSignal | undefined },
 ): Promise<Res> {
-  return await new Promise((resolve, reject) => {
+  return new Promise((resolve, reject) => {
     const done = (error: ServiceError | null, response?: Res): void => {
       limits.signal?.removeEventListener('abort', onAbort);
       if (error !== null) reject(statusError(error, { cause: error, mutating: method.mutating }));
@@ -233,8 +233,8 @@ async function invoke<Req, Res>(
     };
     const call = endpoint.client.makeUnaryRequest<Partial<Req>, Res>(
       method.path,
-      method.request.encode,
-      method.response.decode,
+      method.encode,
+      method.decode,
       request,
       new Metadata(),
       { deadline: limits.deadlineMs },

@@ -91,5 +91,8 @@ export function statusError(
 /** A failure of a stream as a ClientError; anything that is no gRPC status is passed through. */
 export function asClientError(error: unknown): unknown {
   if (!(error instanceof Error) || !('code' in error) || !('details' in error)) return error;
-  return statusError({ code: Number(error.code), details: String(error.details) }, { cause: error, mutating: false });
+  return statusError(
+    { code: Number(error.code), details: String(error.details) },
+    { cause: error, mutating: false },
+  );
 }

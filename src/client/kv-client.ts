@@ -128,7 +128,8 @@ export class KvClient {
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       stream.write({ ID: id });
-      for await (const answer of stream as AsyncIterable<{ readonly TTL: number | bigint }>) return Number(answer.TTL);
+      for await (const answer of stream as AsyncIterable<{ readonly TTL: number | bigint }>)
+        return Number(answer.TTL);
       throw new ClientError('unavailable', 'the member ended the stream without an answer');
     } catch (error) {
       if (timeout.aborted) throw new ClientError('deadline-exceeded', 'the lease was not renewed in time');
@@ -166,7 +167,8 @@ export class KvClient {
   ): Promise<MembersAnswer & { readonly member: MemberEntry }> {
     const request = { peerURLs: [...options.peerUrls], isLearner: options.isLearner };
     const answer = await this.#unary(METHODS.memberAdd, request, call);
-    if (answer.member === null) throw new ClientError('internal', 'the answer does not say which member was added');
+    if (answer.member === null)
+      throw new ClientError('internal', 'the answer does not say which member was added');
     return { ...membersAnswer(answer), member: memberEntry(answer.member) };
   }
 
@@ -223,7 +225,7 @@ export class KvClient {
   }
 
   async #unary<Req, Res>(method: Method<Req, Res>, request: Partial<Req>, call: CallOptions): Promise<Res> {
-    return await this.#channels.unary(method, request, this.#limits(call));
+    return this.#channels.unary(method, request, this.#limits(call));
   }
 
   #limits(call: CallOptions): CallLimits {
@@ -235,7 +237,9 @@ export class KvClient {
 function endpointAddress(text: string): string {
   const match = /^(?:([a-z]+):\/\/)?(\[[0-9a-fA-F:.]+\]|[^/:\s]+):(\d+)\/?$/.exec(text.trim());
   if (match === null || Number(match[3]) > 65_535) {
-    throw new ClientError('invalid-argument', `endpoint '${text}' is not of the form host:port`, { unsent: true });
+    throw new ClientError('invalid-argument', `endpoint '${text}' is not of the form host:port`, {
+      unsent: true,
+    });
   }
   if (match[1] !== undefined && match[1] !== 'http') {
     const reason = `endpoint '${text}': ${match[1]}:// is not supported by this version; use http://`;

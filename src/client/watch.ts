@@ -20,7 +20,10 @@ const HEALING: ReadonlySet<string> = new Set(['unavailable', 'internal', 'cancel
  * @throws ClientError `out-of-range` with `compactRevision` when history from its revision on is gone, `unavailable`
  *   when no member could be reached for a long while, and what the server says otherwise
  */
-export async function* watch(channels: Channels, options: WatchOptions): AsyncGenerator<WatchBatch, void, undefined> {
+export async function* watch(
+  channels: Channels,
+  options: WatchOptions,
+): AsyncGenerator<WatchBatch, void, undefined> {
   const position: Position = { next: options.startRevision ?? 0, failures: 0 };
   while (!isAborted(options)) {
     try {

@@ -33,7 +33,12 @@ function method<Req extends Prefixed<string>, Res extends Prefixed<string>>(
 ): Method<Messages[Req], Messages[Res]> {
   const request: Codec<Messages[Req]> = codec(names.request);
   const response: Codec<Messages[Res]> = codec(names.response);
-  return { path: `/etcdserverpb.${path}`, request, response, mutating: names.mutating ?? false };
+  return {
+    path: `/etcdserverpb.${path}`,
+    encode: (message) => request.encode(message),
+    decode: (bytes) => response.decode(bytes),
+    mutating: names.mutating ?? false,
+  };
 }
 
 /** Every method the client calls. */
@@ -59,7 +64,10 @@ export const METHODS = {
     response: 'etcdserverpb.CompactionResponse',
     mutating: true,
   }),
-  watch: method('Watch/Watch', { request: 'etcdserverpb.WatchRequest', response: 'etcdserverpb.WatchResponse' }),
+  watch: method('Watch/Watch', {
+    request: 'etcdserverpb.WatchRequest',
+    response: 'etcdserverpb.WatchResponse',
+  }),
   leaseGrant: method('Lease/LeaseGrant', {
     request: 'etcdserverpb.LeaseGrantRequest',
     response: 'etcdserverpb.LeaseGrantResponse',
@@ -233,7 +241,13 @@ function maybeKeyValue(message: mvccpb.KeyValue | null): KeyValue | null {
 
 export function rangeAnswer(message: pb.RangeResponse): RangeAnswer {
   const { more, count } = message;
-  return { type: 'range', header: header(message.header), kvs: message.kvs.map(keyValue), more, count: Number(count) };
+  return {
+    type: 'range',
+    header: header(message.header),
+    kvs: message.kvs.map(keyValue),
+    more,
+    count: Number(count),
+  };
 }
 
 export function putAnswer(message: pb.PutResponse): PutAnswer {
@@ -247,7 +261,12 @@ export function deleteAnswer(message: pb.DeleteRangeResponse): DeleteAnswer {
 
 export function txnAnswer(message: pb.TxnResponse): TxnAnswer {
   const { succeeded } = message;
-  return { type: 'txn', header: header(message.header), succeeded, responses: message.responses.map(responseOp) };
+  return {
+    type: 'txn',
+    header: header(message.header),
+    succeeded,
+    responses: message.responses.map(responseOp),
+  };
 }
 
 function responseOp(op: pb.ResponseOp): TxnAnswer['responses'][number] {

@@ -1,5 +1,5 @@
-import type { CliIo } from '../../src/cli/io.ts';
 import { runCli } from '../../src/cli/cli.ts';
+import type { CliIo } from '../../src/cli/io.ts';
 import type { ServerOptions } from '../../src/options.ts';
 
 /** What one run of the command printed and returned. */

@@ -74,5 +74,7 @@ test('a wrong server flag is a usage error, and no server is started', async () 
 test('a cluster that is not there is told in one line', async () => {
   const { code, err } = await run(['--endpoints', '127.0.0.1:1', 'kv', 'get', 'k']);
   expect(code).toBe(1);
-  expect(err).toBe('error: cannot connect to 127.0.0.1:1\nIs the cluster running? --endpoints says where it is.\n');
+  expect(err).toBe(
+    'error: cannot connect to 127.0.0.1:1\nIs the cluster running? --endpoints says where it is.\n',
+  );
 });

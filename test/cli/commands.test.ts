@@ -22,7 +22,7 @@ afterEach(async () => {
 });
 
 async function conclave(words: readonly string[], input: RunInput = {}): Promise<Run> {
-  return await run(['--endpoints', member.address, ...words], input);
+  return run(['--endpoints', member.address, ...words], input);
 }
 
 async function lines(words: readonly string[], input: RunInput = {}): Promise<string[]> {
@@ -129,7 +129,13 @@ test('endpoints come from the environment when none are given', async () => {
 // ---- members, status ----------------------------------------------------------------------------------------
 
 test('a member is added, listed, updated, promoted and removed', async () => {
-  store.members.push({ ID: 1n, name: 'n1', peerURLs: ['http://h1:1'], clientURLs: ['http://h1:2'], isLearner: false });
+  store.members.push({
+    ID: 1n,
+    name: 'n1',
+    peerURLs: ['http://h1:1'],
+    clientURLs: ['http://h1:2'],
+    isLearner: false,
+  });
   const added = await lines(['member', 'add', 'n2', '--peer-urls', 'http://h2:1', '--learner']);
   expect(added[0]).toBe('Member abcdf added to cluster 10.');
   expect(added.join('\n')).toContain('--initial-cluster n1=http://h1:1,n2=http://h2:1');
@@ -138,10 +144,14 @@ test('a member is added, listed, updated, promoted and removed', async () => {
   expect(list[0]).toMatch(/^ID +STATUS +NAME +PEER URLS +CLIENT URLS +LEARNER$/);
   expect(list[1]).toMatch(/^1 +started +n1 +http:\/\/h1:1 +http:\/\/h1:2 +false$/);
   expect(list[2]).toMatch(/^abcdf +unstarted +http:\/\/h2:1 +true$/);
-  expect(await lines(['member', 'update', 'abcdf', '--peer-urls', 'http://h2:9'])).toEqual(['Member abcdf updated.']);
+  expect(await lines(['member', 'update', 'abcdf', '--peer-urls', 'http://h2:9'])).toEqual([
+    'Member abcdf updated.',
+  ]);
   expect(await lines(['member', 'promote', 'abcdf'])).toEqual(['Member abcdf promoted.']);
   const [json] = await lines(['member', 'list', '-w', 'json']);
-  expect(JSON.parse(json!)).toMatchObject({ members: [{ ID: 1 }, { ID: 0xabcdf, peerURLs: ['http://h2:9'] }] });
+  expect(JSON.parse(json!)).toMatchObject({
+    members: [{ ID: 1 }, { ID: 0xabcdf, peerURLs: ['http://h2:9'] }],
+  });
   expect(await lines(['member', 'remove', 'abcdf'])).toEqual(['Member abcdf removed.']);
   const { code, err } = await conclave(['member', 'remove', 'abcdf']);
   expect({ code, err }).toEqual({ code: 1, err: 'error: etcdserver: member not found\n' });
@@ -183,7 +193,9 @@ function sealed(blocks: number): Buffer {
 test('a backup is saved whole, for its owner only', async () => {
   store.snapshotBytes = sealed(9);
   const file = join(directory, 'backup.db');
-  expect(await lines(['snapshot', 'save', file])).toEqual([`Saved 4.5 KiB from ${member.address} to ${file}`]);
+  expect(await lines(['snapshot', 'save', file])).toEqual([
+    `Saved 4.5 KiB from ${member.address} to ${file}`,
+  ]);
   expect(await readFile(file)).toEqual(store.snapshotBytes);
   expect((await stat(file)).mode & 0o777).toBe(0o600);
   expect(await readdir(directory)).toEqual(['backup.db']);
@@ -193,7 +205,9 @@ test('a backup that ends early or is damaged leaves nothing, and what was there 
   const file = join(directory, 'backup.db');
   await writeFile(file, 'yesterday');
   store.snapshotBytes = sealed(9).subarray(0, 2000);
-  expect((await conclave(['snapshot', 'save', file])).err).toBe('error: the backup ended early, after 2000 bytes\n');
+  expect((await conclave(['snapshot', 'save', file])).err).toBe(
+    'error: the backup ended early, after 2000 bytes\n',
+  );
   const damaged = sealed(9);
   damaged[100]! ^= 1;
   store.snapshotBytes = damaged;
@@ -205,7 +219,12 @@ test('a backup that ends early or is damaged leaves nothing, and what was there 
 
 test('a file that is not there is named', async () => {
   const file = join(directory, 'none');
-  for (const words of [['snapshot', 'status', file], ['snapshot', 'restore', file], ['verify', file], ['kv', 'txn', file]]) {
+  for (const words of [
+    ['snapshot', 'status', file],
+    ['snapshot', 'restore', file],
+    ['verify', file],
+    ['kv', 'txn', file],
+  ]) {
     const { code, err } = await run(words);
     expect({ code, err }).toEqual({ code: 1, err: `error: ${file} does not exist\n` });
   }

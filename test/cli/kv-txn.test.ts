@@ -26,7 +26,10 @@ test('every comparison, in long and short form', () => {
     { key, target: 'version', result: 'less', number: 2 },
     { key, target: 'value', result: 'equal', value: bytes('v w') },
   ]);
-  expect(parseTxn('lease("k") = "ffffffffffffffff"').compare[0]).toMatchObject({ target: 'lease', lease: -1n });
+  expect(parseTxn('lease("k") = "ffffffffffffffff"').compare[0]).toMatchObject({
+    target: 'lease',
+    lease: -1n,
+  });
 });
 
 test('operations take quoted words and their flags', () => {
@@ -45,7 +48,7 @@ test('operations take quoted words and their flags', () => {
 
 test('what makes no sense is refused with its line', () => {
   const cases: Record<string, string> = {
-    'size("k") > "1"': "line 1 ('size(\"k\") > \"1\"') is not a comparison",
+    'size("k") > "1"': 'line 1 (\'size("k") > "1"\') is not a comparison',
     'mod("k") > "x"': "compares with 'x', which is not a number",
     '\nmove a b': "line 2 ('move a b') begins with 'move' instead of get, put or del",
     '\nput a': 'puts no value',

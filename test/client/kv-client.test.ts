@@ -1,5 +1,5 @@
-import { createServer } from 'node:net';
 import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ClientError } from '../../src/client/client-error.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
@@ -36,7 +36,11 @@ async function failureOf(call: Promise<unknown>): Promise<ClientError> {
 
 test('what is put can be got, with its revisions', async () => {
   const put = await client.put({ key: bytes('a'), value: bytes('1'), lease: -5n });
-  expect(put).toMatchObject({ type: 'put', prevKv: null, header: { clusterId: 0x10n, memberId: 0x20n, revision: 2 } });
+  expect(put).toMatchObject({
+    type: 'put',
+    prevKv: null,
+    header: { clusterId: 0x10n, memberId: 0x20n, revision: 2 },
+  });
   await client.put({ key: bytes('a'), value: bytes('2') });
   const again = await client.put({ key: bytes('a'), value: bytes('3'), prevKv: true });
   expect(again.prevKv?.value.toString()).toBe('2');
@@ -59,7 +63,10 @@ test('ranges, limits and deletes', async () => {
   const page = await client.range({ ...prefix, limit: 2 });
   expect(page.kvs.map((kv) => kv.key.toString())).toEqual(['p1', 'p2']);
   expect(page).toMatchObject({ more: true, count: 3 });
-  expect(await client.delete({ ...prefix, prevKv: true })).toMatchObject({ deleted: 3, prevKvs: { length: 3 } });
+  expect(await client.delete({ ...prefix, prevKv: true })).toMatchObject({
+    deleted: 3,
+    prevKvs: { length: 3 },
+  });
   const rest = await client.range({ key: bytes('a'), rangeEnd: ALL_FROM });
   expect(rest.kvs.map((kv) => kv.key.toString())).toEqual(['a', 'q']);
 });
@@ -105,7 +112,10 @@ test('leases: chosen ids over the whole range, renewal, time to live', async () 
   expect(await client.leaseGrant({ ttlSeconds: 7 })).toMatchObject({ id: -77n, ttlSeconds: 7 });
   expect(await client.leaseGrant({ ttlSeconds: 7, id: 2n ** 62n })).toMatchObject({ id: 2n ** 62n });
   expect(await client.leaseKeepAlive(-77n)).toBe(10);
-  expect(await client.leaseTimeToLive({ id: 1n, keys: true })).toMatchObject({ ttlSeconds: 5, grantedTtlSeconds: 10 });
+  expect(await client.leaseTimeToLive({ id: 1n, keys: true })).toMatchObject({
+    ttlSeconds: 5,
+    grantedTtlSeconds: 10,
+  });
   expect((await client.leaseRevoke(1n)).revision).toBe(1);
 });
 
@@ -113,16 +123,26 @@ test('members are added, updated, promoted, removed', async () => {
   const { member } = await client.memberAdd({ peerUrls: ['http://h:1'], isLearner: true });
   expect(member).toMatchObject({ id: 0xabcden, isLearner: true, peerUrls: ['http://h:1'] });
   await client.memberUpdate({ id: member.id, peerUrls: ['http://h:2'] });
-  expect((await client.memberPromote(member.id)).members).toMatchObject([{ isLearner: false, peerUrls: ['http://h:2'] }]);
+  expect((await client.memberPromote(member.id)).members).toMatchObject([
+    { isLearner: false, peerUrls: ['http://h:2'] },
+  ]);
   await client.memberRemove(member.id);
   expect((await client.memberList()).members).toEqual([]);
   const failure = await failureOf(client.memberRemove(member.id));
-  expect(failure).toMatchObject({ code: 'not-found', message: 'etcdserver: member not found', unsent: false });
+  expect(failure).toMatchObject({
+    code: 'not-found',
+    message: 'etcdserver: member not found',
+    unsent: false,
+  });
 });
 
 test('status and snapshot are asked of one endpoint', async () => {
   store.snapshotBytes = Buffer.alloc(2500, 7);
-  expect(await client.status(two.address)).toMatchObject({ version: '3.6.0', leader: 0x20n, raftAppliedIndex: 8 });
+  expect(await client.status(two.address)).toMatchObject({
+    version: '3.6.0',
+    leader: 0x20n,
+    raftAppliedIndex: 8,
+  });
   expect(one.calls).toEqual([]);
   const slices = [];
   for await (const slice of client.snapshot(two.address)) slices.push(slice);
@@ -148,7 +168,11 @@ test('a read that failed on one member is repeated on the next', async () => {
 test('a write whose outcome is not known is not repeated', async () => {
   one.failing = () => new RpcError(rpcStatus.unavailable, 'etcdserver: request timed out');
   const failure = await failureOf(client.put({ key: bytes('a'), value: bytes('1') }));
-  expect(failure).toMatchObject({ code: 'unavailable', message: 'etcdserver: request timed out', unsent: false });
+  expect(failure).toMatchObject({
+    code: 'unavailable',
+    message: 'etcdserver: request timed out',
+    unsent: false,
+  });
   expect(two.calls).toEqual([]);
 });
 
@@ -172,7 +196,9 @@ test('a member that takes a connection and says nothing runs into the deadline',
   await once(silent, 'listening');
   const { port } = silent.address() as { port: number };
   using lone = new KvClient({ endpoints: [`127.0.0.1:${port}`], timeoutMs: 300 });
-  expect(['unavailable', 'deadline-exceeded']).toContain((await failureOf(lone.range({ key: bytes('a') }))).code);
+  expect(['unavailable', 'deadline-exceeded']).toContain(
+    (await failureOf(lone.range({ key: bytes('a') }))).code,
+  );
   for (const socket of sockets) socket.destroy();
   silent.close();
 });
@@ -185,7 +211,13 @@ test('a call can be canceled', async () => {
 });
 
 test('endpoints that are no addresses are refused by name', () => {
-  for (const endpoint of ['localhost', 'https://localhost:2379', 'http://localhost:2379/path', 'h:99999', '']) {
+  for (const endpoint of [
+    'localhost',
+    'https://localhost:2379',
+    'http://localhost:2379/path',
+    'h:99999',
+    '',
+  ]) {
     expect(() => new KvClient({ endpoints: [endpoint] })).toThrow(`endpoint '${endpoint}'`);
   }
   expect(() => new KvClient({ endpoints: [] })).toThrow('no endpoint is given');

@@ -92,7 +92,8 @@ export class SmallMember {
 
   async start(): Promise<this> {
     const grpc = new GrpcServer({
-      errorStatus: (error) => (error instanceof RpcError ? error : new RpcError(rpcStatus.unknown, String(error))),
+      errorStatus: (error) =>
+        error instanceof RpcError ? error : new RpcError(rpcStatus.unknown, String(error)),
       onBug: () => {},
     });
     this.#register(grpc);
@@ -144,7 +145,11 @@ export class SmallMember {
     unary(server, '/etcdserverpb.KV/Txn', async (request, call) => {
       this.#enter(call);
       store.transactions.push(request);
-      return { header: this.header(), succeeded: true, responses: request.success.map((op) => this.#perform(op)) };
+      return {
+        header: this.header(),
+        succeeded: true,
+        responses: request.success.map((op) => this.#perform(op)),
+      };
     });
     unary(server, '/etcdserverpb.KV/Compact', async (request, call) => {
       this.#enter(call);
@@ -205,7 +210,15 @@ export class SmallMember {
     unary(server, '/etcdserverpb.Maintenance/Status', async (_, call) => {
       this.#enter(call);
       const header = this.header();
-      return { header, version: '3.6.0', leader: 0x20n, raftTerm: 3, raftIndex: 9, raftAppliedIndex: 8, dbSize: 4096 };
+      return {
+        header,
+        version: '3.6.0',
+        leader: 0x20n,
+        raftTerm: 3,
+        raftIndex: 9,
+        raftAppliedIndex: 8,
+        dbSize: 4096,
+      };
     });
     unary(server, '/etcdserverpb.Lease/LeaseGrant', async ({ TTL, ID }, call) => {
       this.#enter(call);
@@ -229,14 +242,20 @@ export class SmallMember {
     bidi(server, '/etcdserverpb.Watch/Watch', async (requests, call, out) => {
       this.#enter(call);
       this.hasLeaderAsked.push(call.metadata('hasleader'));
-      for await (const { create_request } of requests) if (create_request) this.#watch(create_request, call, out);
+      for await (const { create_request } of requests)
+        if (create_request) this.#watch(create_request, call, out);
     });
     serverStream(server, '/etcdserverpb.Maintenance/Snapshot', async (_, call, out) => {
       this.#enter(call);
       const bytes = this.store.snapshotBytes;
       for (let at = 0; at < bytes.length; at += 1000) {
         const blob = bytes.subarray(at, at + 1000);
-        out.write({ header: this.header(), remaining_bytes: bytes.length - at - blob.length, blob, version: '3.6.0' });
+        out.write({
+          header: this.header(),
+          remaining_bytes: bytes.length - at - blob.length,
+          blob,
+          version: '3.6.0',
+        });
       }
     });
   }
@@ -252,7 +271,9 @@ export class SmallMember {
     }
     const send = (): void => {
       const range = { key: request.key, rangeEnd: request.range_end };
-      const events = store.events.filter((e) => Number(e.kv!.mod_revision) >= next && covers(range, e.kv!.key));
+      const events = store.events.filter(
+        (e) => Number(e.kv!.mod_revision) >= next && covers(range, e.kv!.key),
+      );
       next = store.revision + 1;
       if (events.length > 0) out.write({ header: this.header(), events });
     };

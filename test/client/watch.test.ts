@@ -36,7 +36,8 @@ async function take(watch: AsyncGenerator<WatchBatch>, count: number): Promise<s
   while (told.length < count) {
     const { value, done } = await watch.next();
     if (done === true) throw new Error('the watch ended');
-    for (const { type, kv } of value.events) told.push(`${type} ${kv.key}=${kv.value}@${kv.modRevision}`);
+    for (const { type, kv } of value.events)
+      told.push(`${type} ${kv.key.toString()}=${kv.value.toString()}@${kv.modRevision}`);
   }
   return told;
 }

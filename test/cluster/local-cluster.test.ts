@@ -51,7 +51,7 @@ afterEach(async () => {
 
 async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map(async (server) => await once(server, 'listening')));
+  await Promise.all(servers.map(async (server) => once(server, 'listening')));
   const ports = servers.map((server) => (server.address() as AddressInfo).port);
   for (const server of servers) server.close();
   return ports;
@@ -72,7 +72,8 @@ function newCluster(): LocalCluster {
 }
 
 const patient = (): AbortSignal => AbortSignal.timeout(20_000);
-const logOf = async (name: string): Promise<string> => await readFile(join(directory, 'data', `${name}.log`), 'utf8');
+const logOf = async (name: string): Promise<string> =>
+  readFile(join(directory, 'data', `${name}.log`), 'utf8');
 
 test('three members start with their own flags and a common cluster, and stop when asked', async () => {
   process.env['CONCLAVE_NAME'] = 'not-theirs';
@@ -103,7 +104,9 @@ test('a taken port is named with its use, and nothing is started', async () => {
   const other = createServer().listen(members[1]!.peerPort, '127.0.0.1');
   await once(other, 'listening');
   const cluster = newCluster();
-  await expect(cluster.start(patient())).rejects.toThrow(`port ${members[1]!.peerPort} (peer port of n2) is in use`);
+  await expect(cluster.start(patient())).rejects.toThrow(
+    `port ${members[1]!.peerPort} (peer port of n2) is in use`,
+  );
   expect(cluster.processIds.size).toBe(0);
   other.close();
 });
@@ -119,7 +122,9 @@ test('a member that fails to start stops the others, and its last words are show
 
 test('a member that is never ready is named with its reason', async () => {
   process.env['UNREADY_MEMBER'] = 'n1';
-  await expect(newCluster().start(AbortSignal.timeout(1500))).rejects.toThrow('n1 is not ready: [-]no leader');
+  await expect(newCluster().start(AbortSignal.timeout(1500))).rejects.toThrow(
+    'n1 is not ready: [-]no leader',
+  );
 });
 
 test('a member that dies later is reported, the others go on', async () => {

@@ -212,3 +212,12 @@ test('the running hash tells outcomes apart when the entries are equal', () => {
   expect(two.apply(grant).outcome.ok).toBe(false);
   expect(one.machine.marker().applyHash).not.toEqual(two.machine.marker().applyHash);
 });
+
+test('the running hash tells failures apart', () => {
+  const [one, two] = [new MachineHarness(), new MachineHarness()];
+  one.machine.alarms.activate({ member: 1, alarm: 'no-space' });
+  two.machine.alarms.activate({ member: 1, alarm: 'corrupt' });
+  expect(one.apply(put('k')).outcome).toEqual({ ok: false, code: 'no-space' });
+  expect(two.apply(put('k')).outcome).toEqual({ ok: false, code: 'corrupt' });
+  expect(one.machine.marker().applyHash).not.toEqual(two.machine.marker().applyHash);
+});

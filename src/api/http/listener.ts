@@ -42,7 +42,7 @@ export class HttpListener {
 
   /** Finishes the answers under way, for a bounded time, and ends all connections. */
   async close(): Promise<void> {
-    await Promise.all(this.#servers.map(async (server) => await closeGracefully(server)));
+    await Promise.all(this.#servers.map(async (server) => closeGracefully(server)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -66,14 +66,19 @@ export class Metrics {
   /** The whole page in the Prometheus text format. */
   async render(): Promise<string> {
     this.#take(this.#sample());
-    return await this.#registry.metrics();
+    return this.#registry.metrics();
   }
 }
 
 function identify(registry: Registry, identity: MetricsIdentity): void {
   const registers = [registry];
   const id = identity.memberId.toString(16);
-  new Gauge({ name: 'etcd_server_id', help: 'Member id, in hexadecimal', labelNames: ['server_id'], registers })
+  new Gauge({
+    name: 'etcd_server_id',
+    help: 'Member id, in hexadecimal',
+    labelNames: ['server_id'],
+    registers,
+  })
     .labels(id)
     .set(1);
   new Gauge({
@@ -84,7 +89,12 @@ function identify(registry: Registry, identity: MetricsIdentity): void {
   })
     .labels(identity.etcdVersion)
     .set(1);
-  new Gauge({ name: 'conclave_build_info', help: 'Version of this program', labelNames: ['version'], registers })
+  new Gauge({
+    name: 'conclave_build_info',
+    help: 'Version of this program',
+    labelNames: ['version'],
+    registers,
+  })
     .labels(identity.version)
     .set(1);
 }
@@ -105,7 +115,11 @@ const READINGS: readonly Reading[] = [
   ['etcd_mvcc_db_total_size_in_use_in_bytes', 'Size of the data in use', (s) => s.dbSizeInUseBytes],
   ['etcd_debugging_mvcc_keys_total', 'Keys at the current revision', (s) => s.keys],
   ['etcd_debugging_mvcc_current_revision', 'Current revision', (s) => s.revision],
-  ['etcd_debugging_mvcc_compact_revision', 'Revision of the last compaction', (s) => s.compactRevision],
+  [
+    'etcd_debugging_mvcc_compact_revision',
+    'Revision of the last compaction',
+    (s) => Math.max(s.compactRevision, 0),
+  ],
   ['etcd_debugging_mvcc_watcher_total', 'Watches on this member', (s) => s.watchers],
   ['etcd_debugging_mvcc_slow_watcher_total', 'Watches that are behind', (s) => s.slowWatchers],
   ['conclave_raft_term', 'Current term', (s) => s.term],
@@ -140,19 +154,35 @@ function observer(registry: Registry): MemberObserver {
   const count = (name: string, help: string) => new Counter({ name, help, registers });
 
   const walFsync = seconds('etcd_disk_wal_fsync_duration_seconds', 'Time of one log fsync', DISK_SECONDS);
-  const walEntries = seconds('conclave_wal_batch_entries', 'Entries made durable by one fsync', BATCH_ENTRIES);
+  const walEntries = seconds(
+    'conclave_wal_batch_entries',
+    'Entries made durable by one fsync',
+    BATCH_ENTRIES,
+  );
   const walBytes = count('conclave_wal_written_bytes_total', 'Bytes appended to the log');
   const batch = seconds('etcd_disk_backend_commit_duration_seconds', 'Time of one state batch', DISK_SECONDS);
   const barrier = seconds('conclave_state_barrier_seconds', 'Time of one durable barrier', DISK_SECONDS);
-  const apply = seconds('conclave_apply_slice_seconds', 'Time of applying one slice of entries', DISK_SECONDS);
+  const apply = seconds(
+    'conclave_apply_slice_seconds',
+    'Time of applying one slice of entries',
+    DISK_SECONDS,
+  );
   const applied = count('conclave_apply_entries_total', 'Entries applied since the start');
   const failed = count('etcd_server_proposals_failed_total', 'Proposals answered with an error');
   const answered = count('conclave_proposals_answered_total', 'Proposals of this member that were applied');
   const rounds = count('conclave_read_rounds_total', 'Rounds of linearizable reads served');
   const failedReads = count('etcd_server_read_indexes_failed_total', 'Rounds of linearizable reads given up');
   const changes = count('etcd_server_leader_changes_seen_total', 'Leader changes seen by this member');
-  const sent = seconds('etcd_network_snapshot_send_total_duration_seconds', 'Time to send one', SNAPSHOT_SECONDS);
-  const received = seconds('conclave_snapshot_receive_seconds', 'Time to receive one snapshot', SNAPSHOT_SECONDS);
+  const sent = seconds(
+    'etcd_network_snapshot_send_total_duration_seconds',
+    'Time to send one',
+    SNAPSHOT_SECONDS,
+  );
+  const received = seconds(
+    'conclave_snapshot_receive_seconds',
+    'Time to receive one snapshot',
+    SNAPSHOT_SECONDS,
+  );
   const roundTrip = new Histogram({
     name: 'etcd_network_peer_round_trip_time_seconds',
     help: 'Round trip to another member',

@@ -1,5 +1,5 @@
-import { StateMachine } from '../../core/state-machine.ts';
 import type { StateMarker, TableRow } from '../../core/state.ts';
+import { StateMachine } from '../../core/state-machine.ts';
 import { TableChanges } from '../../core/table-changes.ts';
 import { StoreError } from '../../lib/errors.ts';
 import { type InitialCluster, type InitialMember, initialCluster } from '../identity.ts';
@@ -18,6 +18,8 @@ export interface RestoreRequest {
   readonly bumpRevision: number;
   /** Makes all earlier revisions unreadable: watches that would miss what the backup does not know are cancelled. */
   readonly markCompacted: boolean;
+  /** What the first segment of the log is preallocated to; default as in `openLog`. */
+  readonly segmentBytes?: number;
 }
 export interface Restored {
   readonly clusterId: number;
@@ -45,12 +47,16 @@ export async function restoreSnapshot(ports: OfflinePorts, request: RestoreReque
   const { summary, tables } = await verify(request);
   const cluster = newCluster(request, summary);
   const self = cluster.members.find((member) => member.name === request.name);
-  if (self === undefined) throw new StoreError('bad-options', `--initial-cluster does not name ${request.name}`);
+  if (self === undefined)
+    throw new StoreError('bad-options', `--initial-cluster does not name ${request.name}`);
   const bootstrap = bootstrapState(cluster);
-  const kept = [...bootstrap.tables, ...tables.filter((row) => row.table !== 'member' && row.table !== 'alarm')];
+  const kept = [
+    ...bootstrap.tables,
+    ...tables.filter((row) => row.table !== 'member' && row.table !== 'alarm'),
+  ];
   const marker = startMarker(bootstrap.marker, { request, summary, tables: kept });
   await writeState(ports, request, { marker, tables: kept });
-  await writeLog(ports, marker);
+  await writeLog(ports, marker, request);
   // Last: a directory without an identity is not a member's.
   const identity = { clusterId: cluster.clusterId, memberId: self.id, name: request.name, incarnation: 1 };
   await writeIdentity(ports.disk, identity);
@@ -65,7 +71,11 @@ interface Verified {
 
 /** Reads the whole file into a state machine, which checks that it is the state that its marker describes. */
 async function verify(request: RestoreRequest): Promise<Verified> {
-  const machine = new StateMachine({ source: { row: () => undefined }, cacheBytesMax: 0, bootstrapMembers: [] });
+  const machine = new StateMachine({
+    source: { row: () => undefined },
+    cacheBytesMax: 0,
+    bootstrapMembers: [],
+  });
   const tables: TableRow[] = [];
   const summary = await readSnapshotFile(request.open(), {
     header: () => {},
@@ -85,7 +95,10 @@ function newCluster(request: RestoreRequest, summary: SnapshotFileSummary): Init
   return initialCluster(token, request.initialCluster);
 }
 
-function bootstrapState({ members }: InitialCluster): { readonly marker: StateMarker; readonly tables: readonly TableRow[] } {
+function bootstrapState({ members }: InitialCluster): {
+  readonly marker: StateMarker;
+  readonly tables: readonly TableRow[];
+} {
   const bootstrapMembers = members.map(({ id, peerUrls }) => ({ id, name: '', peerUrls, clientUrls: [] }));
   const machine = new StateMachine({ source: { row: () => undefined }, cacheBytesMax: 0, bootstrapMembers });
   return { marker: machine.marker(), tables: machine.tableRows() };
@@ -144,8 +157,19 @@ async function* paced(chunks: AsyncIterable<Buffer>, writer: StateWriter): Async
   }
 }
 
-async function writeLog({ disk, random }: OfflinePorts, { confState }: StateMarker): Promise<void> {
-  const { log } = await openLog({ disk, directory: LOG_DIRECTORY, create: true, incarnation: 1, random });
+async function writeLog(
+  { disk, random }: OfflinePorts,
+  { confState }: StateMarker,
+  { segmentBytes }: RestoreRequest,
+): Promise<void> {
+  const { log } = await openLog({
+    disk,
+    directory: LOG_DIRECTORY,
+    create: true,
+    incarnation: 1,
+    random,
+    ...(segmentBytes !== undefined && { segmentBytes }),
+  });
   const { index, term } = START;
   try {
     await log.append({

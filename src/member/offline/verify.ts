@@ -1,7 +1,13 @@
-import { StateMachine } from '../../core/state-machine.ts';
 import type { StateMarker } from '../../core/state.ts';
+import { StateMachine } from '../../core/state-machine.ts';
 import { StoreError } from '../../lib/errors.ts';
-import { type Identity, LOG_DIRECTORY, readActive, readIdentity, readQuarantine } from '../storage/data-dir.ts';
+import {
+  type Identity,
+  LOG_DIRECTORY,
+  readActive,
+  readIdentity,
+  readQuarantine,
+} from '../storage/data-dir.ts';
 import { recoverState } from '../storage/recovery.ts';
 import { inspectLog, type LogInspection } from '../storage/wal-inspect.ts';
 import { systemClock } from '../system.ts';
@@ -34,14 +40,14 @@ export interface StateReport {
 export async function verifyDataDirectory(ports: OfflinePorts): Promise<DataDirectoryReport> {
   const { disk } = ports;
   const problems: string[] = [];
-  const identity = await noting(problems, async () => await readIdentity(disk));
+  const identity = await noting(problems, async () => readIdentity(disk));
   if (identity === null && problems.length === 0) {
     problems.push(`${disk.root} holds no member's data (there is no IDENTITY)`);
     return { identity, log: null, state: null, problems };
   }
-  const quarantine = await noting(problems, async () => await readQuarantine(disk));
+  const quarantine = await noting(problems, async () => readQuarantine(disk));
   if (quarantine !== null) problems.push(`a start has found it damaged before: ${quarantine}`);
-  const state = await noting(problems, async () => await readState(ports));
+  const state = await noting(problems, async () => readState(ports));
   const inspected = await inspectLog({ disk, directory: LOG_DIRECTORY });
   if (!inspected.ok) problems.push(inspected.problem);
   const log = inspected.ok ? inspected : null;
@@ -57,7 +63,11 @@ interface ReadState {
 async function readState({ disk, levels }: OfflinePorts): Promise<ReadState> {
   const name = await readActive(disk);
   if (name === null) throw new StoreError('data-dir-corrupt', 'ACTIVE is missing');
-  const machine = new StateMachine({ source: { row: () => undefined }, cacheBytesMax: 0, bootstrapMembers: [] });
+  const machine = new StateMachine({
+    source: { row: () => undefined },
+    cacheBytesMax: 0,
+    bootstrapMembers: [],
+  });
   const onFatal = (error: Error): void => {
     throw error;
   };

@@ -90,6 +90,16 @@ export class MemoryDisk implements Disk {
     this.#generation++;
   }
 
+  /**
+   * The disk as one process sees it: dead after the next crash or kill, so that code of the old process that is
+   * still running reaches nothing. The disk itself serves whoever calls.
+   */
+  session(): Disk {
+    const generation = this.#generation;
+    const isAlive = (): boolean => generation === this.#generation;
+    return new MemoryDiskSession(this, isAlive);
+  }
+
   makeDirectory(path: string): Promise<void> {
     return this.#do({ operation: 'make-directory', path }, () => {
       const segments = path === '' ? [] : path.split('/');
@@ -256,6 +266,51 @@ export class MemoryDisk implements Disk {
       if (node !== DIRECTORY) bytes += node.sizeBytes;
     }
     return bytes;
+  }
+}
+
+class MemoryDiskSession implements Disk {
+  readonly root: string;
+  readonly #disk: MemoryDisk;
+  readonly #isAlive: () => boolean;
+
+  constructor(disk: MemoryDisk, isAlive: () => boolean) {
+    this.root = disk.root;
+    this.#disk = disk;
+    this.#isAlive = isAlive;
+  }
+
+  async makeDirectory(path: string): Promise<void> {
+    return this.#reach('make-directory', path).makeDirectory(path);
+  }
+  async list(path: string): Promise<string[]> {
+    return this.#reach('list', path).list(path);
+  }
+  async exists(path: string): Promise<boolean> {
+    return this.#reach('exists', path).exists(path);
+  }
+  async open(path: string, mode: 'create' | 'write' | 'read'): Promise<DiskFile> {
+    return this.#reach('open', path).open(path, mode);
+  }
+  async readFile(path: string): Promise<Buffer> {
+    return this.#reach('read', path).readFile(path);
+  }
+  async rename(paths: { readonly from: string; readonly to: string }): Promise<void> {
+    return this.#reach('rename', paths.from).rename(paths);
+  }
+  async remove(path: string): Promise<void> {
+    return this.#reach('remove', path).remove(path);
+  }
+  async syncDirectory(path: string): Promise<void> {
+    return this.#reach('sync-directory', path).syncDirectory(path);
+  }
+  async space(): Promise<{ readonly freeBytes: number; readonly totalBytes: number }> {
+    return this.#reach('space', '').space();
+  }
+
+  #reach(operation: DiskOperation, path: string): MemoryDisk {
+    if (!this.#isAlive()) throw storageError(operation, path, systemError('ESHUTDOWN'));
+    return this.#disk;
   }
 }
 

@@ -364,7 +364,7 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
     if (this.#garbage.length === 0 && this.#garbageDue) this.#listGarbage();
     const keys = this.#garbage.splice(0, this.#garbageBatchMax);
     if (keys.length > 0) return keys.map((key) => ({ type: 'del', key }));
-    if (this.#leftoverRows > 0) return null;
+    if (this.#streams > 0 || this.#leftoverRows > 0) return null;
     const { hashCompactRevision } = this.#durable;
     const rows = this.#discards.take({ max: this.#garbageBatchMax, hashCompactRevision });
     if (rows.length === 0) return null;

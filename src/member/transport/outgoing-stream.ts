@@ -229,7 +229,7 @@ export class OutgoingStream {
     if (silent()) {
       // After a stall of this process timers run before sockets: the answer may already be here.
       clock.setImmediate(() => {
-        
+        if (connection.open && silent()) connection.close(SILENT);
       });
     }
     this.#sendPing(connection);

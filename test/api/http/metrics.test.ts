@@ -97,7 +97,9 @@ test('the process itself is measured, and two members in one process do not mix'
   const one = new Metrics(IDENTITY, () => SAMPLE);
   const other = new Metrics({ ...IDENTITY, memberId: 1 }, () => SAMPLE);
   one.observer.proposal('failed');
-  expect((await lines(other)).find((line) => line.startsWith('etcd_server_proposals_failed_total'))).toMatch(/ 0$/);
+  expect((await lines(other)).find((line) => line.startsWith('etcd_server_proposals_failed_total'))).toMatch(
+    / 0$/,
+  );
   expect(await one.render()).toContain('process_resident_memory_bytes');
   expect(one.contentType).toContain('text/plain');
 });

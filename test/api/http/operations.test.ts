@@ -30,19 +30,32 @@ async function get(url: string): Promise<{ status: number; type: string | null; 
 
 test('a healthy member answers every probe', async () => {
   const base = await serve();
-  expect(await get(`${base}/health`)).toEqual({ status: 200, type: 'application/json', body: '{"health":"true"}' });
+  expect(await get(`${base}/health`)).toEqual({
+    status: 200,
+    type: 'application/json',
+    body: '{"health":"true"}',
+  });
   expect(await get(`${base}/health?serializable=true`)).toMatchObject({ status: 200 });
   expect(await get(`${base}/livez`)).toMatchObject({ status: 200, body: 'ok\n' });
   expect(await get(`${base}/readyz`)).toMatchObject({ status: 200, body: 'ok\n' });
-  expect(await get(`${base}/version`)).toMatchObject({ body: '{"etcdserver":"3.6.0","etcdcluster":"3.6.0"}' });
-  expect(await get(`${base}/metrics`)).toEqual({ status: 200, type: 'text/plain; version=0.0.4', body: 'a 1\n' });
+  expect(await get(`${base}/version`)).toMatchObject({
+    body: '{"etcdserver":"3.6.0","etcdcluster":"3.6.0"}',
+  });
+  expect(await get(`${base}/metrics`)).toEqual({
+    status: 200,
+    type: 'text/plain; version=0.0.4',
+    body: 'a 1\n',
+  });
 });
 
 test('a member that lives but is not ready says why', async () => {
   const readiness = () => ({ live: true, ready: false, reasons: ['no leader', 'alarm NOSPACE'] });
   const base = await serve({ readiness });
   expect(await get(`${base}/livez`)).toMatchObject({ status: 200 });
-  expect(await get(`${base}/readyz`)).toMatchObject({ status: 503, body: '[-]no leader\n[-]alarm NOSPACE\n' });
+  expect(await get(`${base}/readyz`)).toMatchObject({
+    status: 503,
+    body: '[-]no leader\n[-]alarm NOSPACE\n',
+  });
   const health = await get(`${base}/health`);
   expect(health.status).toBe(503);
   expect(JSON.parse(health.body)).toEqual({ health: 'false', reason: 'no leader; alarm NOSPACE' });
@@ -73,7 +86,9 @@ test('unknown paths and methods are told apart', async () => {
 });
 
 test('a source that throws becomes a 500 without its words', async () => {
-  const base = await serve({ metrics: { contentType: 'x', render: () => Promise.reject(new Error('secret')) } });
+  const base = await serve({
+    metrics: { contentType: 'x', render: () => Promise.reject(new Error('secret')) },
+  });
   const answer = await get(`${base}/metrics`);
   expect(answer.status).toBe(500);
   expect(answer.body).not.toContain('secret');
@@ -96,7 +111,7 @@ test('closing waits for the answer under way', async () => {
   const asked = resolvers();
   const render = async (): Promise<string> => {
     asked.resolve('');
-    return await rendering.promise;
+    return rendering.promise;
   };
   const base = await serve({ metrics: { contentType: 'text/plain', render } });
   const answer = get(`${base}/metrics`);

@@ -38,7 +38,9 @@ function put(key: string, value: string, lease = 0n): Operation {
 async function backup(): Promise<Buffer> {
   const old = { id: 99, name: 'old', peerUrls: ['http://old:1'], clientUrls: [] };
   const rows: Row[] = [];
-  const source = { row: (main: number, sub: number) => rows.find((row) => row.main === main && row.sub === sub) };
+  const source = {
+    row: (main: number, sub: number) => rows.find((row) => row.main === main && row.sub === sub),
+  };
   const machine = new StateMachine({ source, cacheBytesMax: 1024 * 1024, bootstrapMembers: [old] });
   const operations: Operation[] = [
     { type: 'lease-grant', id: -7n, ttlSeconds: 100 },
@@ -76,6 +78,7 @@ async function restored(file: Buffer, overrides: Partial<RestoreRequest> = {}, i
     initialClusterToken: 'token',
     bumpRevision: 1000,
     markCompacted: true,
+    segmentBytes: 64 * 1024,
     ...overrides,
   });
   return { dataDir, result };
@@ -86,14 +89,19 @@ async function opened(dataDir: string) {
   const onFatal = (error: unknown): void => {
     throw error;
   };
-  return await openReplica({ ...ports, clock: systemClock, cacheBytesMax: 1024 * 1024, onFatal }, 'state-1');
+  return openReplica({ ...ports, clock: systemClock, cacheBytesMax: 1024 * 1024, onFatal }, 'state-1');
 }
 
 test('a restored member has the keys and leases of the backup, and the members of the new cluster', async () => {
   const { dataDir, result } = await restored(await backup());
   expect(result.revision).toBe(6 + 1000);
   const { machine, store, marker } = await opened(dataDir);
-  expect(marker).toMatchObject({ appliedIndex: 1, appliedTerm: 1, currentRevision: 1006, compactRevision: 1006 });
+  expect(marker).toMatchObject({
+    appliedIndex: 1,
+    appliedTerm: 1,
+    currentRevision: 1006,
+    compactRevision: 1006,
+  });
   const range = {
     type: 'range',
     key: bytes('a'),
@@ -110,14 +118,19 @@ test('a restored member has the keys and leases of the backup, and the members o
     maxCreateRevision: 0,
   } as const;
   const { kvs } = machine.store.range(range);
-  expect(kvs.map((kv) => `${kv.key}=${kv.value}@${kv.modRevision}`)).toEqual(['a=2@3', 'leased=x@4']);
+  expect(kvs.map((kv) => `${kv.key.toString()}=${kv.value.toString()}@${kv.modRevision}`)).toEqual([
+    'a=2@3',
+    'leased=x@4',
+  ]);
   expect(() => machine.store.range({ ...range, revision: 1005 })).toThrow('compacted');
   expect(machine.lessor.list()).toMatchObject([{ id: -7n, ttlSeconds: 100 }]);
   expect(machine.lessor.keys(-7n)).toEqual([bytes('leased')]);
   expect(machine.alarms.list()).toEqual([]);
   const members = machine.memberList();
-  expect(members.map((member) => member.peerUrls).sort()).toEqual([['http://h1:2380'], ['http://h2:2380']]);
-  expect(marker.confState.voters.toSorted()).toEqual(members.map((member) => member.id).toSorted());
+  expect(new Set(members.flatMap((member) => member.peerUrls))).toEqual(
+    new Set(['http://h1:2380', 'http://h2:2380']),
+  );
+  expect(new Set(marker.confState.voters)).toEqual(new Set(members.map((member) => member.id)));
   expect(members.map((member) => member.id)).toContain(result.memberId);
   await store.close();
 });
@@ -148,7 +161,9 @@ test('a damaged file is refused before anything is written', async () => {
     await expect(restored(damaged, {}, `at-${at}`)).rejects.toMatchObject({ code: 'data-dir-corrupt' });
     expect(await readIdentity(offlinePorts(join(directory, `at-${at}`)).disk)).toBeNull();
   }
-  await expect(restored(file.subarray(0, 300), {}, 'short')).rejects.toMatchObject({ code: 'data-dir-corrupt' });
+  await expect(restored(file.subarray(0, 300), {}, 'short')).rejects.toMatchObject({
+    code: 'data-dir-corrupt',
+  });
 });
 
 test('a revision beyond what can be counted is refused', async () => {
@@ -202,16 +217,37 @@ test('status, restore and verify as commands', async () => {
 
   const dataDir = join(directory, 'n1');
   const words = ['snapshot', 'restore', file, '--data-dir', dataDir, '--name', 'n1'];
-  const cluster = ['--initial-cluster', 'n1=http://h1:2380', '--initial-advertise-peer-urls', 'http://h1:2380'];
+  const cluster = [
+    '--initial-cluster',
+    'n1=http://h1:2380',
+    '--initial-advertise-peer-urls',
+    'http://h1:2380',
+  ];
   const done = await run([...words, ...cluster]);
   expect({ code: done.code, err: done.err }).toEqual({ code: 0, err: '' });
-  expect(done.out).toMatch(/^Restored .*n1: member [0-9a-f]+ of the new cluster [0-9a-f]+, revision 1000000006\n$/);
+  expect(done.out).toMatch(
+    /^Restored .*n1: member [0-9a-f]+ of the new cluster [0-9a-f]+, revision 1000000006\n$/,
+  );
 
   const again = await run([...words, ...cluster]);
-  expect(again).toMatchObject({ code: 1, err: `error: ${dataDir} is not empty; restore into a new directory\n` });
+  expect(again).toMatchObject({
+    code: 1,
+    err: `error: ${dataDir} is not empty; restore into a new directory\n`,
+  });
   const verified = await run(['verify', dataDir]);
   expect(verified).toMatchObject({ code: 0 });
   expect(verified.out).toMatch(/member {4}n1[^]*state {5}state-1[^]*everything is whole\n$/);
+});
+
+test('the directory of a running member is refused', async () => {
+  const { dataDir } = await restored(await backup());
+  const { store } = await opened(dataDir);
+  const { code, err } = await run(['verify', dataDir]);
+  expect({ code, err }).toEqual({
+    code: 1,
+    err: `error: ${dataDir}/state-1 is in use; stop the member first\n`,
+  });
+  await store.close();
 });
 
 test('a restore that fails leaves no directory contents behind', async () => {
@@ -233,5 +269,8 @@ test('a cluster that does not name the member is a usage error', async () => {
   await writeFile(file, await backup());
   const words = ['snapshot', 'restore', file, '--name', 'n3', '--initial-cluster', 'n1=http://h1:2380'];
   const { code, err } = await run([...words, '--data-dir', join(directory, 'n3')]);
-  expect({ code, err }).toEqual({ code: 2, err: 'error: --initial-cluster does not name this member (--name n3)\n' });
+  expect({ code, err }).toEqual({
+    code: 2,
+    err: 'error: --initial-cluster does not name this member (--name n3)\n',
+  });
 });

@@ -14,6 +14,9 @@ diskContract('NodeDisk', async () => {
 diskContract('MemoryDisk', () =>
   Promise.resolve({ disk: new MemoryDisk(), cleanUp: () => Promise.resolve() }),
 );
+diskContract('a session of MemoryDisk', () =>
+  Promise.resolve({ disk: new MemoryDisk().session(), cleanUp: () => Promise.resolve() }),
+);
 
 test('the root itself is made on demand, for its owner only', async () => {
   const parent = await fs.mkdtemp(path.join(os.tmpdir(), 'conclave-disk-'));

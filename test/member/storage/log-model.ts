@@ -103,7 +103,7 @@ export class LogModel {
     const create = !this.#created;
     try {
       const { log } = await openLog({
-        disk: this.disk,
+        disk: this.disk.session(),
         directory: 'wal',
         segmentBytes: SEGMENT_BYTES,
         create,

@@ -83,6 +83,16 @@ test('files of before a crash are dead', async () => {
   expect(await disk.readFile('f')).toHaveLength(0);
 });
 
+test('a session dies with its process; the disk and later sessions go on', async () => {
+  const disk = new MemoryDisk();
+  const before = disk.session();
+  await before.makeDirectory('d');
+  disk.killProcess();
+  await expect(before.remove('d')).rejects.toMatchObject({ code: 'storage' });
+  await expect(before.syncDirectory('')).rejects.toMatchObject({ code: 'storage' });
+  expect(await disk.session().list('')).toEqual(['d']);
+});
+
 test('an operation that a crash overtakes has no effect', async () => {
   let release = (): void => undefined;
   const disk = new MemoryDisk({

@@ -63,7 +63,7 @@ test('recovery yields every acknowledged record, and of the others a prefix of w
       await model.close();
       tornTails += model.tornTails;
     }),
-    { numRuns: 150 },
+    { numRuns: 300 },
   );
   expect(tornTails).toBeGreaterThan(3);
 });

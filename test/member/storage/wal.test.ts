@@ -247,6 +247,22 @@ test('a full disk stops the log; with room again everything acknowledged is ther
   expect(recovered.entries.length).toBeGreaterThanOrEqual(acknowledged);
 });
 
+test('segments whose entries only an unsynced record replaced are not deleted before it is durable', async () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const disk = new MemoryDisk();
+    const { log } = await open(disk.session(), 1);
+    for (let index = 1; index <= 40; index++) {
+      await log.append(logRecord({ entries: [entry(index, 1, 'x'.repeat(500))] }));
+    }
+    await log.release({ index: 2, term: 1 });
+    await log.append(logRecord({ entries: [entry(3, 2, 'replaces all')], sync: false }));
+    await log.release({ index: 2, term: 1 });
+    disk.crash(seededRandom(seed));
+    const { recovered } = await open(disk, 2);
+    expect([1, 38]).toContain(recovered.entries.length);
+  }
+});
+
 test('the next segment is zero-filled before it is needed', async () => {
   const opened: string[] = [];
   const disk = new MemoryDisk({
