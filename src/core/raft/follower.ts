@@ -49,7 +49,7 @@ export function handleSnapshot(raft: Raft, message: InstallSnapshot): void {
   acknowledge(raft, { to: message.from, index: log.commit });
 }
 
-/** Answers a leader of an older term, so that it steps down rather than stay deaf (etcd calls it a stuck member). */
+/** Answers a leader of an older term, so that it steps down: otherwise neither of the two would ever give way. */
 export function refuseOldLeader(raft: Raft, to: MemberId): void {
   raft.sendAfterAppend({
     type: 'append-response',

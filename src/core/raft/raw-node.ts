@@ -150,6 +150,10 @@ export class RawNode {
   /**
    * Appends a membership change. It takes effect when it is applied, and is validated again there.
    *
+   * A leader that removes or demotes itself steps down where it applies that. Where the remaining voters are no majority
+   * of the old ones (two voters, or a joint change), they can be left not knowing that the change is committed and
+   * unable to elect: hand leadership over first.
+   *
    * @param data what the appliers decode `change` from; never empty, since empty data leaves a joint configuration
    */
   proposeConfChange(change: ConfChange, data: Buffer): ProposeOutcome {

@@ -1,4 +1,4 @@
-import type { Entry, MemberId, SnapshotMeta } from '../../../src/core/raft/messages.ts';
+import type { Entry, MemberId, Message, SnapshotMeta } from '../../../src/core/raft/messages.ts';
 import { hasQuorum } from '../../../src/core/raft/quorum.ts';
 import type { AppendBatch } from '../../../src/core/raft/ready.ts';
 import { assert } from '../../../src/lib/assert.ts';
@@ -80,6 +80,23 @@ export class Checkers {
       (entry) => entry.kind === 'conf-change' && entry.index > member.disk.hardState.commit,
     );
     assert(conf.length <= 1, 'two membership changes above commit');
+  }
+
+  /** R2: no vote, asked for or given, leaves before it is durable. */
+  onSend(member: TestMember, message: Message): void {
+    const { term, vote } = member.disk.hardState;
+    if (message.type === 'vote' && !message.preVote) {
+      assert(
+        term > message.term || (term === message.term && vote === member.id),
+        'a vote was asked for too early',
+      );
+    }
+    if (message.type === 'vote-response' && !message.preVote && message.granted) {
+      assert(
+        term > message.term || (term === message.term && vote === message.to),
+        'a vote was sent too early',
+      );
+    }
   }
 
   /** R7: the same entry at each index on every member. */

@@ -164,6 +164,7 @@ export class Simulation {
   #collect(member: TestMember): void {
     for (const answer of member.readStates.splice(0)) this.#checkers.onReadAnswer(answer);
     for (const message of member.outbox.splice(0)) {
+      this.#checkers.onSend(member, message);
       const isLost = this.#prng.chance(this.#options.dropPercent) || this.#isCut(message);
       if (isLost) this.#lose(message);
       else this.#pool.push(message);
