@@ -115,7 +115,7 @@ class Server {
     const port = new ClientPort({ grpc, http: operations });
     try {
       await port.listen(listenClientUrls);
-      await member.leaderKnown(this.#abort.signal);
+      await member.ready(this.#abort.signal);
       this.#logger.info({ urls: listenClientUrls }, 'ready to serve client requests');
       return await this.#ended;
     } finally {

@@ -21,6 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'member/transport': ['core', 'member/ports', 'member/observer'],
   'member/ports': ['core'],
   'member/observer': [],
+  'member/offline': ['core', 'member', 'member/storage', 'member/ports'],
   'kv/kv': [],
   'kv/local-kv': ['kv/kv', 'member', 'core'],
   evaluation: [],

@@ -85,6 +85,10 @@ export class StateMachine {
     this.#confState = votersOnly(bootstrapMembers);
   }
 
+  get appliedIndex(): number {
+    return this.#appliedIndex;
+  }
+
   get confState(): ConfState {
     return this.#confState;
   }

@@ -28,7 +28,8 @@ export interface BootedData {
   readonly log: WriteAheadLog;
   readonly replica: OpenedReplica;
   readonly raft: RaftInitialState;
-  readonly droppedTail: boolean;
+  /** The last sequence number that the log held after a torn record was cut, or null when none was. */
+  readonly cutAfterSeq: number | null;
 }
 
 /** Names of state directories: `state-1` first, then counted up with each installed snapshot. */
@@ -93,7 +94,8 @@ async function openActiveState(
   }
   await removeOtherStates(ports, replica.store.name);
   const raft = initialRaftState(opened, replica);
-  return { identity: next, log: opened.log, replica, raft, droppedTail: opened.recovered.droppedTail };
+  const cutAfterSeq = opened.recovered.droppedTail ? opened.recovered.lastSeq : null;
+  return { identity: next, log: opened.log, replica, raft, cutAfterSeq };
 }
 
 /**

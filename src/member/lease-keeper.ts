@@ -32,7 +32,8 @@ export class LeaseKeeper {
   readonly #abort = new AbortController();
   /** The term in which this member keeps time, or 0. */
   #term = 0;
-  #expiring = false;
+  /** Settles with the expiry that is proposed now. */
+  #expiry: Promise<void> | null = null;
   #checkpointing = false;
   #expiredAtMs = Number.NEGATIVE_INFINITY;
   #checkpointedAtMs = Number.NEGATIVE_INFINITY;
@@ -64,8 +65,20 @@ export class LeaseKeeper {
     const term = this.#term;
     if (term === 0) throw new StoreError('not-leader');
     await this.#options.linearizable(signal);
+    // A proposed expiry may still fail: only its outcome says whether the lease is gone.
+    while (this.#term === term && this.#expiry !== null && this.#options.lessor().isExpiring(id))
+      await this.#expiry;
     if (this.#term !== term) throw new StoreError('not-leader');
-    return this.#options.lessor().renew(id, this.#options.clock.nowMs());
+    const lessor = this.#options.lessor();
+    const ttlSeconds = lessor.renew(id, this.#options.clock.nowMs());
+    if (ttlSeconds > 0 && lessor.needsCheckpointReset(id)) {
+      // Otherwise a next leader would start from the old checkpoint and end the lease too early.
+      await this.#options.propose(
+        { type: 'lease-checkpoint', checkpoints: [{ id, remainingSeconds: 0 }] },
+        { signal },
+      );
+    }
+    return ttlSeconds;
   }
 
   /** @throws StoreError `not-leader`, or as a linearizable read */
@@ -79,7 +92,7 @@ export class LeaseKeeper {
   tick(): void {
     if (this.#term === 0) return;
     const nowMs = this.#options.clock.nowMs();
-    if (!this.#expiring && nowMs - this.#expiredAtMs >= EXPIRE_INTERVAL_MS) this.#expire(nowMs);
+    if (this.#expiry === null && nowMs - this.#expiredAtMs >= EXPIRE_INTERVAL_MS) this.#expire(nowMs);
     if (!this.#checkpointing && nowMs - this.#checkpointedAtMs >= CHECKPOINT_INTERVAL_MS)
       this.#checkpoint(nowMs);
   }
@@ -95,12 +108,11 @@ export class LeaseKeeper {
     if (ids.length === 0) return;
     // From here until the proposal is settled a keep-alive of these leases is not acknowledged.
     lessor.markExpiring(ids);
-    this.#expiring = true;
     const settled = (): void => {
-      this.#expiring = false;
+      this.#expiry = null;
       lessor.clearExpiring(ids);
     };
-    this.#propose({ type: 'lease-expire', term: this.#term, ids }).then(settled, settled);
+    this.#expiry = this.#propose({ type: 'lease-expire', term: this.#term, ids }).then(settled, settled);
   }
 
   #checkpoint(nowMs: number): void {

@@ -111,6 +111,8 @@ export interface MemberParts {
   readonly stateBytes: () => number;
   readonly logBytes: () => number;
   readonly isConnected: (id: MemberId) => boolean;
+  /** Settles when the cluster knows this member's name and addresses, or when it stops. */
+  readonly published: Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -441,16 +443,14 @@ export class Member {
     return this.#parts.loop.view.leader === this.id;
   }
 
-  /** Resolves at the first leader. @throws StoreError why `signal` was aborted */
-  async leaderKnown(signal: AbortSignal): Promise<void> {
-    if (this.hasLeader()) return;
-    await new Promise<void>((resolve, reject) => {
-      const unlisten = this.onLeaderChange(() => {
-        unlisten();
-        resolve();
-      });
-      signal.addEventListener('abort', () => reject(abortError(signal)), { once: true });
-    });
+  /**
+   * Resolves once there is a leader and the cluster knows this member's name and addresses.
+   *
+   * @throws StoreError why `signal` was aborted
+   */
+  async ready(signal: AbortSignal): Promise<void> {
+    await this.#leaderKnown(signal);
+    await this.#parts.published;
   }
 
   /** @returns a function that ends the listening */
@@ -507,6 +507,18 @@ export class Member {
   async #stop(transferLeadership: boolean): Promise<void> {
     if (transferLeadership) await this.#parts.leadership.handOver();
     await this.#parts.close();
+  }
+
+  async #leaderKnown(signal: AbortSignal): Promise<void> {
+    if (this.hasLeader()) return;
+    await new Promise<void>((resolve, reject) => {
+      const unlisten = this.onLeaderChange((hasLeader) => {
+        if (!hasLeader) return;
+        unlisten();
+        resolve();
+      });
+      signal.addEventListener('abort', () => reject(abortError(signal)), { once: true });
+    });
   }
 
   #isLearner(): boolean {

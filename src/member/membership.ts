@@ -35,6 +35,8 @@ export interface MembershipOptions {
     context: CallContext,
     enter: (data: Buffer) => StoreErrorCode | null,
   ) => Promise<Applied>;
+  /** Gives leadership to another voter, if one is fit for it. Never fails. */
+  readonly handOver: () => Promise<void>;
   /** Asks for a turn of the loop after something was put into Raft. */
   readonly schedule: () => void;
 }
@@ -83,9 +85,19 @@ export class Membership {
     return id;
   }
 
-  /** @throws StoreError `member-not-found`, `not-enough-started-members`, `unhealthy`, `not-leader` */
+  /**
+   * A leader that is to go hands leadership over first and answers `not-leader`: were it to remove itself, the others
+   * could lack the votes to elect anybody (they may not be a majority of the old voters).
+   *
+   * @throws StoreError `member-not-found`, `not-enough-started-members`, `unhealthy`, `not-leader`
+   */
   async remove(id: MemberId, context: CallContext): Promise<void> {
     const member = this.#find(id);
+    const { self, members, handOver } = this.#options;
+    if (id === self && voters(members()).length > 1) {
+      await handOver();
+      throw new StoreError('not-leader');
+    }
     if (!member.isLearner && member.name !== '') {
       this.#checkQuorumAfter({ votersAfter: voters(this.#options.members()).length - 1, without: id });
     }

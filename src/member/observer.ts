@@ -5,8 +5,6 @@
 export interface MemberObserver {
   /** One log append was made durable. */
   walFsync(seconds: number, batch: { readonly entries: number; readonly bytes: number }): void;
-  /** One batch of the state store was written (not yet durable). */
-  stateBatch(seconds: number): void;
   /** A durable barrier of the state store was completed. */
   stateBarrier(seconds: number): void;
   /** One slice of committed entries was applied. */
@@ -26,7 +24,6 @@ export interface MemberObserver {
 /** Measures nothing. */
 export const SILENT_OBSERVER: MemberObserver = {
   walFsync: () => {},
-  stateBatch: () => {},
   stateBarrier: () => {},
   applied: () => {},
   proposal: () => {},

@@ -26,6 +26,8 @@ export interface ProposalsOptions {
   readonly view: () => LeadershipView;
   /** Carries encoded commands to the leader, once. Rejects with `no-leader` when surely not sent. */
   readonly forward: (leader: MemberId, commands: readonly Buffer[]) => Promise<ForwardAnswer>;
+  /** A caller got its outcome, or none. */
+  readonly answered: (outcome: 'applied' | 'failed') => void;
   /** Asks for a turn of the loop, in which `flush` runs. */
   readonly schedule: () => void;
 }
@@ -123,6 +125,7 @@ export class Proposals {
     if (pending === undefined) return;
     this.#pending.delete(id.seq);
     pending.unlisten();
+    this.#options.answered('applied');
     pending.resolve(applied);
   }
 
@@ -248,6 +251,7 @@ export class Proposals {
   #settle(pending: Pending, error: StoreError): void {
     if (!this.#pending.delete(pending.id.seq)) return;
     pending.unlisten();
+    this.#options.answered('failed');
     pending.reject(error);
   }
 

@@ -15,6 +15,8 @@ export interface ReadsOptions {
   readonly retryMs: number;
   readonly timeoutMs: number;
   readonly applied: () => number;
+  /** A round was confirmed, or has to be asked again. */
+  readonly roundEnded: (outcome: 'served' | 'failed') => void;
   readonly schedule: () => void;
 }
 
@@ -97,6 +99,7 @@ export class Reads {
     const round = this.#rounds.get(state.context);
     if (round === undefined) return;
     this.#rounds.delete(state.context);
+    this.#options.roundEnded(state.index >= 0 ? 'served' : 'failed');
     if (state.index >= 0) {
       this.#confirmed.push({ index: state.index, waiters: round.waiters });
       this.appliedTo(this.#options.applied());

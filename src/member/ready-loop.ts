@@ -23,8 +23,8 @@ export interface ReadyLoopListener {
   /** Runs at the start of a turn: gathered proposals and reads enter Raft here, as one batch. */
   beforeReady(): void;
   applied(applied: Applied, entry: Entry): void;
-  /** After each run of applied entries. */
-  appliedTo(index: number): void;
+  /** After each run of applied entries, or an installed state (no entries). */
+  appliedTo(index: number, slice: { readonly seconds: number; readonly entries: number }): void;
   readState(state: ReadState): void;
   /** Raft wants `message.to` to get the whole state. */
   snapshotWanted(message: Message & { readonly type: 'snapshot' }): void;
@@ -243,6 +243,7 @@ export class ReadyLoop {
 
   #applyEntries(entries: readonly Entry[], end: number): void {
     const { machine, store } = this.#replica;
+    const startedMs = this.#options.clock.nowMs();
     for (let i = this.#applyOffset; i < end; i++) {
       const entry = entries[i];
       assert(entry !== undefined, 'the apply lane has no gaps');
@@ -253,7 +254,8 @@ export class ReadyLoop {
     const last = entries[end - 1];
     assert(last !== undefined, 'a run of applied entries has a last one');
     this.node.applied(last.index);
-    this.#options.listener.appliedTo(last.index);
+    const seconds = (this.#options.clock.nowMs() - startedMs) / 1000;
+    this.#options.listener.appliedTo(last.index, { seconds, entries: end - this.#applyOffset });
   }
 
   #applyEntry(machine: StateMachine, entry: Entry): void {
@@ -269,7 +271,7 @@ export class ReadyLoop {
     this.#replica = this.#options.listener.restore(snapshot);
     this.node.applied(snapshot.index);
     this.#options.listener.membershipChanged();
-    this.#options.listener.appliedTo(snapshot.index);
+    this.#options.listener.appliedTo(snapshot.index, { seconds: 0, entries: 0 });
   }
 
   #pauseApply(): void {

@@ -86,6 +86,10 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
   #stateBytes = 0;
   #measuredMs = Number.NEGATIVE_INFINITY;
   #leaving = false;
+  #publishedNow: () => void = () => {};
+  readonly #published = new Promise<void>((resolve) => {
+    this.#publishedNow = resolve;
+  });
 
   constructor({ options, ports, data, replicaOptions, met, introductions }: RunningOptions) {
     const { clock, random, transport, logger } = ports;
@@ -127,6 +131,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       incarnation: data.identity.incarnation,
       timeoutMs,
       view,
+      answered: (outcome) => observer.proposal(outcome),
       forward: (leader, commands) => ask(leader, { type: 'propose', commands }, this.#abort.signal),
       schedule,
     });
@@ -136,7 +141,8 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       firstContext: 1 + random.integer(2 ** 48 - 1),
       retryMs: Math.max(options.heartbeatMs * 2, options.electionMs * READ_RETRY_PART),
       timeoutMs,
-      applied: () => machine().marker().appliedIndex,
+      applied: () => machine().appliedIndex,
+      roundEnded: (outcome) => observer.readRound(outcome),
       schedule,
     });
     const reads = this.#reads;
@@ -167,6 +173,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       timeoutMs,
       members,
       proposeWith: (operation, context, enter) => this.#proposals.proposeWith(operation, context, enter),
+      handOver: () => this.#leadership.handOver(),
       schedule,
     });
     this.#snapshots = new Snapshots({
@@ -250,6 +257,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       stateBytes: () => this.#stateBytes,
       logBytes: () => data.log.sizeBytes,
       isConnected: (id) => transport.connected(id),
+      published: this.#published,
       close: () => this.#close(),
     });
   }
@@ -259,10 +267,10 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
     const { ports, data } = { ports: this.#ports, data: this.#data };
     this.membershipChanged();
     this.#loop.start(() => this.#tick());
-    if (data.droppedTail) this.#confirmTail();
+    if (data.cutAfterSeq !== null) this.#confirmTail(data.cutAfterSeq);
     if (this.#isOnlyVoter()) this.#loop.run(() => this.#loop.node.campaign());
     await this.#applied(data.raft.hardState.commit);
-    this.#publish();
+    this.#publish().then(this.#publishedNow, (error: unknown) => this.fatal(error));
     ports.logger.info(
       {
         memberId: this.#self.toString(16),
@@ -290,7 +298,8 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
     }
   }
 
-  appliedTo(index: number): void {
+  appliedTo(index: number, slice: { readonly seconds: number; readonly entries: number }): void {
+    this.#observer.applied(slice.seconds, slice.entries);
     this.#reads.appliedTo(index);
     const due = this.#appliedWaiters.filter((waiter) => waiter.index <= index);
     if (due.length === 0) return;
@@ -436,18 +445,29 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
   }
 
   /** Tells the cluster this member's name and client addresses, until it is told. */
-  #publish(): void {
+  async #publish(): Promise<void> {
     const { name, clientUrls } = this.#options;
-    const record = this.#loop.replica.machine.members.get(this.#self);
-    if (record?.name === name && record.clientUrls.join() === clientUrls.join()) return;
-    const operation = { type: 'member-publish', id: this.#self, name, clientUrls } as const;
-    this.#proposals.propose(operation, { signal: this.#abort.signal }).catch((error: unknown) => {
-      if (!(error instanceof StoreError)) this.fatal(error);
-      else if (!this.#abort.signal.aborted) this.#publish();
-    });
+    const { signal } = this.#abort;
+    const isTold = (): boolean => {
+      const record = this.#loop.replica.machine.members.get(this.#self);
+      return record?.name === name && record.clientUrls.join() === clientUrls.join();
+    };
+    while (!signal.aborted && !isTold()) {
+      try {
+        await this.#proposals.propose(
+          { type: 'member-publish', id: this.#self, name, clientUrls },
+          { signal },
+        );
+      } catch (error) {
+        if (!(error instanceof StoreError)) throw error;
+        await new Promise<void>(
+          (resolve) => void this.#ports.clock.setTimer(resolve, this.#options.electionMs),
+        );
+      }
+    }
   }
 
-  #confirmTail(): void {
+  #confirmTail(logSeq: number): void {
     const { clock, logger } = this.#ports;
     const { log, raft } = this.#data;
     confirmCutTail(
@@ -457,7 +477,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
         clock,
         logger,
         members: () => this.#loop.replica.machine.memberList(),
-        logSeq: log.lastSeq,
+        logSeq,
         lastIndex: raft.entries.at(-1)?.index ?? raft.compacted.index,
         confirm: () => log.confirmTail(),
         ask: this.#ask.bind(this),
@@ -472,7 +492,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
   }
 
   #applied(index: number): Promise<void> {
-    if (this.#loop.replica.machine.marker().appliedIndex >= index) return Promise.resolve();
+    if (this.#loop.replica.machine.appliedIndex >= index) return Promise.resolve();
     return new Promise((resolve) => this.#appliedWaiters.push({ index, resolve }));
   }
 

@@ -148,7 +148,7 @@ export class Snapshots {
   }
 
   /** The current state, fixed at this moment; its rows are read later, in slices. */
-  #capture(): { readonly marker: StateMarker; readonly frames: AsyncIterable<Buffer> } {
+  #capture(): { readonly marker: StateMarker; readonly frames: AsyncIterableIterator<Buffer> } {
     const { machine, store } = this.#options.loop().replica;
     const marker = machine.marker();
     const header = { clusterId: this.#options.clusterId, marker, tables: machine.tableRows() };

@@ -1,9 +1,4 @@
-import type {
-  DeleteRangeRequest,
-  PutRequest,
-  RangeRequest,
-  TxnRequest,
-} from '../../src/core/mvcc/operations.ts';
+import type { PutRequest, RangeRequest, TxnRequest } from '../../src/core/mvcc/operations.ts';
 import type { MemberId } from '../../src/core/raft/messages.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { initialCluster } from '../../src/member/identity.ts';
@@ -44,6 +39,8 @@ export class TestCluster {
   static async start(size: number, overrides: Partial<MemberOptions> = {}): Promise<TestCluster> {
     const cluster = new TestCluster(size, overrides);
     await Promise.all(cluster.places.map((place) => cluster.start(place)));
+    const { signal } = new AbortController();
+    await Promise.all(cluster.places.map((place) => place.member?.ready(signal)));
     return cluster;
   }
 
@@ -169,10 +166,6 @@ export function get(key: string, rangeEnd = ''): RangeRequest {
     minCreateRevision: 0,
     maxCreateRevision: 0,
   };
-}
-
-export function del(key: string): DeleteRangeRequest {
-  return { type: 'delete-range', key: Buffer.from(key), rangeEnd: Buffer.alloc(0), prevKv: false };
 }
 
 export function txn(...success: TxnRequest['success']): TxnRequest {

@@ -160,7 +160,11 @@ function observer(registry: Registry): MemberObserver {
     BATCH_ENTRIES,
   );
   const walBytes = count('conclave_wal_written_bytes_total', 'Bytes appended to the log');
-  const batch = seconds('etcd_disk_backend_commit_duration_seconds', 'Time of one state batch', DISK_SECONDS);
+  const commit = seconds(
+    'etcd_disk_backend_commit_duration_seconds',
+    'Time of one durable barrier',
+    DISK_SECONDS,
+  );
   const barrier = seconds('conclave_state_barrier_seconds', 'Time of one durable barrier', DISK_SECONDS);
   const apply = seconds(
     'conclave_apply_slice_seconds',
@@ -197,8 +201,10 @@ function observer(registry: Registry): MemberObserver {
       walEntries.observe(written.entries);
       walBytes.inc(written.bytes);
     },
-    stateBatch: (duration) => batch.observe(duration),
-    stateBarrier: (duration) => barrier.observe(duration),
+    stateBarrier: (duration) => {
+      commit.observe(duration);
+      barrier.observe(duration);
+    },
     applied: (duration, entries) => {
       apply.observe(duration);
       applied.inc(entries);

@@ -8,7 +8,7 @@ export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
  *
  * - `messages` may leave at once, before anything is durable.
  * - `append` (append lane) must be made durable as one unit; then `RawNode.appended(append.seq)` is called, and
- *   only then may `append.messages` leave: votes and append replies, rejections included.
+ *   only then may `append.messages` leave: vote requests, votes and append replies, rejections included.
  * - `restore`, then `entries` (apply lane): applied in order, reported with `RawNode.applied(index)`. They are
  *   durable here already: Raft holds back a committed entry until its own log has it on disk.
  */

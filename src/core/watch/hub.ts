@@ -8,7 +8,7 @@ import { type SyncBatch, SyncQueue } from './sync-queue.ts';
 import { Watcher, watchTarget } from './watcher.ts';
 import { WatcherIndex } from './watcher-index.ts';
 
-export type { WatchDelivery, WatchEvent, WatchOptions, WatchSink } from './delivery.ts';
+export type { WatchDelivery, WatchOptions, WatchSink } from './delivery.ts';
 export type { WatchStream } from './stream.ts';
 
 /** Bounds of the hub. At the first two a watch is refused; the others bound one slice of catching up. */

@@ -59,7 +59,6 @@ test('what the member reports is counted', async () => {
   const observer: MemberObserver = metrics.observer;
   observer.walFsync(0.003, { entries: 4, bytes: 400 });
   observer.walFsync(0.0005, { entries: 1, bytes: 100 });
-  observer.stateBatch(0.002);
   observer.stateBarrier(0.02);
   observer.applied(0.001, 5);
   observer.proposal('failed');
