@@ -122,5 +122,5 @@ function clientFailure(error: ClientError, io: CliIo): number {
 function withoutCode(error: StoreError): string {
   const prefix = `${error.code}: `;
   const detail = error.message.startsWith(prefix) ? error.message.slice(prefix.length) : error.message;
-  return error.code === 'data-dir-in-use' ? `${detail} is in use; stop the member first` : detail;
+  return error.code === 'data-dir-in-use' ? `${detail}; stop the member first` : detail;
 }

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { StoreError } from '../lib/errors.ts';
 import { offlinePorts } from '../member/offline/ports.ts';
 import { type Restored, restoreSnapshot } from '../member/offline/restore.ts';
+import { RESTORING_FILE } from '../member/storage/data-dir.ts';
 import { parseInitialCluster, parseUrlList } from '../options.ts';
 import { naturalNumber, UsageError } from './arguments.ts';
 import { fileChunks, fileSizeBytes } from './file-chunks.ts';
@@ -128,6 +129,10 @@ async function checkEmpty(dataDir: string): Promise<void> {
     if (error.code === 'ENOENT') return [];
     throw error;
   });
+  if (names.includes(RESTORING_FILE)) {
+    const unfinished = `${dataDir} holds a restore that did not finish; remove it and restore again`;
+    throw new StoreError('data-dir-exists', unfinished);
+  }
   if (names.some((name) => name !== IGNORED_NAME)) {
     throw new StoreError('data-dir-exists', `${dataDir} is not empty; restore into a new directory`);
   }

@@ -16,6 +16,7 @@ import {
   readActive,
   readIdentity,
   readQuarantine,
+  unfinishedRestore,
   writeActive,
   writeIdentity,
   writeQuarantine,
@@ -236,8 +237,14 @@ function otherPeerUrls(options: MemberOptions): readonly string[] {
     .flatMap((member) => member.peerUrls);
 }
 
-/** The identity in an existing data directory, or null when there is none. */
+/**
+ * The identity in an existing data directory, or null when there is none.
+ *
+ * @throws StoreError `data-dir-corrupt` when a restore into it was cut short
+ */
 export async function existingIdentity(ports: MemberPorts): Promise<Identity | null> {
   await ports.disk.makeDirectory('');
+  const unfinished = await unfinishedRestore(ports.disk);
+  if (unfinished !== null) throw new StoreError('data-dir-corrupt', unfinished);
   return readIdentity(ports.disk);
 }

@@ -6,7 +6,8 @@ import type { ForwardAnswer } from './proposals.ts';
 
 /** What a member asks of another on the request stream. All but the last two are for the leader. */
 export type PeerRequest =
-  | { readonly type: 'propose'; readonly commands: readonly Buffer[] }
+  /** Only for the leader of exactly this term. */
+  | { readonly type: 'propose'; readonly term: number; readonly commands: readonly Buffer[] }
   | { readonly type: 'lease-renew'; readonly id: bigint }
   | { readonly type: 'lease-remaining'; readonly id: bigint }
   | { readonly type: 'member-add'; readonly peerUrls: readonly string[]; readonly isLearner: boolean }
@@ -84,7 +85,7 @@ export function decodePeerAnswer<T extends PeerRequest['type']>(type: T, bytes: 
 function requestFields(request: PeerRequest): readonly Packed[] {
   switch (request.type) {
     case 'propose':
-      return [request.commands];
+      return [request.term, request.commands];
     case 'lease-renew':
     case 'lease-remaining':
       return [int64(request.id)];
@@ -103,7 +104,7 @@ function requestFields(request: PeerRequest): readonly Packed[] {
 function readRequest(type: PeerRequest['type'], fields: Fields): PeerRequest {
   switch (type) {
     case 'propose':
-      return { type, commands: fields.list(bytesOf) };
+      return { type, term: fields.natural(), commands: fields.list(bytesOf) };
     case 'lease-renew':
     case 'lease-remaining':
       return { type, id: fields.int64() };

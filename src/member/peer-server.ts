@@ -36,7 +36,7 @@ export class PeerServer {
     const { leases, membership, hashes, signal } = this.#options;
     switch (request.type) {
       case 'propose':
-        return this.#propose(request.commands);
+        return this.#propose(request);
       case 'lease-renew':
         return leases.renew(request.id, signal);
       case 'lease-remaining':
@@ -60,13 +60,18 @@ export class PeerServer {
   }
 
   /** The loop takes it in its next turn; the answer says whether it is in this leader's log. */
-  #propose(commands: readonly Buffer[]): Promise<ForwardAnswer> {
+  #propose({ term, commands }: PeerRequest & { readonly type: 'propose' }): Promise<ForwardAnswer> {
     if (commands.length === 0 || !commands.every(isCommand)) {
       return Promise.reject(new StoreError('unimplemented', 'forwarded bytes are not commands'));
     }
     const { loop } = this.#options;
     return new Promise((resolve) => {
       loop.run(() => {
+        if (loop.node.leadership.term !== term) {
+          // The forwarder counts it as lost with its term's leader: taking it now could do it twice.
+          resolve('refused');
+          return;
+        }
         const outcome = loop.node.propose(commands);
         if (outcome.ok) resolve('accepted');
         else resolve(outcome.reason === 'busy' ? 'busy' : 'refused');

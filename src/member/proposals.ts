@@ -4,7 +4,6 @@ import type { RawNode } from '../core/raft/raw-node.ts';
 import type { Applied } from '../core/state-machine.ts';
 import { abortError, StoreError, type StoreErrorCode } from '../lib/errors.ts';
 import type { Clock } from './ports.ts';
-import type { LeadershipView } from './ready-loop.ts';
 
 /** Proposals a member keeps waiting for their apply; beyond it `too-many-requests`. */
 const PENDING_MAX = 50_000;
@@ -23,13 +22,23 @@ export interface ProposalsOptions {
   readonly incarnation: number;
   /** After this the caller hears of a timeout; the proposal may still be applied later. */
   readonly timeoutMs: number;
-  readonly view: () => LeadershipView;
-  /** Carries encoded commands to the leader, once. Rejects with `no-leader` when surely not sent. */
-  readonly forward: (leader: MemberId, commands: readonly Buffer[]) => Promise<ForwardAnswer>;
+  /**
+   * Carries encoded commands to the leader of `term`, once; it refuses them in any other term. Rejects with
+   * `no-leader` when surely not sent.
+   */
+  readonly forward: (
+    leader: { readonly id: MemberId; readonly term: number },
+    commands: readonly Buffer[],
+  ) => Promise<ForwardAnswer>;
   /** A caller got its outcome, or none. */
   readonly answered: (outcome: 'applied' | 'failed') => void;
   /** Asks for a turn of the loop, in which `flush` runs. */
   readonly schedule: () => void;
+}
+
+interface Leader {
+  readonly id: MemberId;
+  readonly term: number;
 }
 
 export interface CallContext {
@@ -45,13 +54,19 @@ interface Pending {
   readonly resolve: (applied: Applied) => void;
   readonly reject: (error: StoreError) => void;
   readonly unlisten: () => void;
+  /** The term of the leader it was handed to, or 0 while nobody has it. */
+  handedTerm: number;
+  /** Whether it may be handed on anew once it is surely lost. */
+  readonly repeatable: boolean;
   /** The connection broke after the proposal may have left: the outcome is unknown until it is applied. */
   ambiguous: boolean;
 }
 
 /**
- * Turns an operation into a log entry and waits for this member's own apply of it. A proposal enters the log at
- * most once: it is handed on again only after an explicit refusal, never after a broken connection.
+ * Turns an operation into a log entry and waits for this member's own apply of it. A proposal takes effect at most
+ * once: it is handed on again only when it was refused, or when it is surely lost. It is lost when an entry of a
+ * later term is applied than that of the leader it was handed to: terms never go back in a log, and a leader takes a
+ * forwarded proposal only in the very term it was meant for.
  */
 export class Proposals {
   readonly #options: ProposalsOptions;
@@ -61,6 +76,7 @@ export class Proposals {
   #queue: Pending[] = [];
   #forwards = 0;
   #nextSeq = 1;
+  #appliedTerm = 0;
   #leaderLostMs = Number.NEGATIVE_INFINITY;
   #stopped = false;
 
@@ -84,7 +100,7 @@ export class Proposals {
         reject(refusal);
         return;
       }
-      const pending = this.#register(operation, context, { resolve, reject });
+      const pending = this.#register(operation, context, { resolve, reject, repeatable: true });
       this.#queue.push(pending);
       this.#options.schedule();
     });
@@ -102,7 +118,8 @@ export class Proposals {
         reject(refusal);
         return;
       }
-      const pending = this.#register(operation, context, { resolve, reject });
+      const pending = this.#register(operation, context, { resolve, reject, repeatable: false });
+      pending.handedTerm = this.#options.node.leadership.term;
       const code = enter(pending.data);
       if (code !== null) this.#settle(pending, new StoreError(code));
     });
@@ -111,9 +128,28 @@ export class Proposals {
   /** Hands everything gathered to the leader: into Raft here, or over the request stream. */
   flush(): void {
     if (this.#queue.length === 0) return;
-    const { leader, role } = this.#options.view();
-    if (role === 'leader') this.#proposeLocally();
-    else if (leader !== 0) this.#forwardTo(leader);
+    const { leader, role, term } = this.#options.node.leadership;
+    if (role === 'leader') this.#proposeLocally(term);
+    else if (leader !== 0) this.#forwardTo({ id: leader, term });
+  }
+
+  /** An entry of `term` is about to be applied: what was handed to earlier leaders and is still unapplied is lost. */
+  termApplied(term: number): void {
+    if (term <= this.#appliedTerm) return;
+    this.#appliedTerm = term;
+    for (const pending of this.#pending.values()) {
+      if (pending.handedTerm === 0 || pending.handedTerm >= term) continue;
+      if (pending.repeatable) this.#enqueue(pending);
+      else this.#settle(pending, new StoreError('leader-changed'));
+    }
+    if (this.#queue.length > 0) this.#options.schedule();
+  }
+
+  /** A whole state came from the leader: whether it holds what was handed on cannot be told any more. */
+  restored(): void {
+    for (const pending of this.#pending.values()) {
+      if (pending.handedTerm !== 0) this.#settle(pending, new StoreError('timeout-connection-lost'));
+    }
   }
 
   /** Resolves the waiting caller if the entry came from this member. */
@@ -130,7 +166,7 @@ export class Proposals {
   }
 
   leadershipChanged(): void {
-    if (this.#options.view().leader === 0) this.#leaderLostMs = this.#options.clock.nowMs();
+    if (this.#options.node.leadership.leader === 0) this.#leaderLostMs = this.#options.clock.nowMs();
     this.#options.schedule();
   }
 
@@ -158,7 +194,7 @@ export class Proposals {
   #register(
     operation: Operation,
     context: CallContext,
-    settle: { readonly resolve: (applied: Applied) => void; readonly reject: (error: StoreError) => void },
+    caller: Pick<Pending, 'resolve' | 'reject' | 'repeatable'>,
   ): Pending {
     const { member, incarnation, clock } = this.#options;
     const id = { member, incarnation, seq: this.#nextSeq++ };
@@ -173,7 +209,8 @@ export class Proposals {
       id,
       data: encodeCommand(command),
       startedMs: clock.nowMs(),
-      ...settle,
+      ...caller,
+      handedTerm: 0,
       unlisten: () => context.signal.removeEventListener('abort', onAbort),
       ambiguous: false,
     };
@@ -182,17 +219,17 @@ export class Proposals {
     return pending;
   }
 
-  #proposeLocally(): void {
-    const batch = this.#takeQueue();
+  #proposeLocally(term: number): void {
+    const batch = this.#takeQueue(term);
     if (batch.length === 0) return;
     const outcome = this.#options.node.propose(batch.map((pending) => pending.data));
-    if (!outcome.ok) this.#refused(batch, outcome.reason === 'busy' ? 'busy' : 'refused');
+    if (!outcome.ok) this.#refused(batch, term, outcome.reason === 'busy' ? 'busy' : 'refused');
   }
 
-  #forwardTo(leader: MemberId): void {
+  #forwardTo(leader: Leader): void {
     let batch: Pending[] = [];
     let bytes = 0;
-    const waiting = this.#takeQueue();
+    const waiting = this.#takeQueue(leader.term);
     for (const [position, pending] of waiting.entries()) {
       if (batch.length > 0 && bytes + pending.data.length > FORWARD_BYTES_MAX) {
         this.#forwardBatch(leader, batch);
@@ -200,7 +237,7 @@ export class Proposals {
         bytes = 0;
       }
       if (this.#forwards >= FORWARDS_MAX) {
-        this.#queue.push(...waiting.slice(position));
+        for (const held of waiting.slice(position)) this.#enqueue(held);
         return;
       }
       batch.push(pending);
@@ -209,7 +246,7 @@ export class Proposals {
     if (batch.length > 0) this.#forwardBatch(leader, batch);
   }
 
-  #forwardBatch(leader: MemberId, batch: readonly Pending[]): void {
+  #forwardBatch(leader: Leader, batch: readonly Pending[]): void {
     this.#forwards += 1;
     const done = (): void => {
       this.#forwards -= 1;
@@ -223,28 +260,35 @@ export class Proposals {
       .then(
         (answer) => {
           done();
-          if (answer !== 'accepted') this.#refused(batch, answer);
+          if (answer !== 'accepted') this.#refused(batch, leader.term, answer);
         },
         (error: unknown) => {
           done();
-          if (error instanceof StoreError && error.code === 'no-leader') this.#refused(batch, 'refused');
+          if (isUnsent(error)) this.#refused(batch, leader.term, 'refused');
           else for (const pending of batch) pending.ambiguous = true;
         },
       );
   }
 
-  /** Surely not in the log: overload is told to the caller, anything else waits for a leader. */
-  #refused(batch: readonly Pending[], answer: 'refused' | 'busy'): void {
+  /** Not in the log of this term's leader: overload is told to the caller, anything else waits for a leader. */
+  #refused(batch: readonly Pending[], term: number, answer: 'refused' | 'busy'): void {
     for (const pending of batch) {
+      if (pending.handedTerm !== term) continue;
       if (answer === 'busy') this.#settle(pending, new StoreError('too-many-requests'));
-      else if (this.#pending.has(pending.id.seq)) this.#queue.push(pending);
+      else this.#enqueue(pending);
     }
   }
 
-  /** The queue without those who gave up meanwhile. */
-  #takeQueue(): Pending[] {
+  #enqueue(pending: Pending): void {
+    pending.handedTerm = 0;
+    if (this.#pending.has(pending.id.seq)) this.#queue.push(pending);
+  }
+
+  /** The queue without those who gave up meanwhile, on its way to the leader of `term`. */
+  #takeQueue(term: number): Pending[] {
     const queue = this.#queue.filter((pending) => this.#pending.has(pending.id.seq));
     this.#queue = [];
+    for (const pending of queue) pending.handedTerm = term;
     return queue;
   }
 
@@ -259,4 +303,9 @@ export class Proposals {
     if (pending.ambiguous) return 'timeout-connection-lost';
     return this.#leaderLostMs >= pending.startedMs ? 'timeout-leader-failure' : 'timeout';
   }
+}
+
+/** Whether the transport surely did not send it. */
+function isUnsent(error: unknown): boolean {
+  return error instanceof StoreError && error.code === 'no-leader';
 }

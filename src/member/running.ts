@@ -130,9 +130,8 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       member: self,
       incarnation: data.identity.incarnation,
       timeoutMs,
-      view,
       answered: (outcome) => observer.proposal(outcome),
-      forward: (leader, commands) => ask(leader, { type: 'propose', commands }, this.#abort.signal),
+      forward: ({ id, term }, commands) => ask(id, { type: 'propose', term, commands }, this.#abort.signal),
       schedule,
     });
     this.#reads = new Reads({
@@ -289,6 +288,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
   }
 
   applied(applied: Applied, entry: Entry): void {
+    this.#proposals.termApplied(entry.term);
     if (applied.events.length > 0) this.#hub.notify(applied.revision, applied.events);
     this.#hashes.applied(entry.index, this.#loop.replica.machine);
     this.#proposals.applied(applied);
@@ -321,6 +321,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
 
   restore(snapshot: SnapshotMeta): Replica {
     const replica = this.#snapshots.restore(snapshot);
+    this.#proposals.restored();
     this.#hub.storeReplaced(replica.machine.store);
     this.#pump.wake();
     return replica;

@@ -3,7 +3,7 @@ import { StateMachine } from '../../core/state-machine.ts';
 import { TableChanges } from '../../core/table-changes.ts';
 import { StoreError } from '../../lib/errors.ts';
 import { type InitialCluster, type InitialMember, initialCluster } from '../identity.ts';
-import { LOG_DIRECTORY, writeActive, writeIdentity } from '../storage/data-dir.ts';
+import { beginRestore, endRestore, LOG_DIRECTORY, writeActive, writeIdentity } from '../storage/data-dir.ts';
 import { readSnapshotFile, type SnapshotFileSummary, StateWriter } from '../storage/snapshot-file.ts';
 import { openLog } from '../storage/wal.ts';
 import type { OfflinePorts } from './ports.ts';
@@ -55,11 +55,12 @@ export async function restoreSnapshot(ports: OfflinePorts, request: RestoreReque
     ...tables.filter((row) => row.table !== 'member' && row.table !== 'alarm'),
   ];
   const marker = startMarker(bootstrap.marker, { request, summary, tables: kept });
+  await beginRestore(ports.disk);
   await writeState(ports, request, { marker, tables: kept });
   await writeLog(ports, marker, request);
-  // Last: a directory without an identity is not a member's.
   const identity = { clusterId: cluster.clusterId, memberId: self.id, name: request.name, incarnation: 1 };
   await writeIdentity(ports.disk, identity);
+  await endRestore(ports.disk);
   const { clusterId, memberId } = identity;
   return { clusterId, memberId, revision: marker.currentRevision, rowCount: summary.rowCount };
 }

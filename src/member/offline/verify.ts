@@ -7,6 +7,7 @@ import {
   readActive,
   readIdentity,
   readQuarantine,
+  unfinishedRestore,
 } from '../storage/data-dir.ts';
 import { recoverState } from '../storage/recovery.ts';
 import { inspectLog, type LogInspection } from '../storage/wal-inspect.ts';
@@ -40,6 +41,8 @@ export interface StateReport {
 export async function verifyDataDirectory(ports: OfflinePorts): Promise<DataDirectoryReport> {
   const { disk } = ports;
   const problems: string[] = [];
+  const unfinished = await unfinishedRestore(disk);
+  if (unfinished !== null) return { identity: null, log: null, state: null, problems: [unfinished] };
   const identity = await noting(problems, async () => readIdentity(disk));
   if (identity === null && problems.length === 0) {
     problems.push(`${disk.root} holds no member's data (there is no IDENTITY)`);

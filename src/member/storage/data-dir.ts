@@ -17,6 +17,7 @@ export const ACTIVE_FILE = 'ACTIVE';
 export const PEERS_FILE = 'PEERS';
 export const QUARANTINE_FILE = 'QUARANTINE';
 export const BALLAST_FILE = 'BALLAST';
+export const RESTORING_FILE = 'RESTORING';
 export const BALLAST_BYTES_DEFAULT = 64 * 1024 * 1024;
 /** Members in PEERS; far above what a cluster can have. */
 const PEERS_MAX = 4096;
@@ -107,6 +108,23 @@ export async function readQuarantine(disk: Disk): Promise<string | null> {
 export async function writeQuarantine(disk: Disk, reason: string): Promise<void> {
   if (await disk.exists(QUARANTINE_FILE)) return;
   await write(disk, QUARANTINE_FILE, { reason });
+}
+
+/** To be called before a restore writes anything else: until `endRestore` no member starts on the directory. */
+export async function beginRestore(disk: Disk): Promise<void> {
+  await write(disk, RESTORING_FILE, {});
+}
+
+/** Everything that was restored is durable. */
+export async function endRestore(disk: Disk): Promise<void> {
+  await disk.remove(RESTORING_FILE);
+  await disk.syncDirectory(directoryOf(RESTORING_FILE));
+}
+
+/** What is wrong with a directory whose restore was cut short, or null. It might otherwise pass for an empty one. */
+export async function unfinishedRestore(disk: Disk): Promise<string | null> {
+  if (!(await disk.exists(RESTORING_FILE))) return null;
+  return `${disk.root} holds a restore that did not finish: remove the directory and restore again`;
 }
 
 /**

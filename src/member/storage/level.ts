@@ -170,7 +170,7 @@ function storageError(what: string, cause: unknown): StoreError {
 function openError(location: string, error: unknown): StoreError {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
   if (codeOf(cause) === 'LEVEL_LOCKED' || codeOf(error) === 'LEVEL_LOCKED') {
-    return new StoreError('data-dir-in-use', location, { cause });
+    return new StoreError('data-dir-in-use', `${location} is in use by another process`, { cause });
   }
   return new StoreError('storage', `cannot open ${location}: ${messageOf(cause)}`, { cause });
 }

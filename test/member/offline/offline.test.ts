@@ -9,10 +9,18 @@ import { offlinePorts } from '../../../src/member/offline/ports.ts';
 import { type RestoreRequest, restoreSnapshot } from '../../../src/member/offline/restore.ts';
 import { verifyDataDirectory } from '../../../src/member/offline/verify.ts';
 import { openReplica } from '../../../src/member/replica.ts';
-import { readIdentity, writeQuarantine } from '../../../src/member/storage/data-dir.ts';
+import {
+  beginRestore,
+  readIdentity,
+  unfinishedRestore,
+  writeQuarantine,
+} from '../../../src/member/storage/data-dir.ts';
+import { MemoryDisk } from '../../../src/member/storage/memory-disk.ts';
+import { MemoryLevelOpener } from '../../../src/member/storage/memory-level.ts';
 import { encodeSnapshot, sealSnapshotFile } from '../../../src/member/storage/snapshot-file.ts';
 import { systemClock } from '../../../src/member/system.ts';
 import { run } from '../../cli/captured-io.ts';
+import { seededRandom } from '../storage/seeded-random.ts';
 
 const MEMBERS = [
   { name: 'n1', peerUrls: ['http://h1:2380'] },
@@ -69,7 +77,12 @@ async function backup(): Promise<Buffer> {
 async function restored(file: Buffer, overrides: Partial<RestoreRequest> = {}, into = 'data') {
   const dataDir = join(directory, into);
   await mkdir(dataDir);
-  const result = await restoreSnapshot(offlinePorts(dataDir), {
+  const result = await restoreSnapshot(offlinePorts(dataDir), { ...requestFor(file), ...overrides });
+  return { dataDir, result };
+}
+
+function requestFor(file: Buffer): RestoreRequest {
+  return {
     open: async function* () {
       for (let at = 0; at < file.length; at += 100) yield file.subarray(at, at + 100);
     },
@@ -79,9 +92,7 @@ async function restored(file: Buffer, overrides: Partial<RestoreRequest> = {}, i
     bumpRevision: 1000,
     markCompacted: true,
     segmentBytes: 64 * 1024,
-    ...overrides,
-  });
-  return { dataDir, result };
+  };
 }
 
 async function opened(dataDir: string) {
@@ -171,6 +182,33 @@ test('a revision beyond what can be counted is refused', async () => {
   await expect(restored(await backup(), { bumpRevision })).rejects.toMatchObject({ code: 'bad-options' });
 });
 
+test('wherever a restore is cut short, no member starts on what it left', async () => {
+  const file = await backup();
+  const random = seededRandom(1);
+  let cut = 0;
+  for (let finished = false; !finished; cut++) {
+    let operations = 0;
+    const disk = new MemoryDisk({
+      onOperation: () => {
+        if (operations++ === cut) throw new Error('killed');
+      },
+    });
+    const levels = new MemoryLevelOpener();
+    finished = await restoreSnapshot({ disk, levels, random }, requestFor(file)).then(
+      () => true,
+      () => false,
+    );
+    operations = Number.NEGATIVE_INFINITY;
+    disk.crash(random);
+    const nothing = !levels.exists('state-1') && !(await disk.exists('wal'));
+    expect(nothing || (await readIdentity(disk)) !== null || (await unfinishedRestore(disk)) !== null).toBe(
+      true,
+    );
+    expect(finished && (await unfinishedRestore(disk)) !== null).toBe(false);
+  }
+  expect(cut).toBeGreaterThan(20);
+});
+
 // ---- verify -------------------------------------------------------------------------------------------------
 
 test('a whole directory has no problems', async () => {
@@ -245,9 +283,26 @@ test('the directory of a running member is refused', async () => {
   const { code, err } = await run(['verify', dataDir]);
   expect({ code, err }).toEqual({
     code: 1,
-    err: `error: ${dataDir}/state-1 is in use; stop the member first\n`,
+    err: `error: ${dataDir}/state-1 is in use by another process; stop the member first\n`,
   });
   await store.close();
+});
+
+test('what a killed restore left is refused by verify, and by another restore', async () => {
+  const file = join(directory, 'backup.db');
+  await writeFile(file, await backup());
+  const dataDir = join(directory, 'n1');
+  await mkdir(dataDir);
+  await beginRestore(offlinePorts(dataDir).disk);
+  const verified = await run(['verify', dataDir]);
+  expect(verified.code).toBe(1);
+  expect(verified.out).toContain('PROBLEM');
+  expect(verified.out).toContain('holds a restore that did not finish');
+  const again = await run(['snapshot', 'restore', file, '--data-dir', dataDir]);
+  expect(again).toMatchObject({
+    code: 1,
+    err: `error: ${dataDir} holds a restore that did not finish; remove it and restore again\n`,
+  });
 });
 
 test('a restore that fails leaves no directory contents behind', async () => {

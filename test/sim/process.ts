@@ -1,0 +1,120 @@
+import type { Clock, Timer } from '../../src/member/ports.ts';
+import type { Prng } from './prng.ts';
+import type { Scheduler, SimEvent } from './scheduler.ts';
+
+/** What one turn of a simulated event loop costs, in ms. */
+const TURN_MS_MIN = 0.005;
+const TURN_MS_MAX = 0.05;
+
+/** How a paused process finds its clock afterwards. */
+export type PauseKind =
+  /** The process was stopped; its clock went on. */
+  | 'stopped'
+  /** The whole machine stood still, its clock too. */
+  | 'frozen';
+
+/**
+ * One operating system process of the simulation: its clock, and whether its code runs. Everything it waits for is
+ * an event it owns, so a dead process simply never hears of anything again.
+ */
+export class SimProcess {
+  readonly name: string;
+  /** Distinguishes processes in the trace hash. */
+  readonly number: number;
+  alive = true;
+  paused = false;
+  readonly clock: Clock;
+  readonly #scheduler: Scheduler;
+  readonly #random: Prng;
+  /** The clock's rate against true time. */
+  readonly #rate: number;
+  readonly #timerLagMsMax: number;
+  readonly #startedMs: number;
+  readonly #baseMs: number;
+  #frozenMs = 0;
+  #pausedAtMs = 0;
+  #lastTurnMs = 0;
+  #held: SimEvent[] = [];
+
+  constructor(options: {
+    readonly name: string;
+    readonly number: number;
+    readonly scheduler: Scheduler;
+    readonly random: Prng;
+    readonly rate: number;
+    /** Timers are late by up to this much, in ms. */
+    readonly timerLagMsMax: number;
+  }) {
+    this.name = options.name;
+    this.number = options.number;
+    this.#scheduler = options.scheduler;
+    this.#random = options.random;
+    this.#rate = options.rate;
+    this.#timerLagMsMax = options.timerLagMsMax;
+    this.#startedMs = options.scheduler.nowMs;
+    this.#baseMs = options.random.integer(1_000_000);
+    this.clock = {
+      nowMs: () => this.#nowMs(),
+      setTimer: (callback, delayMs) => this.#setTimer(callback, delayMs),
+      setImmediate: (callback) => this.#setImmediate(callback),
+    };
+  }
+
+  /** Keeps an event that comes while the process is paused. */
+  hold(event: SimEvent): void {
+    this.#held.push(event);
+  }
+
+  pause(): void {
+    if (this.paused) return;
+    this.paused = true;
+    this.#pausedAtMs = this.#scheduler.nowMs;
+  }
+
+  resume(kind: PauseKind): void {
+    if (!this.paused) return;
+    this.paused = false;
+    if (kind === 'frozen') this.#frozenMs += this.#scheduler.nowMs - this.#pausedAtMs;
+    const held = this.#held;
+    this.#held = [];
+    const timersFirst = [
+      ...held.filter((event) => event.kind === 'timer'),
+      ...held.filter((event) => event.kind !== 'timer'),
+    ];
+    for (const [position, event] of timersFirst.entries()) this.#scheduler.again(event, position * 1e-6);
+  }
+
+  /** Runs something as this process after a delay of true time. */
+  schedule(delayMs: number, kind: SimEvent['kind'], run: () => void): SimEvent {
+    return this.#scheduler.schedule(delayMs, { owner: this, kind, run });
+  }
+
+  #nowMs(): number {
+    return this.#baseMs + (this.#scheduler.nowMs - this.#startedMs - this.#frozenMs) * this.#rate;
+  }
+
+  #setTimer(callback: () => void, delayMs: number): Timer {
+    const dueMs = this.#nowMs() + Math.max(0, delayMs);
+    let event: SimEvent;
+    const fire = (): void => {
+      const leftMs = dueMs - this.#nowMs();
+      // A frozen clock puts its timers off.
+      if (leftMs > 1e-6) event = this.schedule(leftMs / this.#rate, 'timer', fire);
+      else callback();
+    };
+    const lagMs = this.#random.fraction() * this.#timerLagMsMax;
+    event = this.schedule(Math.max(0, delayMs) / this.#rate + lagMs, 'timer', fire);
+    return {
+      cancel: () => {
+        event.canceled = true;
+      },
+    };
+  }
+
+  /** In the order of the calls, each a moment later. */
+  #setImmediate(callback: () => void): void {
+    const costMs = TURN_MS_MIN + this.#random.fraction() * (TURN_MS_MAX - TURN_MS_MIN);
+    this.#lastTurnMs = Math.max(this.#scheduler.nowMs, this.#lastTurnMs) + costMs;
+    this.schedule(this.#lastTurnMs - this.#scheduler.nowMs, 'immediate', callback);
+  }
+}
