@@ -125,7 +125,7 @@ function initialMembers(flags: RestoreFlags): ReturnType<typeof parseInitialClus
 const IGNORED_NAME = 'lost+found';
 
 async function checkEmpty(dataDir: string): Promise<void> {
-  const names = await readdir(dataDir).catch((error: NodeJS.ErrnoException) => {
+  const names = await readdir(dataDir).catch((error: NodeJS.ErrnoException): string[] => {
     if (error.code === 'ENOENT') return [];
     throw error;
   });
@@ -138,8 +138,10 @@ async function checkEmpty(dataDir: string): Promise<void> {
   }
 }
 
+/** The mark goes last: killed in between, the directory still passes for neither a member's nor an empty one. */
 async function emptyAgain(dataDir: string): Promise<void> {
-  for (const name of await readdir(dataDir)) {
+  const names = (await readdir(dataDir)).filter((name) => name !== RESTORING_FILE);
+  for (const name of [...names, RESTORING_FILE]) {
     if (name !== IGNORED_NAME) await rm(join(dataDir, name), { recursive: true, force: true });
   }
 }

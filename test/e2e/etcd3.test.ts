@@ -151,9 +151,12 @@ describe('etcd3', () => {
     expect((await deleted).key.toString()).toBe('passing');
     expect(await client.get('passing').string()).toBeNull();
     await expect(lease.keepaliveOnce()).rejects.toThrow(EtcdLeaseInvalidError);
-    await expect(client.put('late').lease(await lease.grant()).value('x')).rejects.toThrow(
-      EtcdLeaseInvalidError,
-    );
+    await expect(
+      client
+        .put('late')
+        .lease(await lease.grant())
+        .value('x'),
+    ).rejects.toThrow(EtcdLeaseInvalidError);
     await watcher.cancel();
   });
 
@@ -172,12 +175,7 @@ describe('etcd3', () => {
       .then(client.delete().key('seen/a'), client.put('seen/b').value('3'))
       .commit();
     await eventually('four events', () => events.length >= 4);
-    expect(events).toEqual([
-      'put seen/a 1',
-      'put seen/a 2 (1)',
-      'delete seen/a (2)',
-      'put seen/b 3',
-    ]);
+    expect(events).toEqual(['put seen/a 1', 'put seen/a 2 (1)', 'delete seen/a (2)', 'put seen/b 3']);
     await watcher.cancel();
     const deletesOnly = await client.watch().prefix('seen/').only('delete').create();
     const heard = listenTo(deletesOnly);
@@ -250,7 +248,10 @@ describe('etcd3', () => {
       await client.lock('door').do(async () => {
         inside += 1;
         expect(inside).toBe(1);
-        await client.put('door-used').touch().catch(() => client.put('door-used').value('x'));
+        await client
+          .put('door-used')
+          .touch()
+          .catch(() => client.put('door-used').value('x'));
         inside -= 1;
       });
     };

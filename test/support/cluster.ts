@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePorts } from './free-ports.ts';
-import { ServerProcess } from './server-process.ts';
+import { type ProcessLimits, ServerProcess } from './server-process.ts';
 
 export interface ClusterMember {
   readonly name: string;
@@ -11,6 +11,14 @@ export interface ClusterMember {
   readonly httpUrl: string;
   readonly dataDir: string;
   process: ServerProcess | null;
+}
+
+export interface LaunchOptions {
+  readonly initialCluster?: string;
+  readonly state?: string;
+  /** In the place of the flags that the cluster was made with. */
+  readonly flags?: readonly string[];
+  readonly limits?: ProcessLimits;
 }
 
 /** A cluster of real processes on free ports, its data in a temporary directory. */
@@ -57,13 +65,10 @@ export class Cluster {
   }
 
   /** Starts one member's process without waiting for it. */
-  launch(
-    item: ClusterMember,
-    extra: { readonly initialCluster?: string; readonly state?: string } = {},
-  ): ServerProcess {
+  launch(item: ClusterMember, extra: LaunchOptions = {}): ServerProcess {
     const initialCluster =
       extra.initialCluster ?? this.members.map((other) => `${other.name}=${other.peerUrl}`).join(',');
-    item.process = new ServerProcess([
+    const flags = [
       `--name=${item.name}`,
       `--data-dir=${item.dataDir}`,
       `--listen-client-urls=${item.clientUrl}`,
@@ -73,8 +78,9 @@ export class Cluster {
       `--listen-http-urls=${item.httpUrl}`,
       `--initial-cluster=${initialCluster}`,
       `--initial-cluster-state=${extra.state ?? 'new'}`,
-      ...this.#flags,
-    ]);
+      ...(extra.flags ?? this.#flags),
+    ];
+    item.process = new ServerProcess(flags, {}, extra.limits);
     return item.process;
   }
 

@@ -7,6 +7,12 @@ const MAIN = join(import.meta.dirname, '../../dist/src/main.js');
 /** Log lines kept for the message of a failed wait. */
 const LINES_KEPT = 200;
 
+/** What a process may use, as the shell's `ulimit` sets it. */
+export interface ProcessLimits {
+  /** A write beyond this size of a file fails, in KiB: what a full disk does, on any machine. */
+  readonly fileSizeKibMax?: number;
+}
+
 /** One real `conclave server` process, with its log lines at hand. */
 export class ServerProcess {
   readonly #child: ChildProcess;
@@ -14,8 +20,9 @@ export class ServerProcess {
   readonly #waiters: { readonly text: string; readonly resolve: () => void }[] = [];
   #exited: Promise<number | NodeJS.Signals> | null = null;
 
-  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-    this.#child = spawn(process.execPath, [MAIN, 'server', ...args], {
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}, limits: ProcessLimits = {}) {
+    const [command, ...words] = commandLine([process.execPath, MAIN, 'server', ...args], limits);
+    this.#child = spawn(command!, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, UV_THREADPOOL_SIZE: '16', VERIFY: '1', ...env },
     });
@@ -74,4 +81,10 @@ export class ServerProcess {
     if (this.#lines.length > LINES_KEPT) this.#lines.shift();
     for (const waiter of this.#waiters) if (line.includes(waiter.text)) waiter.resolve();
   }
+}
+
+/** A shell that sets the limits and becomes the program: signals and the exit code are the program's own. */
+function commandLine(words: readonly string[], { fileSizeKibMax }: ProcessLimits): readonly string[] {
+  if (fileSizeKibMax === undefined) return words;
+  return ['bash', '-c', `ulimit -f ${fileSizeKibMax}; exec "$0" "$@"`, ...words];
 }

@@ -1,0 +1,250 @@
+import { AssertionError } from '../../src/lib/assert.ts';
+import { StoreError } from '../../src/lib/errors.ts';
+import type { Logger } from '../../src/lib/logger.ts';
+import type { Member } from '../../src/member/member.ts';
+import type { MemberOptions, MemberPorts } from '../../src/member/member-options.ts';
+import { SILENT_OBSERVER } from '../../src/member/observer.ts';
+import { openMember } from '../../src/member/open-member.ts';
+import { MemoryDisk } from '../../src/member/storage/memory-disk.ts';
+import { MemoryLevelOpener } from '../../src/member/storage/memory-level.ts';
+import type { SimNetwork } from './network.ts';
+import type { Prng } from './prng.ts';
+import { SimProcess } from './process.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { Trace } from './trace.ts';
+import { SimTransport } from './transport.ts';
+
+/** Bytes in a simulated LevelDB log before it starts another: small, so that older logs lose their tails in a run. */
+const LEVEL_WRITE_BUFFER_BYTES = 16 * 1024;
+
+/** How a place's disk behaves: latencies in ms, of one operation. */
+export interface DiskPace {
+  readonly latencyMsMin: number;
+  readonly latencyMsMax: number;
+}
+
+export interface PlaceOptions {
+  readonly name: string;
+  readonly scheduler: Scheduler;
+  readonly network: SimNetwork;
+  readonly random: Prng;
+  readonly trace: Trace;
+  readonly listener: PlaceListener;
+  /** Of the member process's clocks, against true time. */
+  readonly rate: () => number;
+  readonly timerLagMsMax: number;
+  readonly pace: DiskPace;
+}
+
+/** What a place tells the simulation. */
+export interface PlaceListener {
+  /** A process of this place logged something. */
+  logged(place: Place, level: string, fields: object, message: string): void;
+  /** A process ended by itself: `error` says why. */
+  ended(place: Place, error: unknown): void;
+  /** `openMember` has resolved. */
+  started(place: Place): void;
+}
+
+/**
+ * A machine of the simulation: a disk, a state database, an address, and at most one process running the real
+ * member on them.
+ */
+export class Place {
+  readonly name: string;
+  readonly url: string;
+  disk: MemoryDisk;
+  levels: MemoryLevelOpener;
+  process: SimProcess | null = null;
+  member: Member | null = null;
+  transport: SimTransport | null = null;
+  /** Its data is gone or not to be trusted, by a fault of ours: it can never be part of the cluster again. */
+  lost = false;
+  /** A storage fault was injected into the running process: it may end with a storage error. */
+  storageFaulty = false;
+  /** Nothing on the disk is answered before it is over. */
+  stalledUntilMs = 0;
+  slowFactor = 1;
+  starts = 0;
+  readonly #options: PlaceOptions;
+
+  constructor(options: PlaceOptions) {
+    this.name = options.name;
+    this.url = `http://${options.name}:2380`;
+    this.#options = options;
+    this.disk = this.#newDisk();
+    this.levels = this.#newLevels();
+  }
+
+  get running(): boolean {
+    return this.process !== null;
+  }
+
+  /** Starts a process. What becomes of it the listener hears. */
+  start(options: MemberOptions, processNumber: number): void {
+    const { name, scheduler, network, random, trace, listener, rate, timerLagMsMax } = this.#options;
+    this.starts += 1;
+    this.storageFaulty = false;
+    const process = new SimProcess({
+      name: `${name}.${this.starts}`,
+      number: processNumber,
+      scheduler,
+      random: random.fork(),
+      rate: rate(),
+      timerLagMsMax,
+    });
+    const transport = new SimTransport({ network, process, place: name, url: this.url });
+    this.process = process;
+    this.transport = transport;
+    trace.line(name, `starts (${this.starts}, ${options.initialClusterState})`);
+    const ports: MemberPorts = {
+      disk: this.disk.session(),
+      levels: this.levels,
+      transport,
+      clock: process.clock,
+      random: random.fork(),
+      logger: this.#logger(process),
+      observe: () => SILENT_OBSERVER,
+      fatal: (error) => this.#end(process, error),
+    };
+    process.schedule(1, 'immediate', () => {
+      openMember(options, ports, new AbortController().signal).then(
+        (member) => {
+          if (!process.alive) return;
+          this.member = member;
+          listener.started(this);
+        },
+        (error: unknown) => this.#end(process, error),
+      );
+    });
+  }
+
+  /** The process is killed. With `powerLoss` the machine goes down too and forgets what was not synced. */
+  kill(powerLoss: boolean): void {
+    const { random, trace } = this.#options;
+    if (this.process !== null) trace.line(this.name, powerLoss ? 'loses power' : 'is killed');
+    this.#stopProcess();
+    if (powerLoss) {
+      this.disk.crash(random);
+      this.levels.crash(random);
+    }
+  }
+
+  /** Stops as an operator would; the process ends when it is through. */
+  stopGracefully(transferLeadership: boolean): void {
+    const { process, member } = this;
+    if (process === null || member === null) return;
+    process.schedule(0, 'client', () => {
+      member.stop({ transferLeadership }).then(
+        () => this.#end(process, null),
+        (error: unknown) => this.#end(process, error),
+      );
+    });
+  }
+
+  /** A new, empty disk. */
+  wipe(): void {
+    this.#stopProcess();
+    this.disk = this.#newDisk();
+    this.levels = this.#newLevels();
+  }
+
+  /** A copy of what is on the disks now, to be put back later. Only while no process runs. */
+  async copyData(): Promise<() => Promise<void>> {
+    const files = await readTree(this.disk, '');
+    const states = new Map<string, readonly (readonly [Buffer, Buffer])[]>();
+    const names = await this.disk.list('');
+    for (const name of ['state-1', ...names].filter((each) => each.startsWith('state-'))) {
+      if (!this.levels.exists(name)) continue;
+      const level = await this.levels.open(name, { create: false });
+      states.set(name, await level.scan({ gte: Buffer.alloc(0), lt: Buffer.alloc(64, 0xff), limit: 1e6 }));
+      await level.close();
+    }
+    return async () => {
+      this.wipe();
+      for (const [path, content] of files) await writeFile(this.disk, path, content);
+      for (const [name, rows] of states) {
+        const level = await this.levels.open(name, { create: true });
+        const ops = rows.map(([key, value]) => ({ type: 'put' as const, key, value }));
+        if (ops.length > 0) await level.batch(ops, { sync: true });
+        await level.close();
+      }
+    };
+  }
+
+  #stopProcess(): void {
+    const { process, transport } = this;
+    this.process = null;
+    this.member = null;
+    this.transport = null;
+    if (process === null) return;
+    process.alive = false;
+    transport?.die();
+    this.disk.killProcess();
+    this.levels.kill();
+  }
+
+  #end(process: SimProcess, error: unknown): void {
+    if (!process.alive) return;
+    const reason = error instanceof StoreError || error instanceof AssertionError ? error.message : String(error);
+    this.#options.trace.line(this.name, error === null ? 'has stopped' : `ends: ${reason}`);
+    this.#stopProcess();
+    this.#options.listener.ended(this, error);
+  }
+
+  #newDisk(): MemoryDisk {
+    return new MemoryDisk({ root: `${this.name}:`, onOperation: () => this.#pause() });
+  }
+
+  #newLevels(): MemoryLevelOpener {
+    const pause = (): Promise<void> => this.#pause() ?? Promise.resolve();
+    return new MemoryLevelOpener({ writeBufferBytes: LEVEL_WRITE_BUFFER_BYTES, pause });
+  }
+
+  /** The time a disk operation takes: the process hears of it when it is over. */
+  #pause(): Promise<void> | undefined {
+    const { process } = this;
+    if (process === null) return undefined;
+    const { random, scheduler, pace } = this.#options;
+    const spread = pace.latencyMsMax - pace.latencyMsMin;
+    const latencyMs = (pace.latencyMsMin + random.fraction() * spread) * this.slowFactor;
+    return new Promise((resolve) => {
+      const answer = (): void => {
+        if (this.stalledUntilMs > scheduler.nowMs) process.schedule(this.stalledUntilMs - scheduler.nowMs, 'disk', answer);
+        else resolve();
+      };
+      process.schedule(latencyMs, 'disk', answer);
+    });
+  }
+
+  #logger(process: SimProcess): Logger {
+    const log = (level: string) => (fields: object, message: string) => {
+      if (process.alive) this.#options.listener.logged(this, level, fields, message);
+    };
+    return { debug: () => {}, info: log('info'), warn: log('warn'), error: log('error') };
+  }
+}
+
+async function readTree(disk: MemoryDisk, directory: string): Promise<[string, Buffer][]> {
+  const files: [string, Buffer][] = [];
+  for (const name of await disk.list(directory)) {
+    const path = directory === '' ? name : `${directory}/${name}`;
+    const below = await disk.list(path);
+    if (below.length > 0) files.push(...(await readTree(disk, path)));
+    else {
+      const content = await disk.readFile(path).catch(() => null);
+      if (content !== null) files.push([path, content]);
+    }
+  }
+  return files;
+}
+
+async function writeFile(disk: MemoryDisk, path: string, content: Buffer): Promise<void> {
+  const slash = path.lastIndexOf('/');
+  if (slash > 0) await disk.makeDirectory(path.slice(0, slash));
+  const file = await disk.open(path, 'create');
+  await file.write(content, 0);
+  await file.datasync();
+  await file.close();
+  await disk.syncDirectory(slash > 0 ? path.slice(0, slash) : '');
+}
