@@ -1,0 +1,247 @@
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { WanNetwork } from '../../cluster/wan-proxy.ts';
+import { Channels, type Method } from '../../src/client/channels.ts';
+import { KvClient } from '../../src/client/kv-client.ts';
+import type { StatusAnswer } from '../../src/client/types.ts';
+import { codec } from '../../src/rpc/codec.ts';
+import type { HashKVRequest, HashKVResponse } from '../../src/rpc/generated/etcdserverpb/rpc.ts';
+import type { Prng } from '../core/raft/prng.ts';
+import { freePorts } from '../support/free-ports.ts';
+import { run } from '../support/etcdctl.ts';
+import { ServerProcess } from '../support/server-process.ts';
+
+/** One member: its real addresses, and those that the others and the clients know it by. */
+export interface ArenaMember {
+  readonly name: string;
+  readonly listenPeerUrl: string;
+  /** Leads through the network between the members. */
+  readonly peerUrl: string;
+  /** Straight to the member, for what the test itself wants to know. */
+  readonly clientUrl: string;
+  /** Leads through the network between clients and members. */
+  readonly workloadUrl: string;
+  readonly httpUrl: string;
+  /** A crash image replaces it. */
+  dataDir: string;
+  process: ServerProcess | null;
+  paused: boolean;
+}
+
+export interface ArenaOptions {
+  readonly size: number;
+  readonly random: Prng;
+  readonly flags?: readonly string[];
+}
+
+/** Short, so that a run holds many elections. */
+export const HEARTBEAT_MS = 60;
+export const ELECTION_MS = 600;
+/** The place of all clients in the network. */
+export const CLIENTS = 'clients';
+/** Between two looks at something that cannot tell by itself. */
+const POLL_MS = 25;
+const STATUS_TIMEOUT_MS = 500;
+/** Whatever has not come about by then never will. */
+export const PATIENCE_MS = 60_000;
+
+const HASH_KV: Method<HashKVRequest, HashKVResponse> = {
+  path: '/etcdserverpb.Maintenance/HashKV',
+  encode: (request) => codec('etcdserverpb.HashKVRequest').encode(request),
+  decode: (bytes) => codec('etcdserverpb.HashKVResponse').decode(bytes),
+  mutating: false,
+};
+
+/** A cluster of real processes in which every byte between two members, and from clients, crosses a `WanNetwork`. */
+export class FaultArena {
+  readonly network: WanNetwork;
+  readonly members: ArenaMember[] = [];
+  readonly #directory: string;
+  readonly #flags: readonly string[];
+  #placesMade = 0;
+
+  private constructor(directory: string, options: ArenaOptions) {
+    this.#directory = directory;
+    this.#flags = options.flags ?? [];
+    const { random } = options;
+    this.network = new WanNetwork({ random: () => random.below(2 ** 30) / 2 ** 30 });
+  }
+
+  static async start(options: ArenaOptions): Promise<FaultArena> {
+    const arena = new FaultArena(await mkdtemp(join(tmpdir(), 'conclave-faults-')), options);
+    try {
+      for (let i = 0; i < options.size; i++) await arena.addPlace();
+      for (const member of arena.members) arena.launch(member);
+      await Promise.all(arena.members.map((member) => member.process?.ready()));
+      return arena;
+    } catch (error) {
+      await arena.destroy();
+      throw error;
+    }
+  }
+
+  get names(): readonly string[] {
+    return this.members.map((member) => member.name);
+  }
+
+  get majority(): number {
+    return Math.floor(this.members.length / 2) + 1;
+  }
+
+  member(name: string): ArenaMember {
+    const found = this.members.find((member) => member.name === name);
+    if (found === undefined) throw new Error(`no member ${name}`);
+    return found;
+  }
+
+  /** Addresses and a place in the network for one more member; nothing is started. */
+  async addPlace(): Promise<ArenaMember> {
+    this.#placesMade += 1;
+    const name = `n${this.#placesMade}`;
+    const [client, peer, http] = (await freePorts(3)).map((port) => `http://127.0.0.1:${port}`);
+    const member: ArenaMember = {
+      name,
+      listenPeerUrl: peer!,
+      peerUrl: await this.network.expose(name, { target: peer! }),
+      clientUrl: client!,
+      workloadUrl: await this.network.expose(name, { target: client!, dialer: CLIENTS }),
+      httpUrl: http!,
+      dataDir: join(this.#directory, name),
+      process: null,
+      paused: false,
+    };
+    this.members.push(member);
+    return member;
+  }
+
+  /** Starts a member's process without waiting for it. `joins`: the cluster knows it already. */
+  launch(member: ArenaMember, options: { readonly joins?: boolean } = {}): ServerProcess {
+    member.paused = false;
+    member.process = new ServerProcess([
+      `--name=${member.name}`,
+      `--data-dir=${member.dataDir}`,
+      `--listen-client-urls=${member.clientUrl}`,
+      `--listen-peer-urls=${member.listenPeerUrl}`,
+      `--initial-advertise-peer-urls=${member.peerUrl}`,
+      `--listen-http-urls=${member.httpUrl}`,
+      `--initial-cluster=${this.members.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',')}`,
+      `--initial-cluster-state=${options.joins === true ? 'existing' : 'new'}`,
+      `--heartbeat-interval=${HEARTBEAT_MS}`,
+      `--election-timeout=${ELECTION_MS}`,
+      ...this.#flags,
+    ]);
+    return member.process;
+  }
+
+  /** Ends a member as a crash of its process does. */
+  async kill(member: ArenaMember): Promise<void> {
+    await member.process?.stop('SIGKILL');
+  }
+
+  pause(member: ArenaMember): void {
+    member.paused = true;
+    member.process?.signal('SIGSTOP');
+  }
+
+  resume(member: ArenaMember): void {
+    member.paused = false;
+    member.process?.signal('SIGCONT');
+  }
+
+  /** From now on the member's files cannot grow beyond `bytes`, as on a full disk; its process fails to write. */
+  async limitFiles(member: ArenaMember, bytes: number): Promise<void> {
+    const { pid } = member.process!;
+    const result = await run('prlimit', [`--pid=${pid}`, `--fsize=${bytes}:`]);
+    if (result.code !== 0) throw new Error(`prlimit: ${result.stderr}`);
+  }
+
+  /** Copies a stopped member's data; the ballast, which is but room, is left out. */
+  async copyData(member: ArenaMember, name: string): Promise<string> {
+    const target = join(this.#directory, name);
+    await cp(member.dataDir, target, {
+      recursive: true,
+      filter: (source) => !source.endsWith('/BALLAST') && !source.endsWith('/spare'),
+    });
+    return target;
+  }
+
+  /** Takes a member out of the list, for good. */
+  forget(member: ArenaMember): void {
+    this.members.splice(this.members.indexOf(member), 1);
+  }
+
+  /** Undoes whatever a fault has left behind: every member runs, nothing is cut, and all are ready. */
+  async repair(): Promise<void> {
+    this.network.clear();
+    for (const member of this.members) {
+      if (member.paused) this.resume(member);
+      if (member.process?.running !== true) this.launch(member);
+    }
+    await Promise.all(this.members.map((member) => member.process?.ready()));
+  }
+
+  /** What a member says about itself, or null when it does not answer in time. */
+  async status(member: ArenaMember): Promise<StatusAnswer | null> {
+    if (member.process?.running !== true || member.paused) return null;
+    const client = new KvClient({ endpoints: [member.clientUrl], timeoutMs: STATUS_TIMEOUT_MS });
+    try {
+      return await client.status(client.endpoints[0]!);
+    } catch {
+      return null;
+    } finally {
+      client.close();
+    }
+  }
+
+  /** The member that leads in the newest term anybody leads in. */
+  async leader(): Promise<ArenaMember> {
+    return eventually('a leader', async () => {
+      const found: { readonly member: ArenaMember; readonly term: number }[] = [];
+      for (const member of this.members) {
+        const status = await this.status(member);
+        if (status === null || status.leader !== status.header.memberId) continue;
+        found.push({ member, term: status.raftTerm });
+      }
+      return found.toSorted((left, right) => right.term - left.term)[0]?.member ?? null;
+    });
+  }
+
+  /** The hash of everything that a member holds up to `revision`, and where its history begins. */
+  async hashKv(
+    member: ArenaMember,
+    revision: number,
+  ): Promise<{ readonly hash: number; readonly compactRevision: number }> {
+    const address = member.clientUrl.replace('http://', '');
+    const channels = new Channels([address]);
+    try {
+      const call = { request: { revision }, timeoutMs: PATIENCE_MS };
+      const answer = await channels.unaryAt(address, HASH_KV, call);
+      return { hash: answer.hash, compactRevision: Number(answer.compact_revision) };
+    } finally {
+      channels.close();
+    }
+  }
+
+  /** Ends every process and removes the data. */
+  async destroy(): Promise<void> {
+    await Promise.all(this.members.map((member) => member.process?.stop('SIGKILL')));
+    await this.network.close();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+/**
+ * The first answer that is not null.
+ *
+ * @throws Error naming `what` when none comes within PATIENCE_MS
+ */
+export async function eventually<T>(what: string, look: () => Promise<T | null>): Promise<T> {
+  const deadlineMs = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const found = await look();
+    if (found !== null) return found;
+    if (performance.now() > deadlineMs) throw new Error(`${what}: not within ${PATIENCE_MS} ms`);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
