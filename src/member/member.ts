@@ -1,4 +1,4 @@
-import type { Operation } from '../core/command.ts';
+import type { AlarmKind, Operation } from '../core/command.ts';
 import { LEASE_TTL_SECONDS_MAX } from '../core/lease/lease.ts';
 import type {
   DeleteRangeRequest,
@@ -20,6 +20,7 @@ import type { Housekeeping } from './housekeeping.ts';
 import type { Leadership } from './leadership.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import { checkPeerUrls, type MemberInfo, type Membership } from './membership.ts';
+import type { MemberFigures } from './observer.ts';
 import type { Clock, Random } from './ports.ts';
 import type { CallContext, Proposals } from './proposals.ts';
 import type { Reads } from './reads.ts';
@@ -43,10 +44,14 @@ export interface Answer<T> {
   readonly header: Header;
   readonly result: T;
 }
-export type AlarmName = 'no-space' | 'corrupt';
+export interface AlarmRequest {
+  readonly action: 'get' | 'activate' | 'deactivate';
+  readonly member: MemberId;
+  readonly alarm: AlarmKind | 'none';
+}
 export interface MemberAlarm {
   readonly member: MemberId;
-  readonly alarm: AlarmName;
+  readonly alarm: AlarmKind;
 }
 export interface MemberStatus {
   readonly leader: MemberId;
@@ -63,28 +68,6 @@ export interface Readiness {
   readonly live: boolean;
   readonly ready: boolean;
   readonly reasons: readonly string[];
-}
-
-/** Totals are since the start, sizes in bytes. */
-export interface MemberFigures {
-  readonly hasLeader: boolean;
-  readonly isLeader: boolean;
-  readonly isLearner: boolean;
-  readonly term: number;
-  readonly commitIndex: number;
-  readonly appliedIndex: number;
-  readonly proposalsPending: number;
-  readonly revision: number;
-  readonly compactRevision: number;
-  readonly keys: number;
-  readonly dbSizeBytes: number;
-  readonly dbSizeInUseBytes: number;
-  readonly quotaBytes: number;
-  readonly logSizeBytes: number;
-  readonly leases: number;
-  readonly watchers: number;
-  readonly slowWatchers: number;
-  readonly connectedPeers: readonly MemberId[];
 }
 
 /** The parts of a running member, assembled by `openMember`. */
@@ -334,14 +317,7 @@ export class Member {
   // ---- maintenance ------------------------------------------------------------------------------------------
 
   /** `member` 0 means this one for activate, and any for get. */
-  async alarm(
-    request: {
-      readonly action: 'get' | 'activate' | 'deactivate';
-      readonly member: MemberId;
-      readonly alarm: AlarmName | 'none';
-    },
-    context: CallContext,
-  ): Promise<Answer<readonly MemberAlarm[]>> {
+  async alarm(request: AlarmRequest, context: CallContext): Promise<Answer<readonly MemberAlarm[]>> {
     const { action, alarm } = request;
     const before = this.#machine.alarms.list();
     const matches = (item: MemberAlarm): boolean =>

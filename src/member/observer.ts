@@ -32,3 +32,25 @@ export const SILENT_OBSERVER: MemberObserver = {
   snapshot: () => {},
   peerRoundTrip: () => {},
 };
+
+/** What a member says of itself when asked. Sizes are bytes, counts are totals since the start. */
+export interface MemberFigures {
+  readonly hasLeader: boolean;
+  readonly isLeader: boolean;
+  readonly isLearner: boolean;
+  readonly term: number;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly proposalsPending: number;
+  readonly revision: number;
+  readonly compactRevision: number;
+  readonly keys: number;
+  readonly dbSizeBytes: number;
+  readonly dbSizeInUseBytes: number;
+  readonly quotaBytes: number;
+  readonly logSizeBytes: number;
+  readonly leases: number;
+  readonly watchers: number;
+  readonly slowWatchers: number;
+  readonly connectedPeers: readonly number[];
+}

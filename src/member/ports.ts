@@ -59,7 +59,10 @@ export interface DiskFile {
 // ---- level: the lower port of the state store ---------------------------------------------------------------
 
 export interface LevelOpener {
-  /** @throws StoreError `data-dir-in-use` when another process holds it, `storage` otherwise */
+  /**
+   * @throws StoreError `data-dir-in-use` when another process holds it; `data-dir-corrupt`, here and from any
+   *   operation, when the database finds its own files damaged; `storage` otherwise
+   */
   open(path: string, options: { readonly create: boolean }): Promise<Level>;
   destroy(path: string): Promise<void>;
 }

@@ -1,5 +1,6 @@
 import type { MemberId } from '../core/raft/messages.ts';
 import { askAny, type BootstrapOptions } from './bootstrap.ts';
+import type { InitialMember } from './identity.ts';
 import type { MemberInfo } from './membership.ts';
 
 export interface RemovalCheckOptions extends BootstrapOptions {
@@ -7,19 +8,26 @@ export interface RemovalCheckOptions extends BootstrapOptions {
   readonly clusterId: number;
   readonly hasLeader: () => boolean;
   readonly members: () => readonly MemberInfo[];
+  /** The whole cluster as the command line names it, this member included. */
+  readonly initialCluster: readonly InitialMember[];
+  readonly ownUrls: readonly string[];
   /** Without a leader for this long the member asks whether it still belongs. */
   readonly patienceMs: number;
   readonly removed: () => void;
+  /** The data is another cluster's than the addresses it was started with. */
+  readonly foreign: (reason: string) => void;
 }
 
 /**
  * A removed member hears no more of the cluster, not even of its removal. So a member that misses a leader asks the
- * others whether they have removed it.
+ * others whether they have removed it. And one that never had a leader since its start may run on a data directory
+ * that was put in a wrong place: it asks at the addresses it was started with.
  */
 export class RemovalCheck {
   readonly #options: RemovalCheckOptions;
   #leaderSeenMs: number;
   #asking = false;
+  #hadLeader = false;
 
   constructor(options: RemovalCheckOptions) {
     this.#options = options;
@@ -28,7 +36,10 @@ export class RemovalCheck {
 
   tick(): void {
     const { clock, hasLeader, patienceMs, logger } = this.#options;
-    if (hasLeader()) this.#leaderSeenMs = clock.nowMs();
+    if (hasLeader()) {
+      this.#leaderSeenMs = clock.nowMs();
+      this.#hadLeader = true;
+    }
     if (this.#asking || clock.nowMs() - this.#leaderSeenMs < patienceMs) return;
     this.#leaderSeenMs = clock.nowMs();
     this.#asking = true;
@@ -50,5 +61,27 @@ export class RemovalCheck {
         return;
       }
     }
+    if (!this.#hadLeader) await this.#askWhose();
+  }
+
+  /**
+   * One address that went to another cluster may be an old option; so many that the rest is no majority mean that
+   * it is this data which does not belong here.
+   */
+  async #askWhose(): Promise<void> {
+    const { clusterId, initialCluster, ownUrls, foreign } = this.#options;
+    const others = initialCluster.filter(({ peerUrls }) => !peerUrls.some((url) => ownUrls.includes(url)));
+    const strangers: string[] = [];
+    for (const { name, peerUrls } of others) {
+      const account = await askAny(this.#options, peerUrls);
+      if (account === null || account.members.length === 0 || account.clusterId === clusterId) continue;
+      strangers.push(`${name} at ${peerUrls.join()} to cluster ${account.clusterId.toString(16)}`);
+    }
+    const majority = Math.floor(initialCluster.length / 2) + 1;
+    if (strangers.length === 0 || initialCluster.length - strangers.length >= majority) return;
+    foreign(
+      `this data directory belongs to cluster ${clusterId.toString(16)}, but ${strangers.join(', ')}: ` +
+        'the directory is in the wrong place, or --initial-cluster is',
+    );
   }
 }

@@ -232,8 +232,11 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       clusterId: data.identity.clusterId,
       hasLeader: () => loop.view.leader !== 0,
       members,
+      initialCluster: options.initialCluster,
+      ownUrls: options.peerUrls,
       patienceMs: REMOVAL_PATIENCE_ELECTIONS * options.electionMs,
       removed: () => this.#leave(REMOVED),
+      foreign: (reason) => this.fatal(new StoreError('data-dir-foreign', reason)),
     });
     this.member = new Member({
       id: self,

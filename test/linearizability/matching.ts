@@ -39,10 +39,18 @@ function assignPath(
   free: number,
   path: { readonly from: ReadonlyMap<number, number>; readonly leftOf: Map<number, number>; readonly start: number },
 ): void {
-  const previousOf = new Map([...path.leftOf].map(([right, left]) => [left, right]));
-  for (let right: number | undefined = free; right !== undefined; ) {
-    const left: number = path.from.get(right)!;
-    path.leftOf.set(right, left);
-    right = left === path.start ? undefined : previousOf.get(left);
+  const { from, leftOf, start } = path;
+  let right = free;
+  for (let left = from.get(right)!; left !== start; left = from.get(right)!) {
+    // On the way from the start `left` was reached through the partner it has: that one is free from now on.
+    const given = partnerOf(left, leftOf);
+    leftOf.set(right, left);
+    right = given;
   }
+  leftOf.set(right, start);
+}
+
+function partnerOf(left: number, leftOf: ReadonlyMap<number, number>): number {
+  for (const [right, owner] of leftOf) if (owner === left) return right;
+  throw new Error('an item on an augmenting path has a partner');
 }

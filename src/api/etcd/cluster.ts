@@ -1,8 +1,10 @@
 import { StoreError } from '../../lib/errors.ts';
+import type { Header } from '../../member/member.ts';
+import type { MemberInfo } from '../../member/membership.ts';
 import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { unary } from '../../rpc/service.ts';
-import type { EtcdBackend, Header, MemberInfo } from './backend.ts';
+import type { EtcdBackend } from './backend.ts';
 import { requireLeader } from './leader.ts';
 import { saturated } from './translate.ts';
 

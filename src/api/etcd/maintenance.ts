@@ -1,10 +1,12 @@
+import type { AlarmKind } from '../../core/command.ts';
+import type { AlarmRequest } from '../../member/member.ts';
 import {
   AlarmRequest_AlarmAction as WireAction,
   AlarmType as WireAlarm,
 } from '../../rpc/generated/etcdserverpb/rpc.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { serverStream, unary } from '../../rpc/service.ts';
-import type { AlarmKind, AlarmRequest, EtcdBackend } from './backend.ts';
+import type { EtcdBackend } from './backend.ts';
 import { requireLeader } from './leader.ts';
 import { saturated, wireHeader } from './translate.ts';
 

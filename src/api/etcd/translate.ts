@@ -18,6 +18,7 @@ import type {
 } from '../../core/mvcc/operations.ts';
 import { unreachable } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
+import type { Header } from '../../member/member.ts';
 import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import {
   RangeRequest_SortOrder as WireOrder,
@@ -27,7 +28,6 @@ import {
 } from '../../rpc/generated/etcdserverpb/rpc.ts';
 import type * as mvccpb from '../../rpc/generated/mvccpb/kv.ts';
 import { RpcError, rpcStatus } from '../../rpc/status.ts';
-import type { Header } from './backend.ts';
 
 /** Between the wire's messages and the core's operations. */
 

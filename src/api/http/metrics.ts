@@ -1,27 +1,5 @@
 import { Counter, collectDefaultMetrics, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client';
-import type { MemberObserver } from '../../member/observer.ts';
-
-/** What is read from the member at every scrape. Sizes are bytes, counts are totals since the start. */
-export interface MetricsSample {
-  readonly hasLeader: boolean;
-  readonly isLeader: boolean;
-  readonly isLearner: boolean;
-  readonly term: number;
-  readonly commitIndex: number;
-  readonly appliedIndex: number;
-  readonly proposalsPending: number;
-  readonly revision: number;
-  readonly compactRevision: number;
-  readonly keys: number;
-  readonly dbSizeBytes: number;
-  readonly dbSizeInUseBytes: number;
-  readonly quotaBytes: number;
-  readonly logSizeBytes: number;
-  readonly leases: number;
-  readonly watchers: number;
-  readonly slowWatchers: number;
-  readonly connectedPeers: readonly number[];
-}
+import type { MemberFigures, MemberObserver } from '../../member/observer.ts';
 
 /** Identifies the process in constant labels. */
 export interface MetricsIdentity {
@@ -47,11 +25,11 @@ export class Metrics {
   /** What the member is given. */
   readonly observer: MemberObserver = observer(this.#registry);
 
-  readonly #sample: () => MetricsSample;
-  readonly #take: (sample: MetricsSample) => void;
+  readonly #sample: () => MemberFigures;
+  readonly #take: (sample: MemberFigures) => void;
 
   /** @param sample asked once for every page */
-  constructor(identity: MetricsIdentity, sample: () => MetricsSample) {
+  constructor(identity: MetricsIdentity, sample: () => MemberFigures) {
     collectDefaultMetrics({ register: this.#registry });
     identify(this.#registry, identity);
     this.#sample = sample;
@@ -101,7 +79,7 @@ function identify(registry: Registry, identity: MetricsIdentity): void {
 
 // ---- sampled ------------------------------------------------------------------------------------------------
 
-type Reading = readonly [name: string, help: string, read: (sample: MetricsSample) => number];
+type Reading = readonly [name: string, help: string, read: (sample: MemberFigures) => number];
 
 const READINGS: readonly Reading[] = [
   ['etcd_server_has_leader', 'Whether a leader is known', (s) => Number(s.hasLeader)],
@@ -128,7 +106,7 @@ const READINGS: readonly Reading[] = [
 ];
 
 /** Answers a function that sets all sampled gauges from one sample, so that a page shows one moment. */
-function sampler(registry: Registry, identity: MetricsIdentity): (sample: MetricsSample) => void {
+function sampler(registry: Registry, identity: MetricsIdentity): (sample: MemberFigures) => void {
   const registers = [registry];
   const gauges = READINGS.map(([name, help, read]) => [new Gauge({ name, help, registers }), read] as const);
   const local = identity.memberId.toString(16);

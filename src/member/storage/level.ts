@@ -13,6 +13,7 @@ import type { Level, LevelOp, LevelOpener } from '../ports.ts';
 /** A scan ends early once its rows take this many bytes; it always returns at least one row. */
 export const SCAN_BYTES_MAX = 1024 * 1024;
 
+const CORRUPTION = 'LEVEL_CORRUPTION';
 const BUFFERS = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const;
 /** One memtable; up to two are held. Larger ones make fewer, larger level-0 tables and a longer replay on open. */
 const WRITE_BUFFER_BYTES = 32 * 1024 * 1024;
@@ -163,7 +164,10 @@ async function guarded<T>(what: string, promise: Promise<T>): Promise<T> {
   }
 }
 
+/** What LevelDB calls corruption will not heal: under this code a start puts the directory aside. */
 function storageError(what: string, cause: unknown): StoreError {
+  if (codeOf(cause) === CORRUPTION)
+    return new StoreError('data-dir-corrupt', `leveldb ${what}: ${messageOf(cause)}`, { cause });
   return new StoreError('storage', `leveldb ${what}: ${messageOf(cause)}`, { cause });
 }
 
@@ -172,6 +176,8 @@ function openError(location: string, error: unknown): StoreError {
   if (codeOf(cause) === 'LEVEL_LOCKED' || codeOf(error) === 'LEVEL_LOCKED') {
     return new StoreError('data-dir-in-use', `${location} is in use by another process`, { cause });
   }
+  if (codeOf(cause) === CORRUPTION)
+    return new StoreError('data-dir-corrupt', `cannot open ${location}: ${messageOf(cause)}`, { cause });
   return new StoreError('storage', `cannot open ${location}: ${messageOf(cause)}`, { cause });
 }
 

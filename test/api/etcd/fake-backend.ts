@@ -1,6 +1,8 @@
-import type { Answer, EtcdBackend, Header, MemberInfo, WatchStream } from '../../../src/api/etcd/backend.ts';
+import type { EtcdBackend, WatchStream } from '../../../src/api/etcd/backend.ts';
 import type { KeyValue, TxnResult } from '../../../src/core/mvcc/operations.ts';
 import type { WatchOptions, WatchSink } from '../../../src/core/watch/delivery.ts';
+import type { Answer, Header } from '../../../src/member/member.ts';
+import type { MemberInfo } from '../../../src/member/membership.ts';
 
 export const HEADER: Header = { clusterId: 11, memberId: 22, revision: 33, raftTerm: 44 };
 export const WIRE_HEADER = { cluster_id: 11, member_id: 22, revision: 33, raft_term: 44 };

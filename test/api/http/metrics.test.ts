@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { Metrics, type MetricsSample } from '../../../src/api/http/metrics.ts';
-import type { MemberObserver } from '../../../src/member/observer.ts';
+import { Metrics } from '../../../src/api/http/metrics.ts';
+import type { MemberFigures, MemberObserver } from '../../../src/member/observer.ts';
 
-const SAMPLE: MetricsSample = {
+const SAMPLE: MemberFigures = {
   hasLeader: true,
   isLeader: false,
   isLearner: false,

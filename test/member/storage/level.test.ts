@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -35,6 +35,25 @@ async function survivors(seed: number, count: number, writeBufferBytes: number):
 function presentIn(level: Level, count: number): number[] {
   return Array.from({ length: count }, (_, i) => i).filter((i) => level.getSync(KEY(i)) !== undefined);
 }
+
+test('damage that LevelDB finds in its own files is told from a disk that does not answer', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'conclave-level-'));
+  directories.push(directory);
+  const opener = new ClassicLevelOpener(directory);
+  const level = await opener.open('db', { create: true });
+  for (let i = 0; i < 100; i++) await level.batch([put(i)], { sync: false });
+  await level.flush();
+  await level.close();
+  const table = (await readdir(join(directory, 'db'))).find((name) => name.endsWith('.ldb'))!;
+  const content = await readFile(join(directory, 'db', table));
+  await writeFile(join(directory, 'db', table), content.fill(0, content.length - 8));
+  const damaged = await opener.open('db', { create: false });
+  await expect(damaged.get(KEY(1))).rejects.toMatchObject({ code: 'data-dir-corrupt' });
+  expect(() => damaged.getSync(KEY(1))).toThrow('leveldb get: Corruption');
+  await damaged.close();
+  await rm(join(directory, 'db', table));
+  await expect(opener.open('db', { create: false })).rejects.toMatchObject({ code: 'data-dir-corrupt' });
+});
 
 describe('the memory level loses what LevelDB 1.20 loses', () => {
   test('a killed process loses nothing', async () => {

@@ -1,0 +1,348 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { KvClient } from '../../src/client/kv-client.ts';
+import { ClientError } from '../../src/client/client-error.ts';
+import type { Prng } from '../core/raft/prng.ts';
+import { makeCrashImage } from './crash-image.ts';
+import { type ArenaMember, CLIENTS, eventually, type FaultArena } from './fault-arena.ts';
+import type { Observer } from './observers.ts';
+import type { Workload } from './workload.ts';
+
+/** What a fault is done to. */
+export interface FaultContext {
+  readonly arena: FaultArena;
+  readonly workload: Workload;
+  /** Has heard of everything so far: what lies behind it may be compacted away. */
+  readonly everything: Observer;
+  readonly random: Prng;
+}
+
+/**
+ * Does one fault, holds it for a while and mostly undoes it; what is left, `FaultArena.repair` undoes. What is done
+ * follows the generator alone, except that the role of leader falls to whoever has it.
+ *
+ * @returns what was done, for people
+ */
+export type Fault = (context: FaultContext) => Promise<string>;
+
+/** By name: which runs have which faults stands in the test. */
+export const FAULTS = {
+  'kill-leader': async (context) => killed(context, [await context.arena.leader()]),
+  'kill-one': async (context) => killed(context, [context.random.pick(context.arena.members)]),
+  'kill-majority': async (context) => killed(context, some(context, context.arena.majority)),
+  'kill-all': async (context) => killed(context, context.arena.members),
+  'stop-leader': stopLeader,
+  'pause-leader': async (context) => paused(context, [await context.arena.leader()]),
+  'pause-one': async (context) => paused(context, [context.random.pick(context.arena.members)]),
+  'pause-majority': async (context) => paused(context, some(context, context.arena.majority)),
+  'isolate-leader': async (context) => isolated(context, await context.arena.leader()),
+  'isolate-one': async (context) => isolated(context, context.random.pick(context.arena.members)),
+  'isolate-all': isolateAll,
+  'split-in-two': splitInTwo,
+  'mute-leader': async (context) => mute(context, await context.arena.leader()),
+  'deaf-leader': async (context) => deaf(context, await context.arena.leader()),
+  'one-way-cuts': oneWayCuts,
+  bridge: bridge,
+  'slow-links': slowLinks,
+  'narrow-link': narrowLink,
+  'lag-behind': lagBehind,
+  'reset-connections': resetConnections,
+  'reset-clients': resetClients,
+  'full-disk': fullDisk,
+  'crash-image': async (context) => crashImage(context, [context.random.pick(context.arena.members)]),
+  'crash-image-of-all': async (context) => crashImage(context, context.arena.members),
+  compaction: compaction,
+  'replace-member': replaceMember,
+} as const satisfies Readonly<Record<string, Fault>>;
+export type FaultName = keyof typeof FAULTS;
+
+/** Faults last between these: from below an election timeout to several. */
+const HOLD_MS = { min: 200, max: 2_500 };
+/** Long enough for a barrier and for the log behind it to be cut, see the run's flags. */
+const LAG_MS = 7_000;
+const RESETS = 25;
+const RESET_PAUSE_MS = 40;
+/** Files of a member that runs are longer, or soon will be. */
+const FILE_BYTES_MAX = 256 * 1024;
+const ADMIN_TIMEOUT_MS = 3_000;
+
+/** How long a fault lasts is a part of the schedule, not a wait for something to happen. */
+function hold({ random }: FaultContext): Promise<void> {
+  return delay(HOLD_MS.min + random.below(HOLD_MS.max - HOLD_MS.min));
+}
+
+function some({ arena, random }: FaultContext, count: number): readonly ArenaMember[] {
+  const left = [...arena.members];
+  return Array.from({ length: count }, () => left.splice(random.below(left.length), 1)[0]!);
+}
+
+function namesOf(members: readonly ArenaMember[]): string {
+  return members.map((member) => member.name).join(' ');
+}
+
+// ---- processes ----------------------------------------------------------------------------------------------
+
+async function killed(context: FaultContext, targets: readonly ArenaMember[]): Promise<string> {
+  const { arena } = context;
+  const victims = [...targets];
+  await Promise.all(victims.map((member) => arena.kill(member)));
+  await hold(context);
+  for (const member of victims) arena.launch(member);
+  await Promise.all(victims.map((member) => member.process?.ready()));
+  return `killed ${namesOf(victims)}`;
+}
+
+async function stopLeader({ arena }: FaultContext): Promise<string> {
+  const leader = await arena.leader();
+  const code = await leader.process?.stop('SIGTERM');
+  if (code !== 0) throw new Error(`${leader.name} was asked to stop and ended with ${code}`);
+  await arena.launch(leader).ready();
+  return `stopped ${leader.name}`;
+}
+
+async function paused(context: FaultContext, targets: readonly ArenaMember[]): Promise<string> {
+  for (const member of targets) context.arena.pause(member);
+  await hold(context);
+  for (const member of targets) context.arena.resume(member);
+  return `paused ${namesOf(targets)}`;
+}
+
+// ---- network ------------------------------------------------------------------------------------------------
+
+async function isolated(context: FaultContext, member: ArenaMember): Promise<string> {
+  const { network } = context.arena;
+  const others = context.arena.names.filter((name) => name !== member.name);
+  network.partition([member.name], others);
+  await hold(context);
+  network.heal();
+  return `isolated ${member.name}`;
+}
+
+async function isolateAll(context: FaultContext): Promise<string> {
+  const { network, names } = context.arena;
+  network.partition(...names.map((name) => [name]));
+  await hold(context);
+  network.heal();
+  return 'isolated everybody';
+}
+
+async function splitInTwo(context: FaultContext): Promise<string> {
+  const { arena } = context;
+  const minority = some(context, 1 + context.random.below(arena.members.length - arena.majority)).map(
+    (member) => member.name,
+  );
+  const rest = arena.names.filter((name) => !minority.includes(name));
+  arena.network.partition(minority, rest);
+  await hold(context);
+  arena.network.heal();
+  return `split ${minority.join(' ')} | ${rest.join(' ')}`;
+}
+
+/** It hears the others, and thinks all is well; they do not hear it. */
+async function mute(context: FaultContext, member: ArenaMember): Promise<string> {
+  const { network, names } = context.arena;
+  network.cut(...names.filter((to) => to !== member.name).map((to) => ({ from: member.name, to })));
+  await hold(context);
+  network.heal();
+  return `cut what ${member.name} sends`;
+}
+
+/** The others hear it and follow it; it does not hear them. */
+async function deaf(context: FaultContext, member: ArenaMember): Promise<string> {
+  const { network, names } = context.arena;
+  network.cut(...names.filter((from) => from !== member.name).map((from) => ({ from, to: member.name })));
+  await hold(context);
+  network.heal();
+  return `cut what ${member.name} hears`;
+}
+
+async function oneWayCuts(context: FaultContext): Promise<string> {
+  const { random } = context;
+  const { network, names } = context.arena;
+  const pairs = names.flatMap((from) => names.filter((to) => to !== from).map((to) => ({ from, to })));
+  const cuts = pairs.filter(() => random.chance(35));
+  network.cut(...cuts);
+  await hold(context);
+  network.heal();
+  return `cut ${cuts.map(({ from, to }) => `${from}>${to}`).join(' ')}`;
+}
+
+/** Two halves that only one member in the middle talks to both of. */
+async function bridge(context: FaultContext): Promise<string> {
+  const { arena } = context;
+  const order = some(context, arena.members.length).map((member) => member.name);
+  const middle = order[0]!;
+  const half = Math.ceil((order.length - 1) / 2);
+  const left = order.slice(1, 1 + half);
+  const right = order.slice(1 + half);
+  arena.network.partition(left, right);
+  await hold(context);
+  arena.network.heal();
+  return `split ${left.join(' ')} | ${right.join(' ')}, ${middle} talks to both`;
+}
+
+async function slowLinks(context: FaultContext): Promise<string> {
+  const { arena, random } = context;
+  const delayMs = 5 + random.below(60);
+  arena.network.shapeAll({ delayMs, jitterMs: delayMs });
+  await hold(context);
+  await hold(context);
+  arena.network.clear();
+  return `delayed everything by ${delayMs} to ${2 * delayMs} ms`;
+}
+
+async function narrowLink(context: FaultContext): Promise<string> {
+  const { arena, random } = context;
+  const { name } = random.pick(arena.members);
+  const bytesPerSecond = 10_000 + random.below(150_000);
+  for (const other of arena.names.filter((candidate) => candidate !== name)) {
+    arena.network.shape({ from: other, to: name }, { bytesPerSecond });
+  }
+  await hold(context);
+  await hold(context);
+  arena.network.clear();
+  return `let ${bytesPerSecond} bytes/s through to ${name}`;
+}
+
+/** Away for so long that the log it needs is gone; back on a slow link, so that it takes a snapshot over that. */
+async function lagBehind(context: FaultContext): Promise<string> {
+  const { arena, workload } = context;
+  const leader = await arena.leader();
+  const { name, process } = context.random.pick(arena.members.filter((member) => member !== leader));
+  arena.network.isolate(name);
+  await delay(LAG_MS);
+  arena.network.heal();
+  arena.network.shapeAll({ delayMs: 10, bytesPerSecond: 2_000_000 });
+  await process?.logged('received a snapshot');
+  await workload.nextAcknowledgement();
+  arena.network.clear();
+  return `${name} fell behind and took a snapshot`;
+}
+
+async function resetConnections(context: FaultContext): Promise<string> {
+  const { arena, random } = context;
+  let count = 0;
+  for (let i = 0; i < RESETS; i++) {
+    const [from, to] = some(context, 2);
+    count += arena.network.reset({ from: from!.name, to: to!.name });
+    await delay(random.below(RESET_PAUSE_MS));
+  }
+  return `reset ${count} connections between members`;
+}
+
+/** Answers get lost after the fact, which is what makes outcomes unknown. */
+async function resetClients(context: FaultContext): Promise<string> {
+  const { arena, random } = context;
+  let count = 0;
+  for (let i = 0; i < RESETS; i++) {
+    const to = random.pick(arena.members).name;
+    arena.network.cut({ from: to, to: CLIENTS });
+    await delay(random.below(RESET_PAUSE_MS));
+    count += arena.network.reset({ from: CLIENTS, to });
+    arena.network.heal();
+    await delay(random.below(RESET_PAUSE_MS));
+  }
+  return `lost the answers on ${count} client connections`;
+}
+
+// ---- disks --------------------------------------------------------------------------------------------------
+
+/** A member that cannot write must end at once, and be whole when there is room again. */
+async function fullDisk(context: FaultContext): Promise<string> {
+  const { arena, random } = context;
+  const member = random.pick(arena.members);
+  const { process } = member;
+  const bytes = random.below(FILE_BYTES_MAX);
+  await arena.limitFiles(member, bytes);
+  await hold(context);
+  // Whatever it had left to grow into is gone too.
+  if (process?.running === true) await arena.limitFiles(member, 0).catch(() => {});
+  const code = await process?.exit();
+  if (code !== 1 || !process?.log.includes('"code":"storage"')) {
+    throw new Error(`${member.name} met a full disk and ended with ${code}:\n${process?.log}`);
+  }
+  await arena.launch(member).ready();
+  return `${member.name} could write no file beyond ${bytes} bytes`;
+}
+
+/** Several at once is a power cut of the whole site. */
+async function crashImage(context: FaultContext, targets: readonly ArenaMember[]): Promise<string> {
+  const { arena, random } = context;
+  const victims = [...targets];
+  await Promise.all(victims.map((member) => arena.kill(member)));
+  let stateBytesLost = 0;
+  for (const member of victims) {
+    member.dataDir = await arena.copyData(member, `${member.name}-image-${random.below(2 ** 30)}`);
+    stateBytesLost += (await makeCrashImage(member.dataDir, random)).stateBytesLost;
+  }
+  for (const member of victims) arena.launch(member);
+  await Promise.all(victims.map((member) => member.process?.logged('a torn log record was cut')));
+  await Promise.all(victims.map((member) => member.process?.ready()));
+  return `crash images of ${namesOf(victims)}, without ${stateBytesLost} bytes of their states`;
+}
+
+// ---- operations ---------------------------------------------------------------------------------------------
+
+async function compaction(context: FaultContext): Promise<string> {
+  const { everything, random } = context;
+  const revision = Math.max(2, everything.revision - random.below(50));
+  await admin(context, 'compacting', async (client) => {
+    await client.compact({ revision }).catch((error: unknown) => {
+      // An attempt whose answer was lost may have done it.
+      if (!(error instanceof ClientError) || error.code !== 'out-of-range') throw error;
+    });
+  });
+  return `compacted up to ${revision}`;
+}
+
+/** A new member joins as a learner and becomes a voter; an old one, leader or not, leaves. */
+async function replaceMember(context: FaultContext): Promise<string> {
+  const { arena, workload, random } = context;
+  const leaver = random.pick(arena.members);
+  const comer = await arena.addPlace();
+  await admin(context, 'adding a member', async (client) => {
+    const { members } = await client.memberList();
+    if (members.some((member) => member.peerUrls.includes(comer.peerUrl))) return;
+    await client.memberAdd({ peerUrls: [comer.peerUrl], isLearner: true });
+  });
+  await arena.launch(comer, { joins: true }).ready();
+  await admin(context, 'promoting a learner', async (client) => {
+    const { members } = await client.memberList();
+    const entry = members.find((member) => member.peerUrls.includes(comer.peerUrl))!;
+    if (entry.isLearner) await client.memberPromote(entry.id);
+  });
+  await admin(context, 'removing a member', async (client) => {
+    const { members } = await client.memberList();
+    const entry = members.find((member) => member.peerUrls.includes(leaver.peerUrl));
+    if (entry !== undefined) await client.memberRemove(entry.id);
+  });
+  workload.redirect(new Map([[leaver.workloadUrl, comer.workloadUrl]]));
+  // It learns of its removal and ends by itself.
+  await leaver.process?.exit();
+  arena.forget(leaver);
+  return `${comer.name} took the place of ${leaver.name}`;
+}
+
+/** Does something through any member, again until it is done: `action` looks whether it was. */
+async function admin(
+  { arena }: FaultContext,
+  what: string,
+  action: (client: KvClient) => Promise<void>,
+): Promise<void> {
+  const client = new KvClient({
+    endpoints: arena.members.map((member) => member.clientUrl),
+    timeoutMs: ADMIN_TIMEOUT_MS,
+  });
+  try {
+    await eventually(what, async () => {
+      try {
+        await action(client);
+        return true;
+      } catch (error) {
+        if (error instanceof ClientError) return null;
+        throw error;
+      }
+    });
+  } finally {
+    client.close();
+  }
+}

@@ -1,0 +1,140 @@
+import type { LinkRules } from './network.ts';
+import type { DiskPace } from './place.ts';
+import { Prng } from './prng.ts';
+
+/** What may be done to a running cluster. */
+export type FaultKind =
+  | 'kill'
+  | 'power-loss'
+  | 'power-loss-all'
+  | 'graceful-stop'
+  | 'pause'
+  | 'partition'
+  | 'one-way'
+  | 'partial'
+  | 'isolate-leader'
+  | 'swizzle'
+  | 'slow-disk'
+  | 'stalled-disk'
+  | 'fsync-error'
+  | 'disk-full'
+  | 'level-error'
+  | 'move-leader'
+  | 'add-member'
+  | 'remove-member'
+  | 'replace-member'
+  | 'compact'
+  | 'defragment'
+  | 'wipe'
+  | 'roll-back'
+  | 'bit-rot'
+  | 'quota';
+
+const FAULTS: readonly (readonly [FaultKind, number])[] = [
+  ['kill', 10],
+  ['power-loss', 8],
+  ['power-loss-all', 4],
+  ['graceful-stop', 4],
+  ['pause', 6],
+  ['partition', 8],
+  ['one-way', 5],
+  ['partial', 5],
+  ['isolate-leader', 6],
+  ['swizzle', 4],
+  ['slow-disk', 4],
+  ['stalled-disk', 4],
+  ['fsync-error', 3],
+  ['disk-full', 3],
+  ['level-error', 3],
+  ['move-leader', 6],
+  ['add-member', 5],
+  ['remove-member', 4],
+  ['replace-member', 3],
+  ['compact', 6],
+  ['defragment', 2],
+  ['wipe', 2],
+  ['roll-back', 2],
+  ['bit-rot', 2],
+  ['quota', 2],
+];
+
+/** Everything about a run that its seed decides before it begins. */
+export interface Plan {
+  readonly seed: number;
+  readonly members: number;
+  readonly heartbeatMs: number;
+  readonly electionMs: number;
+  /** Of the phase with faults, in virtual ms. */
+  readonly durationMs: number;
+  readonly clients: number;
+  readonly watchers: number;
+  readonly keys: number;
+  readonly thinkMsMax: number;
+  readonly valueBytesMax: number;
+  readonly snapshotCount: number;
+  readonly catchUpEntries: number;
+  readonly cacheBytesMax: number;
+  readonly quotaBytes: number;
+  readonly links: LinkRules;
+  readonly pace: DiskPace;
+  /** Clocks run at a rate in [1 - skew, 1 + skew]. */
+  readonly skew: number;
+  readonly timerLagMsMax: number;
+  readonly faults: readonly (readonly [FaultKind, number])[];
+  /** Mean pause between faults, in ms. */
+  readonly faultPauseMs: number;
+}
+
+/** Swarm testing: each seed takes some of the faults, and its own proportions of everything. */
+export function planOf(seed: number): Plan {
+  const random = new Prng(seed, 0x706c616e);
+  const heartbeatMs = random.pick([20, 50, 50, 100]);
+  const share = random.pick([15, 30, 60]);
+  const faults = FAULTS.filter(() => random.chance(share)).map(
+    ([kind, weight]) => [kind, weight * (0.3 + 2 * random.fraction())] as const,
+  );
+  const calm = random.chance(3);
+  return {
+    seed,
+    members: random.pick([3, 3, 3, 5]),
+    heartbeatMs,
+    electionMs: heartbeatMs * random.pick([5, 10, 10]),
+    durationMs: random.between(8_000, 24_000),
+    clients: random.between(2, 6),
+    watchers: random.between(1, 4),
+    keys: random.between(2, 24),
+    thinkMsMax: random.pick([20, 60, 150, 400]),
+    valueBytesMax: random.pick([8, 64, 64, 2_000]),
+    snapshotCount: random.pick([10, 50, 200, 2_000]),
+    catchUpEntries: random.pick([0, 5, 50, 500]),
+    cacheBytesMax: random.pick([0, 500, 20_000, 2 ** 24]),
+    quotaBytes: random.chance(8) ? random.between(4_000, 40_000) : 2 ** 31,
+    links: linksOf(random),
+    pace: paceOf(random),
+    skew: random.pick([0, 0.0002, 0.01, 0.05]),
+    timerLagMsMax: random.pick([0.1, 1, 10]),
+    faults: calm ? [] : faults,
+    faultPauseMs: random.pick([150, 400, 1_000]),
+  };
+}
+
+function linksOf(random: Prng): LinkRules {
+  const wide = random.chance(25);
+  const delayMsMin = wide ? random.between(1, 10) : 0.1;
+  const often = (percent: number): boolean => random.chance(percent);
+  return {
+    delayMsMin,
+    delayMsMax: delayMsMin + random.pick([0.5, 2, 10]),
+    tailMs: random.pick([1, 20, 400]),
+    dropPercent: often(40) ? random.fraction() * random.pick([2, 20]) : 0,
+    duplicatePercent: often(40) ? random.fraction() * 20 : 0,
+    reorderPercent: often(40) ? random.fraction() * 30 : 0,
+    replayPercent: often(40) ? random.fraction() * 20 : 0,
+    bulkBytesPerMs: random.pick([20, 1_000, 100_000]),
+  };
+}
+
+function paceOf(random: Prng): DiskPace {
+  const latencyMsMin = random.pick([0.01, 0.1]);
+  return { latencyMsMin, latencyMsMax: latencyMsMin + random.pick([0.1, 1, 5]) };
+}
