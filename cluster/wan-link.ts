@@ -132,10 +132,13 @@ export class Lane {
 
   #wakeAfter(waitMs: number): void {
     if (this.#timer !== null) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.#pump();
-    }, Math.min(Math.ceil(waitMs), WAIT_MS_MAX));
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null;
+        this.#pump();
+      },
+      Math.min(Math.ceil(waitMs), WAIT_MS_MAX),
+    );
   }
 }
 

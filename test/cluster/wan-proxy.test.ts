@@ -266,7 +266,12 @@ test('a place that does not listen refuses connections', async () => {
   places = places.filter((place) => place.id !== 2);
 });
 
-function identityOf(id: number): { clusterId: number; memberId: number; incarnation: number; logSeq: number } {
+function identityOf(id: number): {
+  clusterId: number;
+  memberId: number;
+  incarnation: number;
+  logSeq: number;
+} {
   return { clusterId: 7, memberId: id, incarnation: 1, logSeq: 0 };
 }
 

@@ -1,7 +1,7 @@
 import { sameResult } from './equality.ts';
 import { describeOp } from './findings.ts';
-import type { HistoryOp, Violation } from './history.ts';
-import { STATE_CODES } from './history.ts';
+import { type HistoryOp, type HistoryRequest, STATE_CODES, type Violation } from './history.ts';
+import type { Step } from './kv-model.ts';
 import { type Lanes, ModelState, mixed } from './model-state.ts';
 
 /** Steps of the search after which it gives up; a bound on its time that is the same on every machine. */
@@ -66,74 +66,113 @@ function hasPlace({ request, outcome }: HistoryOp): boolean {
   return outcome.type !== 'refused' || (outcome.code !== null && STATE_CODES.has(outcome.code));
 }
 
-/** A call or a return, in a doubly linked list by time. Unknown operations never return. */
+/** A call or a return, in a doubly linked list by time. The list holds what is still without a place. */
 interface Entry {
-  readonly op: HistoryOp;
   readonly index: number;
   readonly kind: 'call' | 'return';
-  /** Of a call: its return, if it has one. */
+  /** Of a call: its return. */
   readonly return: Entry | null;
   previous: Entry | null;
   next: Entry | null;
 }
 
-/** A call that was given its place, and what there was before. */
+/** An operation that was given its place, and what there was before. */
 interface Choice {
-  readonly entry: Entry;
+  readonly index: number;
+  /** Its call; null for an operation of unknown outcome, which is in no list. */
+  readonly call: Entry | null;
   readonly state: ModelState;
   readonly pending: number;
 }
 
+/**
+ * A depth-first search. At each point it tries the operations with a known outcome that were called before the first
+ * return still without a place, and only when none of them leads on those of unknown outcome: just in time.
+ */
 class Search {
-  readonly #head: Entry;
+  readonly #ops: readonly HistoryOp[];
+  readonly #first: Entry;
+  /** Operations of unknown outcome by the time of their call. */
+  readonly #unknown: readonly number[];
   /** The highest revision of a state on which each known operation, in this order, can still take effect. */
   readonly #limits: readonly { readonly index: number; readonly revisionMax: number }[];
+  readonly #observable: Observable;
   readonly #placed: Uint8Array;
   readonly #lanesOfOps: readonly Lanes[];
-  readonly #deadEnds = new Set<string>();
+  readonly #known = new Set<string>();
   readonly #choices: Choice[] = [];
   #state = ModelState.EMPTY;
-  /** How far `limits` consists of operations that have their place. */
+  /** How many from the start of `limits` have their place. */
   #pending = 0;
   #placedLanes: Lanes = { a: 0, b: 0 };
   #furthest: readonly HistoryOp[] = [];
   #blockedBy: HistoryOp | null = null;
 
   constructor(ops: readonly HistoryOp[]) {
-    this.#head = entriesOf(ops);
-    this.#placed = new Uint8Array(ops.length);
-    this.#lanesOfOps = ops.map((_, index) => mixed(mixed({ a: 5, b: 5 }, index), index));
+    this.#ops = ops;
+    this.#first = listOf(ops);
+    this.#unknown = [...ops.keys()]
+      .filter((index) => ops[index]!.outcome.type === 'unknown')
+      .sort((a, b) => ops[a]!.callTime - ops[b]!.callTime);
     this.#limits = ops
       .flatMap((op, index) => (op.outcome.type === 'answered' ? [{ index, revisionMax: revisionMaxOf(op) }] : []))
       .sort((a, b) => a.revisionMax - b.revisionMax);
+    this.#observable = observableOf(ops);
+    this.#placed = new Uint8Array(ops.length);
+    this.#lanesOfOps = ops.map((_, index) => mixed(mixed({ a: 5, b: 5 }, index), index));
   }
 
   run(stepsMax: number): BlackBoxVerdict {
-    let entry = this.#head.next;
+    let entry = this.#first.next;
+    let unknown = 0;
     for (let steps = 0; steps < stepsMax; steps++) {
-      // Only calls of unknown outcome are left, or nothing: everyone who was told something has a place.
+      // Everyone who was told something has a place.
       if (entry === null) return { type: 'linearizable', order: this.#order() };
       if (entry.kind === 'call') {
-        entry = this.#place(entry) ? this.#head.next : entry.next;
+        entry = this.#place(entry.index, entry) ? this.#first.next : entry.next;
         continue;
       }
-      this.#noteBlocked(entry.op);
+      const next: number = this.#nextUnknown(unknown, this.#ops[entry.index]!.returnTime);
+      if (next < this.#unknown.length) {
+        const placed = this.#place(this.#unknown[next]!, null);
+        if (placed) entry = this.#first.next;
+        unknown = placed ? 0 : next + 1;
+        continue;
+      }
+      this.#noteBlocked(this.#ops[entry.index]!);
       const choice = this.#choices.pop();
       if (choice === undefined) {
         return { type: 'not-linearizable', furthest: this.#furthest, blockedBy: this.#blockedBy! };
       }
       this.#undo(choice);
-      entry = choice.entry.next;
+      entry = choice.call === null ? this.#firstReturn() : choice.call.next;
+      unknown = choice.call === null ? this.#unknown.indexOf(choice.index) + 1 : 0;
     }
     return { type: 'undecided' };
   }
 
-  /** Lets a call take effect now, if that agrees with its answer and leads anywhere new. */
-  #place(entry: Entry): boolean {
-    const { op, index } = entry;
+  /** The next operation of unknown outcome that was called before the return everybody waits for. */
+  #nextUnknown(from: number, returnTime: number): number {
+    for (let at = from; at < this.#unknown.length; at++) {
+      const index = this.#unknown[at]!;
+      if (this.#ops[index]!.callTime > returnTime) break;
+      if (this.#placed[index] === 0) return at;
+    }
+    return this.#unknown.length;
+  }
+
+  #firstReturn(): Entry {
+    let entry = this.#first.next!;
+    while (entry.kind === 'call') entry = entry.next!;
+    return entry;
+  }
+
+  /** Lets an operation take effect now, if that agrees with its answer and leads anywhere new. */
+  #place(index: number, call: Entry | null): boolean {
+    const op = this.#ops[index]!;
     const { step, state } = this.#state.step(op.request);
-    if (!agrees(op, step, { changed: state !== this.#state })) return false;
-    const before = { entry, state: this.#state, pending: this.#pending };
+    if (!this.#agrees(op, step)) return false;
+    const choice = { index, call, state: this.#state, pending: this.#pending };
     this.#toggle(index);
     this.#state = state;
     while (this.#pending < this.#limits.length && this.#placed[this.#limits[this.#pending]!.index] === 1) {
@@ -142,18 +181,18 @@ class Search {
     const tooLate = state.revision > (this.#limits[this.#pending]?.revisionMax ?? Infinity);
     if (tooLate || this.#isKnown()) {
       this.#toggle(index);
-      this.#state = before.state;
-      this.#pending = before.pending;
+      this.#state = choice.state;
+      this.#pending = choice.pending;
       return false;
     }
-    this.#choices.push(before);
-    lift(entry);
+    this.#choices.push(choice);
+    if (call !== null) lift(call);
     return true;
   }
 
   #undo(choice: Choice): void {
-    unlift(choice.entry);
-    this.#toggle(choice.entry.index);
+    if (choice.call !== null) unlift(choice.call);
+    this.#toggle(choice.index);
     this.#state = choice.state;
     this.#pending = choice.pending;
   }
@@ -161,16 +200,30 @@ class Search {
   #toggle(index: number): void {
     this.#placed[index] = this.#placed[index] === 1 ? 0 : 1;
     const lanes = this.#lanesOfOps[index]!;
-    this.#placedLanes = { a: (this.#placedLanes.a ^ lanes.a) >>> 0, b: (this.#placedLanes.b ^ lanes.b) >>> 0 };
+    this.#placedLanes = { a: this.#placedLanes.a ^ lanes.a, b: this.#placedLanes.b ^ lanes.b };
   }
 
   /** Whether these operations in any order have led to this state before. Remembers them otherwise. */
   #isKnown(): boolean {
     const { a, b } = this.#state.lanes;
     const key = `${a},${b},${this.#placedLanes.a},${this.#placedLanes.b}`;
-    if (this.#deadEnds.has(key)) return true;
-    this.#deadEnds.add(key);
+    if (this.#known.has(key)) return true;
+    this.#known.add(key);
     return false;
+  }
+
+  /** Whether what the model did is what the client was told. */
+  #agrees({ request, outcome }: HistoryOp, step: Step): boolean {
+    switch (outcome.type) {
+      case 'answered':
+        return step.type === 'done' && sameResult(step.result, outcome.result);
+      case 'refused':
+        return step.type === 'refused' && step.code === outcome.code;
+      case 'unknown':
+        // What nobody can tell from nothing might as well not have happened.
+        if (step.type === 'refused') return false;
+        return step.events.length > 0 || isObservable(request, this.#observable);
+    }
   }
 
   #noteBlocked(op: HistoryOp): void {
@@ -180,24 +233,56 @@ class Search {
   }
 
   #order(): readonly HistoryOp[] {
-    return this.#choices.map(({ entry }) => entry.op);
+    return this.#choices.map(({ index }) => this.#ops[index]!);
   }
 }
 
-/** Whether what the model did is what the client was told. */
-function agrees(
-  op: HistoryOp,
-  step: ReturnType<ModelState['step']>['step'],
-  { changed }: { readonly changed: boolean },
-): boolean {
-  switch (op.outcome.type) {
-    case 'answered':
-      return step.type === 'done' && sameResult(step.result, op.outcome.result);
-    case 'refused':
-      return step.type === 'refused' && step.code === op.outcome.code;
-    case 'unknown':
-      // Without a change it might as well not have happened.
-      return changed;
+/** What in a history can only be explained by something that changes no key. */
+interface Observable {
+  /** Leases that someone found gone, or that were granted twice. */
+  readonly endedLeases: ReadonlySet<bigint>;
+  readonly compactions: boolean;
+}
+
+function observableOf(ops: readonly HistoryOp[]): Observable {
+  const ended = new Set<bigint>();
+  const granted = new Set<bigint>();
+  let compactions = false;
+  for (const { request, outcome } of ops) {
+    if (request.type === 'lease-grant' && outcome.type !== 'refused') {
+      if (granted.has(request.id)) ended.add(request.id);
+      granted.add(request.id);
+    }
+    if (outcome.type !== 'refused') continue;
+    if (outcome.code === 'compacted') compactions = true;
+    if (outcome.code === 'lease-not-found') for (const id of leasesOf(request)) ended.add(id);
+  }
+  return { endedLeases: ended, compactions };
+}
+
+function leasesOf(request: HistoryRequest): readonly bigint[] {
+  switch (request.type) {
+    case 'put':
+      return [request.lease];
+    case 'lease-revoke':
+      return [request.id];
+    case 'txn':
+      return [...request.success, ...request.failure].flatMap(leasesOf);
+    default:
+      return [];
+  }
+}
+
+function isObservable(request: HistoryRequest, { endedLeases, compactions }: Observable): boolean {
+  switch (request.type) {
+    case 'lease-grant':
+      return true;
+    case 'lease-revoke':
+      return endedLeases.has(request.id);
+    case 'compact':
+      return compactions;
+    default:
+      return false;
   }
 }
 
@@ -207,52 +292,40 @@ function revisionMaxOf({ request, outcome }: HistoryOp): number {
   return request.type === 'put' ? outcome.result.revision - 1 : outcome.result.revision;
 }
 
-/** All calls and returns by time; at equal times calls come first, so that such operations are concurrent. */
-function entriesOf(ops: readonly HistoryOp[]): Entry {
-  const sorted = ops
-    .flatMap((op, index) => {
-      const returned = op.outcome.type === 'unknown' ? null : entry(op, index, 'return', null);
-      const called = entry(op, index, 'call', returned);
-      return returned === null ? [called] : [called, returned];
-    })
-    .sort((a, b) => timeOf(a) - timeOf(b) || rank(a) - rank(b));
-  const last = lastReturn(sorted);
-  const head: Entry = { op: ops[0]!, index: -1, kind: 'call', return: null, previous: null, next: null };
+/** All calls and returns of known outcome by time; at equal times calls come first: such operations are concurrent. */
+function listOf(ops: readonly HistoryOp[]): Entry {
+  const timed = ops.flatMap(({ callTime, returnTime, outcome }, index) => {
+    if (outcome.type === 'unknown') return [];
+    const returned = entryOf(index, null);
+    return [
+      { entry: entryOf(index, returned), time: callTime, rank: 0 },
+      { entry: returned, time: returnTime, rank: 1 },
+    ];
+  });
+  timed.sort((a, b) => a.time - b.time || a.rank - b.rank);
+  const head = entryOf(-1, null);
   let previous = head;
-  // What was called after the last return and never answered can be left out.
-  for (const item of sorted.slice(0, last + 1)) {
-    item.previous = previous;
-    previous.next = item;
-    previous = item;
+  for (const { entry } of timed) {
+    entry.previous = previous;
+    previous.next = entry;
+    previous = entry;
   }
   return head;
 }
 
-function entry(op: HistoryOp, index: number, kind: Entry['kind'], returned: Entry | null): Entry {
-  return { op, index, kind, return: returned, previous: null, next: null };
-}
-
-function timeOf({ kind, op }: Entry): number {
-  return kind === 'call' ? op.callTime : op.returnTime;
-}
-
-function rank({ kind }: Entry): number {
-  return kind === 'call' ? 0 : 1;
-}
-
-function lastReturn(entries: readonly Entry[]): number {
-  return entries.findLastIndex(({ kind }) => kind === 'return');
+function entryOf(index: number, returned: Entry | null): Entry {
+  return { index, kind: returned === null ? 'return' : 'call', return: returned, previous: null, next: null };
 }
 
 /** Takes a call and its return out of the list; they remember where they were. */
 function lift(call: Entry): void {
   unlink(call);
-  if (call.return !== null) unlink(call.return);
+  unlink(call.return!);
 }
 
 /** Puts them back, in the opposite order. */
 function unlift(call: Entry): void {
-  if (call.return !== null) relink(call.return);
+  relink(call.return!);
   relink(call);
 }
 

@@ -8,8 +8,8 @@ import type { StatusAnswer } from '../../src/client/types.ts';
 import { codec } from '../../src/rpc/codec.ts';
 import type { HashKVRequest, HashKVResponse } from '../../src/rpc/generated/etcdserverpb/rpc.ts';
 import type { Prng } from '../core/raft/prng.ts';
-import { freePorts } from '../support/free-ports.ts';
 import { run } from '../support/etcdctl.ts';
+import { freePorts } from '../support/free-ports.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 /** One member: its real addresses, and those that the others and the clients know it by. */
@@ -32,12 +32,13 @@ export interface ArenaMember {
 export interface ArenaOptions {
   readonly size: number;
   readonly random: Prng;
-  readonly flags?: readonly string[];
 }
 
 /** Short, so that a run holds many elections. */
 export const HEARTBEAT_MS = 60;
 export const ELECTION_MS = 600;
+/** The log is cut soon, so that who lags needs a snapshot. */
+const FLAGS = ['--snapshot-count=100', '--snapshot-catchup-entries=100'];
 /** The place of all clients in the network. */
 export const CLIENTS = 'clients';
 /** Between two looks at something that cannot tell by itself. */
@@ -58,18 +59,15 @@ export class FaultArena {
   readonly network: WanNetwork;
   readonly members: ArenaMember[] = [];
   readonly #directory: string;
-  readonly #flags: readonly string[];
   #placesMade = 0;
 
-  private constructor(directory: string, options: ArenaOptions) {
+  private constructor(directory: string, random: Prng) {
     this.#directory = directory;
-    this.#flags = options.flags ?? [];
-    const { random } = options;
     this.network = new WanNetwork({ random: () => random.below(2 ** 30) / 2 ** 30 });
   }
 
   static async start(options: ArenaOptions): Promise<FaultArena> {
-    const arena = new FaultArena(await mkdtemp(join(tmpdir(), 'conclave-faults-')), options);
+    const arena = new FaultArena(await mkdtemp(join(tmpdir(), 'conclave-faults-')), options.random);
     try {
       for (let i = 0; i < options.size; i++) await arena.addPlace();
       for (const member of arena.members) arena.launch(member);
@@ -129,7 +127,7 @@ export class FaultArena {
       `--initial-cluster-state=${options.joins === true ? 'existing' : 'new'}`,
       `--heartbeat-interval=${HEARTBEAT_MS}`,
       `--election-timeout=${ELECTION_MS}`,
-      ...this.#flags,
+      ...FLAGS,
     ]);
     return member.process;
   }

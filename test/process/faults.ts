@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { KvClient } from '../../src/client/kv-client.ts';
 import { ClientError } from '../../src/client/client-error.ts';
+import { KvClient } from '../../src/client/kv-client.ts';
 import type { Prng } from '../core/raft/prng.ts';
 import { makeCrashImage } from './crash-image.ts';
 import { type ArenaMember, CLIENTS, eventually, type FaultArena } from './fault-arena.ts';
@@ -283,13 +283,14 @@ async function crashImage(context: FaultContext, targets: readonly ArenaMember[]
 // ---- operations ---------------------------------------------------------------------------------------------
 
 async function compaction(context: FaultContext): Promise<string> {
-  const { everything, random } = context;
+  const { everything, random, workload } = context;
   const revision = Math.max(2, everything.revision - random.below(50));
-  await admin(context, 'compacting', async (client) => {
-    await client.compact({ revision }).catch((error: unknown) => {
-      // An attempt whose answer was lost may have done it.
-      if (!(error instanceof ClientError) || error.code !== 'out-of-range') throw error;
-    });
+  await eventually('compacting', async () => {
+    const outcome = await workload.perform({ type: 'compact', revision });
+    // An attempt whose answer was lost may have done it.
+    return (
+      outcome.type === 'answered' || (outcome.type === 'refused' && outcome.code === 'compacted') || null
+    );
   });
   return `compacted up to ${revision}`;
 }
@@ -315,7 +316,7 @@ async function replaceMember(context: FaultContext): Promise<string> {
     const entry = members.find((member) => member.peerUrls.includes(leaver.peerUrl));
     if (entry !== undefined) await client.memberRemove(entry.id);
   });
-  workload.redirect(new Map([[leaver.workloadUrl, comer.workloadUrl]]));
+  workload.redirect({ from: leaver.workloadUrl, to: comer.workloadUrl });
   // It learns of its removal and ends by itself.
   await leaver.process?.exit();
   arena.forget(leaver);

@@ -5,8 +5,7 @@ import { prefixEnd } from '../../src/client/range-end.ts';
 import type * as client from '../../src/client/types.ts';
 import type { KeyValue, RangeRequest, RequestOp, ResponseOp } from '../../src/core/mvcc/operations.ts';
 import type { StoreErrorCode } from '../../src/lib/errors.ts';
-import type { Prng } from '../core/raft/prng.ts';
-import { Prng as Generator } from '../core/raft/prng.ts';
+import { Prng } from '../core/raft/prng.ts';
 import {
   type HistoryOp,
   type HistoryOutcome,
@@ -41,27 +40,34 @@ const RANGE_DEFAULTS = {
   minCreateRevision: 0,
   maxCreateRevision: 0,
 } as const;
-const PUT_DEFAULTS = { type: 'put', prevKv: false, ignoreValue: false, ignoreLease: false, lease: 0n } as const;
+const PUT_DEFAULTS = {
+  type: 'put',
+  prevKv: false,
+  ignoreValue: false,
+  ignoreLease: false,
+  lease: 0n,
+} as const;
 
 /** Clients that call one member each, one call after the other, and remember what they asked and heard. */
 export class Workload {
   readonly history: HistoryOp[] = [];
-  readonly #clients: WorkloadClient[];
+  readonly #clients: readonly WorkloadClient[];
+  readonly #extra: WorkloadClient;
   #running = true;
   #loops: Promise<void>[] = [];
   #waiters: (() => void)[] = [];
 
   /** @param options.urls one client for each; a client keeps to its member */
   constructor(options: { readonly urls: readonly string[]; readonly seed: number }) {
-    this.#clients = options.urls.map(
-      (url, id) =>
-        new WorkloadClient({
-          id,
-          url,
-          random: new Generator(options.seed * 1000 + id),
-          done: (op) => this.#done(op),
-        }),
-    );
+    const clientOf = (urls: readonly string[], id: number): WorkloadClient =>
+      new WorkloadClient({
+        id,
+        urls,
+        random: new Prng(options.seed * 1000 + id),
+        done: (op) => this.#done(op),
+      });
+    this.#clients = options.urls.map((url, id) => clientOf([url], id));
+    this.#extra = clientOf([...new Set(options.urls)], this.#clients.length);
   }
 
   start(): void {
@@ -85,9 +91,14 @@ export class Workload {
     });
   }
 
+  /** One call more, through any member, as a client of its own. Not to be made twice at once. */
+  perform(request: HistoryRequest): Promise<HistoryOutcome> {
+    return this.#extra.perform(request);
+  }
+
   /** Changes what a client calls: a member that has gone away stays away. */
-  redirect(urls: ReadonlyMap<string, string>): void {
-    for (const item of this.#clients) item.redirect(urls);
+  redirect(change: { readonly from: string; readonly to: string }): void {
+    for (const item of [...this.#clients, this.#extra]) item.redirect(change);
   }
 
   get acknowledgedWrites(): number {
@@ -98,6 +109,10 @@ export class Workload {
     this.#running = false;
     await Promise.all(this.#loops);
     for (const item of this.#clients) item.close();
+  }
+
+  close(): void {
+    this.#extra.close();
   }
 
   #done(op: HistoryOp): void {
@@ -115,7 +130,8 @@ function isMutation(request: HistoryRequest): boolean {
 
 interface WorkloadClientOptions {
   readonly id: number;
-  readonly url: string;
+  /** Turned to one after the other. */
+  readonly urls: readonly string[];
   readonly random: Prng;
   readonly done: (op: HistoryOp) => void;
 }
@@ -125,34 +141,37 @@ class WorkloadClient {
   readonly #options: WorkloadClientOptions;
   readonly #seen = new Map<string, number>();
   #client: KvClient;
-  #url: string;
+  #urls: readonly string[];
   #sequence = 0;
   #revision = 1;
   #lease = 0n;
 
   constructor(options: WorkloadClientOptions) {
     this.#options = options;
-    this.#url = options.url;
-    this.#client = new KvClient({ endpoints: [options.url], timeoutMs: CALL_TIMEOUT_MS });
+    this.#urls = options.urls;
+    this.#client = new KvClient({ endpoints: options.urls, timeoutMs: CALL_TIMEOUT_MS });
   }
 
   async step(): Promise<void> {
+    await this.perform(this.#next());
+    await new Promise((resolve) => setTimeout(resolve, REST_MS));
+  }
+
+  async perform(request: HistoryRequest): Promise<HistoryOutcome> {
     const { id, done } = this.#options;
-    const request = this.#next();
     const callTime = performance.now();
     const outcome = await this.#call(request);
     const returnTime = outcome.type === 'unknown' ? Number.POSITIVE_INFINITY : performance.now();
     if (outcome.type === 'answered') this.#learn(outcome.result);
     done({ client: id, callTime, returnTime, request, outcome });
-    await new Promise((resolve) => setTimeout(resolve, REST_MS));
+    return outcome;
   }
 
-  redirect(urls: ReadonlyMap<string, string>): void {
-    const url = urls.get(this.#url);
-    if (url === undefined) return;
+  redirect({ from, to }: { readonly from: string; readonly to: string }): void {
+    if (!this.#urls.includes(from)) return;
     this.#client.close();
-    this.#url = url;
-    this.#client = new KvClient({ endpoints: [url], timeoutMs: CALL_TIMEOUT_MS });
+    this.#urls = this.#urls.map((url) => (url === from ? to : url));
+    this.#client = new KvClient({ endpoints: this.#urls, timeoutMs: CALL_TIMEOUT_MS });
   }
 
   close(): void {
@@ -167,7 +186,8 @@ class WorkloadClient {
     if (dice < 50) return { ...RANGE_DEFAULTS, key };
     if (dice < 60) return { ...RANGE_DEFAULTS, ...ALL_KEYS };
     if (dice < 66) return { type: 'serializable-range', range: { ...RANGE_DEFAULTS, ...ALL_KEYS } };
-    if (dice < 70) return { ...RANGE_DEFAULTS, ...ALL_KEYS, revision: Math.max(1, this.#revision - random.below(30)) };
+    if (dice < 70)
+      return { ...RANGE_DEFAULTS, ...ALL_KEYS, revision: Math.max(1, this.#revision - random.below(30)) };
     if (dice < 84) return this.#compareAndPut(key);
     if (dice < 89) return this.#many(key, random.pick(KEYS));
     if (dice < 94) return { type: 'delete-range', key, rangeEnd: EMPTY, prevKv: true };

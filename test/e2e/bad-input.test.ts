@@ -1,0 +1,230 @@
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, test } from 'vitest';
+import { KvClient } from '../../src/client/kv-client.ts';
+import { NodeDisk } from '../../src/member/storage/disk.ts';
+import { beginRestore } from '../../src/member/storage/data-dir.ts';
+import { Cluster, type ClusterMember } from '../support/cluster.ts';
+import { run } from '../support/etcdctl.ts';
+import { ServerProcess } from '../support/server-process.ts';
+
+/** What a server must not start on, or must not start with: each a clear error and a non-zero exit code. */
+
+const MAIN = join(import.meta.dirname, '../../dist/src/main.js');
+const FAILED = 1;
+const WRONG_USAGE = 2;
+/** Shorter than the defaults, for tests that wait until a member despairs of its leader. */
+const IMPATIENT = ['--heartbeat-interval=50', '--election-timeout=300'];
+
+const clusters: Cluster[] = [];
+afterEach(async () => {
+  await Promise.all(clusters.splice(0).map((cluster) => cluster.destroy()));
+});
+
+async function started(size: number, flags: readonly string[] = []): Promise<Cluster> {
+  const cluster = await Cluster.create(size, flags);
+  clusters.push(cluster);
+  await cluster.startAll();
+  return cluster;
+}
+
+describe('wrong options', () => {
+  test.each([
+    ['--no-such-option=1', "no-such-option"],
+    ['--cert-file=server.pem', 'cert-file'],
+    ['--client-cert-auth', 'client-cert-auth'],
+    ['--peer-trusted-ca-file=ca.pem', 'peer-trusted-ca-file'],
+    ['--listen-client-urls=https://127.0.0.1:2379', 'https:// is not supported by this version'],
+    ['--listen-client-urls=127.0.0.1', 'is not of the form http://host:port'],
+    ['--listen-peer-urls=http://127.0.0.1', 'has no port'],
+    ['--listen-peer-urls=http://0.0.0.0:2380', '--initial-advertise-peer-urls is needed'],
+    ['--initial-cluster=other=http://localhost:2380', 'does not name this member (--name default)'],
+    ['--initial-cluster=default=http://localhost:9', 'but --initial-advertise-peer-urls is'],
+    ['--initial-cluster=nonsense', 'is not of the form name=http://host:port'],
+    ['--initial-cluster-state=old', "'old' is none of new, existing"],
+    ['--election-timeout=100', 'less than 5 times --heartbeat-interval'],
+    ['--max-txn-ops=many', 'is not a whole number'],
+    ['--name=a,b', 'is not a member name'],
+    ['--data-dir', '--data-dir needs a value'],
+    ['server', 'is not a flag'],
+  ])('%s', async (flag, words) => {
+    const directory = await mkdtemp(join(tmpdir(), 'conclave-flags-'));
+    try {
+      const env = { CONCLAVE_DATA_DIR: join(directory, 'data') };
+      const result = await run(process.execPath, [MAIN, 'server', flag], env);
+      expect(result, result.stderr).toMatchObject({ code: WRONG_USAGE, stdout: '' });
+      expect(result.stderr).toMatch(/^error: .*\n$/);
+      expect(result.stderr).toContain(words);
+      expect(await readdir(directory)).toEqual([]);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  test('a wrong variable and a wrong line of the file are named as such', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'conclave-flags-'));
+    try {
+      const variable = await run(process.execPath, [MAIN, 'server'], { CONCLAVE_ELECTION_TIMEOUT: 'soon' });
+      expect(variable).toMatchObject({ code: WRONG_USAGE });
+      expect(variable.stderr).toContain('CONCLAVE_ELECTION_TIMEOUT');
+      const path = join(directory, 'conclave.yaml');
+      await writeFile(path, 'name: n1\ntls: true\n');
+      const file = await run(process.execPath, [MAIN, 'server', `--config-file=${path}`]);
+      expect(file).toMatchObject({ code: WRONG_USAGE });
+      expect(file.stderr).toContain(`'tls' in ${path}`);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+});
+
+describe('a taken port', () => {
+  test.each(['clientUrl', 'peerUrl', 'httpUrl'] as const)('%s', async (use) => {
+    const cluster = await Cluster.create(1);
+    clusters.push(cluster);
+    const member = cluster.members[0]!;
+    const other = await occupy(member[use]);
+    expect(await cluster.launch(member).exit()).toBe(FAILED);
+    expect(errorOf(member)).toMatchObject({ code: 'bad-options' });
+    expect(errorOf(member).msg).toContain(member[use]);
+    expect(errorOf(member).msg).toMatch(/is (already )?in use/);
+    await new Promise((resolve) => other.close(resolve));
+    await cluster.launch(member).ready();
+  });
+});
+
+describe('a directory that is not free', () => {
+  test('in use by another process: refused, and the other goes on', async () => {
+    const cluster = await started(1);
+    const member = cluster.members[0]!;
+    const second = { ...(await cluster.addPlace('second')), name: member.name, dataDir: member.dataDir };
+    const intruder = cluster.launch(second, { initialCluster: `${member.name}=${second.peerUrl}` });
+    expect(await intruder.exit()).toBe(FAILED);
+    expect(errorOf(second)).toMatchObject({ code: 'data-dir-in-use' });
+    expect(errorOf(second).msg).toContain(`${member.dataDir}/state-1 is in use by another process`);
+    await put(member, 'still', 'writable');
+    await cluster.restart(member);
+    expect(await get(member, 'still')).toBe('writable');
+  });
+
+  test('left by a restore that was killed: refused, not taken for an empty one', async () => {
+    const cluster = await Cluster.create(1);
+    clusters.push(cluster);
+    const member = cluster.members[0]!;
+    await mkdir(member.dataDir);
+    await beginRestore(new NodeDisk(member.dataDir));
+    expect(await cluster.launch(member).exit()).toBe(FAILED);
+    expect(errorOf(member).msg).toContain(`${member.dataDir} holds a restore that did not finish`);
+    await rm(member.dataDir, { recursive: true });
+    await cluster.launch(member).ready();
+  });
+});
+
+describe('a damaged directory', () => {
+  test('a bit flipped within the log: refused, set aside, and the member can be replaced', async () => {
+    const cluster = await started(3);
+    await fill(cluster, 'k', 200);
+    const [, , member] = cluster.members;
+    await member!.process?.stop('SIGKILL');
+    const path = await onlySegment(member!);
+    const content = await readFile(path);
+    const usedBytes = content.findLastIndex((byte) => byte !== 0);
+    await flip(path, Math.floor(usedBytes / 2));
+    expect(await cluster.launch(member!).exit()).toBe(FAILED);
+    expect(errorOf(member!)).toMatchObject({ code: 'data-dir-corrupt' });
+    expect(errorOf(member!).msg).toMatch(/wal\/\d+\.wal at \d+: an invalid record/);
+
+    await flip(path, Math.floor(usedBytes / 2));
+    expect(await cluster.launch(member!).exit()).toBe(FAILED);
+    expect(errorOf(member!).msg).toContain('was found damaged before');
+    await replace(cluster, member!);
+    await fill(cluster, 'more', 10);
+    expect(await get(member!, 'k/150')).toBe('value 150');
+  });
+
+  test('a log cut short: refused', async () => {
+    const cluster = await started(1);
+    await fill(cluster, 'k', 200);
+    const member = cluster.members[0]!;
+    await member.process?.stop();
+    await truncate(await onlySegment(member), 20_000);
+    expect(await cluster.launch(member).exit()).toBe(FAILED);
+    expect(errorOf(member)).toMatchObject({ code: 'data-dir-corrupt' });
+    expect(errorOf(member).msg).toMatch(/the log ends at \d+, the state had applied \d+/);
+  });
+
+  test('a table of the state overwritten: refused, set aside', async () => {
+    const cluster = await started(1);
+    await fill(cluster, 'k', 2_000);
+    const member = cluster.members[0]!;
+    // LevelDB turns its own log into a table when it is opened again.
+    await cluster.restart(member);
+    await member.process?.stop();
+    await flip(await largestTable(member), 'middle');
+    expect(await cluster.launch(member).exit()).toBe(FAILED);
+    expect(errorOf(member)).toMatchObject({ code: 'data-dir-corrupt' });
+    expect(await cluster.launch(member).exit()).toBe(FAILED);
+    expect(errorOf(member).msg).toContain('was found damaged before');
+  });
+
+  test.each(['IDENTITY', 'ACTIVE', 'PEERS'])('%s overwritten: refused', async (file) => {
+    const cluster = await started(3);
+    const member = cluster.members[0]!;
+    await member.process?.stop();
+    await writeFile(join(member.dataDir, file), 'nonsense');
+    expect(await cluster.launch(member).exit()).toBe(FAILED);
+    expect(errorOf(member)).toMatchObject({ code: 'data-dir-corrupt' });
+    expect(errorOf(member).msg).toContain(`${file}: checksum mismatch`);
+  });
+});
+
+describe('a member in the wrong place', () => {
+  test('the data of another cluster: it ends, and neither cluster is touched', async () => {
+    const [ours, theirs] = [await started(3, IMPATIENT), await started(1)];
+    await fill(ours, 'ours', 10);
+    await fill(theirs, 'theirs', 10);
+    await theirs.stopAll();
+    const member = ours.members[0]!;
+    await member.process?.stop();
+    const kept = `${member.dataDir}-kept`;
+    await cp(member.dataDir, kept, { recursive: true });
+    await rm(member.dataDir, { recursive: true });
+    await cp(theirs.members[0]!.dataDir, member.dataDir, { recursive: true });
+  });
+
+  test('another token: refused', async () => {
+    const cluster = await started(3, ['--initial-cluster-token=right']);
+    const member = cluster.members[0]!;
+    await member.process?.stop();
+    await rm(member.dataDir, { recursive: true });
+    const flags = ['--initial-cluster-token=wrong'];
+    expect(await cluster.launch(member, { flags }).exit()).toBe(FAILED);
+    expect(errorOf(member)).toMatchObject({ code: 'cluster-id-mismatch' });
+    expect(errorOf(member).msg).toContain('--initial-cluster-token must be the same on every member');
+  });
+
+  test('an emptied disk under the old name: refused, as new and as existing', async () => {
+    const cluster = await started(3);
+    await fill(cluster, 'k', 10);
+    const member = cluster.members[0]!;
+    await member.process?.stop('SIGKILL');
+    await rm(member.dataDir, { recursive: true });
+    for (const state of ['new', 'existing']) {
+      expect(await cluster.launch(member, { state }).exit()).toBe(FAILED);
+      expect(errorOf(member)).toMatchObject({ code: 'member-data-lost' });
+      expect(errorOf(member).msg).toContain('remove the member from the cluster and add it anew');
+    }
+    await replace(cluster, member);
+    expect(await get(member, 'k/5')).toBe('value 5');
+  });
+
+  test('a member that was never added: refused', async () => {
+    const cluster = await started(1);
+    const stranger = await cluster.addPlace('stranger');
+    expect(await cluster.launch(stranger, { state: 'existing' }).exit()).toBe(FAILED);
+    expect(errorOf(stranger)).toMatchObject({ code: 'member-not-found' });
+    expect(errorOf(stranger).msg).toContain('add it first');
+  });
+});

@@ -1,0 +1,48 @@
+import type { Clock, Timer } from '../../src/member/ports.ts';
+
+interface Due {
+  readonly atMs: number;
+  readonly callback: () => void;
+}
+
+/** A clock that stands still until told to go on. */
+export class ManualClock implements Clock {
+  #nowMs = 0;
+  readonly #timers = new Set<Due>();
+  #onTimer: (() => void)[] = [];
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  setTimer(callback: () => void, delayMs: number): Timer {
+    const due = { atMs: this.#nowMs + delayMs, callback };
+    this.#timers.add(due);
+    for (const resolve of this.#onTimer.splice(0)) resolve();
+    return { cancel: () => void this.#timers.delete(due) };
+  }
+
+  setImmediate(callback: () => void): void {
+    setImmediate(callback);
+  }
+
+  /** Timers set and neither due nor cancelled. */
+  get timerCount(): number {
+    return this.#timers.size;
+  }
+
+  /** Resolves when somebody waits for time to pass. */
+  async untilTimer(): Promise<void> {
+    if (this.#timers.size > 0) return;
+    await new Promise<void>((resolve) => void this.#onTimer.push(resolve));
+  }
+
+  /** Lets time pass; what falls due is called in order. */
+  advance(ms: number): void {
+    this.#nowMs += ms;
+    const due = [...this.#timers].filter((timer) => timer.atMs <= this.#nowMs);
+    for (const timer of due.sort((a, b) => a.atMs - b.atMs)) {
+      if (this.#timers.delete(timer)) timer.callback();
+    }
+  }
+}

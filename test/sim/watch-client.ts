@@ -1,0 +1,203 @@
+import type { WatchDelivery, WatchOptions, WatchSink, WatchStream } from '../../src/core/watch/hub.ts';
+import type { AppliedLog } from './checkers/applied-log.ts';
+import { WatchValidator } from './checkers/watch-validator.ts';
+import { pause } from './client.ts';
+import type { Place } from './place.ts';
+import type { Prng } from './prng.ts';
+import type { SimProcess } from './process.ts';
+import type { Scheduler } from './scheduler.ts';
+import { type Report, Violation } from './violation.ts';
+
+/** How far a delivery travels, in ms. */
+const WAY_MS_MAX = 3;
+/** A client that hears nothing looks this often whether its member still runs. */
+const LOOK_MS = 200;
+
+export interface WatchClientParts {
+  readonly name: string;
+  readonly scheduler: Scheduler;
+  readonly random: Prng;
+  readonly places: () => readonly Place[];
+  readonly log: AppliedLog;
+  readonly report: Report;
+  readonly keys: number;
+}
+
+/** One stream at one process. What arrives late or never is the wire's matter; the order is kept. */
+interface Attachment {
+  readonly process: SimProcess;
+  readonly place: Place;
+  readonly sink: WatchSink;
+  stream: WatchStream | null;
+  writable: boolean;
+  ended: boolean;
+}
+
+/**
+ * A client with one watch, held for the whole run: when its member dies, or when it likes, it goes on at another
+ * from the revision after the last it has heard of everything.
+ */
+export class WatchClient {
+  stopped = false;
+  readonly #parts: WatchClientParts;
+  readonly #options: Omit<WatchOptions, 'startRevision'>;
+  #validator: WatchValidator | null = null;
+  #attachment: Attachment | null = null;
+  #lastArrivalMs = 0;
+
+  constructor(parts: WatchClientParts) {
+    this.#parts = parts;
+    const { random, keys } = parts;
+    const key = `k${String(random.integer(keys)).padStart(2, '0')}`;
+    this.#options = {
+      watchId: BigInt(random.integer(1000)),
+      key: Buffer.from(random.chance(50) ? 'k' : key),
+      rangeEnd: Buffer.from(random.pick(['', '\0', 'k1', '\0'])),
+      noPut: random.chance(10),
+      noDelete: random.chance(10),
+      prevKv: random.chance(50),
+      progressNotify: random.chance(30),
+    };
+  }
+
+  get eventCount(): number {
+    return this.#validator?.eventCount ?? 0;
+  }
+
+  async run(): Promise<void> {
+    const { scheduler, random } = this.#parts;
+    while (!this.stopped) {
+      await pause(scheduler, random.fraction() * LOOK_MS);
+      const attachment = this.#attachment;
+      if (attachment === null || attachment.ended || !attachment.process.alive) this.#attach();
+      else this.#play(attachment);
+    }
+  }
+
+  /** The cluster is at rest: everything has been heard, or the watch is behind on a member that is up to date. */
+  finish(revision: number): void {
+    this.#validator?.finish(revision);
+  }
+
+  /** Whether everything up to this revision was delivered, as far as the filter lets one know. */
+  upToDate(): boolean {
+    return this.#attachment !== null && !this.#attachment.ended && this.#attachment.process.alive;
+  }
+
+  /** Goes on at this place, taking everything at once. */
+  settleAt(place: Place): void {
+    this.stopped = true;
+    this.#detach();
+    this.#attachTo(place);
+  }
+
+  #play(attachment: Attachment): void {
+    const { random } = this.#parts;
+    const { process, place, stream } = attachment;
+    const act = random.integer(100);
+    if (act < 3) {
+      this.#detach();
+    } else if (act < 15) {
+      process.schedule(0, 'client', () => {
+        attachment.writable = !attachment.writable;
+        if (attachment.writable) place.member?.resumeWatch(attachment.sink);
+      });
+    } else if (act < 25) {
+      process.schedule(0, 'client', () => {
+        if (stream?.open === true) stream.requestProgress();
+      });
+    }
+  }
+
+  #attach(): void {
+    const { random, places } = this.#parts;
+    this.#attachTo(random.pick(places()));
+  }
+
+  #attachTo(place: Place): void {
+    const { process } = place;
+    if (process === null || place.member === null) return;
+    const attachment: Attachment = {
+      process,
+      place,
+      stream: null,
+      writable: true,
+      ended: false,
+      sink: {
+        deliver: (delivery) => this.#deliver(attachment, delivery),
+        get writable() {
+          return attachment.writable;
+        },
+      },
+    };
+    this.#attachment = attachment;
+    const startRevision = this.#validator === null ? this.#firstStart() : this.#validator.covered + 1;
+    process.schedule(this.#wayMs(), 'client', () => this.#open(attachment, startRevision));
+  }
+
+  #firstStart(): number {
+    const { random, log } = this.#parts;
+    return random.chance(50) ? 0 : Math.max(1, log.model.revision + random.between(-10, 5));
+  }
+
+  #open(attachment: Attachment, startRevision: number): void {
+    const { member } = attachment.place;
+    if (member === null || this.#attachment !== attachment) {
+      attachment.ended = true;
+      return;
+    }
+    const current = member.header().revision;
+    const stream = member.openWatch(attachment.sink);
+    attachment.stream = stream;
+    const refusal = stream.create({ ...this.#options, startRevision });
+    if (refusal !== null) {
+      attachment.ended = true;
+      if (refusal !== 'mvcc: watcher range is empty') this.#fail(`the watch was refused: ${refusal}`);
+      this.stopped = true;
+      return;
+    }
+    const { name, log, report } = this.#parts;
+    this.#validator ??= new WatchValidator({
+      name,
+      options: { ...this.#options, startRevision },
+      startRevision: startRevision === 0 ? current + 1 : startRevision,
+      log,
+      report,
+    });
+  }
+
+  #detach(): void {
+    const attachment = this.#attachment;
+    if (attachment === null) return;
+    attachment.ended = true;
+    attachment.process.schedule(this.#wayMs(), 'client', () => attachment.stream?.close());
+  }
+
+  /** In order, a moment later, unless the process dies first: then what is on its way may still arrive. */
+  #deliver(attachment: Attachment, delivery: WatchDelivery): void {
+    const { scheduler } = this.#parts;
+    this.#lastArrivalMs = Math.max(scheduler.nowMs + this.#wayMs(), this.#lastArrivalMs + 1e-6);
+    scheduler.schedule(this.#lastArrivalMs - scheduler.nowMs, {
+      owner: null,
+      kind: 'client',
+      run: () => this.#arrived(attachment, delivery),
+    });
+  }
+
+  #arrived(attachment: Attachment, delivery: WatchDelivery): void {
+    if (attachment.ended || this.#attachment !== attachment || this.#validator === null) return;
+    this.#validator.delivered(delivery);
+    if (delivery.type !== 'canceled') return;
+    attachment.ended = true;
+    if (delivery.compactRevision <= 0) this.#fail(`the watch was canceled: ${delivery.reason}`);
+    this.#validator.restart(delivery.compactRevision);
+  }
+
+  #wayMs(): number {
+    return 0.05 + this.#parts.random.fraction() * WAY_MS_MAX;
+  }
+
+  #fail(message: string): void {
+    this.#parts.report(new Violation('watch', `${this.#parts.name} ${message}`));
+  }
+}
