@@ -19,10 +19,13 @@ export interface KeyValue {
   readonly lease: bigint;
 }
 
+/** Bytes, or text that stands for its UTF-8. */
+export type Bytes = Buffer | string;
+
 /** Keys as etcd names them: `rangeEnd` absent = this key; `\0` = every key from `key` on; else [key, rangeEnd). */
 export interface KeyRange {
-  readonly key: Buffer;
-  readonly rangeEnd?: Buffer;
+  readonly key: Bytes;
+  readonly rangeEnd?: Bytes;
 }
 export interface RangeOptions extends KeyRange {
   /** 0 = all. */
@@ -37,8 +40,8 @@ export interface RangeOptions extends KeyRange {
   readonly countOnly?: boolean;
 }
 export interface PutOptions {
-  readonly key: Buffer;
-  readonly value: Buffer;
+  readonly key: Bytes;
+  readonly value: Bytes;
   readonly lease?: bigint;
   readonly prevKv?: boolean;
   /** Keep the value, or the lease, that the key has; it must exist. */
@@ -49,12 +52,12 @@ export interface DeleteOptions extends KeyRange {
   readonly prevKv?: boolean;
 }
 export type Compare = {
-  readonly key: Buffer;
-  readonly rangeEnd?: Buffer;
+  readonly key: Bytes;
+  readonly rangeEnd?: Bytes;
   readonly result: 'equal' | 'greater' | 'less' | 'not-equal';
 } & (
   | { readonly target: 'version' | 'create' | 'mod'; readonly number: number }
-  | { readonly target: 'value'; readonly value: Buffer }
+  | { readonly target: 'value'; readonly value: Bytes }
   | { readonly target: 'lease'; readonly lease: bigint }
 );
 export type TxnOp =

@@ -4,6 +4,7 @@ import type { Messages } from '../rpc/generated/messages.ts';
 import type * as mvccpb from '../rpc/generated/mvccpb/kv.ts';
 import type { Method } from './channels.ts';
 import type {
+  Bytes,
   Compare,
   DeleteAnswer,
   DeleteOptions,
@@ -131,8 +132,8 @@ const RESULTS = { equal: 0, greater: 1, less: 2, 'not-equal': 3 } as const;
 
 export function rangeRequest(options: RangeOptions): pb.RangeRequest {
   return {
-    key: options.key,
-    range_end: options.rangeEnd ?? EMPTY,
+    key: bytesOf(options.key),
+    range_end: bytesOf(options.rangeEnd ?? EMPTY),
     limit: options.limit ?? 0,
     revision: options.revision ?? 0,
     sort_order: SORT_ORDERS[options.sortOrder ?? 'none'],
@@ -149,8 +150,8 @@ export function rangeRequest(options: RangeOptions): pb.RangeRequest {
 
 export function putRequest(options: PutOptions): pb.PutRequest {
   return {
-    key: options.key,
-    value: options.value,
+    key: bytesOf(options.key),
+    value: bytesOf(options.value),
     lease: options.lease ?? 0n,
     prev_kv: options.prevKv ?? false,
     ignore_value: options.ignoreValue ?? false,
@@ -159,7 +160,11 @@ export function putRequest(options: PutOptions): pb.PutRequest {
 }
 
 export function deleteRequest(options: DeleteOptions): pb.DeleteRangeRequest {
-  return { key: options.key, range_end: options.rangeEnd ?? EMPTY, prev_kv: options.prevKv ?? false };
+  return {
+    key: bytesOf(options.key),
+    range_end: bytesOf(options.rangeEnd ?? EMPTY),
+    prev_kv: options.prevKv ?? false,
+  };
 }
 
 export function txnRequest(options: TxnOptions): pb.TxnRequest {
@@ -182,7 +187,11 @@ function requestOp(op: TxnOp): pb.RequestOp {
 }
 
 function compare(given: Compare): pb.Compare {
-  const base = { result: RESULTS[given.result], key: given.key, range_end: given.rangeEnd ?? EMPTY };
+  const base = {
+    result: RESULTS[given.result],
+    key: bytesOf(given.key),
+    range_end: bytesOf(given.rangeEnd ?? EMPTY),
+  };
   switch (given.target) {
     case 'version':
       return { ...base, target: 0, version: given.number };
@@ -191,7 +200,7 @@ function compare(given: Compare): pb.Compare {
     case 'mod':
       return { ...base, target: 2, mod_revision: given.number };
     case 'value':
-      return { ...base, target: 3, value: given.value };
+      return { ...base, target: 3, value: bytesOf(given.value) };
     case 'lease':
       return { ...base, target: 4, lease: given.lease };
   }
@@ -200,8 +209,8 @@ function compare(given: Compare): pb.Compare {
 export function watchRequest(options: WatchOptions, startRevision: number): pb.WatchRequest {
   return {
     create_request: {
-      key: options.key,
-      range_end: options.rangeEnd ?? EMPTY,
+      key: bytesOf(options.key),
+      range_end: bytesOf(options.rangeEnd ?? EMPTY),
       start_revision: startRevision,
       progress_notify: options.progressNotify ?? false,
       filters: [],
@@ -313,4 +322,8 @@ export function statusAnswer(message: pb.StatusResponse): StatusAnswer {
     isLearner: message.isLearner,
     errors: message.errors,
   };
+}
+
+function bytesOf(value: Bytes): Buffer {
+  return typeof value === 'string' ? Buffer.from(value) : value;
 }

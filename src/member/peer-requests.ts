@@ -1,6 +1,6 @@
 import { Fields, int64, type Packed, pack, unpack } from '../core/packed.ts';
 import type { MemberId } from '../core/raft/messages.ts';
-import { AssertionError } from '../lib/assert.ts';
+import { AssertionError, assert } from '../lib/assert.ts';
 import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
 import type { ForwardAnswer } from './proposals.ts';
 
@@ -14,7 +14,7 @@ export type PeerRequest =
   | { readonly type: 'member-remove'; readonly id: MemberId }
   | { readonly type: 'member-promote'; readonly id: MemberId }
   | { readonly type: 'apply-hash'; readonly index: number }
-  | { readonly type: 'tail-check'; readonly lastIndex: number; readonly logSeq: number };
+  | { readonly type: 'tail-check' };
 
 export interface PeerAnswers {
   readonly propose: ForwardAnswer;
@@ -28,8 +28,8 @@ export interface PeerAnswers {
   readonly 'member-promote': null;
   /** The apply hash after that index, or null when it is not remembered. */
   readonly 'apply-hash': { readonly a: number; readonly b: number } | null;
-  /** Whether the answerer knows of an acknowledgement or a log position beyond the asker's. */
-  readonly 'tail-check': boolean;
+  /** The highest index that the asker has acknowledged to the answerer, as far as a leader knows; 0 from others. */
+  readonly 'tail-check': number;
 }
 export type PeerAnswer<T extends PeerRequest['type']> = PeerAnswers[T];
 
@@ -69,15 +69,16 @@ export async function encodePeerAnswer<T extends PeerRequest['type']>(
     return pack([true, answerFields(type, await answer)]);
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
-    return pack([false, error.code, error.message]);
+    return pack([false, error.code, detailOf(error)]);
   }
 }
 
 /** @throws StoreError with the answerer's code, or `unimplemented` when the bytes are not an answer */
 export function decodePeerAnswer<T extends PeerRequest['type']>(type: T, bytes: Buffer): PeerAnswer<T> {
   return checked(bytes, (fields) => {
-    if (!fields.boolean()) throw new StoreError(fields.text() as StoreErrorCode, fields.text());
+    if (!fields.boolean()) throw failure({ code: fields.text(), detail: fields.text() });
     const [answer] = fields.list((value) => readAnswer(type, new Fields(value)));
+    assert(answer !== undefined, 'malformed: an answer is expected');
     return answer as PeerAnswer<T>;
   });
 }
@@ -97,7 +98,7 @@ function requestFields(request: PeerRequest): readonly Packed[] {
     case 'apply-hash':
       return [request.index];
     case 'tail-check':
-      return [request.lastIndex, request.logSeq];
+      return [];
   }
 }
 
@@ -116,7 +117,7 @@ function readRequest(type: PeerRequest['type'], fields: Fields): PeerRequest {
     case 'apply-hash':
       return { type, index: fields.natural() };
     case 'tail-check':
-      return { type, lastIndex: fields.natural(), logSeq: fields.natural() };
+      return { type };
   }
 }
 
@@ -129,11 +130,10 @@ function answerFields<T extends PeerRequest['type']>(type: T, answer: PeerAnswer
       const hash = answer as PeerAnswers['apply-hash'];
       return [hash === null ? [false] : [true, hash.a, hash.b]];
     }
-    case 'tail-check':
-      return [[answer as boolean]];
     case 'lease-renew':
     case 'lease-remaining':
     case 'member-add':
+    case 'tail-check':
       return [[answer as number]];
     default:
       return [[]];
@@ -146,16 +146,24 @@ function readAnswer(type: PeerRequest['type'], fields: Fields): PeerAnswers[keyo
       return fields.oneOf(FORWARD_ANSWERS);
     case 'apply-hash':
       return fields.boolean() ? { a: fields.natural(), b: fields.natural() } : null;
-    case 'tail-check':
-      return fields.boolean();
     case 'lease-renew':
     case 'lease-remaining':
     case 'member-add':
+    case 'tail-check':
       return fields.integer();
     case 'member-remove':
     case 'member-promote':
       return null;
   }
+}
+
+/** The message without the code, which a StoreError puts before it. */
+function detailOf({ code, message }: StoreError): string {
+  return message.slice(code.length + 2);
+}
+
+function failure({ code, detail }: { readonly code: string; readonly detail: string }): StoreError {
+  return new StoreError(code as StoreErrorCode, detail === '' ? undefined : detail);
 }
 
 function bytesOf(value: Packed): Buffer {

@@ -55,7 +55,7 @@ export class PeerServer {
       case 'apply-hash':
         return hashes.at(request.index);
       case 'tail-check':
-        return this.#sawMore(from, request);
+        return this.#options.loop.node.status().progress.get(from)?.match ?? 0;
     }
   }
 
@@ -81,11 +81,5 @@ export class PeerServer {
 
   #checkLeader(): void {
     if (this.#options.loop.view.role !== 'leader') throw new StoreError('not-leader');
-  }
-
-  #sawMore(from: MemberId, claim: { readonly lastIndex: number; readonly logSeq: number }): boolean {
-    const { loop, met } = this.#options;
-    const match = loop.node.status().progress.get(from)?.match ?? 0;
-    return match > claim.lastIndex || (met.seen(from)?.logSeq ?? 0) > claim.logSeq;
   }
 }

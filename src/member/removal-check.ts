@@ -61,15 +61,16 @@ export class RemovalCheck {
         return;
       }
     }
-    if (!this.#hadLeader) await this.#askWhose();
+    const reason = this.#hadLeader ? null : await this.foreignness();
+    if (reason !== null) this.#options.foreign(reason);
   }
 
   /**
-   * One address that went to another cluster may be an old option; so many that the rest is no majority mean that
+   * Why the data is not that of the cluster whose addresses the member was started with, or null. One address that went to another cluster may be an old option; so many that the rest is no majority mean that
    * it is this data which does not belong here.
    */
-  async #askWhose(): Promise<void> {
-    const { clusterId, initialCluster, ownUrls, foreign } = this.#options;
+  async foreignness(): Promise<string | null> {
+    const { clusterId, initialCluster, ownUrls } = this.#options;
     const others = initialCluster.filter(({ peerUrls }) => !peerUrls.some((url) => ownUrls.includes(url)));
     const strangers: string[] = [];
     for (const { name, peerUrls } of others) {
@@ -78,10 +79,10 @@ export class RemovalCheck {
       strangers.push(`${name} at ${peerUrls.join()} to cluster ${account.clusterId.toString(16)}`);
     }
     const majority = Math.floor(initialCluster.length / 2) + 1;
-    if (strangers.length === 0 || initialCluster.length - strangers.length >= majority) return;
-    foreign(
+    if (strangers.length === 0 || initialCluster.length - strangers.length >= majority) return null;
+    return (
       `this data directory belongs to cluster ${clusterId.toString(16)}, but ${strangers.join(', ')}: ` +
-        'the directory is in the wrong place, or --initial-cluster is',
+      'the directory is in the wrong place, or --initial-cluster is'
     );
   }
 }

@@ -270,7 +270,12 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
     this.membershipChanged();
     this.#loop.start(() => this.#tick());
     if (data.cutAfterSeq !== null) this.#confirmTail(data.cutAfterSeq);
-    if (this.#isOnlyVoter()) this.#loop.run(() => this.#loop.node.campaign());
+    if (this.#isOnlyVoter()) {
+      // It is going to serve at once: on data in a wrong place there is nobody to refuse it.
+      const reason = await this.#removal.foreignness();
+      if (reason !== null) throw new StoreError('data-dir-foreign', reason);
+      this.#loop.run(() => this.#loop.node.campaign());
+    }
     await this.#applied(data.raft.hardState.commit);
     this.#publish().then(this.#publishedNow, (error: unknown) => this.fatal(error));
     ports.logger.info(

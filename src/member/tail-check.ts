@@ -15,7 +15,7 @@ export interface TailCheckOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly members: () => readonly MemberInfo[];
-  /** The last sequence number and index that the log has after the cut. */
+  /** The last sequence number and index that the log had after the cut. */
   readonly logSeq: number;
   readonly lastIndex: number;
   readonly confirm: () => Promise<void>;
@@ -29,7 +29,8 @@ export interface TailCheckOptions {
 /**
  * For a member that found a torn record at the end of its log and cut it. A torn record was never acknowledged,
  * unless the disk lied; so the member neither votes nor campaigns until enough of its peers, one in every majority,
- * have said that they know of nothing beyond what it still has.
+ * have said that they know of no acknowledgement beyond what it has. (That its log reaches back as far as at its
+ * last start, its peers check whenever it connects: see `MetPeers`.)
  *
  * @throws StoreError `data-dir-corrupt` when a peer knows of more; `canceled`
  */
@@ -42,7 +43,9 @@ export async function confirmCutTail(options: TailCheckOptions, signal: AbortSig
     const voters = options.members().filter((member) => !member.isLearner);
     const others = voters.filter((member) => member.id !== self);
     const majority = Math.floor(voters.length / 2) + 1;
-    for (const { id } of others) if (await isConfirmed(options, id, signal)) confirmed.add(id);
+    for (const { id } of others) {
+      if (!confirmed.has(id) && (await isConfirmed(options, id, signal))) confirmed.add(id);
+    }
     if (confirmed.size >= Math.min(others.length, voters.length - majority + 1)) {
       await options.confirm();
       node.setVotingAllowed(true);
@@ -54,15 +57,17 @@ export async function confirmCutTail(options: TailCheckOptions, signal: AbortSig
 }
 
 async function isConfirmed(options: TailCheckOptions, peer: MemberId, signal: AbortSignal): Promise<boolean> {
-  const { lastIndex, logSeq } = options;
-  let sawMore: boolean;
+  const { node, lastIndex, ask } = options;
+  const before = node.status().lastIndex;
+  let acknowledged: number;
   try {
-    sawMore = await options.ask(peer, { type: 'tail-check', lastIndex, logSeq }, signal);
+    acknowledged = await ask(peer, { type: 'tail-check' }, signal);
   } catch (error) {
     if (error instanceof StoreError) return false;
     throw error;
   }
-  if (sawMore)
+  // Meanwhile it goes on taking entries and acknowledging them: those are no news.
+  if (acknowledged > Math.max(lastIndex, before, node.status().lastIndex))
     throw new StoreError('data-dir-corrupt', 'the log lost a record that a peer had an acknowledgement of');
   return true;
 }

@@ -57,6 +57,12 @@ test('what is put can be got, with its revisions', async () => {
   expect(store.events[0]!.kv!.lease).toBe(-5);
 });
 
+test('text stands for its UTF-8', async () => {
+  await client.put({ key: 'ключ', value: 'значение' });
+  const { kvs } = await client.range({ key: bytes('ключ') });
+  expect(kvs[0]?.value.toString()).toBe('значение');
+});
+
 test('ranges, limits and deletes', async () => {
   for (const key of ['a', 'p1', 'p2', 'p3', 'q']) await client.put({ key: bytes(key), value: bytes('') });
   const prefix = { key: bytes('p'), rangeEnd: prefixEnd(bytes('p')) };

@@ -4,11 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { KvClient } from '../../src/client/kv-client.ts';
-import { NodeDisk } from '../../src/member/storage/disk.ts';
 import { beginRestore } from '../../src/member/storage/data-dir.ts';
+import { NodeDisk } from '../../src/member/storage/disk.ts';
 import { Cluster, type ClusterMember } from '../support/cluster.ts';
 import { run } from '../support/etcdctl.ts';
-import { ServerProcess } from '../support/server-process.ts';
 
 /** What a server must not start on, or must not start with: each a clear error and a non-zero exit code. */
 
@@ -32,7 +31,7 @@ async function started(size: number, flags: readonly string[] = []): Promise<Clu
 
 describe('wrong options', () => {
   test.each([
-    ['--no-such-option=1', "no-such-option"],
+    ['--no-such-option=1', 'no-such-option'],
     ['--cert-file=server.pem', 'cert-file'],
     ['--client-cert-auth', 'client-cert-auth'],
     ['--peer-trusted-ca-file=ca.pem', 'peer-trusted-ca-file'],
@@ -181,8 +180,8 @@ describe('a damaged directory', () => {
 });
 
 describe('a member in the wrong place', () => {
-  test('the data of another cluster: it ends, and neither cluster is touched', async () => {
-    const [ours, theirs] = [await started(3, IMPATIENT), await started(1)];
+  test.each([1, 3])('the data of another cluster, of %i: refused, and neither is touched', async (size) => {
+    const [ours, theirs] = [await started(3, IMPATIENT), await started(size)];
     await fill(ours, 'ours', 10);
     await fill(theirs, 'theirs', 10);
     await theirs.stopAll();
@@ -192,6 +191,17 @@ describe('a member in the wrong place', () => {
     await cp(member.dataDir, kept, { recursive: true });
     await rm(member.dataDir, { recursive: true });
     await cp(theirs.members[0]!.dataDir, member.dataDir, { recursive: true });
+    expect(await ours.launch(member).exit()).toBe(FAILED);
+    expect(errorOf(member)).toMatchObject({ code: 'data-dir-foreign' });
+    expect(errorOf(member).msg).toContain('the directory is in the wrong place');
+
+    await rm(member.dataDir, { recursive: true });
+    await cp(kept, member.dataDir, { recursive: true });
+    await ours.launch(member).ready();
+    expect(await get(member, 'ours/5')).toBe('value 5');
+    expect(await get(member, 'theirs/5')).toBeUndefined();
+    await theirs.startAll();
+    expect(await get(theirs.members[0]!, 'theirs/5')).toBe('value 5');
   });
 
   test('another token: refused', async () => {
@@ -228,3 +238,82 @@ describe('a member in the wrong place', () => {
     expect(errorOf(stranger).msg).toContain('add it first');
   });
 });
+
+/** The last thing a member said before it ended: an error with a code and words for a person. */
+function errorOf(member: ClusterMember): { readonly code: string; readonly msg: string } {
+  const errors = member
+    .process!.log.split('\n')
+    .map(
+      (line) => JSON.parse(line) as { readonly level: number; readonly code: string; readonly msg: string },
+    )
+    .filter(({ level }) => level >= 50);
+  expect(errors, member.process!.log).toHaveLength(1);
+  return errors[0]!;
+}
+
+async function occupy(url: string): Promise<Server> {
+  const server = createServer();
+  const { hostname, port } = new URL(url);
+  await new Promise<void>((resolve) => server.listen({ host: hostname, port: Number(port) }, resolve));
+  return server;
+}
+
+async function put(member: ClusterMember, key: string, value: string): Promise<void> {
+  using client = new KvClient({ endpoints: [member.clientUrl] });
+  await client.put({ key: Buffer.from(key), value: Buffer.from(value) });
+}
+
+async function get(member: ClusterMember, key: string): Promise<string | undefined> {
+  using client = new KvClient({ endpoints: [member.clientUrl] });
+  const { kvs } = await client.range({ key: Buffer.from(key) });
+  return kvs[0]?.value.toString();
+}
+
+/** Writes `prefix/0`, `prefix/1`, ... with the values `value 0`, .... */
+async function fill(cluster: Cluster, prefix: string, count: number): Promise<void> {
+  const running = cluster.members.filter((member) => member.process?.running === true);
+  using client = new KvClient({ endpoints: running.map((member) => member.clientUrl) });
+  for (let from = 0; from < count; from += 100) {
+    const numbers = Array.from({ length: Math.min(100, count - from) }, (_, i) => from + i);
+    await Promise.all(
+      numbers.map((i) =>
+        client.put({ key: Buffer.from(`${prefix}/${i}`), value: Buffer.from(`value ${i}`) }),
+      ),
+    );
+  }
+}
+
+async function onlySegment(member: ClusterMember): Promise<string> {
+  const directory = join(member.dataDir, 'wal');
+  const [name] = (await readdir(directory)).filter((item) => item.endsWith('.wal'));
+  return join(directory, name!);
+}
+
+async function largestTable(member: ClusterMember): Promise<string> {
+  const directory = join(member.dataDir, 'state-1');
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.ldb'));
+  const tables = await Promise.all(
+    names.map(async (name) => ({ name, sizeBytes: (await readFile(join(directory, name))).length })),
+  );
+  const [largest] = tables.toSorted((left, right) => right.sizeBytes - left.sizeBytes);
+  return join(directory, largest!.name);
+}
+
+/** Turns every bit of 16 bytes over; done twice, they are as before. */
+async function flip(path: string, where: number | 'middle'): Promise<void> {
+  const content = await readFile(path);
+  const offset = where === 'middle' ? Math.floor(content.length / 2) : where;
+  for (let i = offset; i < offset + 16; i++) content[i]! ^= 0xff;
+  await writeFile(path, content);
+}
+
+/** What the error tells the operator to do: remove the member, clear its directory, add it anew. */
+async function replace(cluster: Cluster, member: ClusterMember): Promise<void> {
+  const others = cluster.members.filter((other) => other !== member);
+  using client = new KvClient({ endpoints: others.map((other) => other.clientUrl) });
+  const { members } = await client.memberList();
+  await client.memberRemove(members.find(({ name }) => name === member.name)!.id);
+  await rm(member.dataDir, { recursive: true, force: true });
+  await client.memberAdd({ peerUrls: [member.peerUrl], isLearner: false });
+  await cluster.launch(member, { state: 'existing' }).ready();
+}

@@ -71,7 +71,7 @@ export class FaultArena {
     try {
       for (let i = 0; i < options.size; i++) await arena.addPlace();
       for (const member of arena.members) arena.launch(member);
-      await Promise.all(arena.members.map((member) => member.process?.ready()));
+      await Promise.all(arena.members.map(async (member) => member.process?.ready()));
       return arena;
     } catch (error) {
       await arena.destroy();
@@ -176,7 +176,7 @@ export class FaultArena {
       if (member.paused) this.resume(member);
       if (member.process?.running !== true) this.launch(member);
     }
-    await Promise.all(this.members.map((member) => member.process?.ready()));
+    await Promise.all(this.members.map(async (member) => member.process?.ready()));
   }
 
   /** What a member says about itself, or null when it does not answer in time. */
@@ -223,7 +223,7 @@ export class FaultArena {
 
   /** Ends every process and removes the data. */
   async destroy(): Promise<void> {
-    await Promise.all(this.members.map((member) => member.process?.stop('SIGKILL')));
+    await Promise.all(this.members.map(async (member) => member.process?.stop('SIGKILL')));
     await this.network.close();
     await rm(this.#directory, { recursive: true, force: true });
   }

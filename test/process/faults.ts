@@ -87,7 +87,7 @@ async function killed(context: FaultContext, targets: readonly ArenaMember[]): P
   await Promise.all(victims.map((member) => arena.kill(member)));
   await hold(context);
   for (const member of victims) arena.launch(member);
-  await Promise.all(victims.map((member) => member.process?.ready()));
+  await Promise.all(victims.map(async (member) => member.process?.ready()));
   return `killed ${namesOf(victims)}`;
 }
 
@@ -275,8 +275,8 @@ async function crashImage(context: FaultContext, targets: readonly ArenaMember[]
     stateBytesLost += (await makeCrashImage(member.dataDir, random)).stateBytesLost;
   }
   for (const member of victims) arena.launch(member);
-  await Promise.all(victims.map((member) => member.process?.logged('a torn log record was cut')));
-  await Promise.all(victims.map((member) => member.process?.ready()));
+  await Promise.all(victims.map(async (member) => member.process?.logged('a torn log record was cut')));
+  await Promise.all(victims.map(async (member) => member.process?.ready()));
   return `crash images of ${namesOf(victims)}, without ${stateBytesLost} bytes of their states`;
 }
 

@@ -1,0 +1,124 @@
+import { describe, expect, test } from 'vitest';
+import { blackBoxVerdict, blackBoxViolations, withExpiries } from './black-box.ts';
+import { isLinearizable } from './brute-force.ts';
+import type { CommittedRevision, HistoryOp } from './history.ts';
+import { ModelState } from './model-state.ts';
+import { randomHistory, type StoreBug } from './random-history.ts';
+import { mutations } from './mutations.ts';
+import { putOf, rangeOf } from './requests.ts';
+import { witnessViolations } from './witness.ts';
+
+const BUGS: readonly StoreBug[] = ['lost-write', 'duplicate-write', 'stale-read', 'wrong-revision', 'split-txn'];
+
+describe('the search', () => {
+  test('finds an order for what a correct store did', () => {
+    for (let seed = 1; seed <= 120; seed++) {
+      const history = randomHistory({ seed, ops: 60, clients: 5, unknownPercent: 6, tables: seed % 2 === 0 });
+      expect(blackBoxViolations(withExpiries(history.ops)), `seed ${seed}`).toEqual([]);
+    }
+  });
+
+  test('decides long histories', () => {
+    const { ops } = randomHistory({ seed: 5, ops: 4_000, clients: 12, unknownPercent: 2, tables: true });
+    expect(blackBoxViolations(withExpiries(ops))).toEqual([]);
+  });
+
+  test.each(BUGS)('finds none when the store has the bug: %s', (bug) => {
+    let broken = 0;
+    for (let seed = 1; seed <= 60; seed++) {
+      const history = randomHistory({ seed, ops: 30, clients: 4, unknownPercent: 0, tables: false, bug });
+      if (!history.broken) continue;
+      broken++;
+      expect(blackBoxVerdict(history.ops).type, `seed ${seed}`).toBe('not-linearizable');
+    }
+    expect(broken).toBeGreaterThan(20);
+  });
+
+  test('agrees with trying every order, on right and on wrong histories', () => {
+    const verdicts = { yes: 0, no: 0 };
+    for (let seed = 1; seed <= 250; seed++) {
+      const ops = 3 + (seed % 5);
+      const { ops: right } = randomHistory({ seed, ops, clients: 4, unknownPercent: 15, tables: seed % 3 === 0 });
+      for (const history of [right, ...mutations(right, seed)]) {
+        const closed = withExpiries(history).length <= 9 ? withExpiries(history) : history;
+        const expected = isLinearizable(closed);
+        verdicts[expected ? 'yes' : 'no']++;
+        expect(blackBoxVerdict(closed).type, `seed ${seed}`).toBe(expected ? 'linearizable' : 'not-linearizable');
+      }
+    }
+    expect(verdicts.yes).toBeGreaterThan(250);
+    expect(verdicts.no).toBeGreaterThan(250);
+  });
+
+  test('says where it got stuck', () => {
+    const ops = [
+      answered({ client: 1, times: [1, 2], request: putOf('a', 'x'), result: { type: 'put', revision: 2, prevKv: null } }),
+      answered({
+        client: 2,
+        times: [3, 4],
+        request: rangeOf('a'),
+        result: { type: 'range', revision: 1, kvs: [], more: false, count: 0 },
+      }),
+    ];
+    const [violation] = blackBoxViolations(ops);
+    expect(violation).toMatchObject({ rule: 'linearizable' });
+    expect(violation!.message).toContain('"type":"range"');
+  });
+
+  test('gives up at its bound, and says that nothing was decided', () => {
+    const { ops } = randomHistory({ seed: 1, ops: 30, clients: 4, unknownPercent: 0, tables: false });
+    expect(blackBoxViolations(ops, 10)).toMatchObject([{ rule: 'undecided' }]);
+  });
+});
+
+describe('beside the witness check', () => {
+  test('every order the search finds is a witness', () => {
+    for (let seed = 1; seed <= 100; seed++) {
+      const { ops } = randomHistory({ seed, ops: 40, clients: 5, unknownPercent: 10, tables: false });
+      for (const history of [ops, ...mutations(ops, seed)]) {
+        const verdict = blackBoxVerdict(history);
+        if (verdict.type !== 'linearizable') continue;
+        const linear = history.filter(({ request }) => request.type !== 'serializable-range');
+        const committed = replay(verdict.order);
+        expect(witnessViolations({ ops: linear, committed }), `seed ${seed}`).toEqual([]);
+      }
+    }
+  });
+
+  test('what the search rejects has no witness', () => {
+    let rejected = 0;
+    for (let seed = 1; seed <= 100; seed++) {
+      const { ops, committed } = randomHistory({ seed, ops: 30, clients: 5, unknownPercent: 10, tables: false });
+      for (const history of mutations(ops, seed)) {
+        if (blackBoxVerdict(history).type === 'linearizable') continue;
+        rejected++;
+        expect(witnessViolations({ ops: history, committed }), `seed ${seed}`).not.toEqual([]);
+      }
+    }
+    expect(rejected).toBeGreaterThan(200);
+  });
+});
+
+function replay(order: readonly HistoryOp[]): readonly CommittedRevision[] {
+  const committed: CommittedRevision[] = [];
+  let state = ModelState.EMPTY;
+  for (const op of order) {
+    const { step, state: after } = state.step(op.request);
+    if (step.type === 'done' && step.events.length > 0) {
+      committed.push({ revision: after.revision, events: step.events });
+    }
+    state = after;
+  }
+  return committed;
+}
+
+function answered(op: {
+  readonly client: number;
+  readonly times: readonly [number, number];
+  readonly request: HistoryOp['request'];
+  readonly result: Extract<HistoryOp['outcome'], { type: 'answered' }>['result'];
+}): HistoryOp {
+  const { client, request, result } = op;
+  const [callTime, returnTime] = op.times;
+  return { client, callTime, returnTime, request, outcome: { type: 'answered', result } };
+}

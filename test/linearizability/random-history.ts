@@ -1,0 +1,308 @@
+import type { Compare, RangeRequest, RequestOp, TxnRequest } from '../../src/core/mvcc/operations.ts';
+import { Prng } from '../core/raft/prng.ts';
+import type {
+  CommittedRevision,
+  HistoryOp,
+  HistoryOutcome,
+  HistoryRequest,
+  HistoryResult,
+} from './history.ts';
+import type { Step } from './kv-model.ts';
+import { ModelState } from './model-state.ts';
+import { deleteOf, putOf, rangeOf } from './requests.ts';
+
+/** What is wrong with the store that a random history comes from. */
+export type StoreBug =
+  /** A write is acknowledged and forgotten. */
+  | 'lost-write'
+  /** A write takes effect twice. */
+  | 'duplicate-write'
+  /** A read does not see what was acknowledged before its call. */
+  | 'stale-read'
+  /** An answer is that of a neighbouring revision. */
+  | 'wrong-revision'
+  /** Half of what a transaction writes is missing. */
+  | 'split-txn';
+
+export interface RandomHistoryOptions {
+  readonly seed: number;
+  readonly ops: number;
+  readonly clients: number;
+  /** Of 100 operations, how many have an unknown outcome. */
+  readonly unknownPercent: number;
+  /** Leases with their ends, compactions. */
+  readonly tables: boolean;
+  readonly bug?: StoreBug;
+}
+
+export interface RandomHistory {
+  readonly ops: readonly HistoryOp[];
+  readonly committed: readonly CommittedRevision[];
+  /** The bug showed itself: a correct store cannot have done this. */
+  readonly broken: boolean;
+}
+
+/** Clients on a store that takes one operation at a time; the same seed gives the same history. */
+export function randomHistory(options: RandomHistoryOptions): RandomHistory {
+  return new RandomRun(options).run();
+}
+
+const KEYS = ['a', 'b', 'c', 'd'];
+const LEASES = [7n, -9n];
+const ALL = Buffer.from([0]);
+
+interface Call {
+  readonly client: number;
+  readonly callTime: number;
+  readonly request: HistoryRequest;
+  /** The client gave up; it may yet take effect. */
+  readonly unknown: boolean;
+  outcome: HistoryOutcome | null;
+}
+
+class RandomRun {
+  readonly #options: RandomHistoryOptions;
+  readonly #random: Prng;
+  readonly #ops: HistoryOp[] = [];
+  readonly #committed: CommittedRevision[] = [];
+  readonly #open = new Map<number, Call>();
+  readonly #abandoned: Call[] = [];
+  #state = ModelState.EMPTY;
+  #time = 0;
+  #calls = 0;
+  #told = 1;
+  #broken = false;
+
+  constructor(options: RandomHistoryOptions) {
+    this.#options = options;
+    this.#random = new Prng(options.seed);
+  }
+
+  run(): RandomHistory {
+    const { ops, clients } = this.#options;
+    while (this.#calls < ops || this.#open.size > 0) {
+      this.#time++;
+      if (this.#options.tables && this.#random.chance(3)) this.#expire();
+      if (this.#abandoned.length > 0 && this.#random.chance(20)) this.#takeEffect(this.#abandoned.shift()!);
+      this.#advance(this.#random.below(clients));
+    }
+    for (const call of this.#abandoned) if (this.#random.chance(30)) this.#takeEffect(call);
+    // What is there in the end is looked at by someone who comes after all others.
+    this.#finish({
+      client: clients,
+      callTime: ++this.#time,
+      request: rangeOf('\0', { rangeEnd: ALL }),
+      unknown: false,
+      outcome: null,
+    });
+    return { ops: this.#ops, committed: this.#committed, broken: this.#broken };
+  }
+
+  /** One step of one client: it calls, its call takes effect, or it returns. */
+  #advance(client: number): void {
+    const call = this.#open.get(client);
+    if (call === undefined) {
+      if (this.#calls < this.#options.ops) this.#call(client);
+      return;
+    }
+    if (call.outcome === null) {
+      this.#takeEffect(call);
+      return;
+    }
+    this.#open.delete(client);
+    this.#record(call, this.#time, call.outcome);
+  }
+
+  #call(client: number): void {
+    this.#calls++;
+    const unknown = this.#random.chance(this.#options.unknownPercent);
+    const call = { client, callTime: this.#time, request: this.#request(), unknown, outcome: null };
+    if (!unknown) {
+      this.#open.set(client, call);
+      return;
+    }
+    this.#record(call, Infinity, { type: 'unknown' });
+    if (this.#random.chance(60)) this.#abandoned.push(call);
+  }
+
+  #finish(call: Call): void {
+    this.#takeEffect(call);
+    this.#record(call, ++this.#time, call.outcome!);
+  }
+
+  #record({ client, callTime, request }: Call, returnTime: number, outcome: HistoryOutcome): void {
+    this.#ops.push({ client, callTime, returnTime, request, outcome });
+    if (outcome.type === 'answered') this.#told = Math.max(this.#told, outcome.result.revision);
+  }
+
+  // ---- the store --------------------------------------------------------------------------------------------
+
+  #takeEffect(call: Call): void {
+    const { request } = call;
+    if (request.type === 'serializable-range') {
+      const past = 1 + this.#random.below(this.#state.revision);
+      call.outcome = outcomeOf(stepAt(this.#state, past, request));
+      return;
+    }
+    const buggy = this.#buggyStep(call);
+    if (buggy !== null) {
+      call.outcome = buggy;
+      return;
+    }
+    call.outcome = outcomeOf(this.#commit(request));
+  }
+
+  #commit(request: HistoryRequest): Step {
+    const { step, state } = this.#state.step(request);
+    if (step.type === 'done' && step.events.length > 0) {
+      this.#committed.push({ revision: state.revision, events: step.events });
+    }
+    this.#state = state;
+    return step;
+  }
+
+  #expire(): void {
+    this.#commit({ type: 'lease-revoke', id: this.#random.pick(LEASES) });
+  }
+
+  /** What the store answers wrongly, or null when it does not this time. At most once in a history. */
+  #buggyStep(call: Call): HistoryOutcome | null {
+    const { bug } = this.#options;
+    if (bug === undefined || call.unknown || this.#broken || this.#random.chance(50)) return null;
+    const { request } = call;
+    const { step } = this.#state.step(request);
+    if (step.type === 'refused') return null;
+    const writes = step.events.length > 0;
+    switch (bug) {
+      case 'lost-write':
+        if (!writes || request.type === 'lease-revoke') return null;
+        break;
+      case 'duplicate-write':
+        if (request.type !== 'put') return null;
+        this.#commit(request);
+        this.#commit(request);
+        break;
+      case 'stale-read': {
+        // Of the oldest revision that no one who returned before the call can have been told of.
+        const floor = this.#floorOf(call);
+        if (request.type !== 'range' || floor < 2) return null;
+        this.#broken = true;
+        return outcomeOf(stepAt(this.#state, floor - 1, request));
+      }
+      case 'wrong-revision':
+        if (request.type !== 'put') return null;
+        this.#commit(request);
+        this.#broken = true;
+        return { type: 'answered', result: { ...step.result, revision: step.result.revision - 1 } };
+      case 'split-txn':
+        if (request.type !== 'txn' || step.events.length < 2) return null;
+        this.#commitHalf(request);
+        break;
+    }
+    this.#broken = true;
+    return outcomeOf(step);
+  }
+
+  #floorOf({ callTime }: Call): number {
+    const told = this.#ops.map(({ returnTime, outcome }) =>
+      returnTime < callTime && outcome.type === 'answered' ? outcome.result.revision : 1,
+    );
+    return Math.max(1, ...told);
+  }
+
+  #commitHalf(request: TxnRequest): void {
+    const dropLast = (ops: readonly RequestOp[]): readonly RequestOp[] => {
+      const last = ops.findLastIndex((op) => op.type !== 'range');
+      return ops.filter((_, index) => index !== last);
+    };
+    this.#commit({ ...request, success: dropLast(request.success), failure: dropLast(request.failure) });
+  }
+
+  // ---- requests ---------------------------------------------------------------------------------------------
+
+  #request(): HistoryRequest {
+    const random = this.#random;
+    const dice = random.below(this.#options.tables ? 100 : 84);
+    if (dice < 26) return this.#put();
+    if (dice < 34) return this.#delete();
+    if (dice < 54) return this.#txn();
+    if (dice < 78) return this.#range();
+    if (dice < 84) return { type: 'serializable-range', range: this.#range() };
+    if (dice < 90) return { type: 'lease-grant', id: random.pick(LEASES) };
+    if (dice < 94) return { type: 'lease-revoke', id: random.pick(LEASES) };
+    return { type: 'compact', revision: Math.max(1, this.#told - random.below(6)) };
+  }
+
+  #put(): Extract<RequestOp, { type: 'put' }> {
+    const random = this.#random;
+    const key = random.pick(KEYS);
+    const prevKv = random.chance(40);
+    if (random.chance(8)) return putOf(key, '', { prevKv, ignoreValue: true });
+    const lease = this.#options.tables && random.chance(30) ? random.pick(LEASES) : 0n;
+    return putOf(key, `v${this.#calls}`, { prevKv, lease });
+  }
+
+  #delete(): Extract<RequestOp, { type: 'delete-range' }> {
+    const random = this.#random;
+    const rangeEnd = random.chance(30) ? Buffer.from(random.pick(KEYS)) : Buffer.alloc(0);
+    return deleteOf(random.pick(KEYS), { rangeEnd, prevKv: random.chance(40) });
+  }
+
+  #range(): RangeRequest {
+    const random = this.#random;
+    const rangeEnd = random.chance(60) ? ALL : Buffer.alloc(0);
+    const revision = random.chance(20) ? Math.max(1, this.#told + 2 - random.below(5)) : 0;
+    const sortOrder = random.pick(['none', 'ascend', 'descend'] as const);
+    const sortTarget = random.pick(['key', 'version', 'create', 'mod', 'value'] as const);
+    return rangeOf(random.pick(KEYS), {
+      rangeEnd,
+      revision,
+      sortOrder,
+      sortTarget,
+      limit: random.chance(20) ? 1 + random.below(2) : 0,
+      countOnly: random.chance(5),
+      keysOnly: random.chance(5),
+    });
+  }
+
+  #txn(): TxnRequest {
+    const random = this.#random;
+    const puts = new Map(Array.from({ length: 1 + random.below(3) }, () => this.#put()).map((put) => [`${put.key}`, put]));
+    const success: RequestOp[] = [...puts.values(), this.#range()];
+    if (random.chance(20)) success.push({ type: 'txn', compare: [this.#compare()], success: [this.#range()], failure: [] });
+    return { type: 'txn', compare: [this.#compare()], success, failure: [random.chance(50) ? this.#range() : this.#delete()] };
+  }
+
+  #compare(): Compare {
+    const random = this.#random;
+    const head = {
+      key: Buffer.from(random.pick(KEYS)),
+      rangeEnd: random.chance(10) ? ALL : Buffer.alloc(0),
+      result: random.pick(['equal', 'greater', 'less', 'not-equal'] as const),
+    };
+    const target = random.pick(['version', 'create', 'mod', 'value', 'lease'] as const);
+    switch (target) {
+      case 'value':
+        return { ...head, target, value: Buffer.from(`v${random.below(this.#calls + 1)}`) };
+      case 'lease':
+        return { ...head, target, lease: random.pick([0n, ...LEASES]) };
+      case 'version':
+        return { ...head, target, number: random.below(3) };
+      case 'create':
+      case 'mod':
+        return { ...head, target, number: random.below(this.#told + 1) };
+    }
+  }
+}
+
+function outcomeOf(step: Step): HistoryOutcome {
+  if (step.type === 'refused') return step;
+  const result: HistoryResult = step.result;
+  return { type: 'answered', result };
+}
+
+/** A read of a member that is behind: it has come to `revision`. */
+function stepAt(state: ModelState, revision: number, request: HistoryRequest): Step {
+  const past = state.at(revision) as ModelState;
+  return past.step(request).step;
+}
