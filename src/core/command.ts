@@ -2,6 +2,7 @@ import { AssertionError, assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
 import { packDeleteRange, packPut, packTxn, unpackDeleteRange, unpackPut, unpackTxn } from './command-kv.ts';
 import type { LeaseCheckpoint } from './lease/lessor.ts';
+import { isMembershipOperation } from './membership-change.ts';
 import type { DeleteRangeRequest, PutRequest, TxnRequest } from './mvcc/operations.ts';
 import { Fields, int64, type Packed, pack, unpack } from './packed.ts';
 import type { MemberId } from './raft/messages.ts';
@@ -135,11 +136,13 @@ export function decodeCommand(bytes: Buffer): Command {
   return { id: member === 0 ? null : { member, incarnation, seq }, user, authRevision, operation };
 }
 
-/** Whether bytes from another member may be proposed: `decodeCommand` takes them. */
+/**
+ * Whether bytes from another member may be proposed as a normal entry: `decodeCommand` takes them, and they are no
+ * membership change, which in such an entry would stop every member that applies it.
+ */
 export function isCommand(bytes: Buffer): boolean {
   try {
-    decodeCommand(bytes);
-    return true;
+    return !isMembershipOperation(decodeCommand(bytes).operation);
   } catch (error) {
     if (error instanceof AssertionError) return false;
     throw error;

@@ -4,6 +4,7 @@ import type { MemberId } from '../core/raft/messages.ts';
 import type { StateMachine } from '../core/state-machine.ts';
 import { StoreError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import { withDeadline } from './deadline.ts';
 import type { MemberInfo } from './membership.ts';
 import type { PeerAnswer, PeerRequest } from './peer-requests.ts';
 import type { Clock } from './ports.ts';
@@ -96,10 +97,8 @@ export class ApplyHashes {
 
   async #ask(member: MemberId, index: number): Promise<SetHash | null> {
     try {
-      return await this.#options.ask(
-        member,
-        { type: 'apply-hash', index },
-        AbortSignal.timeout(CHECK_INTERVAL_MS),
+      return await withDeadline(this.#options.clock, CHECK_INTERVAL_MS, (signal) =>
+        this.#options.ask(member, { type: 'apply-hash', index }, signal),
       );
     } catch (error) {
       // Whoever does not answer cannot be compared now.

@@ -78,7 +78,7 @@ async function openActiveState(
 ): Promise<BootedData> {
   const { disk, random } = ports;
   let replica = await openReplica(replicaOptions, active);
-  const next = await nextIncarnation(disk, identity);
+  const next = await nextIncarnation(disk, identity, random);
   const opened = await openLog({
     disk,
     directory: LOG_DIRECTORY,

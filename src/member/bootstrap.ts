@@ -3,6 +3,7 @@ import type { MemberId } from '../core/raft/messages.ts';
 import { AssertionError } from '../lib/assert.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import { withDeadline } from './deadline.ts';
 import type { InitialCluster } from './identity.ts';
 import type { MemberInfo } from './membership.ts';
 import type { Clock, Transport } from './ports.ts';
@@ -13,6 +14,8 @@ const PROBE_TIMEOUT_MS = 2_000;
 const ROUND_PAUSE_MS = 200;
 /** Rounds after which the log says again what is being waited for. */
 const REMIND_ROUNDS = 25;
+/** Rounds in which members that run may still have to apply that this one was added. */
+const PLACE_ROUNDS_MAX = 25;
 
 /** What a member says of the cluster to somebody who is not yet, or no longer, part of it. */
 export interface ClusterAccount {
@@ -73,8 +76,8 @@ export interface BootstrapOptions {
 }
 
 /**
- * For a member told `new` on an empty directory: returns once so many others have said that they never met it that
- * every majority which could have counted an earlier vote of it is covered: n - majority + 1 of them.
+ * For a member with an empty directory: returns once so many others have said that they never met it that every
+ * majority which could have counted an earlier vote of it is covered: n - majority + 1 of them.
  *
  * @throws StoreError `member-data-lost` when one has met it; `cluster-id-mismatch` when an address belongs to
  *   another cluster; `canceled`
@@ -104,7 +107,7 @@ export async function confirmNeverMet(
     if (round % REMIND_ROUNDS === 0) {
       options.logger.info(
         { answered: answered.size, needed },
-        'waiting for the other members of the initial cluster',
+        'waiting for the other members of the cluster',
       );
     }
     return false;
@@ -113,7 +116,8 @@ export async function confirmNeverMet(
 
 /**
  * For a member told `existing` on an empty directory: finds the cluster through the addresses of the others, and
- * itself in it by its own peer URLs.
+ * itself in it by its own peer URLs, and has the voters confirm that they never met it: a member that joined only
+ * after this one was lost cannot know.
  *
  * @throws StoreError `member-not-found` when the cluster has no such member (it must be added first);
  *   `member-data-lost` when it has already run; `canceled`
@@ -122,16 +126,27 @@ export async function findOwnPlace(
   options: BootstrapOptions,
   request: { readonly ownUrls: readonly string[]; readonly otherUrls: readonly string[] },
 ): Promise<{ readonly clusterId: number; readonly memberId: MemberId }> {
-  const { clusterId, members, met } = await findCluster(options, request.otherUrls);
-  const self = members.find((member) => member.peerUrls.some((own) => request.ownUrls.includes(own)));
-  if (self === undefined) {
-    throw new StoreError(
-      'member-not-found',
-      `the cluster has no member at ${request.ownUrls.join()}: add it first`,
-    );
-  }
-  if (met.includes(self.id)) throw dataLost('the cluster');
+  const { clusterId, members, self } = await findOwnRecord(options, request);
+  const voters = members.filter((member) => member.id === self.id || !member.isLearner);
+  await confirmNeverMet(options, { clusterId, members: voters }, self.id);
   return { clusterId, memberId: self.id };
+}
+
+/** Asks every address, for some time: a member that lags may not have applied yet that this one was added. */
+async function findOwnRecord(
+  options: BootstrapOptions,
+  { ownUrls, otherUrls }: { readonly ownUrls: readonly string[]; readonly otherUrls: readonly string[] },
+): Promise<ClusterAccount & { readonly self: MemberInfo }> {
+  for (let round = 1; round <= PLACE_ROUNDS_MAX; round++) {
+    if (round > 1) await pause(options);
+    await findCluster(options, otherUrls);
+    for (const url of otherUrls) {
+      const account = await askAny(options, [url]);
+      const self = account?.members.find((member) => member.peerUrls.some((own) => ownUrls.includes(own)));
+      if (account !== null && self !== undefined) return { ...account, self };
+    }
+  }
+  throw new StoreError('member-not-found', `the cluster has no member at ${ownUrls.join()}: add it first`);
 }
 
 /** The account of the first running member that answers at one of the addresses. @throws StoreError `canceled` */
@@ -159,9 +174,13 @@ async function inRounds(
 ): Promise<void> {
   for (let number = 1; !options.signal.aborted; number++) {
     if (await round(number)) return;
-    await new Promise<void>((resolve) => void options.clock.setTimer(resolve, ROUND_PAUSE_MS));
+    await pause(options);
   }
   throw abortError(options.signal);
+}
+
+function pause({ clock }: BootstrapOptions): Promise<void> {
+  return new Promise<void>((resolve) => void clock.setTimer(resolve, ROUND_PAUSE_MS));
 }
 
 /** The first account that one of the addresses gives, or null when none answers. */
@@ -170,15 +189,14 @@ export async function askAny(
   urls: readonly string[],
 ): Promise<ClusterAccount | null> {
   for (const url of urls) {
-    const abort = new AbortController();
-    const timer = options.clock.setTimer(() => abort.abort(), PROBE_TIMEOUT_MS);
     try {
-      return decodeAccount(await options.transport.probe(url, encodeProbe(), abort.signal));
+      const answer = await withDeadline(options.clock, PROBE_TIMEOUT_MS, (signal) =>
+        options.transport.probe(url, encodeProbe(), signal),
+      );
+      return decodeAccount(answer);
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       if (error.code === 'cluster-id-mismatch') throw error;
-    } finally {
-      timer.cancel();
     }
   }
   return null;

@@ -13,18 +13,19 @@ import { openLog } from './storage/wal.ts';
  * dropped; removals of everybody else are written into the log as committed, and so are applied like any other.
  * What the lost majority had committed and this member had not heard of is gone.
  *
+ * @returns the identity with the incarnation that this work counted as
  * @throws StoreError `data-dir-corrupt`, or `bad-options` when the member's state has no place for it
  */
 export async function forceNewCluster(
   ports: MemberPorts,
   replicaOptions: ReplicaOptions,
   identity: Identity,
-): Promise<void> {
+): Promise<Identity> {
   const { disk, random, logger } = ports;
   const active = await readActive(disk);
   if (active === null) throw new StoreError('data-dir-corrupt', 'ACTIVE is missing');
   const { machine, store, marker } = await openReplica(replicaOptions, active);
-  const next = await nextIncarnation(disk, identity);
+  const next = await nextIncarnation(disk, identity, random);
   const { log, recovered } = await openLog({
     disk,
     directory: LOG_DIRECTORY,
@@ -45,6 +46,7 @@ export async function forceNewCluster(
     const hardState = { term, vote: recovered.hardState.vote, commit: last };
     await log.append({ hardState, entries, snapshot: null, sync: true });
     logger.warn({ removed: entries.length, commit }, 'forced a new cluster of this member alone');
+    return next;
   } finally {
     await log.close();
     await store.close();

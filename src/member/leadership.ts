@@ -1,5 +1,6 @@
 import type { MemberId } from '../core/raft/messages.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
+import { withDeadline } from './deadline.ts';
 import type { MemberInfo } from './membership.ts';
 import { type PeerAnswer, type PeerRequest } from './peer-requests.ts';
 import type { Clock, Transport } from './ports.ts';
@@ -30,23 +31,26 @@ export interface LeadershipOptions {
 export class Leadership {
   readonly #options: LeadershipOptions;
   readonly #listeners = new Set<(hasLeader: boolean) => void>();
-  #waiters: (() => void)[] = [];
+  /** Called at the next change, unless their own time is up before. */
+  readonly #waiters = new Set<() => void>();
+  #hadLeader = false;
 
   constructor(options: LeadershipOptions) {
     this.#options = options;
   }
 
-  /** @returns a function that ends the listening */
+  /** Calls back when a leader is found or lost. @returns a function that ends the listening */
   listen(listener: (hasLeader: boolean) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
   changed(view: LeadershipView): void {
-    for (const listener of this.#listeners) listener(view.leader !== 0);
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const waiter of waiters) waiter();
+    const hasLeader = view.leader !== 0;
+    const isNews = hasLeader !== this.#hadLeader;
+    this.#hadLeader = hasLeader;
+    if (isNews) for (const listener of this.#listeners) listener(hasLeader);
+    for (const waiter of this.#waiters) waiter();
   }
 
   /**
@@ -95,7 +99,7 @@ export class Leadership {
 
   /** Before a stop: gives leadership to the connected voter that is furthest, if there is one. Never fails. */
   async handOver(): Promise<void> {
-    const { self, loop, transport, electionMs, members } = this.#options;
+    const { self, loop, clock, transport, electionMs, members } = this.#options;
     if (loop().view.leader !== self) return;
     const progress = loop().node.status().progress;
     const candidates = members()
@@ -104,7 +108,7 @@ export class Leadership {
     const target = candidates[0];
     if (target === undefined) return;
     try {
-      await this.transfer(target.id, AbortSignal.timeout(2 * electionMs));
+      await withDeadline(clock, 2 * electionMs, (signal) => this.transfer(target.id, signal));
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
     }
@@ -112,11 +116,13 @@ export class Leadership {
 
   #nextChange(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.#options.clock.setTimer(resolve, RETRY_MS);
-      this.#waiters.push(() => {
+      const wake = (): void => {
         timer.cancel();
+        this.#waiters.delete(wake);
         resolve();
-      });
+      };
+      const timer = this.#options.clock.setTimer(wake, RETRY_MS);
+      this.#waiters.add(wake);
     });
   }
 }

@@ -309,7 +309,6 @@ export class Member {
     context: CallContext,
   ): Promise<Answer<readonly MemberInfo[]>> {
     checkPeerUrls(request.peerUrls);
-    if (!this.members().some((member) => member.id === request.id)) throw new StoreError('member-not-found');
     await this.#command({ type: 'member-update', id: request.id, peerUrls: request.peerUrls }, context);
     return this.#answer(this.members());
   }
@@ -326,7 +325,7 @@ export class Member {
       case 'get':
         return this.#answer(before.filter(matches));
       case 'activate': {
-        const member = request.member;
+        const member = request.member === 0 ? this.id : request.member;
         if (alarm === 'none') return this.#answer([]);
         await this.#command({ type: 'alarm', action, member, alarm }, context);
         return this.#answer([{ member, alarm }]);
@@ -388,9 +387,9 @@ export class Member {
     return this.#answer({ hash: (rowSetHash.a ^ rowSetHash.b ^ tableSetHash.a ^ tableSetHash.b) >>> 0 });
   }
 
-  /** The whole state as a backup file. */
+  /** The whole state as a backup file. Where there is no leader it is what this member has: the last resort. */
   async snapshot(context: CallContext): Promise<Backup> {
-    await this.#parts.reads.linearizable(context.signal);
+    if (this.hasLeader()) await this.#parts.reads.linearizable(context.signal);
     return this.#parts.snapshots.backup();
   }
 
@@ -425,8 +424,10 @@ export class Member {
    * @throws StoreError why `signal` was aborted
    */
   async ready(signal: AbortSignal): Promise<void> {
-    await this.#leaderKnown(signal);
-    await this.#parts.published;
+    await orAborted(
+      signal,
+      this.#leaderKnown().then(() => this.#parts.published),
+    );
   }
 
   /** @returns a function that ends the listening */
@@ -485,15 +486,14 @@ export class Member {
     await this.#parts.close();
   }
 
-  async #leaderKnown(signal: AbortSignal): Promise<void> {
+  async #leaderKnown(): Promise<void> {
     if (this.hasLeader()) return;
-    await new Promise<void>((resolve, reject) => {
+    await new Promise<void>((resolve) => {
       const unlisten = this.onLeaderChange((hasLeader) => {
         if (!hasLeader) return;
         unlisten();
         resolve();
       });
-      signal.addEventListener('abort', () => reject(abortError(signal)), { once: true });
     });
   }
 
@@ -534,6 +534,21 @@ export class Member {
   #randomLeaseId(): bigint {
     const { random } = this.#parts;
     return (BigInt(random.integer(2 ** 31)) << 32n) | BigInt(1 + random.integer(2 ** 32 - 1));
+  }
+}
+
+/** Settles as `work` does, or rejects with why `signal` was aborted. */
+async function orAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  let onAbort = (): void => {};
+  const aborted = new Promise<never>((_resolve, reject) => {
+    onAbort = () => reject(abortError(signal));
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
 

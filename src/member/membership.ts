@@ -70,7 +70,8 @@ export class Membership {
       if (known.filter((member) => member.isLearner).length >= LEARNERS_MAX)
         throw new StoreError('too-many-learners');
     } else {
-      this.#checkQuorumAfter({ votersAfter: voters(known).length + 1 });
+      // A single member may grow: until the second has started nothing can be committed, and nothing is lost.
+      if (voters(known).length > 1) this.#checkQuorumAfter({ votersAfter: voters(known).length + 1 });
       this.#checkConnected();
     }
     const id = 1 + random.integer(2 ** 48 - 1);
@@ -129,7 +130,7 @@ export class Membership {
     const active = voters(this.#options.members()).filter(
       (member) => member.id !== change.without && member.name !== '' && this.#isConnected(member.id),
     );
-    if (active.length < Math.floor(change.votersAfter / 2) + 1 && change.votersAfter > 0) {
+    if (active.length < Math.floor(change.votersAfter / 2) + 1) {
       throw new StoreError('not-enough-started-members');
     }
   }

@@ -1,6 +1,6 @@
 import type { MemberId } from '../core/raft/messages.ts';
 import type { Disk, PeerIdentity } from './ports.ts';
-import { type PeerSeen, readPeersSeen, writePeersSeen } from './storage/data-dir.ts';
+import { type PeerSeen, readPeersSeen, startsIn, writePeersSeen } from './storage/data-dir.ts';
 
 /**
  * Remembers, across restarts, how far each peer's data had come when it was last met. A peer that comes back with
@@ -35,7 +35,10 @@ export class MetPeers {
   refusal(peer: PeerIdentity): string | null {
     const before = this.#seen.get(peer.memberId);
     if (before === undefined) return null;
-    if (peer.incarnation >= before.incarnation && peer.logSeq >= before.logSeq) return null;
+    // Two incarnations of one count: one of them began on a copy, and nobody can say which has the newer data.
+    const isSame = peer.incarnation === before.incarnation;
+    const isLater = startsIn(peer.incarnation) > startsIn(before.incarnation);
+    if ((isSame || isLater) && peer.logSeq >= before.logSeq) return null;
     return 'its data directory has gone back in time: remove the member and add it anew';
   }
 

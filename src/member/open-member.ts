@@ -36,15 +36,16 @@ export async function openMember(
     onFatal: ports.fatal,
   };
   const met = await MetPeers.open(ports.disk, ports.fatal);
-  const handlers = new PeerHandlers();
+  const handlers = new PeerHandlers(met);
   try {
     let identity = await existingIdentity(ports);
     const isNew = identity === null;
     identity ??= await firstStart(options, ports, { replicaOptions, handlers, signal });
-    if (options.forceNewCluster) await forceNewCluster(ports, replicaOptions, identity);
+    if (options.forceNewCluster) identity = await forceNewCluster(ports, replicaOptions, identity);
     const data = await bootFromDisk(ports, options, replicaOptions, identity);
     if (!isNew) {
       const { clusterId, memberId, incarnation } = data.identity;
+      handlers.clusterId = clusterId;
       await ports.transport.start({ clusterId, memberId, incarnation, logSeq: data.log.lastSeq }, handlers);
     }
     const joining = data.replica.machine.memberList().length === 0;
@@ -83,6 +84,11 @@ async function firstStart(
 class PeerHandlers implements TransportHandlers {
   running: RunningMember | null = null;
   clusterId = 0;
+  readonly #met: MetPeers;
+
+  constructor(met: MetPeers) {
+    this.#met = met;
+  }
 
   messages(...args: Parameters<TransportHandlers['messages']>): void {
     this.running?.messages(...args);
@@ -97,9 +103,9 @@ class PeerHandlers implements TransportHandlers {
   }
 
   async probe(): Promise<Buffer> {
-    return (
-      this.running?.probe() ?? encodeAccount({ clusterId: this.clusterId, members: [], met: [], removed: [] })
-    );
+    if (this.running !== null) return this.running.probe();
+    const { clusterId } = this;
+    return encodeAccount({ clusterId, members: [], met: this.#met.ids(), removed: [] });
   }
 
   admit(peer: PeerIdentity): string | null {

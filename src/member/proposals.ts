@@ -5,8 +5,9 @@ import type { Applied } from '../core/state-machine.ts';
 import { abortError, StoreError, type StoreErrorCode } from '../lib/errors.ts';
 import type { Clock } from './ports.ts';
 
-/** Proposals a member keeps waiting for their apply; beyond it `too-many-requests`. */
+/** Proposals a member keeps waiting for their apply, and their bytes; beyond either `too-many-requests`. */
 const PENDING_MAX = 50_000;
+const PENDING_BYTES_MAX = 256 * 1024 * 1024;
 /** Bytes of proposals that one forwarded request carries; a larger single proposal goes alone. */
 const FORWARD_BYTES_MAX = 1024 * 1024;
 /** Forwarded requests in flight towards the leader. */
@@ -74,7 +75,10 @@ export class Proposals {
   readonly #pending = new Map<number, Pending>();
   /** Not yet handed to a leader. */
   #queue: Pending[] = [];
+  #pendingBytes = 0;
+  /** Forwarded requests without an answer from the leader of `#forwardsTerm`. */
   #forwards = 0;
+  #forwardsTerm = 0;
   #nextSeq = 1;
   #appliedTerm = 0;
   #leaderLostMs = Number.NEGATIVE_INFINITY;
@@ -159,8 +163,7 @@ export class Proposals {
       return;
     const pending = this.#pending.get(id.seq);
     if (pending === undefined) return;
-    this.#pending.delete(id.seq);
-    pending.unlisten();
+    this.#release(pending);
     this.#options.answered('applied');
     pending.resolve(applied);
   }
@@ -188,7 +191,8 @@ export class Proposals {
   #refusal(context: CallContext): StoreError | null {
     if (this.#stopped) return new StoreError('stopped');
     if (context.signal.aborted) return abortError(context.signal);
-    return this.#pending.size >= PENDING_MAX ? new StoreError('too-many-requests') : null;
+    const isFull = this.#pending.size >= PENDING_MAX || this.#pendingBytes >= PENDING_BYTES_MAX;
+    return isFull ? new StoreError('too-many-requests') : null;
   }
 
   #register(
@@ -216,6 +220,7 @@ export class Proposals {
     };
     context.signal.addEventListener('abort', onAbort, { once: true });
     this.#pending.set(id.seq, pending);
+    this.#pendingBytes += pending.data.length;
     return pending;
   }
 
@@ -227,6 +232,11 @@ export class Proposals {
   }
 
   #forwardTo(leader: Leader): void {
+    if (leader.term !== this.#forwardsTerm) {
+      // A leader that is cut off may owe its answers for long; its successor must not wait for them.
+      this.#forwardsTerm = leader.term;
+      this.#forwards = 0;
+    }
     let batch: Pending[] = [];
     let bytes = 0;
     const waiting = this.#takeQueue(leader.term);
@@ -249,7 +259,7 @@ export class Proposals {
   #forwardBatch(leader: Leader, batch: readonly Pending[]): void {
     this.#forwards += 1;
     const done = (): void => {
-      this.#forwards -= 1;
+      if (leader.term === this.#forwardsTerm) this.#forwards -= 1;
       if (this.#queue.length > 0) this.#options.schedule();
     };
     this.#options
@@ -293,10 +303,16 @@ export class Proposals {
   }
 
   #settle(pending: Pending, error: StoreError): void {
-    if (!this.#pending.delete(pending.id.seq)) return;
-    pending.unlisten();
+    if (!this.#pending.has(pending.id.seq)) return;
+    this.#release(pending);
     this.#options.answered('failed');
     pending.reject(error);
+  }
+
+  #release(pending: Pending): void {
+    this.#pending.delete(pending.id.seq);
+    this.#pendingBytes -= pending.data.length;
+    pending.unlisten();
   }
 
   #timeoutCode(pending: Pending): StoreErrorCode {

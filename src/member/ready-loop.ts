@@ -15,8 +15,11 @@ import type { Replica } from './replica.ts';
 
 /** Bytes queued for the state store above which apply pauses until the disk has caught up. */
 const STATE_PENDING_BYTES_MAX = 8 * 1024 * 1024;
-/** Entries applied in one turn before sockets get their chance again. */
+/** Entries applied in one turn, and the time that may take, before sockets get their chance again. */
 const APPLY_ENTRIES_PER_TURN = 2_000;
+const APPLY_MS_PER_TURN = 20;
+/** Entries between two looks at the clock. */
+const APPLY_ENTRIES_PER_LOOK = 16;
 
 /** What the loop tells the rest of the member. Called synchronously, in order, within a turn. */
 export interface ReadyLoopListener {
@@ -55,6 +58,12 @@ export interface ReadyLoopOptions {
   readonly listener: ReadyLoopListener;
 }
 
+/** Somebody who waits until Raft's answer to an event is in the log, `writesLeft` completed writes from now. */
+interface Settling {
+  readonly resolve: () => void;
+  writesLeft: number;
+}
+
 /** `entries` of one Ready, possibly behind a restore, waiting for the apply lane. */
 interface ApplyWork {
   readonly restore: SnapshotMeta | null;
@@ -71,7 +80,7 @@ export class ReadyLoop {
   readonly #appendLane: AppendLane;
   #replica: Replica;
   #events: (() => void)[] = [];
-  #settling: (() => void)[] = [];
+  #settling: Settling[] = [];
   #applyWork: ApplyWork[] = [];
   #applyOffset = 0;
   #turnScheduled = false;
@@ -126,7 +135,8 @@ export class ReadyLoop {
     return new Promise((resolve) => {
       this.run(() => {
         event();
-        this.#settling.push(resolve);
+        // What it led to is in the next batch, and that may have to wait for the one in flight.
+        this.#settling.push({ resolve, writesLeft: this.#appendLane.writing ? 2 : 1 });
       });
     });
   }
@@ -176,7 +186,7 @@ export class ReadyLoop {
     while (this.node.hasReady()) this.#carryOut(this.node.ready());
     this.#noteLeadership();
     this.#applyPending();
-    if (this.#settling.length > 0 && !this.#appendLane.writing) this.#settle();
+    if (this.#settling.length > 0) this.#settle();
   }
 
   #carryOut(ready: Ready): void {
@@ -190,14 +200,16 @@ export class ReadyLoop {
   }
 
   #settle(): void {
-    const settling = this.#settling;
-    this.#settling = [];
-    for (const resolve of settling) resolve();
+    const isDone = ({ writesLeft }: Settling): boolean => writesLeft <= 0 || !this.#appendLane.writing;
+    const done = this.#settling.filter(isDone);
+    this.#settling = this.#settling.filter((settling) => !isDone(settling));
+    for (const { resolve } of done) resolve();
   }
 
   #durable(batch: AppendBatch): void {
     this.node.appended(batch.seq);
     this.#send(batch.messages);
+    for (const settling of this.#settling) settling.writesLeft -= 1;
     if (!this.#stopped) this.#drainReady();
   }
 
@@ -220,13 +232,15 @@ export class ReadyLoop {
 
   #applyPending(): void {
     if (this.#applyPaused) return;
+    const { clock } = this.#options;
+    const deadlineMs = clock.nowMs() + APPLY_MS_PER_TURN;
     let budget = APPLY_ENTRIES_PER_TURN;
-    while (this.#applyWork.length > 0 && budget > 0) {
+    while (this.#applyWork.length > 0 && budget > 0 && clock.nowMs() < deadlineMs) {
       const work = this.#applyWork[0];
       assert(work !== undefined, 'apply work is taken from a non-empty queue');
       if (work.restore !== null && this.#applyOffset === 0) this.#restore(work.restore);
-      const end = Math.min(work.entries.length, this.#applyOffset + budget);
-      if (end > this.#applyOffset) this.#applyEntries(work.entries, end);
+      const endMax = Math.min(work.entries.length, this.#applyOffset + budget);
+      const end = this.#applyEntries(work.entries, { endMax, deadlineMs });
       budget -= end - this.#applyOffset + 1;
       this.#applyOffset = end;
       if (end === work.entries.length) {
@@ -241,21 +255,31 @@ export class ReadyLoop {
     if (this.#applyWork.length > 0 || this.node.hasReady()) this.schedule();
   }
 
-  #applyEntries(entries: readonly Entry[], end: number): void {
+  /** Applies entries up to `endMax`, or fewer when time is up. @returns where it stopped */
+  #applyEntries(
+    entries: readonly Entry[],
+    bounds: { readonly endMax: number; readonly deadlineMs: number },
+  ): number {
     const { machine, store } = this.#replica;
-    const startedMs = this.#options.clock.nowMs();
-    for (let i = this.#applyOffset; i < end; i++) {
-      const entry = entries[i];
+    const { clock } = this.#options;
+    const startedMs = clock.nowMs();
+    let end = this.#applyOffset;
+    while (end < bounds.endMax) {
+      const entry = entries[end];
       assert(entry !== undefined, 'the apply lane has no gaps');
       this.#applyEntry(machine, entry);
+      end += 1;
+      if (end % APPLY_ENTRIES_PER_LOOK === 0 && clock.nowMs() >= bounds.deadlineMs) break;
     }
+    if (end === this.#applyOffset) return end;
     const batch = machine.takeBatch();
     if (batch !== null) store.apply(batch);
     const last = entries[end - 1];
     assert(last !== undefined, 'a run of applied entries has a last one');
     this.node.applied(last.index);
-    const seconds = (this.#options.clock.nowMs() - startedMs) / 1000;
+    const seconds = (clock.nowMs() - startedMs) / 1000;
     this.#options.listener.appliedTo(last.index, { seconds, entries: end - this.#applyOffset });
+    return end;
   }
 
   #applyEntry(machine: StateMachine, entry: Entry): void {

@@ -1,5 +1,5 @@
 import { sameResult } from './equality.ts';
-import { describeOp } from './findings.ts';
+import { describe, describeOp } from './findings.ts';
 import { type HistoryOp, type HistoryRequest, STATE_CODES, type Violation } from './history.ts';
 import type { Step } from './kv-model.ts';
 import { type Lanes, ModelState, mixed } from './model-state.ts';
@@ -94,6 +94,8 @@ class Search {
   readonly #first: Entry;
   /** Operations of unknown outcome by the time of their call. */
   readonly #unknown: readonly number[];
+  /** For each of them the last one before it that asked for the same, if there is one: they are interchangeable. */
+  readonly #twins: readonly (number | undefined)[];
   /** The highest revision of a state on which each known operation, in this order, can still take effect. */
   readonly #limits: readonly { readonly index: number; readonly revisionMax: number }[];
   readonly #observable: Observable;
@@ -114,6 +116,7 @@ class Search {
     this.#unknown = [...ops.keys()]
       .filter((index) => ops[index]!.outcome.type === 'unknown')
       .sort((a, b) => ops[a]!.callTime - ops[b]!.callTime);
+    this.#twins = twinsOf(this.#unknown.map((index) => ops[index]!.request));
     this.#limits = ops
       .flatMap((op, index) => (op.outcome.type === 'answered' ? [{ index, revisionMax: revisionMaxOf(op) }] : []))
       .sort((a, b) => a.revisionMax - b.revisionMax);
@@ -151,12 +154,17 @@ class Search {
     return { type: 'undecided' };
   }
 
-  /** The next operation of unknown outcome that was called before the return everybody waits for. */
+  /**
+   * The next operation of unknown outcome that was called before the return everybody waits for. Of those that asked
+   * for the same only the first: whichever takes effect, what is left is the same.
+   */
   #nextUnknown(from: number, returnTime: number): number {
     for (let at = from; at < this.#unknown.length; at++) {
       const index = this.#unknown[at]!;
       if (this.#ops[index]!.callTime > returnTime) break;
-      if (this.#placed[index] === 0) return at;
+      const twin = this.#twins[at];
+      const isFirst = twin === undefined || this.#placed[this.#unknown[twin]!] === 1;
+      if (isFirst && this.#placed[index] === 0) return at;
     }
     return this.#unknown.length;
   }
@@ -178,7 +186,9 @@ class Search {
     while (this.#pending < this.#limits.length && this.#placed[this.#limits[this.#pending]!.index] === 1) {
       this.#pending++;
     }
-    const tooLate = state.revision > (this.#limits[this.#pending]?.revisionMax ?? Infinity);
+    const waiting = this.#limits[this.#pending];
+    const tooLate = waiting !== undefined && state.revision > waiting.revisionMax;
+    if (tooLate) this.#noteBlocked(this.#ops[waiting.index]!, op);
     if (tooLate || this.#isKnown()) {
       this.#toggle(index);
       this.#state = choice.state;
@@ -226,9 +236,11 @@ class Search {
     }
   }
 
-  #noteBlocked(op: HistoryOp): void {
-    if (this.#blockedBy !== null && this.#choices.length <= this.#furthest.length) return;
-    this.#furthest = this.#order();
+  /** @param last what was tried after all that has a place */
+  #noteBlocked(op: HistoryOp, last: HistoryOp | null = null): void {
+    const length = this.#choices.length + (last === null ? 0 : 1);
+    if (this.#blockedBy !== null && length <= this.#furthest.length) return;
+    this.#furthest = last === null ? this.#order() : [...this.#order(), last];
     this.#blockedBy = op;
   }
 
@@ -284,6 +296,16 @@ function isObservable(request: HistoryRequest, { endedLeases, compactions }: Obs
     default:
       return false;
   }
+}
+
+function twinsOf(requests: readonly HistoryRequest[]): readonly (number | undefined)[] {
+  const last = new Map<string, number>();
+  return requests.map((request, at) => {
+    const text = describe(request);
+    const twin = last.get(text);
+    last.set(text, at);
+    return twin;
+  });
 }
 
 /** An answer names its revision: a state that is newer cannot explain it any more. */

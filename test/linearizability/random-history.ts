@@ -186,8 +186,9 @@ class RandomRun {
         // Of the oldest revision that no one who returned before the call can have been told of.
         const floor = this.#floorOf(call);
         if (request.type !== 'range' || floor < 2) return null;
-        this.#broken = true;
-        return outcomeOf(stepAt(this.#state, floor - 1, request));
+        const stale = outcomeOf(stepAt(this.#state, floor - 1, request));
+        this.#broken = stale.type === 'answered';
+        return this.#broken ? stale : null;
       }
       case 'wrong-revision':
         if (request.type !== 'put') return null;
@@ -195,7 +196,7 @@ class RandomRun {
         this.#broken = true;
         return { type: 'answered', result: { ...step.result, revision: step.result.revision - 1 } };
       case 'split-txn':
-        if (request.type !== 'txn' || step.events.length < 2) return null;
+        if (request.type !== 'txn' || step.events.length < 2 || !isSuccess(step.result)) return null;
         this.#commitHalf(request);
         break;
     }
@@ -204,18 +205,16 @@ class RandomRun {
   }
 
   #floorOf({ callTime }: Call): number {
-    const told = this.#ops.map(({ returnTime, outcome }) =>
-      returnTime < callTime && outcome.type === 'answered' ? outcome.result.revision : 1,
-    );
+    const told = this.#ops.map(({ returnTime, request, outcome }) => {
+      const counts = returnTime < callTime && outcome.type === 'answered' && request.type !== 'serializable-range';
+      return counts ? outcome.result.revision : 1;
+    });
     return Math.max(1, ...told);
   }
 
   #commitHalf(request: TxnRequest): void {
-    const dropLast = (ops: readonly RequestOp[]): readonly RequestOp[] => {
-      const last = ops.findLastIndex((op) => op.type !== 'range');
-      return ops.filter((_, index) => index !== last);
-    };
-    this.#commit({ ...request, success: dropLast(request.success), failure: dropLast(request.failure) });
+    const last = request.success.findLastIndex((op) => op.type === 'put');
+    this.#commit({ ...request, success: request.success.filter((_, index) => index !== last) });
   }
 
   // ---- requests ---------------------------------------------------------------------------------------------
@@ -295,10 +294,13 @@ class RandomRun {
   }
 }
 
+function isSuccess(result: HistoryResult): boolean {
+  return result.type === 'txn' && result.succeeded;
+}
+
 function outcomeOf(step: Step): HistoryOutcome {
   if (step.type === 'refused') return step;
-  const result: HistoryResult = step.result;
-  return { type: 'answered', result };
+  return { type: 'answered', result: step.result };
 }
 
 /** A read of a member that is behind: it has come to `revision`. */

@@ -1,8 +1,16 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { StoreError } from '../../src/lib/errors.ts';
-import { MemoryDisk } from '../../src/member/storage/memory-disk.ts';
-import { MemoryLevelOpener } from '../../src/member/storage/memory-level.ts';
-import { context, eventually, get, type Place, put, TestCluster, txn, valueOf } from './test-cluster.ts';
+import {
+  context,
+  eventually,
+  get,
+  newPlace,
+  type Place,
+  put,
+  TestCluster,
+  txn,
+  valueOf,
+} from './test-cluster.ts';
 
 let cluster: TestCluster;
 
@@ -139,6 +147,34 @@ describe('a three-member cluster', () => {
   });
 });
 
+describe('a disk that does not answer', () => {
+  test('makes the leader give leadership up; the others go on, and it comes back', async () => {
+    cluster = await TestCluster.start(3);
+    const old = await cluster.leader();
+    const others = cluster.places.filter((place) => place !== old);
+    old.stalling.stall();
+    const write = old.member!.put(put('stalled', 'x'), context());
+    await eventually(() => others.some((place) => place.member!.isLeader()));
+    await others[0]!.member!.put(put('meanwhile', 'y'), context());
+    old.stalling.goOn();
+    await write;
+    expect(await valueOf(old.member!, 'meanwhile')).toBe('y');
+    expect(await valueOf(others[1]!.member!, 'stalled')).toBe('x');
+    expect(old.fatal).toBeNull();
+  });
+
+  test('ends the member when it lasts', async () => {
+    cluster = await TestCluster.start(3, { electionMs: 100 });
+    const place = await cluster.leader();
+    place.stalling.stall();
+    const write = place.member!.put(put('k', 'v'), context());
+    await eventually(() => place.fatal !== null);
+    expect(place.fatal).toMatchObject({ code: 'storage' });
+    place.stalling.goOn();
+    await Promise.allSettled([write]);
+  });
+});
+
 describe('identity', () => {
   test('a member whose disk was emptied refuses to start under its old name', async () => {
     cluster = await TestCluster.start(3);
@@ -148,7 +184,7 @@ describe('identity', () => {
       cluster.places.every((place) => place.member!.members().every((member) => member.name !== '')),
     );
     await cluster.stop(lost);
-    const emptied: Place = { ...lost, disk: new MemoryDisk(), levels: new MemoryLevelOpener(), member: null };
+    const emptied = newPlace(lost.name);
     await expect(cluster.start(emptied)).rejects.toMatchObject({ code: 'member-data-lost' });
   });
 
@@ -156,12 +192,7 @@ describe('identity', () => {
     cluster = await TestCluster.start(3);
     const stranger = cluster.places[0]!;
     await cluster.stop(stranger);
-    const fresh: Place = {
-      ...stranger,
-      disk: new MemoryDisk(),
-      levels: new MemoryLevelOpener(),
-      member: null,
-    };
+    const fresh = newPlace(stranger.name);
     await expect(cluster.start(fresh, { initialClusterToken: 'another' })).rejects.toMatchObject({
       code: 'cluster-id-mismatch',
     });

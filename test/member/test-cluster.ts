@@ -11,12 +11,15 @@ import { MemoryLevelOpener } from '../../src/member/storage/memory-level.ts';
 import { systemClock, systemRandom } from '../../src/member/system.ts';
 import { MemoryNetwork } from '../../src/member/transport/memory-network.ts';
 import { MemoryTransport } from '../../src/member/transport/memory-transport.ts';
+import { StallingDisk } from './stalling-disk.ts';
 
 /** One member's place: its disk outlives its process. */
 export interface Place {
   readonly name: string;
   readonly url: string;
   readonly disk: MemoryDisk;
+  /** What the member is given: `disk`, with fsyncs that can stall. */
+  readonly stalling: StallingDisk;
   readonly levels: MemoryLevelOpener;
   member: Member | null;
   /** What ended it, if anything did. */
@@ -71,7 +74,7 @@ export class TestCluster {
       ...overrides,
     };
     const ports: MemberPorts = {
-      disk: place.disk,
+      disk: place.stalling,
       levels: place.levels,
       transport: new MemoryTransport(this.network, [place.url]),
       clock: systemClock,
@@ -114,11 +117,13 @@ export class TestCluster {
   }
 }
 
-function newPlace(name: string): Place {
+export function newPlace(name: string): Place {
+  const disk = new MemoryDisk();
   return {
     name,
     url: `http://${name}:2380`,
-    disk: new MemoryDisk(),
+    disk,
+    stalling: new StallingDisk(disk),
     levels: new MemoryLevelOpener(),
     member: null,
     fatal: null,

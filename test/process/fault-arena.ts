@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { WanNetwork } from '../../cluster/wan-proxy.ts';
 import { Channels, type Method } from '../../src/client/channels.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
@@ -8,7 +10,6 @@ import type { StatusAnswer } from '../../src/client/types.ts';
 import { codec } from '../../src/rpc/codec.ts';
 import type { HashKVRequest, HashKVResponse } from '../../src/rpc/generated/etcdserverpb/rpc.ts';
 import type { Prng } from '../core/raft/prng.ts';
-import { run } from '../support/etcdctl.ts';
 import { freePorts } from '../support/free-ports.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
@@ -150,8 +151,7 @@ export class FaultArena {
   /** From now on the member's files cannot grow beyond `bytes`, as on a full disk; its process fails to write. */
   async limitFiles(member: ArenaMember, bytes: number): Promise<void> {
     const { pid } = member.process!;
-    const result = await run('prlimit', [`--pid=${pid}`, `--fsize=${bytes}:`]);
-    if (result.code !== 0) throw new Error(`prlimit: ${result.stderr}`);
+    await promisify(execFile)('prlimit', [`--pid=${pid}`, `--fsize=${bytes}:`]);
   }
 
   /** Copies a stopped member's data; the ballast, which is but room, is left out. */

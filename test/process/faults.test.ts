@@ -51,7 +51,7 @@ const RUNS: readonly FaultRun[] = [
     name: 'power cuts',
     seed: 7,
     size: 3,
-    faults: ['crash-image', 'crash-image-of-all', 'compaction', 'crash-image'],
+    faults: ['crash-image', 'crash-image-of-all', 'compaction', 'crash-image', 'old-copy'],
   },
   {
     name: 'changing members under faults, with compactions',

@@ -50,6 +50,7 @@ export const FAULTS = {
   'full-disk': fullDisk,
   'crash-image': async (context) => crashImage(context, [context.random.pick(context.arena.members)]),
   'crash-image-of-all': async (context) => crashImage(context, context.arena.members),
+  'old-copy': oldCopy,
   compaction: compaction,
   'replace-member': replaceMember,
 } as const satisfies Readonly<Record<string, Fault>>;
@@ -64,6 +65,7 @@ const RESET_PAUSE_MS = 40;
 /** Files of a member that runs are longer, or soon will be. */
 const FILE_BYTES_MAX = 256 * 1024;
 const ADMIN_TIMEOUT_MS = 3_000;
+const BACK_IN_TIME = 'its data directory has gone back in time';
 
 /** How long a fault lasts is a part of the schedule, not a wait for something to happen. */
 function hold({ random }: FaultContext): Promise<void> {
@@ -278,6 +280,28 @@ async function crashImage(context: FaultContext, targets: readonly ArenaMember[]
   await Promise.all(victims.map(async (member) => member.process?.logged('a torn log record was cut')));
   await Promise.all(victims.map(async (member) => member.process?.ready()));
   return `crash images of ${namesOf(victims)}, without ${stateBytesLost} bytes of their states`;
+}
+
+/** A member put back on an earlier copy of its data has forgotten what it acknowledged: its peers must not let it in. */
+async function oldCopy({ arena, workload, random }: FaultContext): Promise<string> {
+  const member = random.pick(arena.members);
+  await arena.kill(member);
+  const dataDir = await arena.copyData(member, `${member.name}-copy-${random.below(2 ** 30)}`);
+  await arena.launch(member).ready();
+  await workload.nextAcknowledgement();
+  await arena.kill(member);
+  const current = member.dataDir;
+  member.dataDir = dataDir;
+  const old = arena.launch(member);
+  const peers = arena.members.filter((other) => other !== member);
+  const letIn = old.ready().then(() => {
+    throw new Error(`${member.name} was let in on data of the past`);
+  });
+  await Promise.race([letIn, ...peers.map((peer) => peer.process!.logged(BACK_IN_TIME))]);
+  await arena.kill(member);
+  member.dataDir = current;
+  await arena.launch(member).ready();
+  return `${member.name} was put back in time, and refused`;
 }
 
 // ---- operations ---------------------------------------------------------------------------------------------

@@ -60,7 +60,11 @@ export class Place {
   transport: SimTransport | null = null;
   /** Its data is gone or not to be trusted, by a fault of ours: it can never be part of the cluster again. */
   lost = false;
-  /** A storage fault was injected into the running process: it may end with a storage error. */
+  /** Its disk is a new one: it must not come back under its old name. */
+  wiped = false;
+  /** Its disk holds an old copy. */
+  rolledBack = false;
+  /** A storage fault was injected and may not have shown yet: its process may end with a storage error. */
   storageFaulty = false;
   /** Nothing on the disk is answered before it is over. */
   stalledUntilMs = 0;
@@ -84,7 +88,6 @@ export class Place {
   start(options: MemberOptions, processNumber: number): void {
     const { name, scheduler, network, random, trace, listener, rate, timerLagMsMax } = this.#options;
     this.starts += 1;
-    this.storageFaulty = false;
     const process = new SimProcess({
       name: `${name}.${this.starts}`,
       number: processNumber,

@@ -33,7 +33,7 @@ export type FaultKind =
 const FAULTS: readonly (readonly [FaultKind, number])[] = [
   ['kill', 10],
   ['power-loss', 8],
-  ['power-loss-all', 4],
+  ['power-loss-all', 2],
   ['graceful-stop', 4],
   ['pause', 6],
   ['partition', 8],
@@ -114,7 +114,7 @@ export function planOf(seed: number): Plan {
     skew: random.pick([0, 0.0002, 0.01, 0.05]),
     timerLagMsMax: random.pick([0.1, 1, 10]),
     faults: calm ? [] : faults,
-    faultPauseMs: random.pick([150, 400, 1_000]),
+    faultPauseMs: random.pick([300, 1_000, 1_000, 3_000]),
   };
 }
 

@@ -187,7 +187,7 @@ export class WorkloadClient {
       return {
         text: `lease-grant ${result.id} ${result.ttlSeconds}`,
         revision: null,
-        then: () => leases.acknowledged(id, { sentMs, ttlSeconds: result.ttlSeconds }),
+        acknowledge: () => leases.acknowledged(id, { sentMs, ttlSeconds: result.ttlSeconds }),
       };
     });
   }
@@ -261,7 +261,7 @@ export class WorkloadClient {
     request: (
       member: Member,
       context: { readonly signal: AbortSignal; readonly user: string },
-    ) => Promise<{ readonly text: string; readonly revision: number | null; readonly then?: () => void }>,
+    ) => Promise<{ readonly text: string; readonly revision: number | null; readonly acknowledge?: () => void }>,
   ): Promise<boolean> {
     const { linearizability, scheduler, port } = this.#parts;
     const user = this.#nextOp();
@@ -270,7 +270,7 @@ export class WorkloadClient {
     if (answer.type === 'answered') {
       this.knownCount += 1;
       linearizability.wrote(call, answer.value);
-      answer.value.then?.();
+      answer.value.acknowledge?.();
       return true;
     }
     this.#checkRefusal(call, answer);

@@ -1,7 +1,7 @@
 import type { MemberId } from '../../core/raft/messages.ts';
 import { assert } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
-import type { Disk } from '../ports.ts';
+import type { Disk, Random } from '../ports.ts';
 import { directoryOf, isDiskFull } from './disk.ts';
 import { readSmallFile, type SmallFile, writeSmallFile } from './small-file.ts';
 import { fillZeros } from './wal-segment.ts';
@@ -28,7 +28,7 @@ export interface Identity {
   readonly clusterId: number;
   readonly memberId: MemberId;
   readonly name: string;
-  /** Starts of the process on this data; 1 for the first. */
+  /** Which start of the process on this data it is; greater for each, see `nextIncarnation`. 1 until the first. */
   readonly incarnation: number;
 }
 /** The newest that a peer has told about itself; anything older means that its data went back in time. */
@@ -54,13 +54,23 @@ export async function writeIdentity(disk: Disk, identity: Identity): Promise<voi
   await write(disk, IDENTITY_FILE, { clusterId, memberId, name, incarnation });
 }
 
+/** Below the count of starts an incarnation holds a number drawn anew at each. */
+const START_UNIT = 2 ** 20;
+
+/** How many starts there were, without the number drawn. */
+export function startsIn(incarnation: number): number {
+  return Math.floor(incarnation / START_UNIT);
+}
+
 /**
- * Counts one more start, durably, before anything is said to a peer.
+ * Counts one more start, durably, before anything is said to a peer. The count alone would not do: data and an
+ * earlier copy of it that is one start behind come to the same count.
  *
  * @returns the identity with its new incarnation
  */
-export async function nextIncarnation(disk: Disk, identity: Identity): Promise<Identity> {
-  const next = { ...identity, incarnation: identity.incarnation + 1 };
+export async function nextIncarnation(disk: Disk, identity: Identity, random: Random): Promise<Identity> {
+  const starts = startsIn(identity.incarnation) + 1;
+  const next = { ...identity, incarnation: starts * START_UNIT + random.integer(START_UNIT) };
   await writeIdentity(disk, next);
   return next;
 }

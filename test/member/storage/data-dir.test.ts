@@ -63,8 +63,9 @@ test('what is written is read, and replaced as a whole', async () => {
   const disk = new MemoryDisk();
   await writeIdentity(disk, IDENTITY);
   expect(await readIdentity(disk)).toEqual(IDENTITY);
-  const next = await nextIncarnation(disk, IDENTITY);
-  expect(next).toEqual({ ...IDENTITY, incarnation: 8 });
+  const next = await nextIncarnation(disk, IDENTITY, seededRandom(1));
+  expect(next).toEqual({ ...IDENTITY, incarnation: expect.any(Number) as number });
+  expect(next.incarnation).toBeGreaterThan(IDENTITY.incarnation);
   expect(await readIdentity(disk)).toEqual(next);
   const seen = new Map([[3, { incarnation: 4, logSeq: 5 }]]);
   await writePeersSeen(disk, seen);

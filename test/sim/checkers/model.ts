@@ -196,7 +196,7 @@ export class Model {
       if (step.type === 'txn') throw new Error('the workload has no nested transactions');
       const at = step.revision > 0 ? step.revision : this.#now();
       const { kvs, count } = this.range(step, at);
-      return { type: 'range', revision: this.#now(), kvs, count, more: kvs.length < count };
+      return { type: 'range', revision: this.#now(), kvs, count, more: !step.countOnly && kvs.length < count };
     });
     return done({ type: 'txn', revision: this.#now(), succeeded, responses });
   }

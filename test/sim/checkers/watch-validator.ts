@@ -87,7 +87,7 @@ export class WatchValidator {
     }
     if (got.prevKv === null) {
       const due = this.#options.prevKv && event.previous !== null;
-      if (due && wanted.revision - 1 >= this.#log.model.compacted && event.previous!.modRevision >= this.#log.model.compacted) {
+      if (due && wanted.revision > this.#log.model.compacted) {
         this.#fail(`got no previous value with ${describe(wanted)}`);
       }
     } else if (event.previous === null || kvText(got.prevKv) !== kvText(event.previous)) {

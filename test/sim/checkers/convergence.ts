@@ -1,0 +1,38 @@
+import type { Cluster } from '../cluster.ts';
+import { type Report, Violation } from '../violation.ts';
+import type { AppliedLog } from './applied-log.ts';
+
+/** At rest, all members hold the same (RELIABILITY K10): equal whole-state hashes and equal HashKV. */
+export class Convergence {
+  readonly #cluster: Cluster;
+  readonly #log: AppliedLog;
+  readonly #report: Report;
+
+  constructor(parts: { readonly cluster: Cluster; readonly log: AppliedLog; readonly report: Report }) {
+    this.#cluster = parts.cluster;
+    this.#log = parts.log;
+    this.#report = parts.report;
+  }
+
+  /** Compares all members of the core. To be called when nothing is being written. */
+  async compare(): Promise<void> {
+    const { revision } = this.#log.model;
+    const hashes = new Map<string, string[]>();
+    for (const place of this.#cluster.core()) {
+      const { member, process } = place;
+      if (member === null || process === null) continue;
+      const text = await new Promise<string>((resolve, reject) => {
+        const ask = async (): Promise<string> => {
+          const { signal } = new AbortController();
+          const { result } = await member.hashKv({ revision }, { signal });
+          return `${result.hash} at ${result.revision}, compacted ${result.compactRevision}`;
+        };
+        process.schedule(0, 'client', () => void ask().then(resolve, reject));
+      });
+      hashes.set(text, [...(hashes.get(text) ?? []), place.name]);
+    }
+    if (hashes.size <= 1) return;
+    const text = [...hashes].map(([hash, names]) => `${names.join()}: ${hash}`).join('; ');
+    this.#report(new Violation('convergence', `members at rest differ: ${text}`));
+  }
+}

@@ -1,0 +1,234 @@
+import type { MemberView } from '../../src/core/members.ts';
+import { AssertionError } from '../../src/lib/assert.ts';
+import { StoreError } from '../../src/lib/errors.ts';
+import { type InitialMember, initialCluster } from '../../src/member/identity.ts';
+import type { MemberOptions } from '../../src/member/member-options.ts';
+import type { AppliedLog } from './checkers/applied-log.ts';
+import type { LeadershipChecker } from './checkers/leadership.ts';
+import type { SimNetwork } from './network.ts';
+import { Place, type PlaceListener } from './place.ts';
+import type { Plan } from './plan.ts';
+import type { Prng } from './prng.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { Trace } from './trace.ts';
+import { type Report, Violation } from './violation.ts';
+
+const TOKEN = 'sim';
+const RESTART_MS_MIN = 5;
+const RESTART_MS_MAX = 2_500;
+
+export interface ClusterParts {
+  readonly plan: Plan;
+  readonly scheduler: Scheduler;
+  readonly network: SimNetwork;
+  readonly random: Prng;
+  readonly trace: Trace;
+  readonly report: Report;
+  readonly log: AppliedLog;
+  readonly leadership: LeadershipChecker;
+}
+
+/** All machines of a run, and the operator who restarts what has ended. */
+export class Cluster implements PlaceListener {
+  readonly places: Place[] = [];
+  /** Starts of processes so far. */
+  startCount = 0;
+  /** While false nothing is restarted by itself. */
+  restarts = true;
+  readonly #parts: ClusterParts;
+  readonly #initial: readonly Place[];
+  /** Places that joined later, and what they were told. */
+  readonly #joined = new Map<Place, readonly InitialMember[]>();
+
+  constructor(parts: ClusterParts) {
+    this.#parts = parts;
+    for (let i = 1; i <= parts.plan.members; i++) this.#addPlace(`n${i}`);
+    this.#initial = [...this.places];
+    const members = initialCluster(TOKEN, this.#initialMembers()).members;
+    parts.log.members = members.map(({ id, peerUrls }) => ({ id, name: '', peerUrls, clientUrls: [], isLearner: false }));
+  }
+
+  startAll(): void {
+    for (const place of this.places) this.start(place);
+  }
+
+  start(place: Place): void {
+    if (place.running) return;
+    this.startCount += 1;
+    place.start(this.#optionsOf(place), this.startCount);
+  }
+
+  /** Kills and, unless nobody may, starts again some time later. */
+  kill(place: Place, powerLoss: boolean): void {
+    place.kill(powerLoss);
+    this.#restartLater(place);
+  }
+
+  /** A new machine for a member that is to join; it does not run yet. */
+  addPlace(): Place {
+    return this.#addPlace(`n${this.places.length + 1}`);
+  }
+
+  /** Starts a machine whose address was added to the membership. */
+  join(place: Place): void {
+    const others = this.#parts.log.members.map(({ name, peerUrls }) => ({ name: name || 'other', peerUrls }));
+    this.#joined.set(place, [
+      ...others.filter(({ peerUrls }) => !peerUrls.includes(place.url)),
+      { name: place.name, peerUrls: [place.url] },
+    ]);
+    this.start(place);
+  }
+
+  hasJoined(place: Place): boolean {
+    return this.#joined.has(place) || this.#initial.includes(place);
+  }
+
+  placeOf(member: MemberView): Place | undefined {
+    return this.places.find((place) => member.peerUrls.includes(place.url));
+  }
+
+  memberOf(place: Place): MemberView | undefined {
+    return this.#parts.log.members.find((member) => member.peerUrls.includes(place.url));
+  }
+
+  leader(): Place | undefined {
+    return this.places.find((place) => place.member?.isLeader() === true && place.process?.paused === false);
+  }
+
+  /** Places of members whose data we have not spoilt. */
+  core(): Place[] {
+    const places = this.#parts.log.members.map((member) => this.placeOf(member));
+    return places.filter((place) => place !== undefined).filter((place) => !place.lost);
+  }
+
+  /**
+   * Whether the cluster could still be brought back if these places were lost for good, or their members removed.
+   */
+  couldSpare(change: { readonly lost?: Place; readonly removed?: Place; readonly addedVoters?: number }): boolean {
+    const voters = this.#parts.log.members.filter((member) => !member.isLearner);
+    const after = voters.map((member) => this.placeOf(member)).filter((place) => place !== change.removed);
+    const healthy = after.filter((place) => place !== undefined && !place.lost && place !== change.lost).length;
+    const size = after.length + (change.addedVoters ?? 0);
+    return size >= 2 && healthy >= Math.floor(size / 2) + 1;
+  }
+
+  sampleStatuses(): void {
+    for (const place of this.places) {
+      const { member, process } = place;
+      if (member === null || process === null || place.lost) continue;
+      const { header, result } = member.status();
+      this.#parts.leadership.sample({
+        process: process.name,
+        memberId: member.id,
+        term: result.raftTerm,
+        commit: result.raftIndex,
+        applied: result.appliedIndex,
+        revision: header.revision,
+      });
+    }
+  }
+
+  // ---- places tell ------------------------------------------------------------------------------------------
+
+  logged(place: Place, level: string, fields: object, message: string): void {
+    this.#parts.trace.line(place.name, `${level} ${message} ${fieldsText(fields)}`);
+    if (message !== 'role') return;
+    const { term, role } = fields as { readonly term: number; readonly role: string };
+    const { memberId } = place.transport ?? {};
+    if (role === 'leader' && memberId !== undefined) this.#parts.leadership.leads(memberId, term);
+  }
+
+  started(place: Place): void {
+    if (place.wiped) this.#fail('empty-disk', `${place.name} runs again under its old name on an empty disk`);
+    if (place.rolledBack) this.#parts.trace.line(place.name, 'runs on an old copy of its data');
+  }
+
+  ended(place: Place, error: unknown): void {
+    if (error !== null) this.#judge(place, error);
+    this.#restartLater(place);
+  }
+
+  /** Whether a process may end like this, given what was done to it. */
+  #judge(place: Place, error: unknown): void {
+    if (error instanceof AssertionError || !(error instanceof StoreError)) {
+      const stack = error instanceof Error ? error.stack : String(error);
+      this.#fail('assertion', `${place.name}: ${stack}`);
+      return;
+    }
+    const { code, message } = error;
+    if (place.lost) return;
+    switch (code) {
+      case 'storage':
+        if (!place.storageFaulty) this.#fail('crash', `${place.name} ended without a fault of its disk: ${message}`);
+        return;
+      case 'stopped':
+        if (this.memberOf(place) !== undefined) this.#fail('crash', `${place.name} left, but was not removed: ${message}`);
+        return;
+      case 'member-not-found':
+        // It was told to join and is not, or not yet, or no more, a member.
+        if (this.memberOf(place) !== undefined && this.#initial.includes(place)) this.#fail('crash', `${place.name}: ${message}`);
+        return;
+      default:
+        this.#fail('crash', `${place.name} ended: ${message}`);
+    }
+  }
+
+  #restartLater(place: Place): void {
+    const { random, scheduler, plan } = this.#parts;
+    const long = random.chance(6);
+    const delayMs = RESTART_MS_MIN + random.fraction() * (long ? plan.durationMs / 2 : RESTART_MS_MAX);
+    const run = (): void => {
+      if (this.restarts && !place.running && this.#mayRun(place)) this.start(place);
+    };
+    scheduler.schedule(delayMs, { owner: null, kind: 'fault', run });
+  }
+
+  /** A removed member is sometimes started again, by mistake. */
+  #mayRun(place: Place): boolean {
+    return this.memberOf(place) !== undefined || this.#parts.random.chance(30);
+  }
+
+  #addPlace(name: string): Place {
+    const { plan, scheduler, network, random, trace } = this.#parts;
+    const rate = (): number => 1 + plan.skew * (2 * random.fraction() - 1);
+    const { pace, timerLagMsMax } = plan;
+    const common = { scheduler, network, trace, rate, pace, timerLagMsMax };
+    const place = new Place({ ...common, name, random: random.fork(), listener: this });
+    this.places.push(place);
+    return place;
+  }
+
+  #initialMembers(): readonly InitialMember[] {
+    return this.#initial.map(({ name, url }) => ({ name, peerUrls: [url] }));
+  }
+
+  #optionsOf(place: Place): MemberOptions {
+    const { plan } = this.#parts;
+    const joined = this.#joined.get(place);
+    return {
+      name: place.name,
+      peerUrls: [place.url],
+      clientUrls: [`http://${place.name}:2379`],
+      initialCluster: joined ?? this.#initialMembers(),
+      initialClusterToken: TOKEN,
+      initialClusterState: joined === undefined ? 'new' : 'existing',
+      heartbeatMs: plan.heartbeatMs,
+      electionMs: plan.electionMs,
+      snapshotCount: plan.snapshotCount,
+      catchUpEntries: plan.catchUpEntries,
+      quotaBytes: plan.quotaBytes,
+      cacheBytesMax: plan.cacheBytesMax,
+      freeBytesMin: 0,
+      ballastBytes: 0,
+      forceNewCluster: false,
+    };
+  }
+
+  #fail(checker: string, message: string): void {
+    this.#parts.report(new Violation(checker, message));
+  }
+}
+
+function fieldsText(fields: object): string {
+  return JSON.stringify(fields, (_key, value: unknown) => (value instanceof Error ? value.message : value));
+}

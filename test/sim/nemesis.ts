@@ -1,0 +1,363 @@
+import { LOG_DIRECTORY } from '../../src/member/storage/data-dir.ts';
+import type { AppliedLog } from './checkers/applied-log.ts';
+import { type ClientPort, pause } from './client.ts';
+import type { Cluster } from './cluster.ts';
+import type { SimNetwork } from './network.ts';
+import type { Place } from './place.ts';
+import type { FaultKind, Plan } from './plan.ts';
+import type { Prng } from './prng.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { Trace } from './trace.ts';
+
+/** An operator's request is given up after this. */
+const REQUEST_MS = 3_000;
+/** How often a learner's promotion is tried. */
+const PROMOTIONS_MAX = 20;
+
+export interface NemesisParts {
+  readonly plan: Plan;
+  readonly scheduler: Scheduler;
+  readonly random: Prng;
+  readonly network: SimNetwork;
+  readonly cluster: Cluster;
+  readonly port: ClientPort;
+  readonly log: AppliedLog;
+  readonly trace: Trace;
+}
+
+/** Does to a cluster what the plan says, at random moments, until it is stopped. */
+export class Nemesis {
+  stopped = false;
+  /** How often each fault was done. */
+  readonly counts = new Map<FaultKind, number>();
+  readonly #parts: NemesisParts;
+  /** A membership change whose outcome is unknown: no other one, and no loss, until the end. */
+  #membershipUncertain = false;
+  #changingMembers = false;
+  readonly #copies = new Map<Place, { readonly restore: () => Promise<void>; readonly starts: number }>();
+
+  constructor(parts: NemesisParts) {
+    this.#parts = parts;
+  }
+
+  async run(): Promise<void> {
+    const { scheduler, random, plan } = this.#parts;
+    while (!this.stopped && plan.faults.length > 0) {
+      await pause(scheduler, -Math.log(1 - random.fraction()) * plan.faultPauseMs);
+      if (this.stopped) return;
+      const kind = random.weighted(plan.faults);
+      if (kind === null) return;
+      if (this.#do(kind)) this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
+    }
+  }
+
+  /** Undoes everything that can be undone. */
+  heal(): void {
+    const { network, cluster, trace } = this.#parts;
+    trace.line('faults', 'everything is healed');
+    network.heal();
+    for (const place of cluster.places) {
+      place.stalledUntilMs = 0;
+      place.slowFactor = 1;
+      place.disk.capacityBytes = 2 ** 40;
+      place.process?.resume('stopped');
+    }
+  }
+
+  /** @returns whether it was done; the rest of it may follow */
+  #do(kind: FaultKind): boolean {
+    const { cluster, random } = this.#parts;
+    const place = random.pick(cluster.places);
+    switch (kind) {
+      case 'kill':
+      case 'power-loss':
+        return this.#kill(place, kind === 'power-loss');
+      case 'power-loss-all':
+        for (const each of cluster.places) if (each.running) cluster.kill(each, true);
+        return true;
+      case 'graceful-stop':
+        if (place.member === null || place.process?.paused === true) return false;
+        place.stopGracefully(random.chance(50));
+        return true;
+      case 'pause':
+        return this.#pause(place);
+      case 'partition':
+      case 'one-way':
+      case 'partial':
+      case 'isolate-leader':
+      case 'swizzle':
+        return this.#cut(kind);
+      case 'slow-disk':
+        place.slowFactor = random.pick([10, 100, 1_000]);
+        this.#later(random.between(100, 5_000), () => {
+          place.slowFactor = 1;
+        });
+        return true;
+      case 'stalled-disk':
+        place.stalledUntilMs = this.#parts.scheduler.nowMs + random.between(50, 6_000);
+        // Thirty election timeouts without an answer of the disk end a member.
+        place.storageFaulty = true;
+        return true;
+      case 'fsync-error':
+      case 'disk-full':
+      case 'level-error':
+        return this.#spoilStorage(place, kind);
+      case 'wipe':
+      case 'roll-back':
+      case 'bit-rot':
+        return this.#lose(place, kind);
+      case 'move-leader':
+      case 'compact':
+      case 'defragment':
+      case 'quota':
+        return this.#operate(place, kind);
+      case 'add-member':
+      case 'remove-member':
+      case 'replace-member':
+        return this.#changeMembers(kind);
+    }
+  }
+
+  #kill(place: Place, powerLoss: boolean): boolean {
+    if (!place.running) return false;
+    this.#parts.cluster.kill(place, powerLoss);
+    return true;
+  }
+
+  #pause(place: Place): boolean {
+    const { random, trace } = this.#parts;
+    const { process } = place;
+    if (process === null || process.paused) return false;
+    const kind = random.pick(['stopped', 'stopped', 'frozen'] as const);
+    const forMs = random.pick([20, 300, 1_500, 5_000]) * (0.5 + random.fraction());
+    trace.line(place.name, `is paused (${kind}) for ${forMs.toFixed(0)} ms`);
+    process.pause();
+    this.#later(forMs, () => process.resume(kind));
+    return true;
+  }
+
+  // ---- network ----------------------------------------------------------------------------------------------
+
+  #cut(kind: FaultKind): boolean {
+    const { network, random, cluster, trace } = this.#parts;
+    const names = random.shuffle(cluster.places.map((place) => place.name));
+    const cuts: [string, string][] = [];
+    const [first, second] = names;
+    if (first === undefined || second === undefined) return false;
+    const leader = cluster.leader()?.name ?? first;
+    const others = names.filter((name) => name !== leader);
+    if (kind === 'swizzle') return this.#swizzle(names);
+    if (kind === 'partition') {
+      const side = names.slice(0, random.between(1, names.length - 1));
+      for (const a of side) for (const b of names) if (!side.includes(b)) cuts.push([a, b], [b, a]);
+    } else if (kind === 'one-way') {
+      const side = names.slice(0, random.between(1, names.length - 1));
+      for (const a of side) for (const b of names) if (!side.includes(b)) cuts.push([a, b]);
+    } else if (kind === 'partial') {
+      cuts.push([first, second], [second, first]);
+    } else {
+      const way = random.integer(3);
+      for (const other of others) {
+        if (way !== 0) cuts.push([leader, other]);
+        if (way !== 1) cuts.push([other, leader]);
+      }
+    }
+    trace.line('faults', `cuts ${cuts.map(([a, b]) => `${a}>${b}`).join(' ')}`);
+    for (const [a, b] of cuts) network.cut(a, b);
+    this.#later(random.between(50, 6_000), () => {
+      trace.line('faults', 'the network is whole');
+      network.heal();
+    });
+    return true;
+  }
+
+  /** Slows links down one after the other, and frees them in another order. */
+  #swizzle(names: readonly string[]): boolean {
+    const { network, random } = this.#parts;
+    for (const from of names) {
+      for (const to of names) {
+        if (from === to || random.chance(50)) continue;
+        const extraMs = random.between(20, 1_500);
+        this.#later(random.between(0, 1_000), () => network.clog(from, to, extraMs));
+        this.#later(random.between(1_000, 4_000), () => network.clog(from, to, 0));
+      }
+    }
+    return true;
+  }
+
+  // ---- storage ----------------------------------------------------------------------------------------------
+
+  #spoilStorage(place: Place, kind: FaultKind): boolean {
+    const { random, trace } = this.#parts;
+    if (place.member === null) return false;
+    place.storageFaulty = true;
+    trace.line(place.name, `gets a ${kind}`);
+    if (kind === 'fsync-error') {
+      place.disk.failNext(random.pick(['datasync', 'datasync', 'write', 'rename', 'sync-directory'] as const));
+    } else if (kind === 'level-error') {
+      const states = ['state-1', 'state-2', 'state-3', 'state-4'].filter((name) => place.levels.exists(name));
+      const state = states.at(-1);
+      const fault = random.pick(['no-space', 'sync-error', 'flush-error', 'read-error'] as const);
+      if (state !== undefined) place.levels.inject(state, fault);
+    } else {
+      void place.disk.space().then(({ freeBytes, totalBytes }) => {
+        place.disk.capacityBytes = totalBytes - freeBytes + random.integer(20_000);
+      });
+      this.#later(random.between(500, 4_000), () => {
+        place.disk.capacityBytes = 2 ** 40;
+      });
+    }
+    return true;
+  }
+
+  /** Faults after which a machine's data can never be trusted again; as many as the cluster can spare. */
+  #lose(place: Place, kind: FaultKind): boolean {
+    const { cluster } = this.#parts;
+    if (this.#membershipUncertain || this.#changingMembers || place.lost) return false;
+    if (cluster.memberOf(place) === undefined || place.starts === 0) return false;
+    if (kind === 'roll-back') return this.#rollBack(place);
+    if (!cluster.couldSpare({ lost: place }) || this.#parts.log.lastIndex < 10) return false;
+    place.lost = true;
+    cluster.kill(place, false);
+    if (kind === 'wipe') {
+      this.#parts.trace.line(place.name, 'gets an empty disk');
+      place.wipe();
+      place.wiped = true;
+    } else {
+      void this.#rot(place);
+    }
+    return true;
+  }
+
+  /** First a copy is made; two starts later it is put back. */
+  #rollBack(place: Place): boolean {
+    const { cluster, trace } = this.#parts;
+    const copy = this.#copies.get(place);
+    if (copy === undefined) {
+      if (place.running) cluster.kill(place, false);
+      void place.copyData().then((restore) => this.#copies.set(place, { restore, starts: place.starts }));
+      return false;
+    }
+    const { process, member } = place;
+    if (process === null || member === null || place.starts < copy.starts + 2) return false;
+    if (!cluster.couldSpare({ lost: place }) || !member.hasLeader()) return false;
+    trace.line(place.name, 'gets an old copy of its data');
+    place.lost = true;
+    place.rolledBack = true;
+    cluster.kill(place, false);
+    void copy.restore();
+    return true;
+  }
+
+  async #rot(place: Place): Promise<void> {
+    const { random, trace } = this.#parts;
+    const files = (await place.disk.list(LOG_DIRECTORY)).map((name) => `${LOG_DIRECTORY}/${name}`);
+    const path = random.pick([...files, 'IDENTITY', 'ACTIVE', 'PEERS']);
+    if (!(await place.disk.exists(path))) return;
+    const content = await place.disk.readFile(path);
+    let used = content.length;
+    while (used > 1 && content[used - 1] === 0) used -= 1;
+    const bit = random.integer(8 * used);
+    trace.line(place.name, `rots: bit ${bit} of ${path}`);
+    place.disk.flipBit(path, bit);
+  }
+
+  // ---- operators --------------------------------------------------------------------------------------------
+
+  #operate(place: Place, kind: FaultKind): boolean {
+    const { cluster, port, random, log } = this.#parts;
+    const leader = cluster.leader();
+    if (kind === 'move-leader') {
+      const target = random.pick(log.members)?.id;
+      if (leader === undefined || target === undefined) return false;
+      void port.call(leader, REQUEST_MS, (member, signal) => member.moveLeader({ target }, { signal }));
+    } else if (kind === 'defragment') {
+      void port.call(place, REQUEST_MS, (member, signal) => member.defragment({ signal }));
+    } else if (kind === 'quota') {
+      void this.recoverSpace(place);
+    } else {
+      const revision = log.model.revision;
+      void port.call(place, REQUEST_MS, (member, signal) => member.compact({ revision, physical: true }, { signal }));
+    }
+    return true;
+  }
+
+  /** What an operator does about NOSPACE: makes room, then lowers the alarm. */
+  async recoverSpace(place: Place): Promise<void> {
+    const { port, log } = this.#parts;
+    const everything = { type: 'delete-range', key: Buffer.from('\0'), rangeEnd: Buffer.from('\0'), prevKv: false } as const;
+    await port.call(place, REQUEST_MS, (member, signal) => member.deleteRange(everything, { signal }));
+    const { revision } = log.model;
+    await port.call(place, REQUEST_MS, (member, signal) => member.compact({ revision, physical: true }, { signal }));
+    await port.call(place, REQUEST_MS, async (member, signal) => {
+      const { result } = await member.alarm({ action: 'get', member: 0, alarm: 'no-space' }, { signal });
+      for (const { member: id, alarm } of result) {
+        await member.alarm({ action: 'deactivate', member: id, alarm }, { signal });
+      }
+    });
+  }
+
+  #changeMembers(kind: FaultKind): boolean {
+    const { cluster, random, log } = this.#parts;
+    if (this.#membershipUncertain || this.#changingMembers || log.members.length === 0) return false;
+    let work: Promise<boolean>;
+    if (kind === 'add-member') {
+      if (log.members.length >= 7 || !cluster.couldSpare({ addedVoters: 1 })) return false;
+      work = this.#add();
+    } else {
+      const places = cluster.places.filter((place) => cluster.memberOf(place) !== undefined);
+      const lost = places.filter((place) => place.lost);
+      const place = random.pick(kind === 'replace-member' && lost.length > 0 ? lost : places);
+      if (!cluster.couldSpare({ removed: place })) return false;
+      work = this.#remove(place).then((ok) => (kind === 'replace-member' && ok ? this.#add() : ok));
+    }
+    this.#changingMembers = true;
+    void work.then((known) => {
+      this.#changingMembers = false;
+      if (!known) this.#membershipUncertain = true;
+    });
+    return true;
+  }
+
+  /** @returns whether it is known what became of it */
+  async #add(): Promise<boolean> {
+    const { cluster, port, random, trace, scheduler } = this.#parts;
+    const place = cluster.addPlace();
+    const isLearner = random.chance(60);
+    trace.line('faults', `adds ${place.name} as a ${isLearner ? 'learner' : 'voter'}`);
+    const via = random.pick(cluster.places.filter((each) => each !== place));
+    const answer = await port.call(via, REQUEST_MS, (member, signal) =>
+      member.memberAdd({ peerUrls: [place.url], isLearner }, { signal }),
+    );
+    if (answer.type === 'refused' && answer.code === 'timeout-connection-lost') return false;
+    if (answer.type === 'unknown') return false;
+    if (cluster.memberOf(place) === undefined) return true;
+    cluster.join(place);
+    for (let i = 0; isLearner && i < PROMOTIONS_MAX && !this.stopped; i++) {
+      await pause(scheduler, 200);
+      const id = cluster.memberOf(place)?.id;
+      if (id === undefined) return true;
+      const to = cluster.leader() ?? via;
+      const promoted = await port.call(to, REQUEST_MS, (member, signal) => member.memberPromote({ id }, { signal }));
+      if (promoted.type === 'answered') return true;
+      if (promoted.type === 'unknown') return false;
+    }
+    return true;
+  }
+
+  /** @returns whether it is known what became of it */
+  async #remove(place: Place): Promise<boolean> {
+    const { cluster, port, random, trace } = this.#parts;
+    const id = cluster.memberOf(place)?.id;
+    if (id === undefined) return true;
+    trace.line('faults', `removes ${place.name}`);
+    const via = random.pick(cluster.places);
+    const answer = await port.call(via, REQUEST_MS, (member, signal) => member.memberRemove({ id }, { signal }));
+    if (answer.type === 'unknown') return false;
+    return !(answer.type === 'refused' && answer.code.startsWith('timeout'));
+  }
+
+  #later(delayMs: number, run: () => void): void {
+    this.#parts.scheduler.schedule(delayMs, { owner: null, kind: 'fault', run });
+  }
+}

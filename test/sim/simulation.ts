@@ -1,0 +1,267 @@
+import { AppliedLog } from './checkers/applied-log.ts';
+import { Convergence } from './checkers/convergence.ts';
+import { LeadershipChecker } from './checkers/leadership.ts';
+import { LeaseSafety } from './checkers/lease-safety.ts';
+import { Linearizability } from './checkers/linearizability.ts';
+import { ClientPort } from './client.ts';
+import { Cluster } from './cluster.ts';
+import { Nemesis } from './nemesis.ts';
+import { SimNetwork } from './network.ts';
+import { type FaultKind, type Plan, planOf } from './plan.ts';
+import { Prng } from './prng.ts';
+import { Scheduler } from './scheduler.ts';
+import { watchStateMachines } from './spy.ts';
+import { Trace } from './trace.ts';
+import { Violation } from './violation.ts';
+import { WatchClient } from './watch-client.ts';
+import { WorkloadClient } from './workload.ts';
+
+/** How often members are asked for their status, in virtual ms. */
+const SAMPLE_MS = 50;
+/** Virtual time in which a healed cluster must serve again and agree. */
+const HEAL_MS_MAX = 90_000;
+/** Virtual time after which leases that nobody keeps alive are gone. */
+const LEASES_MS_MAX = 30_000;
+
+/** What a run came to. */
+export interface SimResult {
+  readonly seed: number;
+  readonly violation: Violation | null;
+  /** Equal for equal seeds, always. */
+  readonly hash: string;
+  readonly trace: readonly string[];
+  readonly virtualMs: number;
+  readonly events: number;
+  readonly operations: number;
+  readonly watchEvents: number;
+  readonly entries: number;
+  readonly elections: number;
+  readonly starts: number;
+  readonly messages: number;
+  readonly replays: number;
+  readonly leasesExpired: number;
+  readonly faults: ReadonlyMap<FaultKind, number>;
+}
+
+export interface SimOptions {
+  /** Called with every line of the trace as it is made. */
+  readonly print?: (line: string) => void;
+}
+
+/** Runs one seed: a time of faults, then a time in which everything must come right again. */
+export async function simulate(seed: number, options: SimOptions = {}): Promise<SimResult> {
+  const simulation = new Simulation(planOf(seed), options);
+  return simulation.run();
+}
+
+class Simulation {
+  readonly #plan: Plan;
+  readonly #scheduler: Scheduler;
+  readonly #trace: Trace;
+  readonly #network: SimNetwork;
+  readonly #log: AppliedLog;
+  readonly #leadership: LeadershipChecker;
+  readonly #leases: LeaseSafety;
+  readonly #linearizability: Linearizability;
+  readonly #cluster: Cluster;
+  readonly #port: ClientPort;
+  readonly #clients: readonly WorkloadClient[];
+  readonly #watches: readonly WatchClient[];
+  readonly #nemesis: Nemesis;
+  readonly #convergence: Convergence;
+  #violation: Violation | null = null;
+
+  constructor(plan: Plan, { print }: SimOptions) {
+    this.#plan = plan;
+    const root = new Prng(plan.seed, 0x73696d);
+    const scheduler = new Scheduler(root.fork());
+    this.#scheduler = scheduler;
+    const trace = new Trace({ now: () => scheduler.nowMs, ...(print === undefined ? {} : { print }) });
+    this.#trace = trace;
+    scheduler.trace = trace;
+    const report = (violation: Violation): void => this.#report(violation);
+    const network = new SimNetwork({ scheduler, random: root.fork() });
+    network.rules = plan.links;
+    this.#network = network;
+    this.#leases = new LeaseSafety({ report, rateMax: 1 + plan.skew });
+    const log = new AppliedLog(report, (entry) => this.#leases.entry(entry));
+    this.#log = log;
+    this.#leadership = new LeadershipChecker(report);
+    this.#linearizability = new Linearizability(log, report);
+    const leadership = this.#leadership;
+    const common = { plan, scheduler, network, trace, report, log, leadership };
+    const cluster = new Cluster({ ...common, random: root.fork() });
+    this.#cluster = cluster;
+    const port = new ClientPort(scheduler, root.fork());
+    this.#port = port;
+    const places = (): readonly Cluster['places'][number][] => cluster.places;
+    const { keys } = plan;
+    this.#clients = Array.from({ length: plan.clients }, (_, i) => {
+      const parts = { ...common, port, places, leases: this.#leases, linearizability: this.#linearizability };
+      return new WorkloadClient(`c${i}`, { ...parts, random: root.fork() });
+    });
+    this.#watches = Array.from(
+      { length: plan.watchers },
+      (_, i) => new WatchClient({ name: `w${i}`, scheduler, random: root.fork(), places, log, report, keys }),
+    );
+    this.#nemesis = new Nemesis({ ...common, cluster, port, random: root.fork() });
+    this.#convergence = new Convergence({ cluster, log, report });
+  }
+
+  async run(): Promise<SimResult> {
+    const onRejection = (error: unknown): void => {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      this.#report(new Violation('unhandled', text));
+    };
+    process.on('unhandledRejection', onRejection);
+    watchStateMachines({
+      applied: (entry, applied) => this.#log.applied(this.#who(), { entry, applied }, this.#scheduler.nowMs),
+      marked: (marker) => {
+        if (this.#scheduler.current !== null) this.#log.marked(this.#who(), marker);
+      },
+      membersChanged: (machine) => this.#log.membersChanged(machine),
+    });
+    try {
+      this.#trace.line('plan', JSON.stringify(this.#plan));
+      await this.#faultPhase();
+      await this.#livenessPhase();
+    } catch (error) {
+      if (error instanceof Violation) this.#violation ??= error;
+      else this.#violation ??= new Violation('simulator', error instanceof Error ? error.stack! : String(error));
+    } finally {
+      watchStateMachines(null);
+      process.off('unhandledRejection', onRejection);
+    }
+    if (this.#violation !== null) this.#trace.line('check', this.#violation.message);
+    return this.#result();
+  }
+
+  // ---- phases -----------------------------------------------------------------------------------------------
+
+  async #faultPhase(): Promise<void> {
+    const { durationMs } = this.#plan;
+    this.#cluster.startAll();
+    this.#sample();
+    const loops = [...this.#clients, ...this.#watches, this.#nemesis];
+    for (const loop of loops) loop.run().catch((error: unknown) => this.#scheduler.fail(error));
+    await this.#scheduler.run(durationMs);
+    for (const loop of loops) loop.stopped = true;
+  }
+
+  /** RELIABILITY R15: everything is healed, what is lost stays lost; then the rest must serve, agree and finish. */
+  async #livenessPhase(): Promise<void> {
+    this.#nemesis.heal();
+    this.#cluster.restarts = true;
+    for (const place of this.#cluster.places) if (place.lost) place.kill(false);
+    for (const place of this.#cluster.core()) this.#bringUp(place);
+    this.#network.rules = { ...this.#network.rules, dropPercent: 0, replayPercent: 0, reorderPercent: 0 };
+    await this.#within(HEAL_MS_MAX, 'has started every member and ended every request', () => {
+      return this.#cluster.core().every((place) => place.member !== null) && this.#port.pendingCount === 0;
+    });
+    await this.#prove();
+    await this.#within(LEASES_MS_MAX, 'has expired the leases that nobody keeps', () => {
+      return this.#log.model.leases.size === 0;
+    });
+    await this.#settle();
+    await this.#watchesAtRest();
+    await this.#powerLossOfAll();
+  }
+
+  /** All lose power at once, and everything must be there again. */
+  async #powerLossOfAll(): Promise<void> {
+    for (const place of this.#cluster.core()) this.#cluster.kill(place, true);
+    await this.#within(HEAL_MS_MAX, 'has started every member after a power loss', () =>
+      this.#cluster.core().every((place) => place.member !== null),
+    );
+    await this.#prove();
+    await this.#settle();
+  }
+
+  #bringUp(place: Cluster['places'][number]): void {
+    if (place.running) return;
+    if (this.#cluster.hasJoined(place)) this.#cluster.start(place);
+    else this.#cluster.join(place);
+  }
+
+  /** A write and a read through every member. */
+  async #prove(): Promise<void> {
+    const core = this.#cluster.core();
+    let left = core.length;
+    const [client] = this.#clients;
+    const prove = async (): Promise<void> => {
+      if (this.#plan.quotaBytes < 2 ** 31) await this.#nemesis.recoverSpace(core[0]!);
+      for (const place of core) {
+        await client!.prove(place);
+        left -= 1;
+      }
+    };
+    prove().catch((error: unknown) => this.#scheduler.fail(error));
+    await this.#within(HEAL_MS_MAX, 'takes writes and reads through every member', () => left === 0);
+  }
+
+  async #settle(): Promise<void> {
+    const { cluster, log } = { cluster: this.#cluster, log: this.#log };
+    await this.#within(HEAL_MS_MAX, 'has the same entries applied everywhere', () =>
+      cluster.core().every((place) => place.member?.status().result.appliedIndex === log.lastIndex),
+    );
+    let compared = false;
+    this.#convergence.compare().then(
+      () => {
+        compared = true;
+      },
+      (error: unknown) => this.#scheduler.fail(error),
+    );
+    await this.#within(HEAL_MS_MAX, 'answers with its hashes', () => compared);
+  }
+
+  async #watchesAtRest(): Promise<void> {
+    const core = this.#cluster.core();
+    for (const [i, watch] of this.#watches.entries()) watch.settleAt(core[i % core.length]!);
+    const { nowMs } = this.#scheduler;
+    await this.#scheduler.run(nowMs + 2_000);
+    for (const watch of this.#watches) watch.finish(this.#log.model.revision);
+  }
+
+  // ---- parts ------------------------------------------------------------------------------------------------
+
+  async #within(forMs: number, what: string, done: () => boolean): Promise<void> {
+    const ok = await this.#scheduler.run(this.#scheduler.nowMs + forMs, done);
+    if (!ok) throw new Violation('liveness', `${forMs / 1000} s after everything was healed no cluster that ${what}`);
+    this.#trace.line('check', `the cluster ${what}`);
+  }
+
+  #sample(): void {
+    this.#cluster.sampleStatuses();
+    this.#scheduler.schedule(SAMPLE_MS, { owner: null, kind: 'fault', run: () => this.#sample() });
+  }
+
+  #who(): string {
+    return this.#scheduler.current?.name ?? 'nobody';
+  }
+
+  #report(violation: Violation): void {
+    this.#violation ??= violation;
+    this.#scheduler.fail(violation);
+  }
+
+  #result(): SimResult {
+    const { hash, lines } = this.#trace;
+    return {
+      seed: this.#plan.seed,
+      violation: this.#violation,
+      hash,
+      trace: lines,
+      virtualMs: this.#scheduler.nowMs,
+      events: this.#scheduler.eventCount,
+      operations: this.#linearizability.opCount,
+      watchEvents: this.#watches.reduce((sum, watch) => sum + watch.eventCount, 0),
+      entries: this.#log.entries.length,
+      elections: this.#leadership.electionCount,
+      starts: this.#cluster.startCount,
+      messages: this.#network.messageCount,
+      replays: this.#network.replayCount,
+      leasesExpired: this.#leases.expiredCount,
+      faults: this.#nemesis.counts,
+    };
+  }
+}
