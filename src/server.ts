@@ -75,8 +75,8 @@ class Server {
       return await this.#serve(member, operations);
     } catch (error) {
       if (this.#abort.signal.aborted) return 0;
-      this.#report(error);
-      return 1;
+      // Whatever the failed start has left open must not keep the process.
+      return this.fail(error);
     }
   }
 
@@ -89,7 +89,7 @@ class Server {
   }
 
   /** Nothing may be acknowledged after this: the process ends without another write. */
-  fail(error: unknown): void {
+  fail(error: unknown): never {
     this.#report(error);
     process.exit(1);
   }

@@ -46,7 +46,7 @@ export class AlarmTable {
     return this.list().map(alarmRow);
   }
 
-  /** @throws AssertionError when the row is malformed */
+  /** @throws MalformedError */
   restore(row: TableRow): void {
     const record = readAlarmRow(row);
     this.#raised.set(nameOf(record), record);

@@ -1,5 +1,5 @@
-import { assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
+import { checkForm, Fields, int64, type Packed } from '../lib/packed.ts';
 import type {
   Compare,
   CompareResult,
@@ -11,7 +11,6 @@ import type {
   SortTarget,
   TxnRequest,
 } from './mvcc/operations.ts';
-import { Fields, int64, type Packed } from './packed.ts';
 
 /** Transactions within transactions, at most; the outermost counts. */
 export const TXN_DEPTH_MAX = 32;
@@ -69,7 +68,7 @@ export function packTxn(txn: TxnRequest, depth = 1): readonly Packed[] {
 }
 
 export function unpackTxn(fields: Fields, depth = 1): TxnRequest {
-  assert(depth <= TXN_DEPTH_MAX, 'malformed: transactions nest too deep');
+  checkForm(depth <= TXN_DEPTH_MAX, 'transactions nest too deep');
   return {
     type: 'txn',
     compare: fields.list(unpackCompare),
@@ -205,6 +204,6 @@ function flags(...bits: readonly boolean[]): number {
 
 function flagBits(fields: Fields, count: number): number {
   const bits = fields.natural();
-  assert(bits < 1 << count, 'malformed: unknown flags');
+  checkForm(bits < 1 << count, 'a field has unknown flags');
   return bits;
 }

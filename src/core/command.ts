@@ -1,10 +1,10 @@
-import { AssertionError, assert } from '../lib/assert.ts';
+import { AssertionError } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
+import { checkForm, Fields, int64, MalformedError, type Packed, pack, unpack } from '../lib/packed.ts';
 import { packDeleteRange, packPut, packTxn, unpackDeleteRange, unpackPut, unpackTxn } from './command-kv.ts';
 import type { LeaseCheckpoint } from './lease/lessor.ts';
 import { isMembershipOperation } from './membership-change.ts';
 import type { DeleteRangeRequest, PutRequest, TxnRequest } from './mvcc/operations.ts';
-import { Fields, int64, type Packed, pack, unpack } from './packed.ts';
 import type { MemberId } from './raft/messages.ts';
 
 /** Names one proposal for the member that waits for it. A repeated id in the log is harmless. */
@@ -123,17 +123,12 @@ export function encodeCommand({ id, user, authRevision, operation }: Command): B
  * @throws AssertionError when the bytes are not a command of this version: nothing else may be in the log
  */
 export function decodeCommand(bytes: Buffer): Command {
-  assert(bytes.length <= COMMAND_BYTES_MAX, 'malformed: a command is too large');
-  const fields = new Fields(unpack(bytes));
-  assert(fields.natural() === COMMAND_VERSION, 'malformed: a command of an unknown version');
-  const member = fields.natural();
-  const incarnation = fields.natural();
-  const seq = fields.natural();
-  const user = fields.text();
-  const authRevision = fields.natural();
-  const operation = unpackOperation(fields.oneOf(OPERATION_TYPES), fields);
-  fields.end();
-  return { id: member === 0 ? null : { member, incarnation, seq }, user, authRevision, operation };
+  try {
+    return readCommand(bytes);
+  } catch (error) {
+    if (error instanceof MalformedError) throw new AssertionError(`not a command: ${error.message}`);
+    throw error;
+  }
 }
 
 /**
@@ -142,11 +137,26 @@ export function decodeCommand(bytes: Buffer): Command {
  */
 export function isCommand(bytes: Buffer): boolean {
   try {
-    return !isMembershipOperation(decodeCommand(bytes).operation);
+    return !isMembershipOperation(readCommand(bytes).operation);
   } catch (error) {
-    if (error instanceof AssertionError) return false;
+    if (error instanceof MalformedError) return false;
     throw error;
   }
+}
+
+/** @throws MalformedError when the bytes are not a command of this version */
+function readCommand(bytes: Buffer): Command {
+  checkForm(bytes.length <= COMMAND_BYTES_MAX, 'a command is too large');
+  const fields = new Fields(unpack(bytes));
+  checkForm(fields.natural() === COMMAND_VERSION, 'a command is of an unknown version');
+  const member = fields.natural();
+  const incarnation = fields.natural();
+  const seq = fields.natural();
+  const user = fields.text();
+  const authRevision = fields.natural();
+  const operation = unpackOperation(fields.oneOf(OPERATION_TYPES), fields);
+  fields.end();
+  return { id: member === 0 ? null : { member, incarnation, seq }, user, authRevision, operation };
 }
 
 function packOperation(operation: Operation): readonly Packed[] {

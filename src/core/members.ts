@@ -88,7 +88,7 @@ export class MemberTable {
     return [...this.#entries.values()].sort((a, b) => a.id - b.id).map(memberRow);
   }
 
-  /** @throws AssertionError when the row is malformed */
+  /** @throws MalformedError */
   restore(row: TableRow): void {
     const entry = readMemberRow(row);
     this.#entries.set(entry.id, entry);

@@ -1,5 +1,6 @@
 import { AssertionError, assert } from '../lib/assert.ts';
 import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
+import { MalformedError } from '../lib/packed.ts';
 import { alarmRefusal } from './admission.ts';
 import { AlarmTable } from './alarms.ts';
 import { APPLY_HASH_START, nextApplyHash } from './apply-hash.ts';
@@ -172,7 +173,9 @@ export class StateMachine {
     try {
       this.#restoreTableRow(row);
     } catch (error) {
-      if (error instanceof AssertionError) throw new StoreError('data-dir-corrupt', error.message);
+      if (error instanceof MalformedError || error instanceof AssertionError) {
+        throw new StoreError('data-dir-corrupt', error.message);
+      }
       throw error;
     }
     this.#tables.restored(row);

@@ -1,14 +1,13 @@
-import { assert } from '../lib/assert.ts';
+import { checkForm, Fields, pack, unpack } from '../lib/packed.ts';
 import type { AlarmKind, MemberRecord } from './command.ts';
 import { LEASE_TTL_SECONDS_MAX, type LeaseRecord } from './lease/lease.ts';
 import type { AlarmRecord } from './outcome.ts';
-import { Fields, pack, unpack } from './packed.ts';
 import type { MemberId } from './raft/messages.ts';
 import type { TableRow } from './state.ts';
 
 /**
  * How the rows of the small tables look on disk and in snapshots. Every value begins with a version. Reading throws
- * AssertionErrors: the caller knows whether that is a bug or a damaged disk.
+ * MalformedErrors: the caller knows whether that is a bug or a damaged disk.
  */
 
 const VALUE_VERSION = 1;
@@ -44,9 +43,9 @@ export function alarmRow({ member, alarm }: AlarmRecord): TableRow {
 
 export function readAlarmRow(row: TableRow): AlarmRecord {
   versioned(unpack(valueOf(row))).end();
-  assert(row.id.length === 9, 'malformed: an alarm id');
+  checkForm(row.id.length === 9, 'an alarm id has a wrong size');
   const alarm = ALARM_KINDS[row.id[8]!];
-  assert(alarm !== undefined, 'malformed: an unknown alarm');
+  checkForm(alarm !== undefined, 'an alarm is of an unknown kind');
   return { member: readNaturalId(row.id.subarray(0, 8)), alarm };
 }
 
@@ -63,15 +62,18 @@ export function leaseRow({ id, ttlSeconds, remainingSeconds }: LeaseRecord): Tab
 
 export function readLeaseRow(row: TableRow): LeaseRecord {
   const value = valueOf(row);
-  assert(row.id.length === 8 && value.length === LEASE_VALUE_BYTES, 'malformed: the size of a lease row');
-  assert(value[0] === VALUE_VERSION, 'malformed: a lease row of an unknown version');
+  checkForm(row.id.length === 8 && value.length === LEASE_VALUE_BYTES, 'a lease row has a wrong size');
+  checkForm(value[0] === VALUE_VERSION, 'a lease row is of an unknown version');
   const lease = {
     id: row.id.readBigInt64BE(),
     ttlSeconds: value.readUIntBE(1, 6),
     remainingSeconds: value.readUIntBE(7, 6),
   };
-  assert(lease.id !== 0n, 'malformed: lease id 0');
-  assert(lease.ttlSeconds >= 1 && lease.ttlSeconds <= LEASE_TTL_SECONDS_MAX, 'malformed: a lease ttl');
+  checkForm(lease.id !== 0n, 'a lease has the id 0');
+  checkForm(
+    lease.ttlSeconds >= 1 && lease.ttlSeconds <= LEASE_TTL_SECONDS_MAX,
+    'a lease ttl is out of range',
+  );
   return lease;
 }
 
@@ -87,19 +89,19 @@ function naturalId(id: number): Buffer {
 }
 
 function readNaturalId(bytes: Buffer): number {
-  assert(bytes.length === 8, 'malformed: the size of an id');
+  checkForm(bytes.length === 8, 'an id has a wrong size');
   const id = Number(bytes.readBigUInt64BE());
-  assert(Number.isSafeInteger(id), 'malformed: an id out of range');
+  checkForm(Number.isSafeInteger(id), 'an id is out of range');
   return id;
 }
 
 function valueOf(row: TableRow): Buffer {
-  assert(row.value !== null, 'malformed: a removed row');
+  checkForm(row.value !== null, 'a row without a value');
   return row.value;
 }
 
 function versioned(value: ReturnType<typeof unpack>): Fields {
   const fields = new Fields(value);
-  assert(fields.natural() === VALUE_VERSION, 'malformed: a table row of an unknown version');
+  checkForm(fields.natural() === VALUE_VERSION, 'a table row is of an unknown version');
   return fields;
 }

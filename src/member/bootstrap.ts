@@ -1,8 +1,7 @@
-import { Fields, pack, unpack } from '../core/packed.ts';
 import type { MemberId } from '../core/raft/messages.ts';
-import { AssertionError } from '../lib/assert.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
+import { checkForm, Fields, MalformedError, pack, unpack } from '../lib/packed.ts';
 import { withDeadline } from './deadline.ts';
 import type { InitialCluster } from './identity.ts';
 import type { MemberInfo } from './membership.ts';
@@ -48,7 +47,7 @@ export function encodeAccount(account: ClusterAccount): Buffer {
 export function decodeAccount(bytes: Buffer): ClusterAccount {
   try {
     const fields = new Fields(unpack(bytes));
-    if (fields.natural() !== PROBE_VERSION) throw new AssertionError('another version');
+    checkForm(fields.natural() === PROBE_VERSION, 'an account is of an unknown version');
     const clusterId = fields.natural();
     const members = fields.list((value) => {
       const member = new Fields(value);
@@ -60,10 +59,9 @@ export function decodeAccount(bytes: Buffer): ClusterAccount {
         isLearner: member.boolean(),
       };
     });
-    const ids = (): readonly MemberId[] => fields.list((value) => new Fields([value]).natural());
-    return { clusterId, members, met: ids(), removed: ids() };
+    return { clusterId, members, met: fields.naturals(), removed: fields.naturals() };
   } catch (error) {
-    if (error instanceof AssertionError) throw new StoreError('cluster-id-mismatch', 'a peer gave no sense');
+    if (error instanceof MalformedError) throw new StoreError('cluster-id-mismatch', 'a peer gave no sense');
     throw error;
   }
 }

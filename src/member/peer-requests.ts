@@ -1,7 +1,6 @@
-import { Fields, int64, type Packed, pack, unpack } from '../core/packed.ts';
 import type { MemberId } from '../core/raft/messages.ts';
-import { AssertionError, assert } from '../lib/assert.ts';
 import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
+import { checkForm, Fields, int64, MalformedError, type Packed, pack, unpack } from '../lib/packed.ts';
 import type { ForwardAnswer } from './proposals.ts';
 
 /** What a member asks of another on the request stream. All but the last two are for the leader. */
@@ -78,7 +77,7 @@ export function decodePeerAnswer<T extends PeerRequest['type']>(type: T, bytes: 
   return checked(bytes, (fields) => {
     if (!fields.boolean()) throw failure({ code: fields.text(), detail: fields.text() });
     const [answer] = fields.list((value) => readAnswer(type, new Fields(value)));
-    assert(answer !== undefined, 'malformed: an answer is expected');
+    checkForm(answer !== undefined, 'an answer is missing');
     return answer as PeerAnswer<T>;
   });
 }
@@ -105,7 +104,7 @@ function requestFields(request: PeerRequest): readonly Packed[] {
 function readRequest(type: PeerRequest['type'], fields: Fields): PeerRequest {
   switch (type) {
     case 'propose':
-      return { type, term: fields.natural(), commands: fields.list(bytesOf) };
+      return { type, term: fields.natural(), commands: fields.byteStrings() };
     case 'lease-renew':
     case 'lease-remaining':
       return { type, id: fields.int64() };
@@ -166,16 +165,11 @@ function failure({ code, detail }: { readonly code: string; readonly detail: str
   return new StoreError(code as StoreErrorCode, detail === '' ? undefined : detail);
 }
 
-function bytesOf(value: Packed): Buffer {
-  if (!Buffer.isBuffer(value)) throw new AssertionError('malformed: bytes are expected');
-  return value;
-}
-
 function checked<T>(bytes: Buffer, read: (fields: Fields) => T): T {
   try {
     return read(new Fields(unpack(bytes)));
   } catch (error) {
-    if (error instanceof AssertionError) throw new StoreError('unimplemented', error.message);
+    if (error instanceof MalformedError) throw new StoreError('unimplemented', error.message);
     throw error;
   }
 }

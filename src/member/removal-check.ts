@@ -66,18 +66,19 @@ export class RemovalCheck {
   }
 
   /**
-   * Why the data is not that of the cluster whose addresses the member was started with, or null. One address that went to another cluster may be an old option; so many that the rest is no majority mean that
-   * it is this data which does not belong here.
+   * Why the data is not that of the cluster whose addresses the member was started with, or null. One address that
+   * went to another cluster may be an old option; so many that the rest is no majority mean that it is this data
+   * which does not belong here.
    */
   async foreignness(): Promise<string | null> {
     const { clusterId, initialCluster, ownUrls } = this.#options;
     const others = initialCluster.filter(({ peerUrls }) => !peerUrls.some((url) => ownUrls.includes(url)));
-    const strangers: string[] = [];
-    for (const { name, peerUrls } of others) {
-      const account = await askAny(this.#options, peerUrls);
-      if (account === null || account.members.length === 0 || account.clusterId === clusterId) continue;
-      strangers.push(`${name} at ${peerUrls.join()} to cluster ${account.clusterId.toString(16)}`);
-    }
+    const accounts = await Promise.all(others.map(({ peerUrls }) => askAny(this.#options, peerUrls)));
+    const strangers = others.flatMap(({ name, peerUrls }, i) => {
+      const account = accounts[i] ?? null;
+      if (account === null || account.members.length === 0 || account.clusterId === clusterId) return [];
+      return [`${name} at ${peerUrls.join()} to cluster ${account.clusterId.toString(16)}`];
+    });
     const majority = Math.floor(initialCluster.length / 2) + 1;
     if (strangers.length === 0 || initialCluster.length - strangers.length >= majority) return null;
     return (

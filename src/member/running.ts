@@ -264,18 +264,18 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
     });
   }
 
-  /** Resolves when everything that was committed before the start is applied again: only then may it serve. */
+  /**
+   * Resolves when everything that was committed before the start is applied again: only then may it serve.
+   *
+   * @throws StoreError `data-dir-foreign`
+   */
   async start(): Promise<void> {
     const { ports, data } = { ports: this.#ports, data: this.#data };
+    if (this.#isOnlyVoter()) await this.#refuseForeign();
     this.membershipChanged();
     this.#loop.start(() => this.#tick());
     if (data.cutAfterSeq !== null) this.#confirmTail(data.cutAfterSeq);
-    if (this.#isOnlyVoter()) {
-      // It is going to serve at once: on data in a wrong place there is nobody to refuse it.
-      const reason = await this.#removal.foreignness();
-      if (reason !== null) throw new StoreError('data-dir-foreign', reason);
-      this.#loop.run(() => this.#loop.node.campaign());
-    }
+    if (this.#isOnlyVoter()) this.#loop.run(() => this.#loop.node.campaign());
     await this.#applied(data.raft.hardState.commit);
     this.#publish().then(this.#publishedNow, (error: unknown) => this.fatal(error));
     ports.logger.info(
@@ -493,6 +493,12 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       },
       this.#abort.signal,
     ).catch((error: unknown) => this.fatal(error));
+  }
+
+  /** An only voter is going to serve at once: with data in a wrong place there is nobody to keep it from that. */
+  async #refuseForeign(): Promise<void> {
+    const reason = await this.#removal.foreignness();
+    if (reason !== null) throw new StoreError('data-dir-foreign', reason);
   }
 
   #isOnlyVoter(): boolean {

@@ -128,14 +128,13 @@ describe('a damaged directory', () => {
     const [, , member] = cluster.members;
     await member!.process?.stop('SIGKILL');
     const path = await onlySegment(member!);
-    const content = await readFile(path);
-    const usedBytes = content.findLastIndex((byte) => byte !== 0);
-    await flip(path, Math.floor(usedBytes / 2));
+    const middle = Math.floor((await usedBytes(path)) / 2);
+    await flip(path, middle);
     expect(await cluster.launch(member!).exit()).toBe(FAILED);
     expect(errorOf(member!)).toMatchObject({ code: 'data-dir-corrupt' });
     expect(errorOf(member!).msg).toMatch(/wal\/\d+\.wal at \d+: an invalid record/);
 
-    await flip(path, Math.floor(usedBytes / 2));
+    await flip(path, middle);
     expect(await cluster.launch(member!).exit()).toBe(FAILED);
     expect(errorOf(member!).msg).toContain('was found damaged before');
     await replace(cluster, member!);
@@ -148,7 +147,8 @@ describe('a damaged directory', () => {
     await fill(cluster, 'k', 200);
     const member = cluster.members[0]!;
     await member.process?.stop();
-    await truncate(await onlySegment(member), 20_000);
+    const path = await onlySegment(member);
+    await truncate(path, Math.floor((await usedBytes(path)) / 2));
     expect(await cluster.launch(member).exit()).toBe(FAILED);
     expect(errorOf(member)).toMatchObject({ code: 'data-dir-corrupt' });
     expect(errorOf(member).msg).toMatch(/the log ends at \d+, the state had applied \d+/);
@@ -287,6 +287,11 @@ async function onlySegment(member: ClusterMember): Promise<string> {
   const directory = join(member.dataDir, 'wal');
   const [name] = (await readdir(directory)).filter((item) => item.endsWith('.wal'));
   return join(directory, name!);
+}
+
+/** Without the zeros that a segment is preallocated with. */
+async function usedBytes(path: string): Promise<number> {
+  return (await readFile(path)).findLastIndex((byte) => byte !== 0) + 1;
 }
 
 async function largestTable(member: ClusterMember): Promise<string> {

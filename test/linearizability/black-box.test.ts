@@ -3,12 +3,18 @@ import { blackBoxVerdict, blackBoxViolations, withExpiries } from './black-box.t
 import { isLinearizable } from './brute-force.ts';
 import type { CommittedRevision, HistoryOp } from './history.ts';
 import { ModelState } from './model-state.ts';
-import { randomHistory, type StoreBug } from './random-history.ts';
 import { mutations } from './mutations.ts';
+import { randomHistory, type StoreBug } from './random-history.ts';
 import { putOf, rangeOf } from './requests.ts';
 import { witnessViolations } from './witness.ts';
 
-const BUGS: readonly StoreBug[] = ['lost-write', 'duplicate-write', 'stale-read', 'wrong-revision', 'split-txn'];
+const BUGS: readonly StoreBug[] = [
+  'lost-write',
+  'duplicate-write',
+  'stale-read',
+  'wrong-revision',
+  'split-txn',
+];
 
 describe('the search', () => {
   test('finds an order for what a correct store did', () => {
@@ -43,12 +49,20 @@ describe('the search', () => {
     const verdicts = { yes: 0, no: 0 };
     for (let seed = 1; seed <= 250; seed++) {
       const ops = 3 + (seed % 5);
-      const { ops: right } = randomHistory({ seed, ops, clients: 4, unknownPercent: 15, tables: seed % 3 === 0 });
+      const { ops: right } = randomHistory({
+        seed,
+        ops,
+        clients: 4,
+        unknownPercent: 15,
+        tables: seed % 3 === 0,
+      });
       for (const history of [right, ...mutations(right, seed)]) {
         const closed = withExpiries(history).length <= 9 ? withExpiries(history) : history;
         const expected = isLinearizable(closed);
         verdicts[expected ? 'yes' : 'no']++;
-        expect(blackBoxVerdict(closed).type, `seed ${seed}`).toBe(expected ? 'linearizable' : 'not-linearizable');
+        expect(blackBoxVerdict(closed).type, `seed ${seed}`).toBe(
+          expected ? 'linearizable' : 'not-linearizable',
+        );
       }
     }
     expect(verdicts.yes).toBeGreaterThan(250);
@@ -57,7 +71,12 @@ describe('the search', () => {
 
   test('says where it got stuck', () => {
     const ops = [
-      answered({ client: 1, times: [1, 2], request: putOf('a', 'x'), result: { type: 'put', revision: 2, prevKv: null } }),
+      answered({
+        client: 1,
+        times: [1, 2],
+        request: putOf('a', 'x'),
+        result: { type: 'put', revision: 2, prevKv: null },
+      }),
       answered({
         client: 2,
         times: [3, 4],
@@ -68,6 +87,20 @@ describe('the search', () => {
     const [violation] = blackBoxViolations(ops);
     expect(violation).toMatchObject({ rule: 'linearizable' });
     expect(violation!.message).toContain('"type":"range"');
+  });
+
+  test('takes operations that only touch in time for concurrent', () => {
+    const put = answered({
+      client: 1,
+      times: [1, 2],
+      request: putOf('a', 'x'),
+      result: { type: 'put', revision: 2, prevKv: null },
+    });
+    const result = { type: 'range', revision: 1, kvs: [], more: false, count: 0 } as const;
+    const read = (callTime: number): HistoryOp =>
+      answered({ client: 2, times: [callTime, 4], request: rangeOf('a'), result });
+    expect(blackBoxVerdict([put, read(2)]).type).toBe('linearizable');
+    expect(blackBoxVerdict([put, read(2.5)]).type).toBe('not-linearizable');
   });
 
   test('gives up at its bound, and says that nothing was decided', () => {
@@ -93,7 +126,13 @@ describe('beside the witness check', () => {
   test('what the search rejects has no witness', () => {
     let rejected = 0;
     for (let seed = 1; seed <= 100; seed++) {
-      const { ops, committed } = randomHistory({ seed, ops: 30, clients: 5, unknownPercent: 10, tables: false });
+      const { ops, committed } = randomHistory({
+        seed,
+        ops: 30,
+        clients: 5,
+        unknownPercent: 10,
+        tables: false,
+      });
       for (const history of mutations(ops, seed)) {
         if (blackBoxVerdict(history).type === 'linearizable') continue;
         rejected++;

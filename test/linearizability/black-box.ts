@@ -28,7 +28,10 @@ export type BlackBoxVerdict =
  * Serializable reads have no place in such an order and are left out: `witnessViolations` checks them. A lease may end
  * by itself: see `withExpiries`.
  */
-export function blackBoxVerdict(ops: readonly HistoryOp[], stepsMax: number = STEPS_MAX_DEFAULT): BlackBoxVerdict {
+export function blackBoxVerdict(
+  ops: readonly HistoryOp[],
+  stepsMax: number = STEPS_MAX_DEFAULT,
+): BlackBoxVerdict {
   return new Search(ops.filter(hasPlace)).run(stepsMax);
 }
 
@@ -118,7 +121,9 @@ class Search {
       .sort((a, b) => ops[a]!.callTime - ops[b]!.callTime);
     this.#twins = twinsOf(this.#unknown.map((index) => ops[index]!.request));
     this.#limits = ops
-      .flatMap((op, index) => (op.outcome.type === 'answered' ? [{ index, revisionMax: revisionMaxOf(op) }] : []))
+      .flatMap((op, index) =>
+        op.outcome.type === 'answered' ? [{ index, revisionMax: revisionMaxOf(op) }] : [],
+      )
       .sort((a, b) => a.revisionMax - b.revisionMax);
     this.#observable = observableOf(ops);
     this.#placed = new Uint8Array(ops.length);

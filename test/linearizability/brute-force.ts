@@ -22,7 +22,8 @@ function canFinish(rest: readonly HistoryOp[], state: ModelState): boolean {
     if (rest.some((other) => other.returnTime < op.callTime)) return false;
     const { step, state: after } = state.step(op.request);
     const { outcome } = op;
-    if (outcome.type === 'answered' && !(step.type === 'done' && sameResult(step.result, outcome.result))) return false;
+    if (outcome.type === 'answered' && !(step.type === 'done' && sameResult(step.result, outcome.result)))
+      return false;
     if (outcome.type === 'refused' && !(step.type === 'refused' && step.code === outcome.code)) return false;
     return canFinish(
       rest.filter((other) => other !== op),

@@ -32,5 +32,7 @@ export function describe(value: unknown): string {
 
 /** `JSON.stringify` hands over a Buffer after its own `toJSON`. */
 function isBufferJson(item: unknown): item is { readonly data: readonly number[] } {
-  return typeof item === 'object' && item !== null && 'type' in item && item.type === 'Buffer' && 'data' in item;
+  return (
+    typeof item === 'object' && item !== null && 'type' in item && item.type === 'Buffer' && 'data' in item
+  );
 }

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
 import type { RangeResult } from '../../src/core/mvcc/operations.ts';
 import { assert } from '../../src/lib/assert.ts';
+import { StoreError } from '../../src/lib/errors.ts';
 import { MachineHarness } from '../core/machine-fixture.ts';
 import { sameEvents, sameResult } from './equality.ts';
 import { describe } from './findings.ts';
 import type { HistoryEvent, HistoryOutcome, HistoryRequest } from './history.ts';
 import { ModelState } from './model-state.ts';
 import { randomHistory } from './random-history.ts';
-import { StoreError } from '../../src/lib/errors.ts';
 
 test('the model and the state machine do the same', () => {
   let refusals = 0;
@@ -40,7 +40,13 @@ test('equal states have equal lanes, whatever the order of grants; different one
   const first = { type: 'lease-grant', id: 1n } as const;
   const second = { type: 'lease-grant', id: -2n } as const;
   expect(after(first, second)).toBe(after(second, first));
-  const states = [after(), after(first), after(second), after(first, second), after({ type: 'compact', revision: 1 })];
+  const states = [
+    after(),
+    after(first),
+    after(second),
+    after(first, second),
+    after({ type: 'compact', revision: 1 }),
+  ];
   expect(new Set(states).size).toBe(states.length);
 });
 

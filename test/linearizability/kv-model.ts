@@ -308,7 +308,14 @@ function holds(view: KvView, compare: Compare): boolean {
   return satisfies(compare.result, order(compare, NO_KEY));
 }
 
-const NO_KEY: KeyValue = { key: EMPTY, createRevision: 0, modRevision: 0, version: 0, value: EMPTY, lease: 0n };
+const NO_KEY: KeyValue = {
+  key: EMPTY,
+  createRevision: 0,
+  modRevision: 0,
+  version: 0,
+  value: EMPTY,
+  lease: 0n,
+};
 
 function order(compare: Compare, kv: KeyValue): number {
   switch (compare.target) {

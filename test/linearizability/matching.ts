@@ -10,13 +10,17 @@ export function match(candidates: readonly (readonly number[])[]): readonly (num
   for (const left of candidates.keys()) {
     augment(candidates, left, leftOf);
   }
-  const partners = new Array<number | undefined>(candidates.length).fill(undefined);
+  const partners: (number | undefined)[] = candidates.map(() => undefined);
   for (const [right, left] of leftOf) partners[left] = right;
   return partners;
 }
 
 /** Looks for a free partner, moving others to their next one; the path is kept in a list, not on the call stack. */
-function augment(candidates: readonly (readonly number[])[], start: number, leftOf: Map<number, number>): void {
+function augment(
+  candidates: readonly (readonly number[])[],
+  start: number,
+  leftOf: Map<number, number>,
+): void {
   const from = new Map<number, number>();
   const queue = [start];
   for (let at = 0; at < queue.length; at++) {
@@ -37,7 +41,11 @@ function augment(candidates: readonly (readonly number[])[], start: number, left
 
 function assignPath(
   free: number,
-  path: { readonly from: ReadonlyMap<number, number>; readonly leftOf: Map<number, number>; readonly start: number },
+  path: {
+    readonly from: ReadonlyMap<number, number>;
+    readonly leftOf: Map<number, number>;
+    readonly start: number;
+  },
 ): void {
   const { from, leftOf, start } = path;
   let right = free;

@@ -45,7 +45,10 @@ export class ModelState implements KvView {
   get lanes(): Lanes {
     let { a, b } = mixed(this.#history, this.compactRevision + 2);
     for (const lease of this.#leases) {
-      const lanes = mixed(mixed({ a: 3, b: 3 }, Number(BigInt.asIntN(32, lease))), Number(BigInt.asIntN(32, lease >> 32n)));
+      const lanes = mixed(
+        mixed({ a: 3, b: 3 }, Number(BigInt.asIntN(32, lease))),
+        Number(BigInt.asIntN(32, lease >> 32n)),
+      );
       a ^= lanes.a;
       b ^= lanes.b;
     }
@@ -62,7 +65,8 @@ export class ModelState implements KvView {
   }
 
   at(revision: number): KvView {
-    let state: ModelState | null = this;
+    if (revision >= this.revision) return this;
+    let state = this.#previous;
     while (state !== null && state.revision > revision) state = state.#previous;
     // Before the first revision there was nothing, as at it.
     return state ?? ModelState.EMPTY;

@@ -13,7 +13,10 @@ export function mutations(ops: readonly HistoryOp[], seed: number): readonly (re
   return [
     swapResults(ops, answered, random),
     changeResult(ops, random.pick(answered), (result) => ({ ...result, revision: result.revision + 1 })),
-    changeResult(ops, random.pick(answered), (result) => ({ ...result, revision: Math.max(1, result.revision - 1) })),
+    changeResult(ops, random.pick(answered), (result) => ({
+      ...result,
+      revision: Math.max(1, result.revision - 1),
+    })),
     changeResult(ops, random.pick(answered), withOlderValue),
     changeResult(ops, random.pick(answered), withoutLast),
     ops.filter((_, index) => index !== random.pick(answered)),
@@ -59,7 +62,9 @@ function withOlderValue(result: HistoryResult): HistoryResult | null {
 function withoutLast(result: HistoryResult): HistoryResult | null {
   switch (result.type) {
     case 'range':
-      return result.kvs.length === 0 ? null : { ...result, kvs: result.kvs.slice(0, -1), count: result.count - 1 };
+      return result.kvs.length === 0
+        ? null
+        : { ...result, kvs: result.kvs.slice(0, -1), count: result.count - 1 };
     case 'delete-range':
       return { ...result, deleted: result.deleted + 1 };
     case 'txn':
@@ -71,7 +76,10 @@ function withoutLast(result: HistoryResult): HistoryResult | null {
 
 /** The operation took place after all others, if one is to believe its times. */
 function moveLater(ops: readonly HistoryOp[], at: number): readonly HistoryOp[] {
-  const times = ops.flatMap(({ callTime, returnTime }) => [callTime, Number.isFinite(returnTime) ? returnTime : 0]);
+  const times = ops.flatMap(({ callTime, returnTime }) => [
+    callTime,
+    Number.isFinite(returnTime) ? returnTime : 0,
+  ]);
   const end = Math.max(...times);
   return ops.with(at, { ...ops[at]!, callTime: end + 1, returnTime: end + 2 });
 }

@@ -1,4 +1,4 @@
-import type { Compare, RangeRequest, RequestOp, TxnRequest } from '../../src/core/mvcc/operations.ts';
+import type { TxnRequest } from '../../src/core/mvcc/operations.ts';
 import { Prng } from '../core/raft/prng.ts';
 import type {
   CommittedRevision,
@@ -9,7 +9,8 @@ import type {
 } from './history.ts';
 import type { Step } from './kv-model.ts';
 import { ModelState } from './model-state.ts';
-import { deleteOf, putOf, rangeOf } from './requests.ts';
+import { LEASES, RequestMaker } from './random-request.ts';
+import { EVERYTHING } from './requests.ts';
 
 /** What is wrong with the store that a random history comes from. */
 export type StoreBug =
@@ -47,10 +48,6 @@ export function randomHistory(options: RandomHistoryOptions): RandomHistory {
   return new RandomRun(options).run();
 }
 
-const KEYS = ['a', 'b', 'c', 'd'];
-const LEASES = [7n, -9n];
-const ALL = Buffer.from([0]);
-
 interface Call {
   readonly client: number;
   readonly callTime: number;
@@ -63,6 +60,7 @@ interface Call {
 class RandomRun {
   readonly #options: RandomHistoryOptions;
   readonly #random: Prng;
+  readonly #requests: RequestMaker;
   readonly #ops: HistoryOp[] = [];
   readonly #committed: CommittedRevision[] = [];
   readonly #open = new Map<number, Call>();
@@ -70,12 +68,12 @@ class RandomRun {
   #state = ModelState.EMPTY;
   #time = 0;
   #calls = 0;
-  #told = 1;
   #broken = false;
 
   constructor(options: RandomHistoryOptions) {
     this.#options = options;
     this.#random = new Prng(options.seed);
+    this.#requests = new RequestMaker(this.#random, { name: 'v', tables: options.tables, nested: true });
   }
 
   run(): RandomHistory {
@@ -91,7 +89,7 @@ class RandomRun {
     this.#finish({
       client: clients,
       callTime: ++this.#time,
-      request: rangeOf('\0', { rangeEnd: ALL }),
+      request: EVERYTHING,
       unknown: false,
       outcome: null,
     });
@@ -116,7 +114,7 @@ class RandomRun {
   #call(client: number): void {
     this.#calls++;
     const unknown = this.#random.chance(this.#options.unknownPercent);
-    const call = { client, callTime: this.#time, request: this.#request(), unknown, outcome: null };
+    const call = { client, callTime: this.#time, request: this.#requests.next(), unknown, outcome: null };
     if (!unknown) {
       this.#open.set(client, call);
       return;
@@ -132,7 +130,7 @@ class RandomRun {
 
   #record({ client, callTime, request }: Call, returnTime: number, outcome: HistoryOutcome): void {
     this.#ops.push({ client, callTime, returnTime, request, outcome });
-    if (outcome.type === 'answered') this.#told = Math.max(this.#told, outcome.result.revision);
+    if (outcome.type === 'answered') this.#requests.told(outcome.result.revision);
   }
 
   // ---- the store --------------------------------------------------------------------------------------------
@@ -206,91 +204,16 @@ class RandomRun {
 
   #floorOf({ callTime }: Call): number {
     const told = this.#ops.map(({ returnTime, request, outcome }) => {
-      const counts = returnTime < callTime && outcome.type === 'answered' && request.type !== 'serializable-range';
+      const counts =
+        returnTime < callTime && outcome.type === 'answered' && request.type !== 'serializable-range';
       return counts ? outcome.result.revision : 1;
     });
     return Math.max(1, ...told);
   }
 
   #commitHalf(request: TxnRequest): void {
-    const last = request.success.findLastIndex((op) => op.type === 'put');
+    const last = request.success.findLastIndex((op) => op.type !== 'range');
     this.#commit({ ...request, success: request.success.filter((_, index) => index !== last) });
-  }
-
-  // ---- requests ---------------------------------------------------------------------------------------------
-
-  #request(): HistoryRequest {
-    const random = this.#random;
-    const dice = random.below(this.#options.tables ? 100 : 84);
-    if (dice < 26) return this.#put();
-    if (dice < 34) return this.#delete();
-    if (dice < 54) return this.#txn();
-    if (dice < 78) return this.#range();
-    if (dice < 84) return { type: 'serializable-range', range: this.#range() };
-    if (dice < 90) return { type: 'lease-grant', id: random.pick(LEASES) };
-    if (dice < 94) return { type: 'lease-revoke', id: random.pick(LEASES) };
-    return { type: 'compact', revision: Math.max(1, this.#told - random.below(6)) };
-  }
-
-  #put(): Extract<RequestOp, { type: 'put' }> {
-    const random = this.#random;
-    const key = random.pick(KEYS);
-    const prevKv = random.chance(40);
-    if (random.chance(8)) return putOf(key, '', { prevKv, ignoreValue: true });
-    const lease = this.#options.tables && random.chance(30) ? random.pick(LEASES) : 0n;
-    return putOf(key, `v${this.#calls}`, { prevKv, lease });
-  }
-
-  #delete(): Extract<RequestOp, { type: 'delete-range' }> {
-    const random = this.#random;
-    const rangeEnd = random.chance(30) ? Buffer.from(random.pick(KEYS)) : Buffer.alloc(0);
-    return deleteOf(random.pick(KEYS), { rangeEnd, prevKv: random.chance(40) });
-  }
-
-  #range(): RangeRequest {
-    const random = this.#random;
-    const rangeEnd = random.chance(60) ? ALL : Buffer.alloc(0);
-    const revision = random.chance(20) ? Math.max(1, this.#told + 2 - random.below(5)) : 0;
-    const sortOrder = random.pick(['none', 'ascend', 'descend'] as const);
-    const sortTarget = random.pick(['key', 'version', 'create', 'mod', 'value'] as const);
-    return rangeOf(random.pick(KEYS), {
-      rangeEnd,
-      revision,
-      sortOrder,
-      sortTarget,
-      limit: random.chance(20) ? 1 + random.below(2) : 0,
-      countOnly: random.chance(5),
-      keysOnly: random.chance(5),
-    });
-  }
-
-  #txn(): TxnRequest {
-    const random = this.#random;
-    const puts = new Map(Array.from({ length: 1 + random.below(3) }, () => this.#put()).map((put) => [`${put.key}`, put]));
-    const success: RequestOp[] = [...puts.values(), this.#range()];
-    if (random.chance(20)) success.push({ type: 'txn', compare: [this.#compare()], success: [this.#range()], failure: [] });
-    return { type: 'txn', compare: [this.#compare()], success, failure: [random.chance(50) ? this.#range() : this.#delete()] };
-  }
-
-  #compare(): Compare {
-    const random = this.#random;
-    const head = {
-      key: Buffer.from(random.pick(KEYS)),
-      rangeEnd: random.chance(10) ? ALL : Buffer.alloc(0),
-      result: random.pick(['equal', 'greater', 'less', 'not-equal'] as const),
-    };
-    const target = random.pick(['version', 'create', 'mod', 'value', 'lease'] as const);
-    switch (target) {
-      case 'value':
-        return { ...head, target, value: Buffer.from(`v${random.below(this.#calls + 1)}`) };
-      case 'lease':
-        return { ...head, target, lease: random.pick([0n, ...LEASES]) };
-      case 'version':
-        return { ...head, target, number: random.below(3) };
-      case 'create':
-      case 'mod':
-        return { ...head, target, number: random.below(this.#told + 1) };
-    }
   }
 }
 

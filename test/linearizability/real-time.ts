@@ -12,7 +12,7 @@ export function toldRevision(op: HistoryOp): number {
 export function revisionFloors(ops: readonly HistoryOp[]): readonly number[] {
   const byCall = [...ops.keys()].sort((a, b) => ops[a]!.callTime - ops[b]!.callTime);
   const byReturn = ops.filter((op) => toldRevision(op) > 0).sort((a, b) => a.returnTime - b.returnTime);
-  const floors = new Array<number>(ops.length).fill(1);
+  const floors = ops.map(() => 1);
   let floor = 1;
   let returned = 0;
   for (const index of byCall) {

@@ -3,10 +3,7 @@ import type { DeleteRangeRequest, PutRequest, RangeRequest } from '../../src/cor
 const EMPTY = Buffer.alloc(0);
 
 /** A range request; what is not said has its default: the one key, now, everything of it. */
-export function rangeOf(
-  key: string,
-  more: Partial<Omit<RangeRequest, 'type' | 'key'>> = {},
-): RangeRequest {
+export function rangeOf(key: string, more: Partial<Omit<RangeRequest, 'type' | 'key'>> = {}): RangeRequest {
   return {
     type: 'range',
     key: Buffer.from(key),
@@ -49,3 +46,6 @@ export function deleteOf(
 ): DeleteRangeRequest {
   return { type: 'delete-range', key: Buffer.from(key), rangeEnd: EMPTY, prevKv: false, ...more };
 }
+
+/** A range request for all keys. */
+export const EVERYTHING: RangeRequest = rangeOf('\0', { rangeEnd: Buffer.from([0]) });

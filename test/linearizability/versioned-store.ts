@@ -22,7 +22,8 @@ export class VersionedStore {
   /** @param committed whole, from revision 2 on */
   constructor(committed: readonly CommittedRevision[]) {
     for (const { revision, events } of committed) {
-      for (const event of events) this.#add(nameOf(event.kv.key), revision, event.type === 'put' ? event.kv : null);
+      for (const event of events)
+        this.#add(nameOf(event.kv.key), revision, event.type === 'put' ? event.kv : null);
     }
     this.#names = [...this.#versions.keys()].sort();
     this.revision = committed.at(-1)?.revision ?? 1;

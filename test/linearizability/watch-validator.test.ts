@@ -30,7 +30,14 @@ const WHOLE: WatchHistory = {
   prevKv: false,
   filters: [],
   deliveredThrough: 5,
-  items: [{ type: 'created', revision: 3 }, sent([A2]), sent([B3, A3, A4, D4]), promise(4), sent([A5]), promise(5)],
+  items: [
+    { type: 'created', revision: 3 },
+    sent([A2]),
+    sent([B3, A3, A4, D4]),
+    promise(4),
+    sent([A5]),
+    promise(5),
+  ],
 };
 
 describe('what is right', () => {
@@ -39,7 +46,9 @@ describe('what is right', () => {
   });
 
   test('one key, from the middle', () => {
-    expect(rules({ ...WHOLE, key: Buffer.from('b'), rangeEnd: EMPTY, startRevision: 3, items: [sent([B3])] })).toEqual([]);
+    expect(
+      rules({ ...WHOLE, key: Buffer.from('b'), rangeEnd: EMPTY, startRevision: 3, items: [sent([B3])] }),
+    ).toEqual([]);
     expect(rules({ ...WHOLE, startRevision: 5, items: [sent([A5])] })).toEqual([]);
   });
 
@@ -56,7 +65,12 @@ describe('what is right', () => {
   });
 
   test('a revision in fragments', () => {
-    const items = [sent([A2, B3], { revision: 3, fragment: true }), sent([A3], { revision: 3 }), sent([A4, D4]), sent([A5])];
+    const items = [
+      sent([A2, B3], { revision: 3, fragment: true }),
+      sent([A3], { revision: 3 }),
+      sent([A4, D4]),
+      sent([A5]),
+    ];
     expect(rules({ ...WHOLE, items })).toEqual([]);
   });
 
@@ -64,7 +78,9 @@ describe('what is right', () => {
     const items = withPrevious(WHOLE.items);
     expect(rules({ ...WHOLE, prevKv: true, items })).toEqual([]);
     const without = items.map((item) =>
-      item.type === 'events' ? { ...item, events: item.events.map((event) => ({ ...event, prevKv: null })) } : item,
+      item.type === 'events'
+        ? { ...item, events: item.events.map((event) => ({ ...event, prevKv: null })) }
+        : item,
     );
     expect(rules({ ...WHOLE, prevKv: true, items: without })).toEqual(['prev kv']);
     expect(rules({ ...WHOLE, prevKv: true, items: without }, { compactRevision: 4 })).toEqual([]);
@@ -74,7 +90,9 @@ describe('what is right', () => {
     const items: WatchItem[] = [sent([A2]), { type: 'canceled', compactRevision: 4 }];
     expect(rules({ ...WHOLE, items }, { compactRevision: 4 })).toEqual([]);
     expect(rules({ ...WHOLE, items }, { compactRevision: 3 })).toEqual(['resumable']);
-    expect(rules({ ...WHOLE, items: [sent([A2, B3, A3]), items[1]!] }, { compactRevision: 4 })).toEqual(['resumable']);
+    expect(rules({ ...WHOLE, items: [sent([A2, B3, A3]), items[1]!] }, { compactRevision: 4 })).toEqual([
+      'resumable',
+    ]);
     expect(rules({ ...WHOLE, items: [...items, promise(5)] }, { compactRevision: 4 })).toContain('handshake');
   });
 });
@@ -85,24 +103,60 @@ describe('what is wrong', () => {
     ['the last revision is lost', 'reliable', [sent([A2]), sent([B3, A3, A4, D4])]],
     ['the first revision is lost', 'resumable', [sent([B3, A3, A4, D4]), sent([A5])]],
     ['an event within a revision is lost', 'atomic', [sent([A2]), sent([B3]), sent([A4, D4]), sent([A5])]],
-    ['the first event of a revision is lost', 'ordered', [sent([A2]), sent([A3]), sent([A4, D4]), sent([A5])]],
+    [
+      'the first event of a revision is lost',
+      'ordered',
+      [sent([A2]), sent([A3]), sent([A4, D4]), sent([A5])],
+    ],
     ['a revision is split', 'atomic', [sent([A2]), sent([B3]), sent([A3]), sent([A4, D4]), sent([A5])]],
     ['a fragment is the last', 'atomic', [sent([A2]), sent([B3, A3, A4], { revision: 4, fragment: true })]],
     ['a revision comes again', 'unique', [sent([A2]), sent([A2]), sent([B3, A3, A4, D4]), sent([A5])]],
     ['an event comes again', 'unique', [sent([A2]), sent([B3, B3, A3, A4, D4]), sent([A5])]],
     ['revisions change places', 'ordered', [sent([A2]), sent([A4, D4]), sent([B3, A3]), sent([A5])]],
     ['events change places', 'ordered', [sent([A2]), sent([A3, B3]), sent([A4, D4]), sent([A5])]],
-    ['a value is not the committed one', 'content', [sent([withValue(A2)]), sent([B3, A3, A4, D4]), sent([A5])]],
-    ['an event of a revision that never was', 'content', [sent([A2, B3, A3, A4, D4, A5, put('a', 6, { create: 5, version: 2 })])]],
+    [
+      'a value is not the committed one',
+      'content',
+      [sent([withValue(A2)]), sent([B3, A3, A4, D4]), sent([A5])],
+    ],
+    [
+      'an event of a revision that never was',
+      'content',
+      [sent([A2, B3, A3, A4, D4, A5, put('a', 6, { create: 5, version: 2 })])],
+    ],
     ['a promise is broken', 'bookmarkable', [sent([A2]), promise(3), sent([B3, A3, A4, D4]), sent([A5])]],
-    ['a promise is taken back', 'bookmarkable', [sent([A2]), sent([B3, A3, A4, D4]), promise(4), promise(3), sent([A5])]],
-    ['a promise is older than what was sent', 'bookmarkable', [sent([A2]), sent([B3, A3, A4, D4]), promise(3), sent([A5])]],
+    [
+      'a promise is taken back',
+      'bookmarkable',
+      [sent([A2]), sent([B3, A3, A4, D4]), promise(4), promise(3), sent([A5])],
+    ],
+    [
+      'a promise is older than what was sent',
+      'bookmarkable',
+      [sent([A2]), sent([B3, A3, A4, D4]), promise(3), sent([A5])],
+    ],
     ['a promise of what never was', 'bookmarkable', [...WHOLE.items, promise(6)]],
-    ['a header promises more than was sent', 'bookmarkable', [sent([A2], { revision: 3 }), sent([B3, A3, A4, D4]), sent([A5])]],
-    ['a header is older than its events', 'content', [sent([A2]), sent([B3, A3, A4, D4], { revision: 3 }), sent([A5])]],
-    ['created comes late', 'handshake', [sent([A2]), { type: 'created', revision: 2 }, ...WHOLE.items.slice(2)]],
+    [
+      'a header promises more than was sent',
+      'bookmarkable',
+      [sent([A2], { revision: 3 }), sent([B3, A3, A4, D4]), sent([A5])],
+    ],
+    [
+      'a header is older than its events',
+      'content',
+      [sent([A2]), sent([B3, A3, A4, D4], { revision: 3 }), sent([A5])],
+    ],
+    [
+      'created comes late',
+      'handshake',
+      [sent([A2]), { type: 'created', revision: 2 }, ...WHOLE.items.slice(2)],
+    ],
     ['a delivery is empty', 'content', [...WHOLE.items, sent([], { revision: 5 })]],
-    ['a key as it was before, though nobody asked', 'prev kv', [sent([{ ...A2, prevKv: A5.kv }]), ...WHOLE.items.slice(2)]],
+    [
+      'a key as it was before, though nobody asked',
+      'prev kv',
+      [sent([{ ...A2, prevKv: A5.kv }]), ...WHOLE.items.slice(2)],
+    ],
   ];
 
   test.each(cases)('%s', (_what, rule, items) => {
@@ -123,8 +177,12 @@ describe('what is wrong', () => {
   });
 
   test('keys and kinds of events that were not asked for', () => {
-    expect(rules({ ...WHOLE, key: Buffer.from('b'), rangeEnd: EMPTY, items: [sent([B3]), sent([A4])] })).toContain('filter');
-    expect(rules({ ...WHOLE, key: Buffer.from('b'), rangeEnd: EMPTY, items: [sent([B3, A3])] })).toContain('filter');
+    expect(
+      rules({ ...WHOLE, key: Buffer.from('b'), rangeEnd: EMPTY, items: [sent([B3]), sent([A4])] }),
+    ).toContain('filter');
+    expect(rules({ ...WHOLE, key: Buffer.from('b'), rangeEnd: EMPTY, items: [sent([B3, A3])] })).toContain(
+      'filter',
+    );
     expect(rules({ ...WHOLE, filters: ['no-put'], items: [sent([A4, D4])] })).toContain('filter');
   });
 
@@ -205,7 +263,9 @@ function withHistory(committed: readonly CommittedRevision[], prevKv: boolean): 
 function mutationsOf(items: readonly WatchItem[], random: Prng): readonly (readonly WatchItem[])[] {
   const places = items.flatMap((item, place) => (item.type === 'events' ? [place] : []));
   if (places.length === 0) return [];
-  const change = (edit: (events: readonly HistoryEvent[], at: number) => readonly HistoryEvent[]): WatchItem[] => {
+  const change = (
+    edit: (events: readonly HistoryEvent[], at: number) => readonly HistoryEvent[],
+  ): WatchItem[] => {
     const place = random.pick(places);
     return items.flatMap((item, index) => {
       if (index !== place || item.type !== 'events') return [item];
@@ -270,7 +330,9 @@ function withPrevious(items: readonly WatchItem[]): readonly WatchItem[] {
 }
 
 function replacePrevious(item: WatchItem, prevKv: KeyValue): WatchItem {
-  return item.type === 'events' ? { ...item, events: item.events.map((event) => ({ ...event, prevKv })) } : item;
+  return item.type === 'events'
+    ? { ...item, events: item.events.map((event) => ({ ...event, prevKv })) }
+    : item;
 }
 
 function rules(watch: WatchHistory, more: Partial<WatchContext> = {}): string[] {

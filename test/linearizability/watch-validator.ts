@@ -116,7 +116,10 @@ class WatchCheck {
   #takeRevision(events: readonly HistoryEvent[]): void {
     const revision = events[0]!.kv.modRevision;
     if (this.#sentThrough !== null && revision <= this.#sentThrough) {
-      this.#add(this.#ruleOfOld(revision), `after everything up to ${this.#sentThrough}: ${describe(events)}`);
+      this.#add(
+        this.#ruleOfOld(revision),
+        `after everything up to ${this.#sentThrough}: ${describe(events)}`,
+      );
       return;
     }
     if (this.#sentOfCursor > 0 && this.#wanted[this.#cursor]!.revision !== revision) {
@@ -148,7 +151,10 @@ class WatchCheck {
   #checkGap(revision: number): void {
     const skipped = this.#wanted[this.#cursor];
     if (this.#sentThrough !== null && skipped !== undefined && skipped.revision < revision) {
-      this.#add(this.#anything ? 'reliable' : 'resumable', `revision ${revision} came before ${describe(skipped)}`);
+      this.#add(
+        this.#anything ? 'reliable' : 'resumable',
+        `revision ${revision} came before ${describe(skipped)}`,
+      );
     }
     // A fragmented revision goes on where it was.
     if (skipped?.revision !== revision) this.#skipTo(revision - 1);
@@ -211,7 +217,10 @@ class WatchCheck {
     }
     const lastSent = this.#anything ? (this.#wanted[this.#cursor - 1]?.revision ?? 0) : 0;
     if (revision < Math.max(this.#promised, lastSent)) {
-      this.#add('bookmarkable', `revision ${revision} was promised after ${Math.max(this.#promised, lastSent)}`);
+      this.#add(
+        'bookmarkable',
+        `revision ${revision} was promised after ${Math.max(this.#promised, lastSent)}`,
+      );
     }
     const next = this.#wanted[this.#cursor];
     if (this.#sentThrough !== null && next !== undefined && next.revision <= revision) {

@@ -1,5 +1,5 @@
-import { describe, expect, test } from 'vitest';
 import { isDeepStrictEqual } from 'node:util';
+import { describe, expect, test } from 'vitest';
 import type { CommittedRevision, HistoryOp, HistoryOutcome, HistoryRequest } from './history.ts';
 import { ModelState } from './model-state.ts';
 import { mutations } from './mutations.ts';
@@ -7,12 +7,24 @@ import { randomHistory, type StoreBug } from './random-history.ts';
 import { deleteOf, putOf, rangeOf } from './requests.ts';
 import { witnessViolations } from './witness.ts';
 
-const BUGS: readonly StoreBug[] = ['lost-write', 'duplicate-write', 'stale-read', 'wrong-revision', 'split-txn'];
+const BUGS: readonly StoreBug[] = [
+  'lost-write',
+  'duplicate-write',
+  'stale-read',
+  'wrong-revision',
+  'split-txn',
+];
 
 describe('random histories', () => {
   test('the order of a correct store is a witness', () => {
     for (let seed = 1; seed <= 200; seed++) {
-      const history = randomHistory({ seed, ops: 80, clients: 6, unknownPercent: 10, tables: seed % 2 === 0 });
+      const history = randomHistory({
+        seed,
+        ops: 80,
+        clients: 6,
+        unknownPercent: 10,
+        tables: seed % 2 === 0,
+      });
       expect(witnessViolations(history), `seed ${seed}`).toEqual([]);
     }
   });
@@ -26,7 +38,14 @@ describe('random histories', () => {
   test.each(BUGS)('there is none when the store has the bug: %s', (bug) => {
     let broken = 0;
     for (let seed = 1; seed <= 80; seed++) {
-      const history = randomHistory({ seed, ops: 30, clients: 4, unknownPercent: 5, tables: seed % 2 === 0, bug });
+      const history = randomHistory({
+        seed,
+        ops: 30,
+        clients: 4,
+        unknownPercent: 5,
+        tables: seed % 2 === 0,
+        bug,
+      });
       if (!history.broken) continue;
       broken++;
       expect(witnessViolations(history), `seed ${seed}`).not.toEqual([]);
@@ -38,7 +57,13 @@ describe('random histories', () => {
     let noticed = 0;
     let all = 0;
     for (let seed = 1; seed <= 100; seed++) {
-      const { ops, committed } = randomHistory({ seed, ops: 30, clients: 4, unknownPercent: 0, tables: false });
+      const { ops, committed } = randomHistory({
+        seed,
+        ops: 30,
+        clients: 4,
+        unknownPercent: 0,
+        tables: false,
+      });
       for (const history of mutations(ops, seed).filter((mutated) => !isDeepStrictEqual(mutated, ops))) {
         all++;
         if (witnessViolations({ ops: history, committed }).length > 0) noticed++;
@@ -53,6 +78,13 @@ describe('one rule at a time', () => {
   test('a revision is missing from the committed history', () => {
     const { ops, committed } = script([putOf('a', '1'), putOf('a', '2'), putOf('a', '3')]);
     expect(rules({ ops, committed: committed.toSpliced(1, 1) })).toEqual(['dense']);
+  });
+
+  test('a committed revision is empty, or holds what is of another', () => {
+    const { ops, committed } = script([putOf('a', '1'), putOf('a', '2')]);
+    expect(rules({ ops, committed: committed.with(1, { revision: 3, events: [] }) })).toEqual(['dense']);
+    const mixed = { revision: 3, events: [...committed[1]!.events, ...committed[0]!.events] };
+    expect(rules({ ops, committed: committed.with(1, mixed) })).toEqual(['dense']);
   });
 
   test('an acknowledged write is lost', () => {
@@ -91,7 +123,9 @@ describe('one rule at a time', () => {
     const { ops, committed } = script([putOf('a', '1'), rangeOf('a')]);
     const [put, read] = ops;
     expect(rules({ ops: [unknown(put!.callTime, putOf('a', '1')), read!], committed })).toEqual([]);
-    expect(rules({ ops: [unknown(read!.returnTime + 1, putOf('a', '1')), read!], committed })).toContain('cause');
+    expect(rules({ ops: [unknown(read!.returnTime + 1, putOf('a', '1')), read!], committed })).toContain(
+      'cause',
+    );
   });
 
   test('two clients were told that their write made the same revision', () => {
@@ -117,7 +151,11 @@ describe('one rule at a time', () => {
 
   test('a serializable read shows what never was', () => {
     const range = rangeOf('a');
-    const { ops, committed } = script([putOf('a', '1'), { type: 'serializable-range', range }, putOf('a', '2')]);
+    const { ops, committed } = script([
+      putOf('a', '1'),
+      { type: 'serializable-range', range },
+      putOf('a', '2'),
+    ]);
     expect(rules({ ops, committed })).toEqual([]);
     const { outcome } = script([putOf('a', '7'), range]).ops[1]!;
     expect(rules({ ops: ops.with(1, { ...ops[1]!, outcome }), committed })).toEqual(['answer']);
@@ -160,9 +198,9 @@ describe('one rule at a time', () => {
     expect(rules({ ...missing, ops: [missing.ops[1]!, late] })).toEqual(['refusal']);
     const future = script([rangeOf('a', { revision: 2 }), putOf('a', '1')]);
     expect(rules(future)).toEqual([]);
-    expect(rules({ ...future, ops: [future.ops[1]!, { ...future.ops[0]!, callTime: 100, returnTime: 101 }] })).toEqual([
-      'refusal',
-    ]);
+    expect(
+      rules({ ...future, ops: [future.ops[1]!, { ...future.ops[0]!, callTime: 100, returnTime: 101 }] }),
+    ).toEqual(['refusal']);
   });
 
   test('what is compacted cannot be read, and only that', () => {
@@ -172,13 +210,60 @@ describe('one rule at a time', () => {
     expect(rules(after)).toEqual([]);
     expect(rules({ ...after, ops: after.ops.toSpliced(2, 1) })).toEqual(['refusal']);
     const answer = before.ops[2]!.outcome;
-    expect(rules({ ...after, ops: after.ops.with(3, { ...after.ops[3]!, outcome: answer }) })).toEqual(['compaction']);
+    expect(rules({ ...after, ops: after.ops.with(3, { ...after.ops[3]!, outcome: answer }) })).toEqual([
+      'compaction',
+    ]);
+  });
+
+  test('the compacted revision itself can be read', () => {
+    const requests = [putOf('a', '1'), putOf('a', '2'), { type: 'compact', revision: 3 } as const];
+    const { ops, committed } = script([...requests, rangeOf('a', { revision: 3 })]);
+    expect(rules({ ops, committed })).toEqual([]);
+    const outcome = { type: 'refused', code: 'compacted' } as const;
+    expect(rules({ ops: ops.with(3, { ...ops[3]!, outcome }), committed })).toEqual(['refusal']);
+  });
+
+  test('operations that only touch in time are concurrent', () => {
+    const read = script([rangeOf('a'), putOf('a', '1')]);
+    expect(rules({ ...read, ops: [{ ...read.ops[0]!, callTime: 3, returnTime: 4 }, read.ops[1]!] })).toEqual(
+      [],
+    );
+    // The key may have been deleted, and a revision compacted, at the very time of the refusal.
+    const keep = script([putOf('a', '1'), deleteOf('a'), putOf('a', '', { ignoreValue: true })]);
+    expect(
+      rules({ ...keep, ops: keep.ops.with(2, { ...keep.ops[2]!, callTime: 1, returnTime: 2 }) }),
+    ).toEqual([]);
+    expect(
+      rules({ ...keep, ops: keep.ops.with(2, { ...keep.ops[2]!, callTime: 1, returnTime: 1.5 }) }),
+    ).toEqual(['refusal']);
+    const compact = { type: 'compact', revision: 3 } as const;
+    const gone = script([putOf('a', '1'), putOf('a', '2'), compact, rangeOf('a', { revision: 2 })]);
+    const at = (
+      callTime: number,
+      returnTime: number,
+      outcome: HistoryOutcome = gone.ops[3]!.outcome,
+    ): string[] =>
+      rules({ ...gone, ops: gone.ops.with(3, { ...gone.ops[3]!, callTime, returnTime, outcome }) });
+    expect(at(3, 4)).toEqual([]);
+    expect(at(3, 3.5)).toEqual(['refusal']);
+    const there = script([putOf('a', '1'), putOf('a', '2'), rangeOf('a', { revision: 2 })]).ops[2]!.outcome;
+    expect(at(5, 6, there)).toEqual([]);
+    expect(at(5.5, 6, there)).toEqual(['compaction']);
+  });
+
+  test('what has not been written yet is compacted', () => {
+    const { ops, committed } = script([putOf('a', '1'), { type: 'compact', revision: 2 }]);
+    expect(rules({ ops, committed })).toEqual([]);
+    const request = { type: 'compact', revision: 3 } as const;
+    expect(rules({ ops: ops.with(1, { ...ops[1]!, request }), committed })).toEqual(['compaction']);
   });
 
   test('a grant is refused although there was no such lease', () => {
     const grant = { type: 'lease-grant', id: 7n } as const;
     const { ops, committed } = script([grant, grant]);
     expect(rules({ ops, committed })).toEqual([]);
+    const late = { ...ops[0]!, callTime: ops[1]!.returnTime, returnTime: ops[1]!.returnTime + 1 };
+    expect(rules({ ops: [late, ops[1]!], committed })).toEqual([]);
     expect(rules({ ops: ops.slice(1), committed })).toEqual(['refusal']);
   });
 });
@@ -206,6 +291,9 @@ function unknown(callTime: number, request: HistoryRequest): HistoryOp {
   return { client: 1, callTime, returnTime: Infinity, request, outcome: { type: 'unknown' } };
 }
 
-function rules(input: { readonly ops: readonly HistoryOp[]; readonly committed: readonly CommittedRevision[] }): string[] {
+function rules(input: {
+  readonly ops: readonly HistoryOp[];
+  readonly committed: readonly CommittedRevision[];
+}): string[] {
   return [...new Set(witnessViolations(input).map(({ rule }) => rule))];
 }

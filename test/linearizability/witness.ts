@@ -1,13 +1,7 @@
 import { unreachable } from '../../src/lib/assert.ts';
 import { sameEvents, sameResult } from './equality.ts';
 import { describe, describeOp, Findings } from './findings.ts';
-import type {
-  CommittedRevision,
-  HistoryOp,
-  HistoryRequest,
-  HistoryResult,
-  Violation,
-} from './history.ts';
+import type { CommittedRevision, HistoryOp, HistoryRequest, HistoryResult, Violation } from './history.ts';
 import { execute, leaseEnd, nameOf } from './kv-model.ts';
 import { match } from './matching.ts';
 import { revisionCeiling, revisionFloors, toldRevision } from './real-time.ts';
@@ -42,11 +36,15 @@ export function witnessViolations({ ops, committed }: WitnessInput): readonly Vi
 function checkShape(committed: readonly CommittedRevision[], findings: Findings): void {
   for (const [index, { revision, events }] of committed.entries()) {
     if (revision !== index + 2) {
-      findings.add('dense', `revision ${index + 2} is missing from the committed history: there is ${revision}`);
+      findings.add(
+        'dense',
+        `revision ${index + 2} is missing from the committed history: there is ${revision}`,
+      );
       return;
     }
     const whole = events.length > 0 && events.every((event) => event.kv.modRevision === revision);
-    if (!whole) findings.add('dense', `revision ${revision} has no events, or events of another: ${describe(events)}`);
+    if (!whole)
+      findings.add('dense', `revision ${revision} has no events, or events of another: ${describe(events)}`);
   }
 }
 
@@ -74,7 +72,9 @@ class Witness {
       this.#grants.set(request.id, [...(this.#grants.get(request.id) ?? []), op]);
     }
     this.#compactions = ops.flatMap((op) =>
-      op.request.type === 'compact' && op.outcome.type !== 'refused' ? [{ op, revision: op.request.revision }] : [],
+      op.request.type === 'compact' && op.outcome.type !== 'refused'
+        ? [{ op, revision: op.request.revision }]
+        : [],
     );
   }
 
@@ -152,7 +152,10 @@ class Witness {
     const step = execute(this.#store.at(result.revision), op.request);
     if (step.type === 'done' && step.events.length === 0 && sameResult(step.result, result)) return;
     const expected = step.type === 'done' ? describe(step.result) : step.code;
-    this.#findings.add('answer', `after revision ${result.revision} it is ${expected}, but ${describeOp(op)}`);
+    this.#findings.add(
+      'answer',
+      `after revision ${result.revision} it is ${expected}, but ${describeOp(op)}`,
+    );
   }
 
   #own(revision: number, op: HistoryOp): void {
@@ -212,7 +215,10 @@ class Witness {
       if (type !== 'put' || kv.lease === 0n) continue;
       const grants = this.#grants.get(kv.lease)?.length ?? 0;
       if (grants === 0) {
-        this.#findings.add('lease', `revision ${revision} attaches a lease that was never granted: ${kv.lease}`);
+        this.#findings.add(
+          'lease',
+          `revision ${revision} attaches a lease that was never granted: ${kv.lease}`,
+        );
       } else if (grants === 1 && endedAt.has(kv.lease)) {
         this.#findings.add('lease', `revision ${revision} attaches lease ${kv.lease}, which had ended`);
       }
@@ -263,7 +269,9 @@ class Witness {
   #maybeCompacted({ request, returnTime }: HistoryOp): boolean {
     const before = this.#compactions.filter(({ op }) => op.callTime <= returnTime);
     const lowest = lowestRevision(request);
-    return before.some(({ revision }) => revision > lowest || (request.type === 'compact' && revision === lowest));
+    return before.some(
+      ({ revision }) => revision > lowest || (request.type === 'compact' && revision === lowest),
+    );
   }
 
   #maybeGranted({ request, returnTime }: HistoryOp): boolean {

@@ -8,7 +8,14 @@ import { Channels, type Method } from '../../src/client/channels.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
 import type { StatusAnswer } from '../../src/client/types.ts';
 import { codec } from '../../src/rpc/codec.ts';
-import type { HashKVRequest, HashKVResponse } from '../../src/rpc/generated/etcdserverpb/rpc.ts';
+import {
+  type AlarmRequest,
+  AlarmRequest_AlarmAction,
+  type AlarmResponse,
+  AlarmType,
+  type HashKVRequest,
+  type HashKVResponse,
+} from '../../src/rpc/generated/etcdserverpb/rpc.ts';
 import type { Prng } from '../core/raft/prng.ts';
 import { freePorts } from '../support/free-ports.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -40,6 +47,8 @@ export const HEARTBEAT_MS = 60;
 export const ELECTION_MS = 600;
 /** The log is cut soon, so that who lags needs a snapshot. */
 const FLAGS = ['--snapshot-count=100', '--snapshot-catchup-entries=100'];
+/** Ours, not the server's: it refuses variables that it does not know. */
+const TEST_VARIABLES = { CONCLAVE_FAULT_RUNS: undefined, CONCLAVE_FAULT_SEED: undefined };
 /** The place of all clients in the network. */
 export const CLIENTS = 'clients';
 /** Between two looks at something that cannot tell by itself. */
@@ -53,6 +62,12 @@ const HASH_KV: Method<HashKVRequest, HashKVResponse> = {
   encode: (request) => codec('etcdserverpb.HashKVRequest').encode(request),
   decode: (bytes) => codec('etcdserverpb.HashKVResponse').decode(bytes),
   mutating: false,
+};
+const ALARM: Method<AlarmRequest, AlarmResponse> = {
+  path: '/etcdserverpb.Maintenance/Alarm',
+  encode: (request) => codec('etcdserverpb.AlarmRequest').encode(request),
+  decode: (bytes) => codec('etcdserverpb.AlarmResponse').decode(bytes),
+  mutating: true,
 };
 
 /** A cluster of real processes in which every byte between two members, and from clients, crosses a `WanNetwork`. */
@@ -115,21 +130,28 @@ export class FaultArena {
   }
 
   /** Starts a member's process without waiting for it. `joins`: the cluster knows it already. */
-  launch(member: ArenaMember, options: { readonly joins?: boolean } = {}): ServerProcess {
+  launch(
+    member: ArenaMember,
+    options: { readonly joins?: boolean; readonly flags?: readonly string[] } = {},
+  ): ServerProcess {
     member.paused = false;
-    member.process = new ServerProcess([
-      `--name=${member.name}`,
-      `--data-dir=${member.dataDir}`,
-      `--listen-client-urls=${member.clientUrl}`,
-      `--listen-peer-urls=${member.listenPeerUrl}`,
-      `--initial-advertise-peer-urls=${member.peerUrl}`,
-      `--listen-http-urls=${member.httpUrl}`,
-      `--initial-cluster=${this.members.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',')}`,
-      `--initial-cluster-state=${options.joins === true ? 'existing' : 'new'}`,
-      `--heartbeat-interval=${HEARTBEAT_MS}`,
-      `--election-timeout=${ELECTION_MS}`,
-      ...FLAGS,
-    ]);
+    member.process = new ServerProcess(
+      [
+        `--name=${member.name}`,
+        `--data-dir=${member.dataDir}`,
+        `--listen-client-urls=${member.clientUrl}`,
+        `--listen-peer-urls=${member.listenPeerUrl}`,
+        `--initial-advertise-peer-urls=${member.peerUrl}`,
+        `--listen-http-urls=${member.httpUrl}`,
+        `--initial-cluster=${this.members.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',')}`,
+        `--initial-cluster-state=${options.joins === true ? 'existing' : 'new'}`,
+        `--heartbeat-interval=${HEARTBEAT_MS}`,
+        `--election-timeout=${ELECTION_MS}`,
+        ...FLAGS,
+        ...(options.flags ?? []),
+      ],
+      TEST_VARIABLES,
+    );
     return member.process;
   }
 
@@ -210,14 +232,17 @@ export class FaultArena {
     member: ArenaMember,
     revision: number,
   ): Promise<{ readonly hash: number; readonly compactRevision: number }> {
-    const address = member.clientUrl.replace('http://', '');
-    const channels = new Channels([address]);
-    try {
-      const call = { request: { revision }, timeoutMs: PATIENCE_MS };
-      const answer = await channels.unaryAt(address, HASH_KV, call);
-      return { hash: answer.hash, compactRevision: Number(answer.compact_revision) };
-    } finally {
-      channels.close();
+    const answer = await callOne(member, HASH_KV, { revision });
+    return { hash: answer.hash, compactRevision: Number(answer.compact_revision) };
+  }
+
+  /** Says that there is room again: takes back the NOSPACE alarms of all members. */
+  async disarm(): Promise<void> {
+    const [any] = this.members;
+    const request = { action: AlarmRequest_AlarmAction.GET, memberID: 0, alarm: AlarmType.NOSPACE };
+    const { alarms } = await callOne(any!, ALARM, request);
+    for (const { memberID } of alarms) {
+      await callOne(any!, ALARM, { ...request, action: AlarmRequest_AlarmAction.DEACTIVATE, memberID });
     }
   }
 
@@ -226,6 +251,20 @@ export class FaultArena {
     await Promise.all(this.members.map(async (member) => member.process?.stop('SIGKILL')));
     await this.network.close();
     await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+async function callOne<Req, Res>(
+  member: ArenaMember,
+  method: Method<Req, Res>,
+  request: Partial<Req>,
+): Promise<Res> {
+  const address = member.clientUrl.replace('http://', '');
+  const channels = new Channels([address]);
+  try {
+    return await channels.unaryAt(address, method, { request, timeoutMs: PATIENCE_MS });
+  } finally {
+    channels.close();
   }
 }
 

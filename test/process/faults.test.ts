@@ -21,13 +21,13 @@ const RUNS: readonly FaultRun[] = [
     name: 'processes that stand still',
     seed: 2,
     size: 3,
-    faults: ['pause-leader', 'pause-one', 'pause-majority', 'pause-leader', 'kill-leader'],
+    faults: ['pause-leader', 'pause-one', 'pause-majority', 'pause-leader', 'storm'],
   },
   {
     name: 'partitions',
     seed: 3,
     size: 5,
-    faults: ['isolate-leader', 'split-in-two', 'isolate-all', 'isolate-one', 'split-in-two'],
+    faults: ['isolate-leader', 'split-in-two', 'isolate-all', 'isolate-one', 'storm'],
   },
   {
     name: 'one-way and partial partitions',

@@ -47,6 +47,7 @@ export const FAULTS = {
   'lag-behind': lagBehind,
   'reset-connections': resetConnections,
   'reset-clients': resetClients,
+  storm: storm,
   'full-disk': fullDisk,
   'crash-image': async (context) => crashImage(context, [context.random.pick(context.arena.members)]),
   'crash-image-of-all': async (context) => crashImage(context, context.arena.members),
@@ -64,6 +65,8 @@ const RESETS = 25;
 const RESET_PAUSE_MS = 40;
 /** Files of a member that runs are longer, or soon will be. */
 const FILE_BYTES_MAX = 256 * 1024;
+const STORM_STEPS = 20;
+const STORM_PAUSE_MS = 250;
 const ADMIN_TIMEOUT_MS = 3_000;
 const BACK_IN_TIME = 'its data directory has gone back in time';
 
@@ -244,6 +247,34 @@ async function resetClients(context: FaultContext): Promise<string> {
     await delay(random.below(RESET_PAUSE_MS));
   }
   return `lost the answers on ${count} client connections`;
+}
+
+/** Everything at once: members die, start, stand still and lose each other in any order. */
+async function storm({ arena, random }: FaultContext): Promise<string> {
+  const { network } = arena;
+  const steps: Readonly<Record<string, (member: ArenaMember, other: string) => void>> = {
+    kill: (member) => member.process?.signal('SIGKILL'),
+    start: (member) => {
+      if (member.process?.running !== true) arena.launch(member);
+    },
+    pause: (member) => arena.pause(member),
+    resume: (member) => arena.resume(member),
+    cut: ({ name }, other) => network.cut({ from: name, to: other }),
+    isolate: ({ name }) => network.isolate(name),
+    heal: () => network.heal(),
+    reset: ({ name }, other) => network.reset({ from: name, to: other }),
+    slow: ({ name }, other) => network.shape({ from: name, to: other }, { delayMs: 50, jitterMs: 50 }),
+  };
+  const done: string[] = [];
+  for (let i = 0; i < STORM_STEPS; i++) {
+    const name = random.pick(Object.keys(steps));
+    const member = random.pick(arena.members);
+    const other = random.pick(arena.names.filter((candidate) => candidate !== member.name));
+    steps[name]!(member, other);
+    done.push(`${name} ${member.name}`);
+    await delay(random.below(STORM_PAUSE_MS));
+  }
+  return done.join(', ');
 }
 
 // ---- disks --------------------------------------------------------------------------------------------------

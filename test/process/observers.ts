@@ -6,9 +6,15 @@ import { ALL_KEYS } from './workload.ts';
 
 const EMPTY = Buffer.alloc(0);
 
+/** As the client takes them, keys as bytes. */
+export interface ObserverOptions extends WatchOptions {
+  readonly key: Buffer;
+  readonly rangeEnd?: Buffer;
+}
+
 /** One watch over any number of lost connections and members, and all that it was sent. */
 export class Observer {
-  readonly #options: WatchOptions;
+  readonly #options: ObserverOptions;
   readonly #client: KvClient;
   readonly #abort = new AbortController();
   readonly #items: WatchItem[] = [];
@@ -18,7 +24,7 @@ export class Observer {
   #ended: string | null = null;
 
   /** @param urls turned to one after the other, in this order */
-  constructor(urls: readonly string[], options: WatchOptions) {
+  constructor(urls: readonly string[], options: ObserverOptions) {
     this.#options = { ...options, signal: this.#abort.signal };
     this.#client = new KvClient({ endpoints: urls });
     this.#following = this.#follow();

@@ -58,7 +58,8 @@ export class SimConnection {
 
   /** Calls back once when the connection breaks, as the given side. @returns a function that ends the listening */
   onBreak(side: SimTransport, listener: () => void): () => void {
-    this.#onBreak.set(listener, side);
+    if (this.open) this.#onBreak.set(listener, side);
+    else side.process.schedule(0, 'network', listener);
     return () => this.#onBreak.delete(listener);
   }
 

@@ -73,6 +73,7 @@ export class Nemesis {
       case 'power-loss':
         return this.#kill(place, kind === 'power-loss');
       case 'power-loss-all':
+        if (cluster.someLost()) return false;
         for (const each of cluster.places) if (each.running) cluster.kill(each, true);
         return true;
       case 'graceful-stop':
@@ -188,9 +189,10 @@ export class Nemesis {
   // ---- storage ----------------------------------------------------------------------------------------------
 
   #spoilStorage(place: Place, kind: FaultKind): boolean {
-    const { random, trace } = this.#parts;
-    if (place.member === null) return false;
+    const { cluster, random, trace } = this.#parts;
+    if (place.member === null || cluster.someLost()) return false;
     place.storageFaulty = true;
+    place.tailUncertain = true;
     trace.line(place.name, `gets a ${kind}`);
     if (kind === 'fsync-error') {
       place.disk.failNext(random.pick(['datasync', 'datasync', 'write', 'rename', 'sync-directory'] as const));
@@ -216,7 +218,7 @@ export class Nemesis {
     if (this.#membershipUncertain || this.#changingMembers || place.lost) return false;
     if (cluster.memberOf(place) === undefined || place.starts === 0) return false;
     if (kind === 'roll-back') return this.#rollBack(place);
-    if (!cluster.couldSpare({ lost: place }) || this.#parts.log.lastIndex < 10) return false;
+    if (!this.#canLose(place) || this.#parts.log.lastIndex < 10) return false;
     place.lost = true;
     cluster.kill(place, false);
     if (kind === 'wipe') {
@@ -240,7 +242,7 @@ export class Nemesis {
     }
     const { process, member } = place;
     if (process === null || member === null || place.starts < copy.starts + 2) return false;
-    if (!cluster.couldSpare({ lost: place }) || !member.hasLeader()) return false;
+    if (!this.#canLose(place) || !member.hasLeader()) return false;
     trace.line(place.name, 'gets an old copy of its data');
     place.lost = true;
     place.rolledBack = true;
@@ -249,8 +251,14 @@ export class Nemesis {
     return true;
   }
 
+  #canLose(place: Place): boolean {
+    const { cluster } = this.#parts;
+    return cluster.couldSpare({ lost: place }) && !cluster.core().some((each) => each.tailUncertain);
+  }
+
   async #rot(place: Place): Promise<void> {
     const { random, trace } = this.#parts;
+    if (place.running) return;
     const files = (await place.disk.list(LOG_DIRECTORY)).map((name) => `${LOG_DIRECTORY}/${name}`);
     const path = random.pick([...files, 'IDENTITY', 'ACTIVE', 'PEERS']);
     if (!(await place.disk.exists(path))) return;

@@ -1,4 +1,4 @@
-import type { MemberId } from '../../src/core/raft/messages.ts';
+import type { MemberId, Message } from '../../src/core/raft/messages.ts';
 import type { Prng } from './prng.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { SimTransport } from './transport.ts';
@@ -47,6 +47,8 @@ export class SimNetwork {
   readonly scheduler: Scheduler;
   readonly random: Prng;
   rules: LinkRules = QUIET_LINKS;
+  /** Hears of every message that leaves a member. */
+  readonly said: (message: Message) => void;
   messageCount = 0;
   replayCount = 0;
   readonly #hosts = new Map<string, SimTransport>();
@@ -54,7 +56,12 @@ export class SimNetwork {
   readonly #clogs = new Map<string, number>();
   readonly #old: OldFrame[] = [];
 
-  constructor(options: { readonly scheduler: Scheduler; readonly random: Prng }) {
+  constructor(options: {
+    readonly scheduler: Scheduler;
+    readonly random: Prng;
+    readonly said: (message: Message) => void;
+  }) {
+    this.said = options.said;
     this.scheduler = options.scheduler;
     this.random = options.random;
   }

@@ -60,6 +60,13 @@ export class Place {
   transport: SimTransport | null = null;
   /** Its data is gone or not to be trusted, by a fault of ours: it can never be part of the cluster again. */
   lost = false;
+  /**
+   * Its log may end in a torn record: then its member does not vote until peers have confirmed that nothing was lost,
+   * for which it may need all of them.
+   */
+  tailUncertain = false;
+  /** The running process has found its log's end torn. */
+  tailCut = false;
   /** Its disk is a new one: it must not come back under its old name. */
   wiped = false;
   /** Its disk holds an old copy. */
@@ -88,6 +95,7 @@ export class Place {
   start(options: MemberOptions, processNumber: number): void {
     const { name, scheduler, network, random, trace, listener, rate, timerLagMsMax } = this.#options;
     this.starts += 1;
+    this.tailCut = false;
     const process = new SimProcess({
       name: `${name}.${this.starts}`,
       number: processNumber,
@@ -128,6 +136,7 @@ export class Place {
     if (this.process !== null) trace.line(this.name, powerLoss ? 'loses power' : 'is killed');
     this.#stopProcess();
     if (powerLoss) {
+      this.tailUncertain = true;
       this.disk.crash(random);
       this.levels.crash(random);
     }

@@ -3,6 +3,7 @@ import { Convergence } from './checkers/convergence.ts';
 import { LeadershipChecker } from './checkers/leadership.ts';
 import { LeaseSafety } from './checkers/lease-safety.ts';
 import { Linearizability } from './checkers/linearizability.ts';
+import { Votes } from './checkers/votes.ts';
 import { ClientPort } from './client.ts';
 import { Cluster } from './cluster.ts';
 import { Nemesis } from './nemesis.ts';
@@ -80,7 +81,12 @@ class Simulation {
     this.#trace = trace;
     scheduler.trace = trace;
     const report = (violation: Violation): void => this.#report(violation);
-    const network = new SimNetwork({ scheduler, random: root.fork() });
+    const votes = new Votes(report);
+    const network = new SimNetwork({
+      scheduler,
+      random: root.fork(),
+      said: (message) => votes.said(message),
+    });
     network.rules = plan.links;
     this.#network = network;
     this.#leases = new LeaseSafety({ report, rateMax: 1 + plan.skew });
@@ -169,6 +175,7 @@ class Simulation {
 
   /** All lose power at once, and everything must be there again. */
   async #powerLossOfAll(): Promise<void> {
+    if (this.#cluster.someLost()) return;
     for (const place of this.#cluster.core()) this.#cluster.kill(place, true);
     await this.#within(HEAL_MS_MAX, 'has started every member after a power loss', () =>
       this.#cluster.core().every((place) => place.member !== null),

@@ -90,6 +90,7 @@ export class SimTransport implements Transport {
     if (!this.#isOpen) return;
     const groups = new Map<string, { readonly to: MemberId; readonly stream: string; readonly list: Message[] }>();
     for (const message of messages) {
+      this.#network.said(message);
       const stream = isBulk(message) ? 'append' : 'heartbeat';
       const key = `${stream} ${message.to}`;
       const group = groups.get(key) ?? { to: message.to, stream, list: [] };

@@ -44,6 +44,7 @@ export class WatchClient {
   #validator: WatchValidator | null = null;
   #attachment: Attachment | null = null;
   #lastArrivalMs = 0;
+  #settledAt: Place | null = null;
 
   constructor(parts: WatchClientParts) {
     this.#parts = parts;
@@ -79,14 +80,10 @@ export class WatchClient {
     this.#validator?.finish(revision);
   }
 
-  /** Whether everything up to this revision was delivered, as far as the filter lets one know. */
-  upToDate(): boolean {
-    return this.#attachment !== null && !this.#attachment.ended && this.#attachment.process.alive;
-  }
-
   /** Goes on at this place, taking everything at once. */
   settleAt(place: Place): void {
     this.stopped = true;
+    this.#settledAt = place;
     this.#detach();
     this.#attachTo(place);
   }
@@ -191,6 +188,7 @@ export class WatchClient {
     attachment.ended = true;
     if (delivery.compactRevision <= 0) this.#fail(`the watch was canceled: ${delivery.reason}`);
     this.#validator.restart(delivery.compactRevision);
+    if (this.#settledAt !== null) this.#attachTo(this.#settledAt);
   }
 
   #wayMs(): number {

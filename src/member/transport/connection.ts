@@ -1,12 +1,13 @@
 import type { Socket } from 'node:net';
+import { MalformedError } from '../../lib/packed.ts';
 import type { Clock, Timer } from '../ports.ts';
-import { type Frame, FrameDecoder, ProtocolError } from './frame.ts';
+import { type Frame, FrameDecoder } from './frame.ts';
 
 const KEEPALIVE_DELAY_MS = 10_000;
 
 /** What the user of a connection hears from it. Nothing but `closed` comes after `close` was called. */
 export interface ConnectionEvents {
-  /** The payload is borrowed: valid until this returns. A ProtocolError thrown here closes the connection. */
+  /** The payload is borrowed: valid until this returns. A MalformedError thrown here closes the connection. */
   frame(kind: number, payload: Buffer): void;
   /** All frames of one socket read were given. */
   readEnd(): void;
@@ -128,7 +129,7 @@ export class Connection {
       });
     } catch (error) {
       // A handler's own failure is a bug and goes on up; what the peer did wrong ends only this connection.
-      if (!(error instanceof ProtocolError)) throw error;
+      if (!(error instanceof MalformedError)) throw error;
       this.close(`broken protocol: ${error.message}`);
     }
     if (this.open) this.#events.readEnd();

@@ -1,4 +1,5 @@
 import { assert } from '../../lib/assert.ts';
+import { MalformedError } from '../../lib/packed.ts';
 import { FRAME_BYTES_MAX } from './limits.ts';
 
 /**
@@ -32,8 +33,11 @@ const COPY_BYTES_MAX = 16 * 1024;
 /** A frame that arrives in pieces starts with this much memory, whatever length it announces. */
 const BODY_BYTES_START = 64 * 1024;
 
-/** Bytes from outside that break the protocol. It closes the connection they came on and nothing else. */
-export class ProtocolError extends Error {
+/**
+ * Bytes from outside that break the protocol. As every MalformedError in what a connection brings, it closes that
+ * connection and nothing else.
+ */
+export class ProtocolError extends MalformedError {
   override readonly name = 'ProtocolError';
 }
 

@@ -1,8 +1,8 @@
 import type { MemberId } from '../../core/raft/messages.ts';
+import { Fields, pack, unpack } from '../../lib/packed.ts';
 import type { PeerIdentity } from '../ports.ts';
 import { encodeFrame, type Frame, frameKinds, ProtocolError } from './frame.ts';
-import { REASON_LENGTH_MAX } from './limits.ts';
-import { FieldReader, pack, unpack } from './packed.ts';
+import { FIELDS_LIMITS, REASON_LENGTH_MAX } from './limits.ts';
 
 /**
  * The first frames on every connection. The dialer says hello: magic, format version, what the connection is for,
@@ -46,7 +46,7 @@ export function encodeHello(hello: Hello): Frame {
 /**
  * Either the hello, or the reason to answer a peer that speaks another format version.
  *
- * @throws ProtocolError when these are not the words of a member at all
+ * @throws MalformedError when these are not the words of a member at all
  */
 export function decodeHello(payload: Buffer): { readonly hello: Hello } | { readonly refusal: string } {
   if (payload.length < FIELDS_OFFSET || !payload.subarray(0, VERSION_OFFSET).equals(MAGIC)) {
@@ -56,16 +56,16 @@ export function decodeHello(payload: Buffer): { readonly hello: Hello } | { read
   if (version !== FORMAT_VERSION) {
     return { refusal: `format version ${version} is not spoken here, version ${FORMAT_VERSION} is` };
   }
-  const fields = new FieldReader(unpack(payload.subarray(FIELDS_OFFSET)));
-  const stream = streamKinds.get(fields.integer());
+  const fields = new Fields(unpack(payload.subarray(FIELDS_OFFSET), FIELDS_LIMITS));
+  const stream = streamKinds.get(fields.natural());
   if (stream === undefined) throw new ProtocolError('a hello names an unknown kind of stream');
   const idMin = stream === 'probe' ? 0 : 1;
-  const clusterId = fields.integer();
+  const clusterId = fields.natural();
   const memberId = fields.integer(idMin);
   const to = fields.integer(idMin);
   const hello: Hello = {
     stream,
-    sender: { clusterId, memberId, incarnation: fields.integer(), logSeq: fields.integer() },
+    sender: { clusterId, memberId, incarnation: fields.natural(), logSeq: fields.natural() },
     to,
   };
   fields.end();
@@ -77,14 +77,14 @@ export function encodeWelcome(identity: PeerIdentity): Frame {
   return encodeFrame(frameKinds.welcome, pack([clusterId, memberId, incarnation, logSeq]));
 }
 
-/** @throws ProtocolError */
+/** @throws MalformedError */
 export function decodeWelcome(payload: Buffer): PeerIdentity {
-  const fields = new FieldReader(unpack(payload));
+  const fields = new Fields(unpack(payload, FIELDS_LIMITS));
   const identity: PeerIdentity = {
-    clusterId: fields.integer(),
+    clusterId: fields.natural(),
     memberId: fields.integer(1),
-    incarnation: fields.integer(),
-    logSeq: fields.integer(),
+    incarnation: fields.natural(),
+    logSeq: fields.natural(),
   };
   fields.end();
   return identity;
@@ -95,10 +95,10 @@ export function encodeRefusal(reason: string): Frame {
   return encodeFrame(frameKinds.refusal, pack([reason.slice(0, REASON_LENGTH_MAX)]));
 }
 
-/** @throws ProtocolError */
+/** @throws MalformedError */
 export function decodeRefusal(payload: Buffer): string {
-  const fields = new FieldReader(unpack(payload));
-  const reason = fields.text();
+  const fields = new Fields(unpack(payload, FIELDS_LIMITS));
+  const reason = fields.text().slice(0, REASON_LENGTH_MAX);
   fields.end();
   return reason;
 }

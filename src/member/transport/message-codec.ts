@@ -1,8 +1,8 @@
 import type { ConfState, Entry, EntryKind, MemberId, Message } from '../../core/raft/messages.ts';
 import { assert } from '../../lib/assert.ts';
+import { arrayOf, Fields, type Packed, pack, unpack } from '../../lib/packed.ts';
 import { encodeFrame, type Frame, frameKinds, joinSmall, ProtocolError } from './frame.ts';
-import { FRAME_BYTES_MAX } from './limits.ts';
-import { FieldReader, type Packable, pack, unpack } from './packed.ts';
+import { FIELDS_LIMITS, FRAME_BYTES_MAX } from './limits.ts';
 
 /**
  * Raft's messages on the wire. Sender and receiver are those of the handshake and are not repeated.
@@ -13,7 +13,7 @@ import { FieldReader, type Packable, pack, unpack } from './packed.ts';
  */
 
 type Append = Extract<Message, { type: 'append' }>;
-type Packed = Exclude<Message, Append>;
+type SmallMessage = Exclude<Message, Append>;
 
 const APPEND_HEAD_BYTES = 36;
 const ENTRY_HEAD_BYTES = 13;
@@ -82,7 +82,7 @@ export function encodeMessages(
   entries: EntriesEncoder,
 ): readonly Frame[] | null {
   const frames: Frame[] = [];
-  let run: Packable[] = [];
+  let run: Packed[] = [];
   const closeRun = (): void => {
     if (run.length > 0) frames.push(encodeFrame(frameKinds.messages, pack(run)));
     run = [];
@@ -122,7 +122,7 @@ function encodeAppend(message: Append, encoder: EntriesEncoder): Frame | null {
   return payloadBytes > FRAME_BYTES_MAX ? null : encodeFrame(frameKinds.append, head, ...parts);
 }
 
-function fieldsOf(message: Packed): readonly Packable[] {
+function fieldsOf(message: SmallMessage): readonly Packed[] {
   const { term } = message;
   switch (message.type) {
     case 'vote':
@@ -152,7 +152,7 @@ function fieldsOf(message: Packed): readonly Packable[] {
 /**
  * The messages of one frame. Entries' data is copied: the payload may be borrowed.
  *
- * @throws ProtocolError on a frame that is not of messages, or malformed
+ * @throws MalformedError on a frame that is not of messages, or malformed
  */
 export function decodeMessages(
   frame: { readonly kind: number; readonly payload: Buffer },
@@ -160,11 +160,10 @@ export function decodeMessages(
 ): readonly Message[] {
   if (frame.kind === frameKinds.append) return [decodeAppend(frame.payload, ends)];
   if (frame.kind !== frameKinds.messages) throw new ProtocolError('a frame of this kind has no place here');
-  return unpack(frame.payload).map((fields) => {
-    if (!Array.isArray(fields)) throw new ProtocolError('a message is not an array');
-    const reader = new FieldReader(fields);
-    const message = messageOf(reader, ends);
-    reader.end();
+  return arrayOf(unpack(frame.payload, FIELDS_LIMITS)).map((value) => {
+    const fields = new Fields(value);
+    const message = messageOf(fields, ends);
+    fields.end();
     return message;
   });
 }
@@ -209,34 +208,34 @@ function decodeEntries(
   return entries;
 }
 
-function messageOf(fields: FieldReader, ends: MessageEnds): Message {
-  const tag = fields.integer();
-  const term = fields.integer();
+function messageOf(fields: Fields, ends: MessageEnds): Message {
+  const tag = fields.natural();
+  const term = fields.natural();
   switch (tag) {
     case 1: {
       const preVote = fields.boolean();
-      const [lastIndex, lastTerm] = [fields.integer(), fields.integer()];
+      const [lastIndex, lastTerm] = [fields.natural(), fields.natural()];
       return { type: 'vote', ...ends, term, preVote, lastIndex, lastTerm, transfer: fields.boolean() };
     }
     case 2:
       return { type: 'vote-response', ...ends, term, preVote: fields.boolean(), granted: fields.boolean() };
     case 3: {
-      const [index, reject] = [fields.integer(), fields.boolean()];
-      const [hintIndex, hintTerm] = [fields.integer(), fields.integer()];
+      const [index, reject] = [fields.natural(), fields.boolean()];
+      const [hintIndex, hintTerm] = [fields.natural(), fields.natural()];
       return { type: 'append-response', ...ends, term, index, reject, hintIndex, hintTerm };
     }
     case 4:
-      return { type: 'heartbeat', ...ends, term, commit: fields.integer(), readSeq: fields.integer() };
+      return { type: 'heartbeat', ...ends, term, commit: fields.natural(), readSeq: fields.natural() };
     case 5:
-      return { type: 'heartbeat-response', ...ends, term, readSeq: fields.integer() };
+      return { type: 'heartbeat-response', ...ends, term, readSeq: fields.natural() };
     case 6:
-      return { type: 'read-index', ...ends, term, context: fields.integer() };
+      return { type: 'read-index', ...ends, term, context: fields.natural() };
     case 7: {
-      const context = fields.integer();
+      const context = fields.natural();
       return { type: 'read-index-response', ...ends, term, context, index: fields.integer(-1) };
     }
     case 8: {
-      const [index, snapshotTerm] = [fields.integer(), fields.integer()];
+      const [index, snapshotTerm] = [fields.natural(), fields.natural()];
       const confState = confStateOf(fields);
       return { type: 'snapshot', ...ends, term, snapshot: { index, term: snapshotTerm, confState } };
     }
@@ -247,18 +246,17 @@ function messageOf(fields: FieldReader, ends: MessageEnds): Message {
   }
 }
 
-function confStateOf(fields: FieldReader): ConfState {
-  const voters = memberIds(fields.array());
-  const votersOutgoing = memberIds(fields.array());
-  const learners = memberIds(fields.array());
-  const learnersNext = memberIds(fields.array());
+function confStateOf(fields: Fields): ConfState {
+  const voters = memberIds(fields);
+  const votersOutgoing = memberIds(fields);
+  const learners = memberIds(fields);
+  const learnersNext = memberIds(fields);
   return { voters, votersOutgoing, learners, learnersNext, autoLeave: fields.boolean() };
 }
 
-function memberIds(values: readonly unknown[]): readonly MemberId[] {
-  if (values.length > MEMBERS_MAX) throw new ProtocolError('a list of members is too long');
-  const fields = new FieldReader(values);
-  const ids = values.map(() => fields.integer(1));
+function memberIds(fields: Fields): readonly MemberId[] {
+  const ids = fields.naturals(1);
+  if (ids.length > MEMBERS_MAX) throw new ProtocolError('a list of members is too long');
   if (ids.some((id, index) => index > 0 && id <= ids[index - 1]!)) {
     throw new ProtocolError('a list of members is not sorted');
   }

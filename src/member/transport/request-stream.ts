@@ -1,12 +1,12 @@
 import type { MemberId } from '../../core/raft/messages.ts';
 import { StoreError } from '../../lib/errors.ts';
+import { pack } from '../../lib/packed.ts';
 import type { Connection } from './connection.ts';
 import type { TransportContext } from './context.ts';
 import { encodeFrame, type Frame, type FrameKind, frameKinds, ProtocolError } from './frame.ts';
 import { decodeRefusal } from './handshake.ts';
 import { REASON_LENGTH_MAX, REQUEST_BYTES_MAX } from './limits.ts';
 import { OutgoingStream } from './outgoing-stream.ts';
-import { pack } from './packed.ts';
 
 /**
  * Requests and answers between two members. Requests of one connection are numbered from 1 without gaps, reach

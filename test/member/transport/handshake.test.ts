@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Frame, ProtocolError } from '../../../src/member/transport/frame.ts';
+import { MalformedError } from '../../../src/lib/packed.ts';
+import type { Frame } from '../../../src/member/transport/frame.ts';
 import {
   decodeHello,
   decodeRefusal,
@@ -48,14 +49,14 @@ test('another version is answered with a reason, before anything else of it is r
 
 test('only a probe may come from nobody', () => {
   const frame = encodeHello({ stream: 'append', sender: nobody, to: 5 });
-  expect(() => decodeHello(payloadOf(frame))).toThrow(ProtocolError);
+  expect(() => decodeHello(payloadOf(frame))).toThrow(MalformedError);
 });
 
 test('a long reason is cut', () => {
   expect(decodeRefusal(payloadOf(encodeRefusal('x'.repeat(5000)))).length).toBe(512);
 });
 
-test('damaged handshakes give a handshake or a ProtocolError, nothing else', () => {
+test('damaged handshakes give a handshake or a MalformedError, nothing else', () => {
   const whole = [encodeHello(hello), encodeWelcome(identity), encodeRefusal('removed')].map(payloadOf);
   const decoders = [decodeHello, decodeWelcome, decodeRefusal];
   const damage = fc.record({ which: fc.nat(2), at: fc.nat(60), byte: fc.nat(255), keep: fc.nat(60) });
@@ -66,7 +67,7 @@ test('damaged handshakes give a handshake or a ProtocolError, nothing else', () 
       try {
         decoders[which]!(bytes);
       } catch (error) {
-        expect(error).toBeInstanceOf(ProtocolError);
+        expect(error).toBeInstanceOf(MalformedError);
       }
     }),
     { numRuns: 2000 },

@@ -1,3 +1,4 @@
+import { StoreError } from '../../../src/lib/errors.ts';
 import type { Cluster } from '../cluster.ts';
 import { type Report, Violation } from '../violation.ts';
 import type { AppliedLog } from './applied-log.ts';
@@ -24,8 +25,15 @@ export class Convergence {
       const text = await new Promise<string>((resolve, reject) => {
         const ask = async (): Promise<string> => {
           const { signal } = new AbortController();
-          const { result } = await member.hashKv({ revision }, { signal });
-          return `${result.hash} at ${result.revision}, compacted ${result.compactRevision}`;
+          for (;;) {
+            try {
+              const { result } = await member.hashKv({ revision }, { signal });
+              return `${result.hash} at ${result.revision}, compacted ${result.compactRevision}`;
+            } catch (error) {
+              // An injected read error that nobody had met yet: it fires once.
+              if (!place.storageFaulty || !(error instanceof StoreError) || error.code !== 'storage') throw error;
+            }
+          }
         };
         process.schedule(0, 'client', () => void ask().then(resolve, reject));
       });

@@ -1,0 +1,130 @@
+import { describe, expect, test } from 'vitest';
+import { StoreError } from '../../src/lib/errors.ts';
+import { Leadership } from '../../src/member/leadership.ts';
+import type { PeerRequest } from '../../src/member/peer-requests.ts';
+import type { Transport } from '../../src/member/ports.ts';
+import type { LeadershipView, ReadyLoop } from '../../src/member/ready-loop.ts';
+import { ManualClock } from './manual-clock.ts';
+
+const TIMEOUT_MS = 1_000;
+const NOBODY: LeadershipView = { term: 1, role: 'follower', leader: 0 };
+const RENEW = { type: 'lease-renew', id: 7n } as const;
+const ADD = { type: 'member-add', peerUrls: ['http://n4:2380'], isLearner: false } as const;
+
+class Fixture {
+  readonly clock = new ManualClock();
+  readonly asked: number[] = [];
+  /** What the leader answers next; an error is thrown, and without an answer it is done. */
+  readonly answers: (number | StoreError)[] = [];
+  readonly leadership: Leadership;
+  #view: LeadershipView = NOBODY;
+
+  constructor() {
+    const loop = (): ReadyLoop => ({ view: this.#view }) as unknown as ReadyLoop;
+    this.leadership = new Leadership({
+      self: 1,
+      clock: this.clock,
+      transport: { connected: () => true } as unknown as Transport,
+      timeoutMs: TIMEOUT_MS,
+      electionMs: 100,
+      loop,
+      members: () => [],
+      ask: async (to) => {
+        this.asked.push(to);
+        const answer = this.answers.shift() ?? 60;
+        if (answer instanceof StoreError) throw answer;
+        return answer as never;
+      },
+    });
+  }
+
+  see(view: Partial<LeadershipView>): void {
+    this.#view = { ...this.#view, ...view };
+    this.leadership.changed(this.#view);
+  }
+
+  atLeader(request: PeerRequest, here = async (): Promise<never> => 1 as never): Promise<unknown> {
+    return this.leadership.atLeader(request, here, new AbortController().signal);
+  }
+}
+
+describe('listeners', () => {
+  test('hear when a leader is found or lost, and of nothing else', () => {
+    const fixture = new Fixture();
+    const heard: boolean[] = [];
+    const unlisten = fixture.leadership.listen((hasLeader) => void heard.push(hasLeader));
+    fixture.see({ role: 'pre-candidate' });
+    fixture.see({ role: 'follower', leader: 2 });
+    fixture.see({ term: 2, leader: 3 });
+    fixture.see({ leader: 0 });
+    fixture.see({ role: 'pre-candidate' });
+    fixture.see({ role: 'follower' });
+    expect(heard).toEqual([true, false]);
+    unlisten();
+    fixture.see({ leader: 2 });
+    expect(heard).toHaveLength(2);
+  });
+});
+
+describe('what only the leader can do', () => {
+  test('is done here by the leader itself, and asked of another', async () => {
+    const fixture = new Fixture();
+    fixture.see({ leader: 1, role: 'leader' });
+    expect(await fixture.atLeader(RENEW)).toBe(1);
+    fixture.see({ leader: 3, role: 'follower' });
+    expect(await fixture.atLeader(RENEW)).toBe(60);
+    expect(fixture.asked).toEqual([3]);
+  });
+
+  test('waits for an election, and leaves nothing behind', async () => {
+    const fixture = new Fixture();
+    const done = fixture.atLeader(RENEW);
+    await fixture.clock.untilTimer();
+    fixture.see({ leader: 2 });
+    expect(await done).toBe(60);
+    expect(fixture.clock.timerCount).toBe(0);
+  });
+
+  test('is asked again of the next leader when the asked one is none any more', async () => {
+    const fixture = new Fixture();
+    fixture.see({ leader: 2 });
+    fixture.answers.push(new StoreError('not-leader'));
+    const done = fixture.atLeader(ADD);
+    await fixture.clock.untilTimer();
+    fixture.see({ leader: 3 });
+    expect(await done).toBe(60);
+    expect(fixture.asked).toEqual([2, 3]);
+  });
+
+  test('is asked again after a broken connection only when twice done is as good as once', async () => {
+    const fixture = new Fixture();
+    fixture.see({ leader: 2 });
+    fixture.answers.push(new StoreError('timeout-connection-lost'));
+    const renewed = fixture.atLeader(RENEW);
+    await fixture.clock.untilTimer();
+    fixture.clock.advance(50);
+    expect(await renewed).toBe(60);
+    fixture.answers.push(new StoreError('timeout-connection-lost'));
+    await expect(fixture.atLeader(ADD)).rejects.toMatchObject({ code: 'timeout-connection-lost' });
+    expect(fixture.asked).toEqual([2, 2, 2]);
+  });
+
+  test('fails with the refusal of the leader', async () => {
+    const fixture = new Fixture();
+    fixture.see({ leader: 2 });
+    fixture.answers.push(new StoreError('peer-url-exists'));
+    await expect(fixture.atLeader(ADD)).rejects.toMatchObject({ code: 'peer-url-exists' });
+  });
+
+  test('times out without a leader', async () => {
+    const fixture = new Fixture();
+    const done = fixture.atLeader(RENEW);
+    done.catch(() => {});
+    for (let passed = 0; passed < TIMEOUT_MS; passed += 50) {
+      await fixture.clock.untilTimer();
+      fixture.clock.advance(50);
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    await expect(done).rejects.toMatchObject({ code: 'timeout' });
+  });
+});

@@ -1,0 +1,154 @@
+import { describe, expect, test } from 'vitest';
+import { decodeCommand, encodeCommand, type Operation } from '../../src/core/command.ts';
+import type { Applied } from '../../src/core/state-machine.ts';
+import { StoreError, type StoreErrorCode } from '../../src/lib/errors.ts';
+import { checkPeerUrls, LEARNERS_MAX, type MemberInfo, Membership } from '../../src/member/membership.ts';
+import type { Transport } from '../../src/member/ports.ts';
+import { ManualClock } from './manual-clock.ts';
+import { TestNode } from './raft-node.ts';
+
+const CONTEXT = { signal: new AbortController().signal };
+
+class Fixture {
+  readonly raft = TestNode.leader();
+  readonly disconnected = new Set<number>();
+  readonly proposed: Operation['type'][] = [];
+  handedOver = 0;
+  outcome: Applied['outcome'] = { ok: true, result: { type: 'none' } };
+  readonly members: MemberInfo[];
+  readonly membership: Membership;
+
+  constructor(members: readonly MemberInfo[]) {
+    this.members = [...members];
+    this.membership = new Membership({
+      self: 1,
+      node: this.raft.node,
+      clock: new ManualClock(),
+      random: { integer: () => 41 },
+      transport: { connected: (id: number) => !this.disconnected.has(id) } as unknown as Transport,
+      timeoutMs: 1_000,
+      members: () => this.members,
+      proposeWith: (operation, _context, enter) => this.#propose(operation, enter),
+      handOver: async () => {
+        this.handedOver += 1;
+      },
+      schedule: () => {},
+    });
+  }
+
+  async #propose(operation: Operation, enter: (data: Buffer) => StoreErrorCode | null): Promise<Applied> {
+    const data = encodeCommand({ id: null, user: '', authRevision: 0, operation });
+    const code = enter(data);
+    if (code !== null) throw new StoreError(code);
+    this.proposed.push(decodeCommand(data).operation.type);
+    return { index: 1, proposal: null, outcome: this.outcome, events: [], revision: 1 };
+  }
+
+  add(isLearner: boolean, url = 'http://new:2380'): Promise<number> {
+    return this.membership.add({ peerUrls: [url], isLearner }, CONTEXT);
+  }
+}
+
+function members(count: number, changes: Partial<MemberInfo> = {}): MemberInfo[] {
+  return Array.from({ length: count }, (_, i) => ({
+    id: i + 1,
+    name: `n${i + 1}`,
+    peerUrls: [`http://n${i + 1}:2380`],
+    clientUrls: [],
+    isLearner: false,
+    ...changes,
+  }));
+}
+
+describe('adding', () => {
+  test('a voter to three that are all well', async () => {
+    const fixture = new Fixture(members(3));
+    expect(await fixture.add(false)).toBe(42);
+    expect(fixture.proposed).toEqual(['member-add']);
+  });
+
+  test('a second voter to a single member', async () => {
+    const fixture = new Fixture(members(1));
+    await fixture.add(false);
+    expect(fixture.proposed).toEqual(['member-add']);
+  });
+
+  test('a voter is refused while one is away, a learner is not', async () => {
+    const fixture = new Fixture(members(3));
+    fixture.disconnected.add(3);
+    await expect(fixture.add(false)).rejects.toMatchObject({ code: 'not-enough-started-members' });
+    await fixture.add(true);
+    const five = new Fixture(members(5));
+    five.disconnected.add(5);
+    await expect(five.add(false)).rejects.toMatchObject({ code: 'unhealthy' });
+  });
+
+  test('a voter is refused while an earlier one has not started', async () => {
+    const [a, b, c] = members(3);
+    const fixture = new Fixture([a!, b!, { ...c!, name: '' }]);
+    await expect(fixture.add(false)).rejects.toMatchObject({ code: 'not-enough-started-members' });
+  });
+
+  test('an address that a member has is refused, and so are too many learners', async () => {
+    const fixture = new Fixture(members(3));
+    await expect(fixture.add(true, 'http://n2:2380')).rejects.toMatchObject({ code: 'peer-url-exists' });
+    for (let i = 0; i < LEARNERS_MAX; i++) {
+      const id = 100 + i;
+      fixture.members.push({ ...members(1, { isLearner: true })[0]!, id, peerUrls: [`http://l${i}:2380`] });
+    }
+    await expect(fixture.add(true)).rejects.toMatchObject({ code: 'too-many-learners' });
+  });
+
+  test('what the state machine refuses is refused', async () => {
+    const fixture = new Fixture(members(3));
+    fixture.outcome = { ok: false, code: 'member-exists' };
+    await expect(fixture.add(false)).rejects.toMatchObject({ code: 'member-exists' });
+  });
+});
+
+describe('removing', () => {
+  test('nobody whom the rest could not do without', async () => {
+    const fixture = new Fixture(members(3));
+    fixture.disconnected.add(2);
+    await expect(fixture.membership.remove(3, CONTEXT)).rejects.toMatchObject({
+      code: 'not-enough-started-members',
+    });
+  });
+
+  test('the last voter stays', async () => {
+    const fixture = new Fixture(members(1));
+    await expect(fixture.membership.remove(1, CONTEXT)).rejects.toMatchObject({
+      code: 'not-enough-started-members',
+    });
+  });
+
+  test('a leader gives leadership away before it goes, and leaves the rest to its successor', async () => {
+    const fixture = new Fixture(members(3));
+    await expect(fixture.membership.remove(1, CONTEXT)).rejects.toMatchObject({ code: 'not-leader' });
+    expect(fixture.handedOver).toBe(1);
+    expect(fixture.proposed).toEqual([]);
+  });
+
+  test('an unknown member is not found', async () => {
+    const fixture = new Fixture(members(3));
+    await expect(fixture.membership.remove(9, CONTEXT)).rejects.toMatchObject({ code: 'member-not-found' });
+  });
+});
+
+describe('peer addresses', () => {
+  test.each([['http://a:2380'], ['https://10.0.0.1:2380'], ['http://[::1]:2380'], ['http://a:2380/']])(
+    '%s is one',
+    (url) => checkPeerUrls([url]),
+  );
+
+  test.each([['a:2380'], ['http://a'], ['ftp://a:2380'], ['http://a:2380/path'], ['http://:2380'], ['']])(
+    '%s is none',
+    (url) => {
+      expect(() => checkPeerUrls([url])).toThrow('member-bad-urls');
+    },
+  );
+
+  test('one at least is needed', () => {
+    expect(() => checkPeerUrls([])).toThrow('member-bad-urls');
+  });
+});
