@@ -1,4 +1,5 @@
 import { Packr } from 'msgpackr';
+import { assert } from './assert.ts';
 
 /**
  * The codec of small structures, in the log, on the disk and between members: msgpack without maps and extensions,
@@ -55,6 +56,7 @@ export function unpack(bytes: Buffer, limits = DEFAULT_LIMITS): Packed {
 
 /** Packs an int64; 0n, the most frequent, in one byte. */
 export function int64(value: bigint): Packed {
+  assert(BigInt.asIntN(64, value) === value, 'an int64 is within its range');
   return value === 0n ? 0 : value;
 }
 

@@ -60,7 +60,7 @@ export async function bootFromDisk(
     const active = await readActive(disk);
     if (active === null) throw new StoreError('data-dir-corrupt', 'ACTIVE is missing');
     // The state is opened first: its lock keeps a second process out before anything is written.
-    const opened = await openActiveState(ports, replicaOptions, active, identity);
+    const opened = await openActiveState(ports, replicaOptions, { options, active, identity });
     await ensureBallast(disk, { freeBytesMin: options.freeBytesMin, sizeBytes: options.ballastBytes });
     return opened;
   } catch (error) {
@@ -73,10 +73,10 @@ export async function bootFromDisk(
 async function openActiveState(
   ports: MemberPorts,
   replicaOptions: ReplicaOptions,
-  active: string,
-  identity: Identity,
+  found: { readonly options: MemberOptions; readonly active: string; readonly identity: Identity },
 ): Promise<BootedData> {
   const { disk, random } = ports;
+  const { options, active, identity } = found;
   let replica = await openReplica(replicaOptions, active);
   const next = await nextIncarnation(disk, identity, random);
   const opened = await openLog({
@@ -85,6 +85,7 @@ async function openActiveState(
     create: false,
     incarnation: next.incarnation,
     random,
+    ...segmentSize(options),
   });
   const { snapshot } = opened.recovered;
   if (snapshot !== null && snapshot.stateName !== active && snapshot.index > replica.marker.appliedIndex) {
@@ -158,7 +159,14 @@ export async function createDataDirectory(
     bootstrapMembers: place.bootstrapMembers,
   });
   await writeActive(disk, FIRST_STATE);
-  const { log } = await openLog({ disk, directory: LOG_DIRECTORY, create: true, incarnation: 1, random });
+  const { log } = await openLog({
+    disk,
+    directory: LOG_DIRECTORY,
+    create: true,
+    incarnation: 1,
+    random,
+    ...segmentSize(options),
+  });
   if (initial.appliedIndex > 0) {
     const { appliedIndex: index, appliedTerm: term, confState } = initial;
     const hardState = { term, vote: 0, commit: index };
@@ -229,6 +237,10 @@ export async function introductions(
 ): Promise<readonly MemberInfo[]> {
   const { members } = await findCluster({ ...ports, signal }, otherPeerUrls(options));
   return members;
+}
+
+function segmentSize({ logSegmentBytes }: MemberOptions): { readonly segmentBytes?: number } {
+  return logSegmentBytes === undefined ? {} : { segmentBytes: logSegmentBytes };
 }
 
 function otherPeerUrls(options: MemberOptions): readonly string[] {

@@ -9,7 +9,7 @@ import type { LeadershipView, ReadyLoop } from './ready-loop.ts';
 /** Pause before asking again who leads, when a change of leader is not seen earlier. */
 const RETRY_MS = 50;
 
-/** Requests to the leader that may be asked again after a broken connection: twice done is as good as once. */
+/** Requests to the leader that may be asked again when it is not known to have done them: twice is as good as once. */
 const REPEATABLE: ReadonlySet<PeerRequest['type']> = new Set(['lease-renew', 'lease-remaining']);
 
 export interface LeadershipOptions {
@@ -130,5 +130,7 @@ export class Leadership {
 function isWorthRepeating(error: unknown, type: PeerRequest['type']): boolean {
   if (!(error instanceof StoreError)) return false;
   if (error.code === 'not-leader' || error.code === 'no-leader') return true;
-  return error.code === 'timeout-connection-lost' && REPEATABLE.has(type);
+  // Overload passes, and a client that is told of it may give up all its leases.
+  const mayPass = error.code === 'timeout-connection-lost' || error.code === 'too-many-requests';
+  return mayPass && REPEATABLE.has(type);
 }

@@ -22,6 +22,8 @@ export interface MemberOptions {
   readonly cacheBytesMax: number;
   readonly freeBytesMin: number;
   readonly ballastBytes: number;
+  /** What a segment of the log is preallocated to; default as in `openLog`. */
+  readonly logSegmentBytes?: number;
   /** Drop all other members and go on alone with this member's data: the last resort after losing a majority. */
   readonly forceNewCluster: boolean;
 }

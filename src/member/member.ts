@@ -266,7 +266,9 @@ export class Member {
       () => membership.add(request, context),
       context.signal,
     );
-    await reads.linearizable(context.signal);
+    // Where the change was forwarded it is yet to be applied. Where it was, nothing may wait for a quorum any more:
+    // a cluster of one has none again before the second member has started.
+    if (!this.members().some((member) => member.id === id)) await reads.linearizable(context.signal);
     const members = this.members();
     const member = members.find((candidate) => candidate.id === id);
     if (member === undefined) throw new StoreError('member-not-found');

@@ -55,7 +55,8 @@ export async function openMember(
     await running.start();
     return running.member;
   } catch (error) {
-    await ports.transport.close();
+    if (handlers.running === null) await ports.transport.close();
+    else await handlers.running.member.stop({ transferLeadership: false });
     throw error;
   }
 }

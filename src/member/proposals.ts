@@ -25,7 +25,8 @@ export interface ProposalsOptions {
   readonly timeoutMs: number;
   /**
    * Carries encoded commands to the leader of `term`, once; it refuses them in any other term. Rejects with
-   * `no-leader` when surely not sent.
+   * `no-leader` or `too-many-requests` when surely not sent, with `request-too-large` or `unimplemented` when they
+   * never can be; anything else leaves open what became of them.
    */
   readonly forward: (
     leader: { readonly id: MemberId; readonly term: number },
@@ -274,10 +275,28 @@ export class Proposals {
         },
         (error: unknown) => {
           done();
-          if (isUnsent(error)) this.#refused(batch, leader.term, 'refused');
-          else for (const pending of batch) pending.ambiguous = true;
+          this.#forwardFailed(batch, leader.term, error);
         },
       );
+  }
+
+  /** Only a connection that broke leaves the outcome open. */
+  #forwardFailed(batch: readonly Pending[], term: number, error: unknown): void {
+    const code = error instanceof StoreError ? error.code : 'timeout-connection-lost';
+    switch (code) {
+      case 'no-leader':
+      case 'too-many-requests':
+        this.#refused(batch, term, 'refused');
+        return;
+      case 'request-too-large':
+      case 'unimplemented':
+        for (const pending of batch) {
+          if (pending.handedTerm === term) this.#settle(pending, new StoreError(code));
+        }
+        return;
+      default:
+        for (const pending of batch) pending.ambiguous = true;
+    }
   }
 
   /** Not in the log of this term's leader: overload is told to the caller, anything else waits for a leader. */
@@ -319,9 +338,4 @@ export class Proposals {
     if (pending.ambiguous) return 'timeout-connection-lost';
     return this.#leaderLostMs >= pending.startedMs ? 'timeout-leader-failure' : 'timeout';
   }
-}
-
-/** Whether the transport surely did not send it. */
-function isUnsent(error: unknown): boolean {
-  return error instanceof StoreError && error.code === 'no-leader';
 }

@@ -168,14 +168,16 @@ describe('a damaged directory', () => {
     expect(errorOf(member).msg).toContain('was found damaged before');
   });
 
-  test.each(['IDENTITY', 'ACTIVE', 'PEERS'])('%s overwritten: refused', async (file) => {
+  test('a small file overwritten: refused, and the file named', async () => {
     const cluster = await started(3);
-    const member = cluster.members[0]!;
-    await member.process?.stop();
-    await writeFile(join(member.dataDir, file), 'nonsense');
-    expect(await cluster.launch(member).exit()).toBe(FAILED);
-    expect(errorOf(member)).toMatchObject({ code: 'data-dir-corrupt' });
-    expect(errorOf(member).msg).toContain(`${file}: checksum mismatch`);
+    await cluster.stopAll();
+    for (const [i, file] of ['IDENTITY', 'ACTIVE', 'PEERS'].entries()) {
+      const member = cluster.members[i]!;
+      await writeFile(join(member.dataDir, file), 'nonsense');
+      expect(await cluster.launch(member).exit()).toBe(FAILED);
+      expect(errorOf(member)).toMatchObject({ code: 'data-dir-corrupt' });
+      expect(errorOf(member).msg).toContain(`${file}: checksum mismatch`);
+    }
   });
 });
 

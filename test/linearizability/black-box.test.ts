@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { blackBoxVerdict, blackBoxViolations, withExpiries } from './black-box.ts';
 import { isLinearizable } from './brute-force.ts';
-import type { CommittedRevision, HistoryOp } from './history.ts';
+import type { CommittedRevision, HistoryOp, HistoryRequest } from './history.ts';
 import { ModelState } from './model-state.ts';
 import { mutations } from './mutations.ts';
 import { randomHistory, type StoreBug } from './random-history.ts';
@@ -99,6 +99,15 @@ describe('the search', () => {
     const result = { type: 'range', revision: 1, kvs: [], more: false, count: 0 } as const;
     const read = (callTime: number): HistoryOp =>
       answered({ client: 2, times: [callTime, 4], request: rangeOf('a'), result });
+    const unknown = { ...put, callTime: 4, returnTime: Infinity, outcome: { type: 'unknown' } } as const;
+    const seen = readAfter(putOf('a', 'x'));
+    expect(blackBoxVerdict([unknown, { ...read(3), outcome: seen }]).type).toBe('linearizable');
+    expect(
+      blackBoxVerdict([
+        { ...unknown, callTime: 4.5 },
+        { ...read(3), outcome: seen },
+      ]).type,
+    ).toBe('not-linearizable');
     expect(blackBoxVerdict([put, read(2)]).type).toBe('linearizable');
     expect(blackBoxVerdict([put, read(2.5)]).type).toBe('not-linearizable');
   });
@@ -154,6 +163,12 @@ function replay(order: readonly HistoryOp[]): readonly CommittedRevision[] {
     state = after;
   }
   return committed;
+}
+
+/** What key `a` reads as after one request. */
+function readAfter(request: HistoryRequest): HistoryOp['outcome'] {
+  const { step } = ModelState.EMPTY.step(request).state.step(rangeOf('a'));
+  return step.type === 'done' ? { type: 'answered', result: step.result } : step;
 }
 
 function answered(op: {

@@ -183,6 +183,9 @@ describe('what is wrong', () => {
     expect(rules({ ...WHOLE, key: Buffer.from('b'), rangeEnd: EMPTY, items: [sent([B3, A3])] })).toContain(
       'filter',
     );
+    const ofB = { ...WHOLE, key: Buffer.from('b'), rangeEnd: EMPTY };
+    expect(rules({ ...ofB, items: [sent([A2]), sent([B3]), sent([A5])] })).toEqual(['filter']);
+    expect(rules({ ...ofB, items: [sent([B3]), sent([A5])] })).toEqual(['filter']);
     expect(rules({ ...WHOLE, filters: ['no-put'], items: [sent([A4, D4])] })).toContain('filter');
   });
 

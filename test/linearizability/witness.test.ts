@@ -231,10 +231,10 @@ describe('one rule at a time', () => {
     // The key may have been deleted, and a revision compacted, at the very time of the refusal.
     const keep = script([putOf('a', '1'), deleteOf('a'), putOf('a', '', { ignoreValue: true })]);
     expect(
-      rules({ ...keep, ops: keep.ops.with(2, { ...keep.ops[2]!, callTime: 1, returnTime: 2 }) }),
+      rules({ ...keep, ops: keep.ops.with(2, { ...keep.ops[2]!, callTime: 1.2, returnTime: 2 }) }),
     ).toEqual([]);
     expect(
-      rules({ ...keep, ops: keep.ops.with(2, { ...keep.ops[2]!, callTime: 1, returnTime: 1.5 }) }),
+      rules({ ...keep, ops: keep.ops.with(2, { ...keep.ops[2]!, callTime: 1.2, returnTime: 1.5 }) }),
     ).toEqual(['refusal']);
     const compact = { type: 'compact', revision: 3 } as const;
     const gone = script([putOf('a', '1'), putOf('a', '2'), compact, rangeOf('a', { revision: 2 })]);

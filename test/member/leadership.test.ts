@@ -109,6 +109,17 @@ describe('what only the leader can do', () => {
     expect(fixture.asked).toEqual([2, 2, 2]);
   });
 
+  test('a renewal outlasts a leader that has too much to do', async () => {
+    const fixture = new Fixture();
+    fixture.see({ leader: 2 });
+    fixture.answers.push(new StoreError('too-many-requests'));
+    const renewed = fixture.atLeader(RENEW);
+    await fixture.clock.untilTimer();
+    fixture.clock.advance(50);
+    expect(await renewed).toBe(60);
+    expect(fixture.clock.timerCount).toBe(0);
+  });
+
   test('fails with the refusal of the leader', async () => {
     const fixture = new Fixture();
     fixture.see({ leader: 2 });

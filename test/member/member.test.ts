@@ -239,6 +239,18 @@ describe('membership', () => {
     expect(other.member!.members()).toHaveLength(2);
   });
 
+  test('a cluster of one takes a second voter in before it has started', async () => {
+    cluster = await TestCluster.start(1);
+    const place = cluster.addPlace('n2');
+    const [member] = members();
+    const request = { peerUrls: [place.url], isLearner: false };
+    const { result } = await member!.memberAdd(request, context());
+    expect(result.members).toHaveLength(2);
+    await cluster.start(place, { initialClusterState: 'existing' });
+    await member!.put(put('k', 'v'), context());
+    expect(await valueOf(place.member!, 'k')).toBe('v');
+  });
+
   test('unknown members and used addresses are refused', async () => {
     cluster = await TestCluster.start(3);
     const [member] = members();

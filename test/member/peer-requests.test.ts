@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { pack } from '../../src/lib/packed.ts';
 import { StoreError } from '../../src/lib/errors.ts';
+import { pack } from '../../src/lib/packed.ts';
 import {
   decodePeerAnswer,
   decodePeerRequest,

@@ -180,16 +180,19 @@ describe('on a follower', () => {
     expect(fixture.forwards[0]!.leader).toEqual({ id: 3, term: 2 });
   });
 
-  test.each(['refused', 'unsent'])('what was %s is handed on again', async (how) => {
-    const fixture = new Fixture(TestNode.follower());
-    fixture.propose('a');
-    fixture.turn();
-    if (how === 'refused') fixture.forwards[0]!.answer('refused');
-    else fixture.forwards[0]!.fail(new StoreError('no-leader'));
-    await settled();
-    fixture.turn();
-    expect(fixture.forwards.map(({ keys }) => keys)).toEqual([['a'], ['a']]);
-  });
+  test.each(['refused', 'no-leader', 'too-many-requests'] as const)(
+    'what was %s is handed on again',
+    async (how) => {
+      const fixture = new Fixture(TestNode.follower());
+      fixture.propose('a');
+      fixture.turn();
+      if (how === 'refused') fixture.forwards[0]!.answer('refused');
+      else fixture.forwards[0]!.fail(new StoreError(how));
+      await settled();
+      fixture.turn();
+      expect(fixture.forwards.map(({ keys }) => keys)).toEqual([['a'], ['a']]);
+    },
+  );
 
   test('what the leader is too busy for is told to the caller', async () => {
     const fixture = new Fixture(TestNode.follower());
@@ -201,6 +204,18 @@ describe('on a follower', () => {
     expect(mine.outcome).toBe('too-many-requests');
     expect(fixture.forwards).toHaveLength(1);
   });
+
+  test.each(['request-too-large', 'unimplemented'] as const)(
+    'what is %s for the leader fails',
+    async (code) => {
+      const fixture = new Fixture(TestNode.follower());
+      const mine = fixture.propose('a');
+      fixture.turn();
+      fixture.forwards[0]!.fail(new StoreError(code));
+      await settled();
+      expect(mine.outcome).toBe(code);
+    },
+  );
 
   test('after a broken connection nothing is sent again, and the timeout says what is known', async () => {
     const fixture = new Fixture(TestNode.follower());

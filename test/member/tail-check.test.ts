@@ -4,6 +4,7 @@ import { StoreError } from '../../src/lib/errors.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import type { MemberInfo } from '../../src/member/membership.ts';
 import { LOG_DIRECTORY } from '../../src/member/storage/data-dir.ts';
+import { scanLog } from '../../src/member/storage/wal-recovery.ts';
 import { confirmCutTail, type TailCheckOptions } from '../../src/member/tail-check.ts';
 import { ManualClock } from './manual-clock.ts';
 import { context, eventually, type Place, put, TestCluster, valueOf } from './test-cluster.ts';
@@ -177,13 +178,9 @@ async function write({ member }: Place, load: { readonly running: boolean }): Pr
 
 /** Half a record behind the last one of the log. */
 async function tearLog({ disk }: Place): Promise<void> {
-  const names = await disk.list(LOG_DIRECTORY);
-  const path = `${LOG_DIRECTORY}/${names.filter((name) => name.endsWith('.wal')).at(-1)!}`;
-  const content = await disk.readFile(path);
-  let end = content.length;
-  while (end > 0 && content[end - 1] === 0) end -= 1;
-  const file = await disk.open(path, 'write');
-  await file.write(Buffer.alloc(24, 0x5a), Math.ceil(end / 8) * 8);
+  const last = (await scanLog(disk, LOG_DIRECTORY)).segments.at(-1)!;
+  const file = await disk.open(`${LOG_DIRECTORY}/${last.name}`, 'write');
+  await file.write(Buffer.alloc(24, 0x5a), last.endBytes);
   await file.datasync();
   await file.close();
 }

@@ -34,6 +34,8 @@ export interface ArenaMember {
   /** A crash image replaces it. */
   dataDir: string;
   process: ServerProcess | null;
+  /** Resolves when the process that was launched last serves; it may have ended before. */
+  started: Promise<void>;
   paused: boolean;
 }
 
@@ -87,7 +89,7 @@ export class FaultArena {
     try {
       for (let i = 0; i < options.size; i++) await arena.addPlace();
       for (const member of arena.members) arena.launch(member);
-      await Promise.all(arena.members.map(async (member) => member.process?.ready()));
+      await Promise.all(arena.members.map((member) => member.started));
       return arena;
     } catch (error) {
       await arena.destroy();
@@ -123,6 +125,7 @@ export class FaultArena {
       httpUrl: http!,
       dataDir: join(this.#directory, name),
       process: null,
+      started: Promise.resolve(),
       paused: false,
     };
     this.members.push(member);
@@ -152,6 +155,9 @@ export class FaultArena {
       ],
       TEST_VARIABLES,
     );
+    member.started = member.process.ready();
+    // Whoever waits is told; a process that a fault ends early is no failure by itself.
+    member.started.catch(() => {});
     return member.process;
   }
 
@@ -198,7 +204,7 @@ export class FaultArena {
       if (member.paused) this.resume(member);
       if (member.process?.running !== true) this.launch(member);
     }
-    await Promise.all(this.members.map(async (member) => member.process?.ready()));
+    await Promise.all(this.members.map((member) => member.started));
   }
 
   /** What a member says about itself, or null when it does not answer in time. */

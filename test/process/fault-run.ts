@@ -14,6 +14,8 @@ export interface FaultRun {
   readonly faults: readonly FaultName[];
 }
 
+/** Acknowledged before the next fault: the cluster has healed, and there is something to lose. */
+const CALM_WRITES = 50;
 /** Clients per member. */
 const CLIENTS_EACH = 2;
 
@@ -33,13 +35,13 @@ export async function carryOut(run: FaultRun): Promise<Verdict & { readonly log:
   const log: string[] = [];
   try {
     workload.start();
-    await workload.nextAcknowledgement();
+    await workload.acknowledgements(CALM_WRITES);
     for (const name of run.faults) {
       observers.push(newObserver({ arena, workload, everything, random }));
       const startedMs = performance.now();
       const done = await FAULTS[name]({ arena, workload, everything, random });
       await arena.repair();
-      await workload.nextAcknowledgement();
+      await workload.acknowledgements(CALM_WRITES);
       log.push(`${name}: ${done} (${Math.round(performance.now() - startedMs)} ms)`);
     }
     await workload.stop();

@@ -92,7 +92,7 @@ async function killed(context: FaultContext, targets: readonly ArenaMember[]): P
   await Promise.all(victims.map((member) => arena.kill(member)));
   await hold(context);
   for (const member of victims) arena.launch(member);
-  await Promise.all(victims.map(async (member) => member.process?.ready()));
+  await Promise.all(victims.map((member) => member.started));
   return `killed ${namesOf(victims)}`;
 }
 
@@ -218,7 +218,7 @@ async function lagBehind(context: FaultContext): Promise<string> {
   arena.network.heal();
   arena.network.shapeAll({ delayMs: 10, bytesPerSecond: 2_000_000 });
   await process?.logged('received a snapshot');
-  await workload.nextAcknowledgement();
+  await workload.acknowledgements(1);
   arena.network.clear();
   return `${name} fell behind and took a snapshot`;
 }
@@ -309,7 +309,7 @@ async function crashImage(context: FaultContext, targets: readonly ArenaMember[]
   }
   for (const member of victims) arena.launch(member);
   await Promise.all(victims.map(async (member) => member.process?.logged('a torn log record was cut')));
-  await Promise.all(victims.map(async (member) => member.process?.ready()));
+  await Promise.all(victims.map((member) => member.started));
   return `crash images of ${namesOf(victims)}, without ${stateBytesLost} bytes of their states`;
 }
 
@@ -319,7 +319,7 @@ async function oldCopy({ arena, workload, random }: FaultContext): Promise<strin
   await arena.kill(member);
   const dataDir = await arena.copyData(member, `${member.name}-copy-${random.below(2 ** 30)}`);
   await arena.launch(member).ready();
-  await workload.nextAcknowledgement();
+  await workload.acknowledgements(1);
   await arena.kill(member);
   const current = member.dataDir;
   member.dataDir = dataDir;

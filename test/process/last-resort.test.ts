@@ -40,7 +40,7 @@ test('a store that has reached its quota refuses to grow, and serves again once 
   await Promise.all(arena.members.map((member) => arena.kill(member)));
   for (const member of arena.members)
     arena.launch(member, { flags: [`--quota-backend-bytes=${QUOTA_BYTES}`] });
-  await Promise.all(arena.members.map(async (member) => member.process?.ready()));
+  await Promise.all(arena.members.map((member) => member.started));
   const client = clientOf(arena.members.map((member) => member.clientUrl));
   const value = Buffer.alloc(8 * 1024, 'v');
   let written = 0;

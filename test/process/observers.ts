@@ -40,10 +40,6 @@ export class Observer {
     return this.#ended;
   }
 
-  get itemCount(): number {
-    return this.#items.length;
-  }
-
   /** Resolves when events of `revision`, or of a later one, have come, or none can come any more. */
   async reached(revision: number): Promise<void> {
     if (this.#revision >= revision || this.#ended !== null) return;

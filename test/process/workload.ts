@@ -55,7 +55,7 @@ export class Workload {
   readonly #extra: WorkloadClient;
   #running = true;
   #loops: Promise<void>[] = [];
-  #waiters: (() => void)[] = [];
+  #waiters: { readonly sinceMs: number; left: number; readonly resolve: () => void }[] = [];
 
   /** @param options.urls one client for each; a client keeps to its member */
   constructor(options: { readonly urls: readonly string[]; readonly seed: number }) {
@@ -76,18 +76,10 @@ export class Workload {
     });
   }
 
-  /** Resolves once a write that began after this call has been acknowledged. */
-  nextAcknowledgement(): Promise<void> {
-    const sinceMs = performance.now();
+  /** Resolves once `count` writes that began after this call have been acknowledged. */
+  acknowledgements(count: number): Promise<void> {
     return new Promise((resolve) => {
-      const wait = (): void => {
-        this.#waiters.push(() => {
-          const last = this.history.at(-1)!;
-          if (last.callTime >= sinceMs) resolve();
-          else wait();
-        });
-      };
-      wait();
+      this.#waiters.push({ sinceMs: performance.now(), left: count, resolve });
     });
   }
 
@@ -118,9 +110,9 @@ export class Workload {
   #done(op: HistoryOp): void {
     this.history.push(op);
     if (!isMutation(op.request) || op.outcome.type !== 'answered') return;
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const wake of waiters) wake();
+    for (const waiter of this.#waiters) if (op.callTime >= waiter.sinceMs) waiter.left -= 1;
+    for (const { left, resolve } of this.#waiters) if (left <= 0) resolve();
+    this.#waiters = this.#waiters.filter(({ left }) => left > 0);
   }
 }
 

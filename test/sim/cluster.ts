@@ -228,6 +228,7 @@ export class Cluster implements PlaceListener {
       cacheBytesMax: plan.cacheBytesMax,
       freeBytesMin: 0,
       ballastBytes: 0,
+      logSegmentBytes: plan.logSegmentBytes,
       forceNewCluster: false,
     };
   }

@@ -75,6 +75,7 @@ export interface Plan {
   readonly catchUpEntries: number;
   readonly cacheBytesMax: number;
   readonly quotaBytes: number;
+  readonly logSegmentBytes: number;
   readonly links: LinkRules;
   readonly pace: DiskPace;
   /** Clocks run at a rate in [1 - skew, 1 + skew]. */
@@ -109,6 +110,7 @@ export function planOf(seed: number): Plan {
     catchUpEntries: random.pick([0, 5, 50, 500]),
     cacheBytesMax: random.pick([0, 500, 20_000, 2 ** 24]),
     quotaBytes: random.chance(8) ? random.between(4_000, 40_000) : 2 ** 31,
+    logSegmentBytes: random.pick([4_096, 16_384, 65_536, 2 ** 20]),
     links: linksOf(random),
     pace: paceOf(random),
     skew: random.pick([0, 0.0002, 0.01, 0.05]),

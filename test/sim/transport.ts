@@ -90,7 +90,6 @@ export class SimTransport implements Transport {
     if (!this.#isOpen) return;
     const groups = new Map<string, { readonly to: MemberId; readonly stream: string; readonly list: Message[] }>();
     for (const message of messages) {
-      this.#network.said(message);
       const stream = isBulk(message) ? 'append' : 'heartbeat';
       const key = `${stream} ${message.to}`;
       const group = groups.get(key) ?? { to: message.to, stream, list: [] };
@@ -276,6 +275,7 @@ export class SimTransport implements Transport {
     const { to, stream } = group;
     const connection = this.#links.get(to)?.connection ?? null;
     if (connection === null || !connection.open) return;
+    for (const message of group.list) this.#network.said(message);
     const kept = group.list.filter(() => !random.chance(rules.dropPercent));
     const again = kept.filter(() => random.chance(rules.duplicatePercent));
     const peer = connection.other(this)!;

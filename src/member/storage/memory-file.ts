@@ -27,6 +27,12 @@ export class MemoryFile {
   }
 
   write(data: Buffer, offset: number): void {
+    if (isZero(data)) this.#writeZeros(offset, data.length);
+    else this.#writeSectors(data, offset);
+    this.#sizeBytes = Math.max(this.#sizeBytes, offset + data.length);
+  }
+
+  #writeSectors(data: Buffer, offset: number): void {
     let done = 0;
     while (done < data.length) {
       const sector = Math.floor((offset + done) / SECTOR_BYTES);
@@ -35,7 +41,16 @@ export class MemoryFile {
       this.#patch(sector, start, data.subarray(done, done + length));
       done += length;
     }
-    this.#sizeBytes = Math.max(this.#sizeBytes, offset + data.length);
+  }
+
+  /** Zeros change only sectors that hold something; preallocating a file touches none. */
+  #writeZeros(offset: number, length: number): void {
+    const present = new Set([...this.#durable.keys(), ...this.#unsynced.keys()]);
+    for (const sector of present) {
+      const from = Math.max(offset, sector * SECTOR_BYTES);
+      const to = Math.min(offset + length, (sector + 1) * SECTOR_BYTES);
+      if (from < to) this.#patch(sector, from - sector * SECTOR_BYTES, Buffer.alloc(to - from));
+    }
   }
 
   read(offset: number, length: number): Buffer {
@@ -129,10 +144,15 @@ export class MemoryFile {
   }
 }
 
-const ZEROS = Buffer.alloc(SECTOR_BYTES);
+/** Compared with in slices; as long as what a file is usually preallocated by. */
+const ZEROS = Buffer.alloc(64 * 1024);
 
 function isZero(data: Buffer): boolean {
-  return ZEROS.compare(data, 0, data.length, 0, data.length) === 0;
+  for (let at = 0; at < data.length; at += ZEROS.length) {
+    const length = Math.min(ZEROS.length, data.length - at);
+    if (ZEROS.compare(data, at, at + length, 0, length) !== 0) return false;
+  }
+  return true;
 }
 
 function garbage(random: Random): Buffer {

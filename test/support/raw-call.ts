@@ -1,0 +1,41 @@
+import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { codec, serviceMethods } from '../../src/rpc/codec.ts';
+import type { Messages } from '../../src/rpc/generated/messages.ts';
+
+/** How a call over the wire ended: `text` is exactly what the server sent with its status. */
+export type CallResult =
+  | { readonly ok: true; readonly answer: Messages[keyof Messages] }
+  | { readonly ok: false; readonly code: number; readonly text: string };
+
+const TIMEOUT_MS = 10_000;
+
+/**
+ * One unary call by grpc-js, whatever the request says: nothing of our own client stands in between.
+ *
+ * @param path such as `KV/Put`
+ * @param request fields as on the wire; what is not named is absent
+ */
+export function rawCall(url: string, path: string, request: object): Promise<CallResult> {
+  const full = `/etcdserverpb.${path}`;
+  const service = full.slice(1, full.indexOf('/', 1));
+  const method = serviceMethods(service).find((candidate) => candidate.path === full);
+  if (method === undefined) throw new Error(`there is no method ${full}`);
+  const client = new Client(new URL(url).host, credentials.createInsecure(), {
+    'grpc.max_receive_message_length': 2 ** 31 - 1,
+  });
+  return new Promise((resolve) => {
+    client.makeUnaryRequest(
+      full,
+      (message: object) => codec(method.request).encode(message),
+      (bytes) => codec(method.response).decode(bytes),
+      request,
+      new Metadata(),
+      { deadline: Date.now() + TIMEOUT_MS },
+      (error: ServiceError | null, answer) => {
+        client.close();
+        if (error !== null) resolve({ ok: false, code: error.code, text: error.details });
+        else resolve({ ok: true, answer: answer! });
+      },
+    );
+  });
+}
