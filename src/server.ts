@@ -119,8 +119,10 @@ class Server {
       this.#logger.info({ urls: listenClientUrls }, 'ready to serve client requests');
       return await this.#ended;
     } finally {
-      await member.stop({ transferLeadership: true });
+      // First the leadership, so that the others serve on; then the clients in their own time; then the member.
+      await member.handOver();
       await port.close({ graceMs: STOP_GRACE_MS });
+      await member.stop();
       this.#logger.info({}, 'stopped');
     }
   }

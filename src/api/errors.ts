@@ -92,7 +92,8 @@ const TABLE: Readonly<Record<StoreErrorCode, ErrorMapping>> = {
 
 /** The row of a code. */
 export function errorMapping(code: StoreErrorCode): ErrorMapping {
-  return TABLE[code];
+  // A newer peer may know codes that this release does not.
+  return TABLE[code] ?? TABLE.unhealthy;
 }
 
 /** What a handler's rejection becomes for a gRPC client. Bugs become `internal`, without their text. */

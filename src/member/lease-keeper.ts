@@ -29,7 +29,8 @@ export interface LeaseKeeperOptions {
  */
 export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions;
-  readonly #abort = new AbortController();
+  /** Ends the proposals of this term: handed on to a next leader, they would speak of an old clock. */
+  #abort = new AbortController();
   /** The term in which this member keeps time, or 0. */
   #term = 0;
   /** Settles with the expiry that is proposed now. */
@@ -45,12 +46,14 @@ export class LeaseKeeper {
   /** The leader's no-op of this term is applied: everything granted before is known here. */
   promote(term: number): void {
     this.#term = term;
+    this.#abort = new AbortController();
     this.#options.lessor().promote(this.#options.clock.nowMs(), this.#options.extendMs);
   }
 
   demote(): void {
     if (this.#term === 0) return;
     this.#term = 0;
+    this.#abort.abort();
     this.#options.lessor().demote();
   }
 
@@ -77,6 +80,7 @@ export class LeaseKeeper {
         { type: 'lease-checkpoint', checkpoints: [{ id, remainingSeconds: 0 }] },
         { signal },
       );
+      if (this.#term !== term) throw new StoreError('not-leader');
     }
     return ttlSeconds;
   }

@@ -108,6 +108,7 @@ export class Member {
   readonly clusterId: number;
   readonly #parts: MemberParts;
   #stopped: Promise<void> | null = null;
+  #isLeaving = false;
 
   constructor(parts: MemberParts) {
     this.id = parts.id;
@@ -439,11 +440,11 @@ export class Member {
 
   readiness(): Readiness {
     const reasons: string[] = [];
-    const live = this.#parts.loop.appendStalledMs < this.#parts.stallMsMax;
+    const live = this.#parts.loop.diskStalledMs < this.#parts.stallMsMax;
     if (!live) reasons.push('the disk does not answer');
     if (!this.hasLeader()) reasons.push('no leader');
     for (const item of this.#machine.alarms.list()) reasons.push(`alarm ${item.alarm}`);
-    if (this.#stopped !== null) reasons.push('stopping');
+    if (this.#isLeaving) reasons.push('stopping');
     return { live, ready: reasons.length === 0, reasons };
   }
 
@@ -477,15 +478,17 @@ export class Member {
     };
   }
 
-  /** Hands leadership over if asked to, makes the state durable and releases everything. Idempotent. */
-  stop(options: { readonly transferLeadership: boolean }): Promise<void> {
-    this.#stopped ??= this.#stop(options.transferLeadership);
-    return this.#stopped;
+  /** Before a stop: another member shall lead, if there is one that can. Not ready any more from here on. */
+  async handOver(): Promise<void> {
+    this.#isLeaving = true;
+    await this.#parts.leadership.handOver();
   }
 
-  async #stop(transferLeadership: boolean): Promise<void> {
-    if (transferLeadership) await this.#parts.leadership.handOver();
-    await this.#parts.close();
+  /** Makes the state durable and releases everything. Idempotent. */
+  stop(): Promise<void> {
+    this.#isLeaving = true;
+    this.#stopped ??= this.#parts.close();
+    return this.#stopped;
   }
 
   async #leaderKnown(): Promise<void> {

@@ -27,10 +27,6 @@ export class MetPeers {
     return [...this.#seen.keys()];
   }
 
-  seen(id: MemberId): PeerSeen | undefined {
-    return this.#seen.get(id);
-  }
-
   /** Why this peer's data must not be trusted, or null. */
   refusal(peer: PeerIdentity): string | null {
     const before = this.#seen.get(peer.memberId);

@@ -56,7 +56,7 @@ export async function openMember(
     return running.member;
   } catch (error) {
     if (handlers.running === null) await ports.transport.close();
-    else await handlers.running.member.stop({ transferLeadership: false });
+    else await handlers.running.member.stop();
     throw error;
   }
 }

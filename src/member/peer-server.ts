@@ -4,7 +4,6 @@ import { StoreError } from '../lib/errors.ts';
 import type { ApplyHashes } from './apply-hashes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Membership } from './membership.ts';
-import type { MetPeers } from './met-peers.ts';
 import { decodePeerRequest, encodePeerAnswer, type PeerAnswer, type PeerRequest } from './peer-requests.ts';
 import type { ForwardAnswer } from './proposals.ts';
 import type { ReadyLoop } from './ready-loop.ts';
@@ -14,7 +13,6 @@ export interface PeerServerOptions {
   readonly leases: LeaseKeeper;
   readonly membership: Membership;
   readonly hashes: ApplyHashes;
-  readonly met: MetPeers;
   /** Ends what is served when the member stops. */
   readonly signal: AbortSignal;
 }

@@ -8,6 +8,8 @@ import type { Clock } from './ports.ts';
 /** Proposals a member keeps waiting for their apply, and their bytes; beyond either `too-many-requests`. */
 const PENDING_MAX = 50_000;
 const PENDING_BYTES_MAX = 256 * 1024 * 1024;
+/** Committed entries that this member has yet to apply, above which it takes no more; as in etcd. */
+const APPLY_LAG_ENTRIES_MAX = 5_000;
 /** Bytes of proposals that one forwarded request carries; a larger single proposal goes alone. */
 const FORWARD_BYTES_MAX = 1024 * 1024;
 /** Forwarded requests in flight towards the leader. */
@@ -192,6 +194,8 @@ export class Proposals {
   #refusal(context: CallContext): StoreError | null {
     if (this.#stopped) return new StoreError('stopped');
     if (context.signal.aborted) return abortError(context.signal);
+    if (this.#options.node.applyLagEntries > APPLY_LAG_ENTRIES_MAX)
+      return new StoreError('too-many-requests');
     const isFull = this.#pending.size >= PENDING_MAX || this.#pendingBytes >= PENDING_BYTES_MAX;
     return isFull ? new StoreError('too-many-requests') : null;
   }

@@ -42,6 +42,7 @@ export class Reads {
   /** Confirmed, waiting for apply; by index. */
   #confirmed: { readonly index: number; readonly waiters: readonly Waiter[] }[] = [];
   #nextContext: number;
+  #waitingCount = 0;
   #retryHeld = false;
   #stopped = false;
 
@@ -61,7 +62,7 @@ export class Reads {
         reject(this.#stopped ? new StoreError('stopped') : abortError(signal));
         return;
       }
-      if (this.#gathering.length >= WAITING_MAX) {
+      if (this.#waitingCount >= WAITING_MAX) {
         reject(new StoreError('too-many-requests'));
         return;
       }
@@ -69,6 +70,7 @@ export class Reads {
       const finish = (settle: () => void): void => {
         if (waiter.done) return;
         waiter.done = true;
+        this.#waitingCount -= 1;
         signal.removeEventListener('abort', onAbort);
         settle();
       };
@@ -79,6 +81,7 @@ export class Reads {
         done: false,
       };
       signal.addEventListener('abort', onAbort, { once: true });
+      this.#waitingCount += 1;
       this.#gathering.push(waiter);
       this.#options.schedule();
     });
@@ -105,7 +108,7 @@ export class Reads {
       this.appliedTo(this.#options.applied());
       return;
     }
-    this.#gathering.push(...round.waiters);
+    this.#gathering = this.#gathering.concat(round.waiters);
     this.#retryHeld = true;
   }
 
@@ -129,7 +132,7 @@ export class Reads {
     for (const [context, round] of this.#rounds) {
       if (nowMs - round.askedMs < this.#options.retryMs) break;
       this.#rounds.delete(context);
-      this.#gathering.push(...round.waiters);
+      this.#gathering = this.#gathering.concat(round.waiters);
     }
     this.#expire(this.#gathering, nowMs);
     for (const confirmed of this.#confirmed) this.#expire(confirmed.waiters, nowMs);

@@ -84,7 +84,7 @@ export class ReadyLoop {
   #applyWork: ApplyWork[] = [];
   #applyOffset = 0;
   #turnScheduled = false;
-  #applyPaused = false;
+  #applyPausedSinceMs: number | null = null;
   #stopped = false;
   #tickTimer: Timer | null = null;
   #view: LeadershipView = { term: 0, role: 'follower', leader: NO_MEMBER };
@@ -114,9 +114,11 @@ export class ReadyLoop {
     return this.#view;
   }
 
-  /** How long the log write in flight has been outstanding, in ms: the disk watchdog's measure. */
-  get appendStalledMs(): number {
-    return this.#appendLane.stalledMs();
+  /** How long the log or the state store has kept this member waiting, in ms: the disk watchdog's measure. */
+  get diskStalledMs(): number {
+    const pausedSinceMs = this.#applyPausedSinceMs;
+    const pausedMs = pausedSinceMs === null ? 0 : this.#options.clock.nowMs() - pausedSinceMs;
+    return Math.max(this.#appendLane.stalledMs(), pausedMs);
   }
 
   start(onTick: () => void): void {
@@ -231,7 +233,7 @@ export class ReadyLoop {
   }
 
   #applyPending(): void {
-    if (this.#applyPaused) return;
+    if (this.#applyPausedSinceMs !== null) return;
     const { clock } = this.#options;
     const deadlineMs = clock.nowMs() + APPLY_MS_PER_TURN;
     let budget = APPLY_ENTRIES_PER_TURN;
@@ -299,10 +301,10 @@ export class ReadyLoop {
   }
 
   #pauseApply(): void {
-    this.#applyPaused = true;
+    this.#applyPausedSinceMs = this.#options.clock.nowMs();
     this.#replica.store.drained().then(
       () => {
-        this.#applyPaused = false;
+        this.#applyPausedSinceMs = null;
         this.schedule();
       },
       (error: unknown) => this.#fail(error),

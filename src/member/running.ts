@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Entry, MemberId, Message, SnapshotMeta } from '../core/raft/messages.ts';
 import { type RaftOptions, RawNode } from '../core/raft/raw-node.ts';
 import type { AppendBatch, ReadState } from '../core/raft/ready.ts';
@@ -94,6 +95,8 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
   constructor({ options, ports, data, replicaOptions, met, introductions }: RunningOptions) {
     const { clock, random, transport, logger } = ports;
     this.#ports = ports;
+    // Everything this member asks or proposes by itself listens to it.
+    setMaxListeners(0, this.#abort.signal);
     this.#options = options;
     this.#data = data;
     this.#met = met;
@@ -222,7 +225,6 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       leases: this.#leases,
       membership: this.#membership,
       hashes: this.#hashes,
-      met,
       signal: this.#abort.signal,
     });
     this.#removal = new RemovalCheck({
@@ -427,7 +429,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
 
   /** A leader whose disk has stalled must not keep the others waiting (RELIABILITY P8). */
   #watchDisk(): void {
-    const stalledMs = this.#loop.appendStalledMs;
+    const stalledMs = this.#loop.diskStalledMs;
     const { electionMs } = this.#options;
     if (stalledMs > STALL_ELECTIONS_MAX * electionMs) {
       this.fatal(new StoreError('storage', `the disk has not answered for ${Math.round(stalledMs)} ms`));

@@ -108,6 +108,10 @@ export class Snapshots {
       logger.info({ from, index: replica.marker.appliedIndex }, 'received a snapshot');
       await this.#offer(replica, { from, term: term.value });
       observer.snapshot('received', (clock.nowMs() - startedMs) / 1000);
+    } catch (error) {
+      // What is wrong with the stream is the sender's affair; this member's own disk failing is not.
+      if (error instanceof StoreError && error.code === 'storage') this.#options.fatal(error);
+      throw error;
     } finally {
       this.#receiving = false;
     }

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { pack } from '../../src/lib/packed.ts';
 import { StoreError } from '../../src/lib/errors.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
+import { pack } from '../../src/lib/packed.ts';
 import {
   askAny,
   type BootstrapOptions,

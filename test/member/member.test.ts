@@ -139,7 +139,7 @@ describe('a three-member cluster', () => {
       place.levels.crash(random);
     }
     for (const place of cluster.places) {
-      await place.member!.stop({ transferLeadership: false }).catch(() => {});
+      await place.member!.stop().catch(() => {});
       place.member = null;
     }
     await Promise.all(cluster.places.map((place) => cluster.start(place)));

@@ -90,7 +90,7 @@ export class TestCluster {
   }
 
   async stop(place: Place): Promise<void> {
-    await place.member?.stop({ transferLeadership: false });
+    await place.member?.stop();
     place.member = null;
   }
 

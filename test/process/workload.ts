@@ -1,18 +1,9 @@
-import { errorMapping } from '../../src/api/errors.ts';
-import { ClientError } from '../../src/client/client-error.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
 import { prefixEnd } from '../../src/client/range-end.ts';
-import type * as client from '../../src/client/types.ts';
-import type { KeyValue, RangeRequest, RequestOp, ResponseOp } from '../../src/core/mvcc/operations.ts';
-import type { StoreErrorCode } from '../../src/lib/errors.ts';
+import type { RequestOp } from '../../src/core/mvcc/operations.ts';
 import { Prng } from '../core/raft/prng.ts';
-import {
-  type HistoryOp,
-  type HistoryOutcome,
-  type HistoryRequest,
-  type HistoryResult,
-  STATE_CODES,
-} from '../linearizability/history.ts';
+import type { HistoryOp, HistoryOutcome, HistoryRequest, HistoryResult } from '../linearizability/history.ts';
+import { type RecordedClient, Recorder } from '../linearizability/recorder.ts';
 
 /** Everything the workload writes is below it. */
 export const PREFIX = Buffer.from('f/');
@@ -23,8 +14,6 @@ export const KEYS: readonly Buffer[] = Array.from({ length: 8 }, (_, i) => Buffe
 const CALL_TIMEOUT_MS = 2_000;
 /** The load: how long a client rests between two calls. The machine is shared with the members themselves. */
 const REST_MS = 4;
-/** Longer than any run: expiry is the business of other tests. */
-const LEASE_TTL_SECONDS = 36_000;
 const EMPTY = Buffer.alloc(0);
 const RANGE_DEFAULTS = {
   type: 'range',
@@ -50,7 +39,7 @@ const PUT_DEFAULTS = {
 
 /** Clients that call one member each, one call after the other, and remember what they asked and heard. */
 export class Workload {
-  readonly history: HistoryOp[] = [];
+  readonly #recorder = new Recorder();
   readonly #clients: readonly WorkloadClient[];
   readonly #extra: WorkloadClient;
   #running = true;
@@ -64,10 +53,15 @@ export class Workload {
         id,
         urls,
         random: new Prng(options.seed * 1000 + id),
-        done: (op) => this.#done(op),
+        recorder: this.#recorder,
+        acknowledged: (callTime) => this.#acknowledged(callTime),
       });
     this.#clients = options.urls.map((url, id) => clientOf([url], id));
     this.#extra = clientOf([...new Set(options.urls)], this.#clients.length);
+  }
+
+  get history(): readonly HistoryOp[] {
+    return this.#recorder.ops;
   }
 
   start(): void {
@@ -107,10 +101,8 @@ export class Workload {
     this.#extra.close();
   }
 
-  #done(op: HistoryOp): void {
-    this.history.push(op);
-    if (!isMutation(op.request) || op.outcome.type !== 'answered') return;
-    for (const waiter of this.#waiters) if (op.callTime >= waiter.sinceMs) waiter.left -= 1;
+  #acknowledged(callTime: number): void {
+    for (const waiter of this.#waiters) if (callTime >= waiter.sinceMs) waiter.left -= 1;
     for (const { left, resolve } of this.#waiters) if (left <= 0) resolve();
     this.#waiters = this.#waiters.filter(({ left }) => left > 0);
   }
@@ -125,7 +117,9 @@ interface WorkloadClientOptions {
   /** Turned to one after the other. */
   readonly urls: readonly string[];
   readonly random: Prng;
-  readonly done: (op: HistoryOp) => void;
+  readonly recorder: Recorder;
+  /** A write called at that time was acknowledged. */
+  readonly acknowledged: (callTime: number) => void;
 }
 
 /** One client. What it asks follows its seed and what it has seen. */
@@ -133,6 +127,7 @@ class WorkloadClient {
   readonly #options: WorkloadClientOptions;
   readonly #seen = new Map<string, number>();
   #client: KvClient;
+  #recorded: RecordedClient;
   #urls: readonly string[];
   #sequence = 0;
   #revision = 1;
@@ -142,6 +137,7 @@ class WorkloadClient {
     this.#options = options;
     this.#urls = options.urls;
     this.#client = new KvClient({ endpoints: options.urls, timeoutMs: CALL_TIMEOUT_MS });
+    this.#recorded = options.recorder.client(this.#client);
   }
 
   async step(): Promise<void> {
@@ -150,12 +146,11 @@ class WorkloadClient {
   }
 
   async perform(request: HistoryRequest): Promise<HistoryOutcome> {
-    const { id, done } = this.#options;
     const callTime = performance.now();
-    const outcome = await this.#call(request);
-    const returnTime = outcome.type === 'unknown' ? Number.POSITIVE_INFINITY : performance.now();
-    if (outcome.type === 'answered') this.#learn(outcome.result);
-    done({ client: id, callTime, returnTime, request, outcome });
+    const outcome = await this.#recorded.perform(request);
+    if (outcome.type !== 'answered') return outcome;
+    this.#learn(request, outcome.result);
+    if (isMutation(request)) this.#options.acknowledged(callTime);
     return outcome;
   }
 
@@ -164,6 +159,7 @@ class WorkloadClient {
     this.#client.close();
     this.#urls = this.#urls.map((url) => (url === from ? to : url));
     this.#client = new KvClient({ endpoints: this.#urls, timeoutMs: CALL_TIMEOUT_MS });
+    this.#recorded = this.#options.recorder.client(this.#client);
   }
 
   close(): void {
@@ -231,120 +227,10 @@ class WorkloadClient {
     return { type: 'lease-revoke', id };
   }
 
-  #learn(result: HistoryResult): void {
+  #learn(request: HistoryRequest, result: HistoryResult): void {
+    if (request.type === 'lease-grant') this.#lease = request.id;
     this.#revision = Math.max(this.#revision, result.revision);
     if (result.type !== 'range') return;
     for (const kv of result.kvs) this.#seen.set(kv.key.toString(), kv.modRevision);
-  }
-
-  async #call(request: HistoryRequest): Promise<HistoryOutcome> {
-    try {
-      return { type: 'answered', result: await this.#ask(request) };
-    } catch (error) {
-      if (!(error instanceof ClientError)) throw error;
-      // What only reads has no effect, whatever became of it.
-      if (error.uncertain) return { type: 'unknown' };
-      return { type: 'refused', code: stateCode(error) };
-    }
-  }
-
-  async #ask(request: HistoryRequest): Promise<HistoryResult> {
-    const remote = this.#client;
-    switch (request.type) {
-      case 'range':
-        return rangeResult(await remote.range(rangeOptions(request)));
-      case 'serializable-range':
-        return rangeResult(await remote.range({ ...rangeOptions(request.range), serializable: true }));
-      case 'put':
-        return putResult(await remote.put(request));
-      case 'delete-range':
-        return deleteResult(await remote.delete(deleteOptions(request)));
-      case 'txn':
-        return txnResult(await remote.txn(txnOptions(request)));
-      case 'compact':
-        return { type: 'compact', revision: (await remote.compact({ revision: request.revision })).revision };
-      case 'lease-grant': {
-        const answer = await remote.leaseGrant({ ttlSeconds: LEASE_TTL_SECONDS, id: request.id });
-        this.#lease = request.id;
-        return { type: 'lease-grant', revision: answer.header.revision };
-      }
-      case 'lease-revoke':
-        return { type: 'lease-revoke', revision: (await remote.leaseRevoke(request.id)).revision };
-    }
-  }
-}
-
-const CODE_OF_TEXT: ReadonlyMap<string, StoreErrorCode> = new Map(
-  [...STATE_CODES].map((code) => [errorMapping(code).text, code]),
-);
-
-function stateCode(error: ClientError): StoreErrorCode | null {
-  return CODE_OF_TEXT.get(error.message) ?? null;
-}
-
-// ---- the client's types and the history's -------------------------------------------------------------------
-
-function rangeOptions(request: RangeRequest): client.RangeOptions {
-  const { type: _type, rangeEnd, ...rest } = request;
-  return rangeEnd.length === 0 ? rest : { ...rest, rangeEnd };
-}
-
-function deleteOptions(request: HistoryRequest & { readonly type: 'delete-range' }): client.DeleteOptions {
-  const { key, rangeEnd, prevKv } = request;
-  return rangeEnd.length === 0 ? { key, prevKv } : { key, rangeEnd, prevKv };
-}
-
-function txnOptions(request: HistoryRequest & { readonly type: 'txn' }): client.TxnOptions {
-  return {
-    compare: request.compare.map(({ rangeEnd, ...rest }) =>
-      rangeEnd.length === 0 ? rest : { ...rest, rangeEnd },
-    ),
-    success: request.success.map(txnOp),
-    failure: request.failure.map(txnOp),
-  };
-}
-
-function txnOp(op: RequestOp): client.TxnOp {
-  switch (op.type) {
-    case 'range':
-      return { type: 'range', ...rangeOptions(op) };
-    case 'put':
-      return op;
-    case 'delete-range':
-      return { type: 'delete', ...deleteOptions(op) };
-    case 'txn':
-      throw new Error('the client sends no nested transactions');
-  }
-}
-
-function rangeResult(answer: client.RangeAnswer): HistoryResult & { readonly type: 'range' } {
-  const { kvs, more, count } = answer;
-  return { type: 'range', revision: answer.header.revision, kvs: kvs as readonly KeyValue[], more, count };
-}
-
-function putResult(answer: client.PutAnswer): HistoryResult & { readonly type: 'put' } {
-  return { type: 'put', revision: answer.header.revision, prevKv: answer.prevKv };
-}
-
-function deleteResult(answer: client.DeleteAnswer): HistoryResult & { readonly type: 'delete-range' } {
-  const { deleted, prevKvs } = answer;
-  return { type: 'delete-range', revision: answer.header.revision, deleted, prevKvs };
-}
-
-function txnResult(answer: client.TxnAnswer): HistoryResult & { readonly type: 'txn' } {
-  const responses = answer.responses.map(responseOp);
-  return { type: 'txn', revision: answer.header.revision, succeeded: answer.succeeded, responses };
-}
-
-function responseOp(response: client.TxnAnswer['responses'][number]): ResponseOp {
-  switch (response.type) {
-    case 'range':
-      return rangeResult(response);
-    case 'put':
-      return putResult(response);
-    case 'delete':
-      return deleteResult(response);
-    case 'txn':
-      return txnResult(response);
   }
 }

@@ -103,6 +103,7 @@ export class Place {
       random: random.fork(),
       rate: rate(),
       timerLagMsMax,
+      uncaught: (ended, error) => this.#end(ended, error),
     });
     const transport = new SimTransport({ network, process, place: name, url: this.url });
     this.process = process;
@@ -147,10 +148,13 @@ export class Place {
     const { process, member } = this;
     if (process === null || member === null) return;
     process.schedule(0, 'client', () => {
-      member.stop({ transferLeadership }).then(
-        () => this.#end(process, null),
-        (error: unknown) => this.#end(process, error),
-      );
+      const left = transferLeadership ? member.handOver() : Promise.resolve();
+      left
+        .then(() => member.stop())
+        .then(
+          () => this.#end(process, null),
+          (error: unknown) => this.#end(process, error),
+        );
     });
   }
 
@@ -198,7 +202,8 @@ export class Place {
 
   #end(process: SimProcess, error: unknown): void {
     if (!process.alive) return;
-    const reason = error instanceof StoreError || error instanceof AssertionError ? error.message : String(error);
+    const reason =
+      error instanceof StoreError || error instanceof AssertionError ? error.message : String(error);
     this.#options.trace.line(this.name, error === null ? 'has stopped' : `ends: ${reason}`);
     this.#stopProcess();
     this.#options.listener.ended(this, error);
@@ -222,7 +227,8 @@ export class Place {
     const latencyMs = (pace.latencyMsMin + random.fraction() * spread) * this.slowFactor;
     return new Promise((resolve) => {
       const answer = (): void => {
-        if (this.stalledUntilMs > scheduler.nowMs) process.schedule(this.stalledUntilMs - scheduler.nowMs, 'disk', answer);
+        if (this.stalledUntilMs > scheduler.nowMs)
+          process.schedule(this.stalledUntilMs - scheduler.nowMs, 'disk', answer);
         else resolve();
       };
       process.schedule(latencyMs, 'disk', answer);

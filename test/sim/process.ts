@@ -24,6 +24,8 @@ export class SimProcess {
   alive = true;
   paused = false;
   readonly clock: Clock;
+  /** Ends the process over an error that its code did not catch. */
+  readonly uncaught: (error: unknown) => void;
   readonly #scheduler: Scheduler;
   readonly #random: Prng;
   /** The clock's rate against true time. */
@@ -44,7 +46,9 @@ export class SimProcess {
     readonly rate: number;
     /** Timers are late by up to this much, in ms. */
     readonly timerLagMsMax: number;
+    readonly uncaught: (process: SimProcess, error: unknown) => void;
   }) {
+    this.uncaught = (error) => options.uncaught(this, error);
     this.name = options.name;
     this.number = options.number;
     this.#scheduler = options.scheduler;

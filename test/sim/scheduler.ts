@@ -136,7 +136,13 @@ export class Scheduler {
     this.trace?.mix(KIND_CODES[event.kind] + 8 * (event.owner?.number ?? 0));
     this.trace?.mix(Math.floor(this.nowMs * 1000));
     this.current = event.owner;
-    event.run();
+    try {
+      event.run();
+    } catch (error) {
+      if (event.owner === null) throw error;
+      // As outside the simulation: what nobody catches ends the process.
+      event.owner.uncaught(error);
+    }
   }
 
   #push(event: SimEvent): void {

@@ -24,6 +24,9 @@ const HEAL_MS_MAX = 90_000;
 /** Virtual time after which leases that nobody keeps alive are gone. */
 const LEASES_MS_MAX = 30_000;
 
+/** Links that lose nothing and keep no message longer than an election lasts. */
+const HEALED_LINKS = { dropPercent: 0, replayPercent: 0, reorderPercent: 0, tailMs: 1, bulkBytesPerMs: 10_000 } as const;
+
 /** What a run came to. */
 export interface SimResult {
   readonly seed: number;
@@ -116,6 +119,11 @@ class Simulation {
 
   async run(): Promise<SimResult> {
     const onRejection = (error: unknown): void => {
+      const { current } = this.#scheduler;
+      if (current !== null) {
+        current.uncaught(error);
+        return;
+      }
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       this.#report(new Violation('unhandled', text));
     };
@@ -160,7 +168,7 @@ class Simulation {
     this.#cluster.restarts = true;
     for (const place of this.#cluster.places) if (place.lost) place.kill(false);
     for (const place of this.#cluster.core()) this.#bringUp(place);
-    this.#network.rules = { ...this.#network.rules, dropPercent: 0, replayPercent: 0, reorderPercent: 0 };
+    this.#network.rules = { ...this.#network.rules, ...HEALED_LINKS };
     await this.#within(HEAL_MS_MAX, 'has started every member and ended every request', () => {
       return this.#cluster.core().every((place) => place.member !== null) && this.#port.pendingCount === 0;
     });

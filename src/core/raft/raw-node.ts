@@ -283,6 +283,11 @@ export class RawNode {
     return { term, role, leader };
   }
 
+  /** Committed entries that are not yet applied. */
+  get applyLagEntries(): number {
+    return this.#raft.log.commit - this.#raft.applied;
+  }
+
   /** The term of the entry at `index`, or undefined when the log does not reach there. */
   termAt(index: number): number | undefined {
     return this.#raft.log.term(index);

@@ -22,22 +22,21 @@ export class Convergence {
     for (const place of this.#cluster.core()) {
       const { member, process } = place;
       if (member === null || process === null) continue;
-      const text = await new Promise<string>((resolve, reject) => {
-        const ask = async (): Promise<string> => {
+      const text = await new Promise<string | null>((resolve, reject) => {
+        const ask = async (): Promise<string | null> => {
           const { signal } = new AbortController();
-          for (;;) {
-            try {
-              const { result } = await member.hashKv({ revision }, { signal });
-              return `${result.hash} at ${result.revision}, compacted ${result.compactRevision}`;
-            } catch (error) {
-              // An injected read error that nobody had met yet: it fires once.
-              if (!place.storageFaulty || !(error instanceof StoreError) || error.code !== 'storage') throw error;
-            }
+          try {
+            const { result } = await member.hashKv({ revision }, { signal });
+            return `${result.hash} at ${result.revision}, compacted ${result.compactRevision}`;
+          } catch (error) {
+            // An injected read error that nobody had met before.
+            if (place.storageFaulty && error instanceof StoreError && error.code === 'storage') return null;
+            throw error;
           }
         };
         process.schedule(0, 'client', () => void ask().then(resolve, reject));
       });
-      hashes.set(text, [...(hashes.get(text) ?? []), place.name]);
+      if (text !== null) hashes.set(text, [...(hashes.get(text) ?? []), place.name]);
     }
     if (hashes.size <= 1) return;
     const text = [...hashes].map(([hash, names]) => `${names.join()}: ${hash}`).join('; ');
