@@ -1,4 +1,4 @@
-import type { EventEmitter } from 'node:events';
+import { type EventEmitter, setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
 import grpc from '@grpc/grpc-js';
 import { assert } from '../lib/assert.ts';
@@ -186,6 +186,8 @@ class Call implements RpcCall {
   get signal(): AbortSignal {
     if (this.#controller === null) {
       this.#controller = new AbortController();
+      // A stream's requests, each with listeners of its own, share it.
+      setMaxListeners(0, this.#controller.signal);
       if (this.#surface.cancelled) this.#cancel();
       else (this.#surface as EventEmitter).once('cancelled', () => this.#cancel());
     }

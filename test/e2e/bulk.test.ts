@@ -51,7 +51,7 @@ describe(`${KEYS} keys of ${VALUE_BYTES} bytes`, () => {
   });
 
   test('are all there after all members died at once and came back', async () => {
-    await Promise.all(cluster.members.map((member) => member.process?.stop('SIGKILL')));
+    await Promise.all(cluster.members.map(async (member) => member.process?.stop('SIGKILL')));
     const startMs = performance.now();
     await cluster.startAll();
     report('start of all after kill -9', [performance.now() - startMs]);

@@ -122,9 +122,13 @@ test('a backup is saved, inspected, restored into a new cluster, and its directo
   try {
     const initialCluster = restored.members.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join();
     for (const { name, dataDir, peerUrl } of restored.members) {
+      const place = [`--data-dir=${dataDir}`, `--name=${name}`, `--initial-advertise-peer-urls=${peerUrl}`];
       const result = await conclave(
-        ...['snapshot', 'restore', file, '--data-dir', dataDir, '--name', name],
-        ...['--initial-cluster', initialCluster, '--initial-advertise-peer-urls', peerUrl],
+        'snapshot',
+        'restore',
+        file,
+        `--initial-cluster=${initialCluster}`,
+        ...place,
       );
       expect(result.code, result.stderr).toBe(0);
       const verified = await conclave('verify', dataDir);

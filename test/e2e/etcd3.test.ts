@@ -210,7 +210,7 @@ describe('etcd3', () => {
 
     const again = nextConnection(watcher);
     await serving.process?.stop('SIGKILL');
-    await eventually('a write', async () => await client.put('crossing/while').value('2'));
+    await eventually('a write', () => client.put('crossing/while').value('2').exec());
     expect(await again).not.toBe('');
     await client.put('crossing/after').value('3');
     await eventually('the last event', () => events.includes('put crossing/after 3'));

@@ -45,7 +45,7 @@ test('when no member has room, all end; with room again, all that was acknowledg
   await cluster.stopAll();
   for (const member of cluster.members)
     cluster.launch(member, { limits: { fileSizeKibMax: FILE_SIZE_KIB_MAX } });
-  await Promise.all(cluster.members.map((member) => member.process?.ready()));
+  await Promise.all(cluster.members.map(async (member) => member.process?.ready()));
   load = new Load(cluster.members);
   // Two ends are a lost majority: the third may have too little left to write to reach its own end.
   await eventually('the end of two', () => cluster.members.filter((m) => !m.process!.running).length >= 2);
@@ -79,7 +79,9 @@ class Load {
   }
 
   async #write(writer: number): Promise<void> {
-    for (let sequence = 0; this.#running; sequence++) {
+    let sequence = 0;
+    while (this.#running) {
+      sequence += 1;
       const key = `load/${writer}/${sequence}`;
       const client = this.#clients[(writer + sequence) % this.#clients.length]!;
       try {

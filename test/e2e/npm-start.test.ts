@@ -151,7 +151,7 @@ async function shellOutput(commands: readonly string[], word: string): Promise<s
 
 async function answers(): Promise<boolean> {
   using client = new KvClient({ endpoints, timeoutMs: 1_000 });
-  return client.memberList().then(
+  return await client.memberList().then(
     () => true,
     () => false,
   );

@@ -43,7 +43,7 @@ export class TestCluster {
     const cluster = new TestCluster(size, overrides);
     await Promise.all(cluster.places.map((place) => cluster.start(place)));
     const { signal } = new AbortController();
-    await Promise.all(cluster.places.map((place) => place.member?.ready(signal)));
+    await Promise.all(cluster.places.map(async (place) => place.member?.ready(signal)));
     return cluster;
   }
 

@@ -39,8 +39,8 @@ test(`kill -9 of the leader under write load, ${KILLS} times: no acknowledged wr
 class WriteLoad {
   readonly #clients: Etcd3[];
   readonly #acknowledged = new Set<string>();
-  #running = true;
-  #writers: Promise<void>[] = [];
+  readonly #stopping = new AbortController();
+  #writers: readonly Promise<void>[] = [];
   #waiters: (() => void)[] = [];
 
   constructor(urls: readonly string[]) {
@@ -57,14 +57,14 @@ class WriteLoad {
   }
 
   async stop(): Promise<ReadonlySet<string>> {
-    this.#running = false;
+    this.#stopping.abort();
     await Promise.all(this.#writers);
     for (const client of this.#clients) client.close();
     return this.#acknowledged;
   }
 
   async #write(writer: number): Promise<void> {
-    for (let sequence = 0; this.#running; sequence++) {
+    for (let sequence = 0; !this.#stopping.signal.aborted; sequence++) {
       const client = this.#clients[(writer + sequence) % this.#clients.length]!;
       const key = `load/${writer}/${sequence}`;
       const waiting = this.#waiters;

@@ -61,7 +61,7 @@ export class Cluster {
 
   async startAll(): Promise<void> {
     for (const item of this.members) this.launch(item);
-    await Promise.all(this.members.map((item) => item.process?.ready()));
+    await Promise.all(this.members.map(async (item) => item.process?.ready()));
   }
 
   /** Starts one member's process without waiting for it. */
@@ -90,12 +90,12 @@ export class Cluster {
   }
 
   async stopAll(): Promise<void> {
-    await Promise.all(this.members.map((item) => item.process?.stop()));
+    await Promise.all(this.members.map(async (item) => item.process?.stop()));
   }
 
   /** Ends every process and removes the data. */
   async destroy(): Promise<void> {
-    await Promise.all(this.members.map((item) => item.process?.stop('SIGKILL')));
+    await Promise.all(this.members.map(async (item) => item.process?.stop('SIGKILL')));
     await rm(this.directory, { recursive: true, force: true });
   }
 }
