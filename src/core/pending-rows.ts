@@ -26,9 +26,10 @@ export class PendingRows implements RowSource {
     }
   }
 
+  /** The rows so far; the list is the caller's own from here on, an empty one too: it outlives this call. */
   take(): readonly Row[] {
     const rows = this.#rows;
-    if (rows.length > 0) this.#rows = [];
+    this.#rows = [];
     return rows;
   }
 

@@ -55,7 +55,8 @@ export async function bootFromDisk(
       `${disk.root} was found damaged before (${quarantine}): replace the member`,
     );
   }
-  await dropBallast(disk, options);
+  if (await dropBallast(disk, options))
+    ports.logger.warn({}, 'the disk is nearly full: gave the ballast file up');
   try {
     const active = await readActive(disk);
     if (active === null) throw new StoreError('data-dir-corrupt', 'ACTIVE is missing');

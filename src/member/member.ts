@@ -96,6 +96,8 @@ export interface MemberParts {
   readonly isConnected: (id: MemberId) => boolean;
   /** Settles when the cluster knows this member's name and addresses, or when it stops. */
   readonly published: Promise<void>;
+  /** The member must not go on. */
+  readonly fatal: (error: unknown) => void;
   readonly close: () => Promise<void>;
 }
 
@@ -124,7 +126,7 @@ export class Member {
     context: CallContext & { readonly serializable: boolean },
   ): Promise<Answer<RangeResult>> {
     if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
-    return this.#answer(this.#machine.store.range(request));
+    return this.#answer(this.#read((machine) => machine.store.range(request)));
   }
 
   /** @throws StoreError `lease-not-found`, `key-not-found`, `no-space`, `corrupt` */
@@ -149,8 +151,7 @@ export class Member {
   ): Promise<Answer<TxnResult>> {
     if (isReadOnly(request)) {
       if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
-      const { lessor, store } = this.#machine;
-      return this.#answer(store.applyTxn(request, lessor).result);
+      return this.#answer(this.#read(({ lessor, store }) => store.applyTxn(request, lessor).result));
     }
     this.#parts.space.admit(bytesAdded(request));
     return this.#propose(request, 'txn', context);
@@ -377,7 +378,7 @@ export class Member {
   ): Promise<Answer<{ readonly hash: number; readonly compactRevision: number; readonly revision: number }>> {
     const walk = this.#machine.store.hashKv(request.revision, HASH_ROWS_PER_SLICE);
     for (;;) {
-      const step = walk.next();
+      const step = this.#read(() => walk.next());
       if (step.done === true) return this.#answer(step.value);
       await new Promise<void>((resolve) => this.#parts.clock.setImmediate(resolve));
       if (context.signal.aborted) throw abortError(context.signal);
@@ -508,6 +509,16 @@ export class Member {
 
   get #machine(): ReadyLoop['replica']['machine'] {
     return this.#parts.loop.replica.machine;
+  }
+
+  /** A row that cannot be read, or is not what was written, ends the member: it must not answer from such a disk. */
+  #read<T>(read: (machine: ReadyLoop['replica']['machine']) => T): T {
+    try {
+      return read(this.#machine);
+    } catch (error) {
+      if (error instanceof StoreError && error.code === 'storage') this.#parts.fatal(error);
+      throw error;
+    }
   }
 
   #answer<T>(result: T): Answer<T> {

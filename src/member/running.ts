@@ -262,6 +262,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       logBytes: () => data.log.sizeBytes,
       isConnected: (id) => transport.connected(id),
       published: this.#published,
+      fatal: (error) => this.fatal(error),
       close: () => this.#close(),
     });
   }
@@ -463,6 +464,10 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       const record = this.#loop.replica.machine.members.get(this.#self);
       return record?.name === name && record.clientUrls.join() === clientUrls.join();
     };
+    // A member that has just joined first needs the state that knows it.
+    while (!signal.aborted && this.#loop.replica.machine.members.get(this.#self) === undefined) {
+      await this.#pause(this.#options.heartbeatMs);
+    }
     while (!signal.aborted && !isTold()) {
       try {
         await this.#proposals.propose(
@@ -471,11 +476,13 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
         );
       } catch (error) {
         if (!(error instanceof StoreError)) throw error;
-        await new Promise<void>(
-          (resolve) => void this.#ports.clock.setTimer(resolve, this.#options.electionMs),
-        );
+        await this.#pause(this.#options.electionMs);
       }
     }
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => void this.#ports.clock.setTimer(resolve, delayMs));
   }
 
   #confirmTail(logSeq: number): void {

@@ -80,10 +80,6 @@ export class Cluster implements PlaceListener {
     this.start(place);
   }
 
-  hasJoined(place: Place): boolean {
-    return this.#joined.has(place) || this.#initial.includes(place);
-  }
-
   placeOf(member: MemberView): Place | undefined {
     return this.places.find((place) => member.peerUrls.includes(place.url));
   }
@@ -145,6 +141,15 @@ export class Cluster implements PlaceListener {
     if (role === 'leader' && memberId !== undefined) this.#parts.leadership.leads(memberId, term);
   }
 
+  /** Starts what belongs to the cluster and does not run, machines of members just added included. */
+  bringUp(): void {
+    for (const place of this.core()) {
+      if (place.running) continue;
+      if (this.#joined.has(place) || this.#initial.includes(place)) this.start(place);
+      else this.join(place);
+    }
+  }
+
   started(place: Place): void {
     if (!place.tailCut) place.tailUncertain = false;
     if (place.wiped) this.#fail('empty-disk', `${place.name} runs again under its old name on an empty disk`);
@@ -167,7 +172,7 @@ export class Cluster implements PlaceListener {
     if (place.lost) return;
     switch (code) {
       case 'storage':
-        if (!place.storageFaulty) this.#fail('crash', `${place.name} ended without a fault of its disk: ${message}`);
+        if (!place.storageFaulty) this.#fail('crash', `${place.name} ended without a fault of its disk: ${error.stack ?? message}`);
         return;
       case 'stopped':
         if (this.memberOf(place) !== undefined) this.#fail('crash', `${place.name} left, but was not removed: ${message}`);
@@ -177,7 +182,7 @@ export class Cluster implements PlaceListener {
         if (this.memberOf(place) !== undefined && this.#initial.includes(place)) this.#fail('crash', `${place.name}: ${message}`);
         return;
       default:
-        this.#fail('crash', `${place.name} ended: ${message}`);
+        this.#fail('crash', `${place.name} ended: ${error.stack ?? message}`);
     }
   }
 

@@ -90,13 +90,14 @@ export class Nemesis {
         return this.#cut(kind);
       case 'slow-disk':
         place.slowFactor = random.pick([10, 100, 1_000]);
+        // Thirty election timeouts without an answer of the disk end a member.
+        place.storageFaulty = true;
         this.#later(random.between(100, 5_000), () => {
           place.slowFactor = 1;
         });
         return true;
       case 'stalled-disk':
         place.stalledUntilMs = this.#parts.scheduler.nowMs + random.between(50, 6_000);
-        // Thirty election timeouts without an answer of the disk end a member.
         place.storageFaulty = true;
         return true;
       case 'fsync-error':
@@ -218,6 +219,8 @@ export class Nemesis {
     if (this.#membershipUncertain || this.#changingMembers || place.lost) return false;
     if (cluster.memberOf(place) === undefined || place.starts === 0) return false;
     if (kind === 'roll-back') return this.#rollBack(place);
+    // Only who was met can be told from a newcomer.
+    if (place.member?.hasLeader() !== true) return false;
     if (!this.#canLose(place) || this.#parts.log.lastIndex < 10) return false;
     place.lost = true;
     cluster.kill(place, false);
@@ -236,6 +239,7 @@ export class Nemesis {
     const { cluster, trace } = this.#parts;
     const copy = this.#copies.get(place);
     if (copy === undefined) {
+      if (place.storageFaulty) return false;
       if (place.running) cluster.kill(place, false);
       void place.copyData().then((restore) => this.#copies.set(place, { restore, starts: place.starts }));
       return false;

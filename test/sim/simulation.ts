@@ -24,6 +24,8 @@ const HEAL_MS_MAX = 90_000;
 /** Virtual time after which leases that nobody keeps alive are gone. */
 const LEASES_MS_MAX = 30_000;
 
+/** Virtual time in which settled watches hear of everything, a restart of their member included. */
+const WATCHES_MS = 5_000;
 /** Links that lose nothing and keep no message longer than an election lasts. */
 const HEALED_LINKS = { dropPercent: 0, replayPercent: 0, reorderPercent: 0, tailMs: 1, bulkBytesPerMs: 10_000 } as const;
 
@@ -74,6 +76,9 @@ class Simulation {
   readonly #nemesis: Nemesis;
   readonly #convergence: Convergence;
   #violation: Violation | null = null;
+  #healed = false;
+  /** The membership whose machines all run. */
+  #broughtUp: AppliedLog['members'] = [];
 
   constructor(plan: Plan, { print }: SimOptions) {
     this.#plan = plan;
@@ -167,7 +172,8 @@ class Simulation {
     this.#nemesis.heal();
     this.#cluster.restarts = true;
     for (const place of this.#cluster.places) if (place.lost) place.kill(false);
-    for (const place of this.#cluster.core()) this.#bringUp(place);
+    this.#healed = true;
+    this.#cluster.bringUp();
     this.#network.rules = { ...this.#network.rules, ...HEALED_LINKS };
     await this.#within(HEAL_MS_MAX, 'has started every member and ended every request', () => {
       return this.#cluster.core().every((place) => place.member !== null) && this.#port.pendingCount === 0;
@@ -192,21 +198,17 @@ class Simulation {
     await this.#settle();
   }
 
-  #bringUp(place: Cluster['places'][number]): void {
-    if (place.running) return;
-    if (this.#cluster.hasJoined(place)) this.#cluster.start(place);
-    else this.#cluster.join(place);
-  }
-
   /** A write and a read through every member. */
   async #prove(): Promise<void> {
     const core = this.#cluster.core();
     let left = core.length;
     const [client] = this.#clients;
     const prove = async (): Promise<void> => {
-      if (this.#plan.quotaBytes < 2 ** 31) await this.#nemesis.recoverSpace(core[0]!);
+      const limited = this.#plan.quotaBytes < 2 ** 31;
       for (const place of core) {
-        await client!.prove(place);
+        await client!.prove(place, async () => {
+          if (limited) await this.#nemesis.recoverSpace(place);
+        });
         left -= 1;
       }
     };
@@ -233,20 +235,29 @@ class Simulation {
     const core = this.#cluster.core();
     for (const [i, watch] of this.#watches.entries()) watch.settleAt(core[i % core.length]!);
     const { nowMs } = this.#scheduler;
-    await this.#scheduler.run(nowMs + 2_000);
+    await this.#scheduler.run(nowMs + WATCHES_MS);
     for (const watch of this.#watches) watch.finish(this.#log.model.revision);
   }
 
   // ---- parts ------------------------------------------------------------------------------------------------
 
   async #within(forMs: number, what: string, done: () => boolean): Promise<void> {
-    const ok = await this.#scheduler.run(this.#scheduler.nowMs + forMs, done);
+    const members = (): boolean => {
+      // A membership change may take effect late: its machine is still missing then.
+      if (this.#healed && this.#log.members !== this.#broughtUp) {
+        this.#broughtUp = this.#log.members;
+        this.#cluster.bringUp();
+      }
+      return done();
+    };
+    const ok = await this.#scheduler.run(this.#scheduler.nowMs + forMs, members);
     if (!ok) throw new Violation('liveness', `${forMs / 1000} s after everything was healed no cluster that ${what}`);
     this.#trace.line('check', `the cluster ${what}`);
   }
 
   #sample(): void {
     this.#cluster.sampleStatuses();
+    if (this.#healed) for (const watch of this.#watches) watch.lookAfter();
     this.#scheduler.schedule(SAMPLE_MS, { owner: null, kind: 'fault', run: () => this.#sample() });
   }
 

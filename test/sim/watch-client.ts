@@ -88,6 +88,13 @@ export class WatchClient {
     this.#attachTo(place);
   }
 
+  /** Once settled: attaches again if its member has died. */
+  lookAfter(): void {
+    const attachment = this.#attachment;
+    if (this.#settledAt === null || attachment === null || attachment.process.alive) return;
+    this.#attachTo(this.#settledAt);
+  }
+
   #play(attachment: Attachment): void {
     const { random } = this.#parts;
     const { process, place, stream } = attachment;

@@ -69,10 +69,14 @@ export class WorkloadClient {
     }
   }
 
-  /** One write and one linearizable read at this place, tried until they succeed. */
-  async prove(place: Place): Promise<void> {
+  /** One write and one linearizable read at this place, tried until they succeed; `help` between the tries. */
+  async prove(place: Place, help: () => Promise<void>): Promise<void> {
     const { scheduler } = this.#parts;
-    while (!(await this.#put(place, this.#aKey()))) await pause(scheduler, 50);
+    await help();
+    while (!(await this.#put(place, this.#aKey()))) {
+      await pause(scheduler, 50);
+      await help();
+    }
     while (!(await this.#range(place, false))) await pause(scheduler, 50);
   }
 

@@ -129,8 +129,8 @@ export class AcceptedConnection {
     const { identity, handlers } = this.#options.context;
     const { snapshotsOf } = this.#options;
     const refusal =
-      addresseeRefusal(hello.to, identity) ??
-      refusalOf({ self: identity, peer: hello.sender, admit: (peer) => handlers.admit(peer) });
+      refusalOf({ self: identity, peer: hello.sender, admit: (peer) => handlers.admit(peer) }) ??
+      addresseeRefusal(hello.to, identity);
     if (refusal !== null) return refusal;
     for (const { sender } of this.#options.siblings()) {
       if (sender?.memberId !== hello.sender.memberId) continue;
@@ -154,8 +154,8 @@ export class AcceptedConnection {
   }
 
   #refuse(reason: string): void {
-    const { clock, limits, logger } = this.#options.context;
-    logger.warn({ reason }, 'peer refused');
+    const { clock, limits, refusals } = this.#options.context;
+    refusals.log(reason);
     this.#connection.write(encodeRefusal(reason));
     this.#connection.closeAfterFlush(`refused: ${reason}`, { clock, lingerMs: limits.lingerMs });
   }

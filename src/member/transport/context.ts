@@ -2,6 +2,7 @@ import type { Logger } from '../../lib/logger.ts';
 import type { Clock, PeerIdentity, Random, Timer, TransportHandlers } from '../ports.ts';
 import type { Connection } from './connection.ts';
 import type { TransportLimits } from './limits.ts';
+import type { RefusalLog } from './refusal-log.ts';
 
 /** What every part of one transport shares once it is started. */
 export interface TransportContext {
@@ -13,6 +14,8 @@ export interface TransportContext {
   readonly handlers: TransportHandlers;
   /** Every open connection, in and out: whoever opens one adds it, and its end removes it. */
   readonly connections: Set<Connection>;
+  /** Where refusals of peers are told. */
+  readonly refusals: RefusalLog;
 }
 
 /** What dialing alone needs: a probe runs before there is an identity. */

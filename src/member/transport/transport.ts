@@ -11,6 +11,7 @@ import { EntriesEncoder } from './message-codec.ts';
 import { Peer } from './peer.ts';
 import { parsePeerUrl } from './peer-url.ts';
 import { sendProbe } from './probe.ts';
+import { RefusalLog } from './refusal-log.ts';
 import { SnapshotSender } from './snapshot-stream.ts';
 
 export interface TcpTransportOptions {
@@ -60,6 +61,7 @@ export class TcpTransport implements Transport {
       identity,
       handlers,
       connections: this.#connections,
+      refusals: new RefusalLog({ clock, logger }),
     };
     const listener = new Listener(context, (member) => this.#peers.get(member)?.wake());
     this.#started = { context, listener };
