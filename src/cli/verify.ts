@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { offlinePorts } from '../member/offline/ports.ts';
 import { type DataDirectoryReport, verifyDataDirectory } from '../member/offline/verify.ts';
+import { startsIn } from '../member/storage/data-dir.ts';
 import { UsageError } from './arguments.ts';
 import { formatBytes, toJson } from './format.ts';
 import type { CliIo } from './io.ts';
@@ -37,7 +38,7 @@ function lines({ identity, log, state, problems }: DataDirectoryReport): string 
   if (identity !== null) {
     const { name, memberId, clusterId, incarnation } = identity;
     found.push(
-      `member    ${name} (${memberId.toString(16)}) of cluster ${clusterId.toString(16)}, incarnation ${incarnation}`,
+      `member    ${name} (${memberId.toString(16)}) of cluster ${clusterId.toString(16)}, started ${startsIn(incarnation)} times`,
     );
   }
   if (log !== null) {

@@ -13,8 +13,8 @@ interface UnsyncedSector {
 }
 
 /**
- * One file of a memory disk: the durable image, and over it the sectors written since. Sectors of zeros take no
- * memory, so that preallocated files are cheap.
+ * One file of a memory disk: the durable image, and over it the sectors written since. Sectors that only ever
+ * were filled with zeros take no memory, so that preallocated files are cheap.
  */
 export class MemoryFile {
   readonly #durable = new Map<number, Buffer>();
@@ -125,7 +125,6 @@ export class MemoryFile {
 
   #patch(sector: number, start: number, data: Buffer): void {
     const before = this.#current(sector);
-    if (before === undefined && !this.#unsynced.has(sector) && isZero(data)) return;
     const next = before === undefined ? Buffer.alloc(SECTOR_BYTES) : Buffer.from(before);
     data.copy(next, start);
     const unsynced = this.#unsynced.get(sector);
@@ -139,8 +138,7 @@ export class MemoryFile {
   }
 
   #store(sector: number, content: Buffer): void {
-    if (isZero(content)) this.#durable.delete(sector);
-    else this.#durable.set(sector, content);
+    this.#durable.set(sector, content);
   }
 }
 
