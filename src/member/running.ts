@@ -16,6 +16,7 @@ import { Member } from './member.ts';
 import type { MemberOptions, MemberPorts } from './member-options.ts';
 import { type MemberInfo, Membership } from './membership.ts';
 import type { MetPeers } from './met-peers.ts';
+import { Newcomers } from './newcomers.ts';
 import type { MemberObserver } from './observer.ts';
 import { decodePeerAnswer, encodePeerRequest, type PeerAnswer, type PeerRequest } from './peer-requests.ts';
 import { PeerServer } from './peer-server.ts';
@@ -79,6 +80,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
   readonly #hashes: ApplyHashes;
   readonly #server: PeerServer;
   readonly #removal: RemovalCheck;
+  readonly #newcomers: Newcomers;
   readonly #observer: MemberObserver;
   readonly #abort = new AbortController();
   #appliedWaiters: { readonly index: number; readonly resolve: () => void }[] = [];
@@ -227,6 +229,13 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       hashes: this.#hashes,
       signal: this.#abort.signal,
     });
+    this.#newcomers = new Newcomers({
+      ...ports,
+      signal: this.#abort.signal,
+      clusterId: data.identity.clusterId,
+      members,
+      learned: () => this.membershipChanged(),
+    });
     this.#removal = new RemovalCheck({
       ...ports,
       signal: this.#abort.signal,
@@ -350,7 +359,8 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
 
   membershipChanged(): void {
     const members = this.#loop.replica.machine.memberList();
-    this.#ports.transport.setPeers(members.length === 0 ? this.#introductions : members);
+    const known = members.length === 0 ? this.#introductions : members;
+    this.#ports.transport.setPeers([...known, ...this.#newcomers.list()]);
     if (members.length === 0 || members.some((member) => member.id === this.#self)) return;
     this.#leave(REMOVED);
   }
@@ -404,8 +414,12 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
     if (members.wasRemoved(peer.memberId)) return 'it was removed from the cluster';
     // Somebody newer than what is applied here: a member that lags must not keep the newcomer out.
     const refusal = this.#met.refusal(peer);
-    if (refusal === null) this.#met.note(peer);
-    else this.#ports.logger.error({ peer: peer.memberId.toString(16) }, refusal);
+    if (refusal === null) {
+      this.#met.note(peer);
+      if (members.get(peer.memberId) === undefined) this.#newcomers.met(peer.memberId);
+    } else {
+      this.#ports.logger.error({ peer: peer.memberId.toString(16) }, refusal);
+    }
     return refusal;
   }
 
@@ -424,6 +438,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
     this.#space.tick();
     this.#hashes.tick();
     this.#removal.tick();
+    this.#newcomers.tick();
     this.#pump.tick();
     this.#measure();
   }

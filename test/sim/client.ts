@@ -100,4 +100,3 @@ export function pause(scheduler: Scheduler, delayMs: number): Promise<void> {
     scheduler.schedule(delayMs, { owner: null, kind: 'client', run: resolve });
   });
 }
-

@@ -45,7 +45,13 @@ export class Cluster implements PlaceListener {
     for (let i = 1; i <= parts.plan.members; i++) this.#addPlace(`n${i}`);
     this.#initial = [...this.places];
     const members = initialCluster(TOKEN, this.#initialMembers()).members;
-    parts.log.members = members.map(({ id, peerUrls }) => ({ id, name: '', peerUrls, clientUrls: [], isLearner: false }));
+    parts.log.members = members.map(({ id, peerUrls }) => ({
+      id,
+      name: '',
+      peerUrls,
+      clientUrls: [],
+      isLearner: false,
+    }));
   }
 
   startAll(): void {
@@ -101,10 +107,16 @@ export class Cluster implements PlaceListener {
   /**
    * Whether the cluster could still be brought back if these places were lost for good, or their members removed.
    */
-  couldSpare(change: { readonly lost?: Place; readonly removed?: Place; readonly addedVoters?: number }): boolean {
+  couldSpare(change: {
+    readonly lost?: Place;
+    readonly removed?: Place;
+    readonly addedVoters?: number;
+  }): boolean {
     const voters = this.#parts.log.members.filter((member) => !member.isLearner);
     const after = voters.map((member) => this.placeOf(member)).filter((place) => place !== change.removed);
-    const healthy = after.filter((place) => place !== undefined && !place.lost && place !== change.lost).length;
+    const isHealthy = (place: Place | undefined): boolean =>
+      place !== undefined && !place.lost && place.everStarted && place !== change.lost;
+    const healthy = after.filter(isHealthy).length;
     const size = after.length + (change.addedVoters ?? 0);
     return size >= 2 && healthy >= Math.floor(size / 2) + 1;
   }
@@ -172,14 +184,17 @@ export class Cluster implements PlaceListener {
     if (place.lost) return;
     switch (code) {
       case 'storage':
-        if (!place.storageFaulty) this.#fail('crash', `${place.name} ended without a fault of its disk: ${error.stack ?? message}`);
+        if (!place.storageFaulty)
+          this.#fail('crash', `${place.name} ended without a fault of its disk: ${error.stack ?? message}`);
         return;
       case 'stopped':
-        if (this.memberOf(place) !== undefined) this.#fail('crash', `${place.name} left, but was not removed: ${message}`);
+        if (this.memberOf(place) !== undefined)
+          this.#fail('crash', `${place.name} left, but was not removed: ${message}`);
         return;
       case 'member-not-found':
         // It was told to join and is not, or not yet, or no more, a member.
-        if (this.memberOf(place) !== undefined && this.#initial.includes(place)) this.#fail('crash', `${place.name}: ${message}`);
+        if (this.memberOf(place) !== undefined && this.#initial.includes(place))
+          this.#fail('crash', `${place.name}: ${message}`);
         return;
       default:
         this.#fail('crash', `${place.name} ended: ${error.stack ?? message}`);
@@ -196,8 +211,9 @@ export class Cluster implements PlaceListener {
     scheduler.schedule(delayMs, { owner: null, kind: 'fault', run });
   }
 
-  /** A removed member is sometimes started again, by mistake. */
+  /** A member that was removed, or is lost, is sometimes started again, by mistake. */
   #mayRun(place: Place): boolean {
+    if (place.lost && !this.#parts.random.chance(30)) return false;
     return this.memberOf(place) !== undefined || this.#parts.random.chance(30);
   }
 

@@ -50,7 +50,8 @@ export class SimConnection {
       this.#lastArrivalMs.set(key, atMs);
     }
     const deliver = (): void => {
-      if (this.#network.isCut(from.place, to.place)) this.breakWithin(this.#network.random.fraction() * 1_000);
+      if (this.#network.isCut(from.place, to.place))
+        this.breakWithin(this.#network.random.fraction() * 1_000);
       else if (this.open) arrive();
     };
     to.process.schedule(atMs - scheduler.nowMs, 'network', deliver);

@@ -1,4 +1,6 @@
 import { parseArgs } from 'node:util';
+import { type Bug, findingRow, hunt, readBugs, repositoryRoot } from './bugs.ts';
+import { Prng } from './prng.ts';
 import { type SimResult, simulate } from './simulation.ts';
 
 /* oxlint-disable no-console */
@@ -10,7 +12,16 @@ const USAGE = `Runs simulated clusters with faults and checks what they do.
   --minutes M   stop beginning new seeds after so many minutes
   --twice       run each seed twice and compare
   --trace       print every line of the trace
-  --quiet       no line per seed`;
+  --quiet       no line per seed
+  --until-violation   stop at the first seed with a violation
+
+  --bug NAME    put the bug of test/sim/bugs/NAME.patch back into a copy of the sources, and hunt it
+                (from seed 1 and for at most 300 seeds, unless told otherwise)
+  --bugs        hunt every such bug, one after the other
+  --sample K    with --bugs: only K of them, chosen by --seed`;
+
+/** Seeds after which a bug counts as not found. */
+const BUG_SEEDS_MAX = 300;
 
 const { values } = parseArgs({
   options: {
@@ -20,6 +31,10 @@ const { values } = parseArgs({
     twice: { type: 'boolean' },
     trace: { type: 'boolean' },
     quiet: { type: 'boolean' },
+    'until-violation': { type: 'boolean' },
+    bug: { type: 'string', multiple: true },
+    bugs: { type: 'boolean' },
+    sample: { type: 'string' },
     help: { type: 'boolean' },
   },
 });
@@ -30,6 +45,7 @@ async function main(): Promise<number> {
     console.log(USAGE);
     return 0;
   }
+  if (values.bug !== undefined || values.bugs === true) return huntBugs();
   const first = values.seed === undefined ? Date.now() % 2 ** 32 : Number(values.seed);
   const minutes = values.minutes === undefined ? Number.POSITIVE_INFINITY : Number(values.minutes);
   const count = Number(values.seeds ?? (values.minutes === undefined ? 1 : 2 ** 32));
@@ -43,11 +59,41 @@ async function main(): Promise<number> {
     run += 1;
     if (result.violation !== null) failed += 1;
     add(totals, result);
+    if (failed > 0 && values['until-violation'] === true) break;
   }
   const figures = [...totals].map(([name, value]) => `${name} ${Math.round(value)}`).join(', ');
   const seconds = ((Date.now() - startedMs) / 1000).toFixed(1);
   console.log(`${run} seeds from ${first} in ${seconds} s, ${failed} with a violation: ${figures}`);
   return failed === 0 ? 0 : 1;
+}
+
+/** @returns 1 when one was not found */
+async function huntBugs(): Promise<number> {
+  const firstSeed = Number(values.seed ?? 1);
+  const seedsMax = Number(values.seeds ?? BUG_SEEDS_MAX);
+  const bugs = chosen(await readBugs(repositoryRoot()));
+  let missed = 0;
+  for (const bug of bugs) {
+    const finding = await hunt(bug, { firstSeed, seedsMax });
+    if (finding.seed === null) missed += 1;
+    console.log(findingRow(finding));
+  }
+  console.log(`${bugs.length} bugs put back, ${bugs.length - missed} found`);
+  return missed === 0 && bugs.length > 0 ? 0 : 1;
+}
+
+function chosen(bugs: readonly Bug[]): readonly Bug[] {
+  const { bug: names, sample, seed } = values;
+  if (names !== undefined) {
+    return names.map((name) => {
+      const found = bugs.find((bug) => bug.name === name);
+      if (found === undefined) throw new Error(`there is no test/sim/bugs/${name}.patch`);
+      return found;
+    });
+  }
+  if (sample === undefined) return bugs;
+  const first = seed === undefined ? Date.now() % 2 ** 32 : Number(seed);
+  return new Prng(first, 0x62756773).shuffle(bugs).slice(0, Number(sample));
 }
 
 async function runSeed(seed: number): Promise<SimResult> {
@@ -75,7 +121,8 @@ function report({ seed, violation, trace }: SimResult): void {
 }
 
 function add(totals: Map<string, number>, result: SimResult): void {
-  const { virtualMs, operations, watchEvents, entries, elections, starts, messages, replays, leasesExpired } = result;
+  const { virtualMs, operations, watchEvents, entries, elections, starts, messages, replays, leasesExpired } =
+    result;
   const figures = {
     'virtual-seconds': virtualMs / 1000,
     operations,

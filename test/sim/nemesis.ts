@@ -71,11 +71,12 @@ export class Nemesis {
     switch (kind) {
       case 'kill':
       case 'power-loss':
-        return this.#kill(place, kind === 'power-loss');
+        return this.#atSomePoint(place, () => this.#kill(place, kind === 'power-loss'));
       case 'power-loss-all':
         if (cluster.someLost()) return false;
-        for (const each of cluster.places) if (each.running) cluster.kill(each, true);
-        return true;
+        return this.#atSomePoint(cluster.leader() ?? place, () => {
+          for (const each of cluster.places) if (each.running) cluster.kill(each, true);
+        });
       case 'graceful-stop':
         if (place.member === null || place.process?.paused === true) return false;
         place.stopGracefully(random.chance(50));
@@ -120,9 +121,28 @@ export class Nemesis {
     }
   }
 
-  #kill(place: Place, powerLoss: boolean): boolean {
+  #kill(place: Place, powerLoss: boolean): void {
+    if (place.running && !this.stopped) this.#parts.cluster.kill(place, powerLoss);
+  }
+
+  /** Now, or within one of the next disk operations of a place: before it, in the midst of it, or just after. */
+  #atSomePoint(place: Place, crash: () => void): boolean {
+    const { random, scheduler, plan } = this.#parts;
     if (!place.running) return false;
-    this.#parts.cluster.kill(place, powerLoss);
+    if (random.chance(40)) {
+      crash();
+      return true;
+    }
+    place.atDiskOperation(random.between(1, random.pick([1, 10, 60])), () => {
+      const delayMs = random.fraction() * 2 * plan.pace.latencyMsMax;
+      scheduler.schedule(delayMs, {
+        owner: null,
+        kind: 'fault',
+        run: () => {
+          if (!this.stopped) crash();
+        },
+      });
+    });
     return true;
   }
 
@@ -196,7 +216,9 @@ export class Nemesis {
     place.tailUncertain = true;
     trace.line(place.name, `gets a ${kind}`);
     if (kind === 'fsync-error') {
-      place.disk.failNext(random.pick(['datasync', 'datasync', 'write', 'rename', 'sync-directory'] as const));
+      place.disk.failNext(
+        random.pick(['datasync', 'datasync', 'write', 'rename', 'sync-directory'] as const),
+      );
     } else if (kind === 'level-error') {
       const states = ['state-1', 'state-2', 'state-3', 'state-4'].filter((name) => place.levels.exists(name));
       const state = states.at(-1);
@@ -257,7 +279,10 @@ export class Nemesis {
 
   #canLose(place: Place): boolean {
     const { cluster } = this.#parts;
-    return cluster.couldSpare({ lost: place }) && !cluster.core().some((each) => each.tailUncertain);
+    return (
+      cluster.couldSpare({ lost: place }) &&
+      cluster.core().every((each) => each.everStarted && !each.tailUncertain)
+    );
   }
 
   async #rot(place: Place): Promise<void> {
@@ -289,7 +314,9 @@ export class Nemesis {
       void this.recoverSpace(place);
     } else {
       const revision = log.model.revision;
-      void port.call(place, REQUEST_MS, (member, signal) => member.compact({ revision, physical: true }, { signal }));
+      void port.call(place, REQUEST_MS, (member, signal) =>
+        member.compact({ revision, physical: true }, { signal }),
+      );
     }
     return true;
   }
@@ -297,10 +324,17 @@ export class Nemesis {
   /** What an operator does about NOSPACE: makes room, then lowers the alarm. */
   async recoverSpace(place: Place): Promise<void> {
     const { port, log } = this.#parts;
-    const everything = { type: 'delete-range', key: Buffer.from('\0'), rangeEnd: Buffer.from('\0'), prevKv: false } as const;
+    const everything = {
+      type: 'delete-range',
+      key: Buffer.from('\0'),
+      rangeEnd: Buffer.from('\0'),
+      prevKv: false,
+    } as const;
     await port.call(place, REQUEST_MS, (member, signal) => member.deleteRange(everything, { signal }));
     const { revision } = log.model;
-    await port.call(place, REQUEST_MS, (member, signal) => member.compact({ revision, physical: true }, { signal }));
+    await port.call(place, REQUEST_MS, (member, signal) =>
+      member.compact({ revision, physical: true }, { signal }),
+    );
     await port.call(place, REQUEST_MS, async (member, signal) => {
       const { result } = await member.alarm({ action: 'get', member: 0, alarm: 'no-space' }, { signal });
       for (const { member: id, alarm } of result) {
@@ -350,7 +384,9 @@ export class Nemesis {
       const id = cluster.memberOf(place)?.id;
       if (id === undefined) return true;
       const to = cluster.leader() ?? via;
-      const promoted = await port.call(to, REQUEST_MS, (member, signal) => member.memberPromote({ id }, { signal }));
+      const promoted = await port.call(to, REQUEST_MS, (member, signal) =>
+        member.memberPromote({ id }, { signal }),
+      );
       if (promoted.type === 'answered') return true;
       if (promoted.type === 'unknown') return false;
     }
@@ -364,7 +400,9 @@ export class Nemesis {
     if (id === undefined) return true;
     trace.line('faults', `removes ${place.name}`);
     const via = random.pick(cluster.places);
-    const answer = await port.call(via, REQUEST_MS, (member, signal) => member.memberRemove({ id }, { signal }));
+    const answer = await port.call(via, REQUEST_MS, (member, signal) =>
+      member.memberRemove({ id }, { signal }),
+    );
     if (answer.type === 'unknown') return false;
     return !(answer.type === 'refused' && answer.code.startsWith('timeout'));
   }

@@ -76,7 +76,11 @@ export class Place {
   /** Nothing on the disk is answered before it is over. */
   stalledUntilMs = 0;
   slowFactor = 1;
+  /** Called as soon as the process has begun so many disk operations more. */
+  #armed: { left: number; readonly run: () => void } | null = null;
   starts = 0;
+  /** Its member has run: before that it can be neither met nor missed. */
+  everStarted = false;
   readonly #options: PlaceOptions;
 
   constructor(options: PlaceOptions) {
@@ -124,6 +128,7 @@ export class Place {
         (member) => {
           if (!process.alive) return;
           this.member = member;
+          this.everStarted = true;
           listener.started(this);
         },
         (error: unknown) => this.#end(process, error),
@@ -156,6 +161,11 @@ export class Place {
           (error: unknown) => this.#end(process, error),
         );
     });
+  }
+
+  /** Calls back, once, when the process begins the `countdown`th disk operation from now; 1 is the next. */
+  atDiskOperation(countdown: number, run: () => void): void {
+    this.#armed = { left: countdown, run };
   }
 
   /** A new, empty disk. */
@@ -222,6 +232,11 @@ export class Place {
   #pause(): Promise<void> | undefined {
     const { process } = this;
     if (process === null) return undefined;
+    if (this.#armed !== null && --this.#armed.left <= 0) {
+      const { run } = this.#armed;
+      this.#armed = null;
+      run();
+    }
     const { random, scheduler, pace } = this.#options;
     const spread = pace.latencyMsMax - pace.latencyMsMin;
     const latencyMs = (pace.latencyMsMin + random.fraction() * spread) * this.slowFactor;

@@ -53,7 +53,7 @@ const FAULTS: readonly (readonly [FaultKind, number])[] = [
   ['compact', 6],
   ['defragment', 2],
   ['wipe', 2],
-  ['roll-back', 2],
+  ['roll-back', 8],
   ['bit-rot', 2],
   ['quota', 2],
 ];

@@ -25,9 +25,15 @@ const HEAL_MS_MAX = 90_000;
 const LEASES_MS_MAX = 30_000;
 
 /** Virtual time in which settled watches hear of everything, a restart of their member included. */
-const WATCHES_MS = 5_000;
+const WATCHES_MS = 60_000;
 /** Links that lose nothing and keep no message longer than an election lasts. */
-const HEALED_LINKS = { dropPercent: 0, replayPercent: 0, reorderPercent: 0, tailMs: 1, bulkBytesPerMs: 10_000 } as const;
+const HEALED_LINKS = {
+  dropPercent: 0,
+  replayPercent: 0,
+  reorderPercent: 0,
+  tailMs: 1,
+  bulkBytesPerMs: 10_000,
+} as const;
 
 /** What a run came to. */
 export interface SimResult {
@@ -146,7 +152,8 @@ class Simulation {
       await this.#livenessPhase();
     } catch (error) {
       if (error instanceof Violation) this.#violation ??= error;
-      else this.#violation ??= new Violation('simulator', error instanceof Error ? error.stack! : String(error));
+      else
+        this.#violation ??= new Violation('simulator', error instanceof Error ? error.stack! : String(error));
     } finally {
       watchStateMachines(null);
       process.off('unhandledRejection', onRejection);
@@ -234,9 +241,12 @@ class Simulation {
   async #watchesAtRest(): Promise<void> {
     const core = this.#cluster.core();
     for (const [i, watch] of this.#watches.entries()) watch.settleAt(core[i % core.length]!);
-    const { nowMs } = this.#scheduler;
-    await this.#scheduler.run(nowMs + WATCHES_MS);
-    for (const watch of this.#watches) watch.finish(this.#log.model.revision);
+    const { revision } = this.#log.model;
+    const ok = await this.#scheduler.run(this.#scheduler.nowMs + WATCHES_MS, () =>
+      this.#watches.every((watch) => watch.isComplete(revision)),
+    );
+    if (ok) return;
+    for (const watch of this.#watches) watch.finish(revision);
   }
 
   // ---- parts ------------------------------------------------------------------------------------------------
@@ -251,7 +261,11 @@ class Simulation {
       return done();
     };
     const ok = await this.#scheduler.run(this.#scheduler.nowMs + forMs, members);
-    if (!ok) throw new Violation('liveness', `${forMs / 1000} s after everything was healed no cluster that ${what}`);
+    if (!ok)
+      throw new Violation(
+        'liveness',
+        `${forMs / 1000} s after everything was healed no cluster that ${what}`,
+      );
     this.#trace.line('check', `the cluster ${what}`);
   }
 

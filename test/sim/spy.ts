@@ -21,6 +21,8 @@ export function watchStateMachines(next: StateMachineListener | null): void {
   if (installed) return;
   installed = true;
   const { prototype } = StateMachine;
+  // Each is called on the very object that it was taken from the prototype of.
+  // oxlint-disable-next-line typescript/unbound-method
   const { apply, takeBatch, confStateChanged, finish } = prototype;
   prototype.apply = function (entry): Applied {
     const applied = apply.call(this, entry);
@@ -41,4 +43,3 @@ export function watchStateMachines(next: StateMachineListener | null): void {
     listener?.marked(marker);
   };
 }
-

@@ -77,7 +77,8 @@ export class SimTransport implements Transport {
       if (listed.has(id)) continue;
       this.#links.delete(id);
       link.closed = true;
-      for (const connection of this.#connections) if (connection.other(this)?.memberId === id) connection.end();
+      for (const connection of this.#connections)
+        if (connection.other(this)?.memberId === id) connection.end();
     }
     for (const [id, urls] of listed) {
       const link = this.#links.get(id);
@@ -88,7 +89,10 @@ export class SimTransport implements Transport {
 
   send(messages: readonly Message[]): void {
     if (!this.#isOpen) return;
-    const groups = new Map<string, { readonly to: MemberId; readonly stream: string; readonly list: Message[] }>();
+    const groups = new Map<
+      string,
+      { readonly to: MemberId; readonly stream: string; readonly list: Message[] }
+    >();
     for (const message of messages) {
       const stream = isBulk(message) ? 'append' : 'heartbeat';
       const key = `${stream} ${message.to}`;
@@ -116,8 +120,16 @@ export class SimTransport implements Transport {
     if (signal.aborted) throw abortError(signal);
     const connection = this.#links.get(to)?.connection ?? null;
     const peer = connection?.other(this);
-    if (connection === null || !connection.open || !peer) throw new StoreError('no-leader', 'the peer is not connected');
-    const channel = new SnapshotChannel({ network: this.#network, connection, from: this, to: peer, frames, signal });
+    if (connection === null || !connection.open || !peer)
+      throw new StoreError('no-leader', 'the peer is not connected');
+    const channel = new SnapshotChannel({
+      network: this.#network,
+      connection,
+      from: this,
+      to: peer,
+      frames,
+      signal,
+    });
     await channel.send((arriving) => peer.#handlers!.snapshot(this.#identity!.memberId, arriving));
   }
 
@@ -127,7 +139,9 @@ export class SimTransport implements Transport {
     const copy = Buffer.from(body);
     const connection = await this.#dial(peerUrl, there, signal);
     try {
-      return await this.#exchange({ connection, signal, stream: 'probe' }, (handlers) => handlers.probe(copy));
+      return await this.#exchange({ connection, signal, stream: 'probe' }, (handlers) =>
+        handlers.probe(copy),
+      );
     } finally {
       connection.end();
     }
@@ -259,7 +273,11 @@ export class SimTransport implements Transport {
         const connection = new SimConnection({ network, dialer: this, listener: peer });
         this.process.schedule(network.delayMs(there, this.place), 'network', () => resolve(connection));
       };
-      network.scheduler.schedule(network.delayMs(this.place, there), { owner: null, kind: 'network', run: knock });
+      network.scheduler.schedule(network.delayMs(this.place, there), {
+        owner: null,
+        kind: 'network',
+        run: knock,
+      });
     });
   }
 
@@ -331,7 +349,9 @@ export class SimTransport implements Transport {
           },
           (error: unknown) => {
             if (!(error instanceof StoreError)) throw error;
-            answer(() => reject(new StoreError('timeout-connection-lost', `the peer failed: ${error.message}`)));
+            answer(() =>
+              reject(new StoreError('timeout-connection-lost', `the peer failed: ${error.message}`)),
+            );
           },
         );
       });

@@ -75,7 +75,12 @@ export class WatchClient {
     }
   }
 
-  /** The cluster is at rest: everything has been heard, or the watch is behind on a member that is up to date. */
+  /** Whether everything up to this revision was heard. */
+  isComplete(revision: number): boolean {
+    return this.#validator === null || this.#validator.missingCount(revision) === 0;
+  }
+
+  /** The cluster is at rest and has been given time: reports what was never heard. */
   finish(revision: number): void {
     this.#validator?.finish(revision);
   }
@@ -91,8 +96,8 @@ export class WatchClient {
   /** Once settled: attaches again if its member has died. */
   lookAfter(): void {
     const attachment = this.#attachment;
-    if (this.#settledAt === null || attachment === null || attachment.process.alive) return;
-    this.#attachTo(this.#settledAt);
+    if (this.#settledAt === null || this.#validator === null) return;
+    if (attachment === null || attachment.ended || !attachment.process.alive) this.#attachTo(this.#settledAt);
   }
 
   #play(attachment: Attachment): void {

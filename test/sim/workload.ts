@@ -122,7 +122,11 @@ export class WorkloadClient {
         await this.#keepAlive(place);
         return;
       case 'lease-put':
-        await this.#put(place, this.#aKey(), this.#leases[random.integer(Math.max(1, this.#leases.length))] ?? 0n);
+        await this.#put(
+          place,
+          this.#aKey(),
+          this.#leases[random.integer(Math.max(1, this.#leases.length))] ?? 0n,
+        );
         return;
       case 'revoke':
         await this.#revoke(place);
@@ -221,7 +225,9 @@ export class WorkloadClient {
       return;
     }
     if (wasThere && log.model.leases.has(id)) {
-      report(new Violation('lease', `${id} was said to be gone at ${scheduler.nowMs.toFixed(3)}, but is there`));
+      report(
+        new Violation('lease', `${id} was said to be gone at ${scheduler.nowMs.toFixed(3)}, but is there`),
+      );
     }
     this.#leases.splice(this.#leases.indexOf(id), 1);
   }
@@ -265,12 +271,18 @@ export class WorkloadClient {
     request: (
       member: Member,
       context: { readonly signal: AbortSignal; readonly user: string },
-    ) => Promise<{ readonly text: string; readonly revision: number | null; readonly acknowledge?: () => void }>,
+    ) => Promise<{
+      readonly text: string;
+      readonly revision: number | null;
+      readonly acknowledge?: () => void;
+    }>,
   ): Promise<boolean> {
     const { linearizability, scheduler, port } = this.#parts;
     const user = this.#nextOp();
     const call = linearizability.call(user, scheduler.nowMs);
-    const answer = await port.call(place, this.#timeoutMs(), (member, signal) => request(member, { signal, user }));
+    const answer = await port.call(place, this.#timeoutMs(), (member, signal) =>
+      request(member, { signal, user }),
+    );
     if (answer.type === 'answered') {
       this.knownCount += 1;
       linearizability.wrote(call, answer.value);
@@ -285,8 +297,10 @@ export class WorkloadClient {
   #checkRefusal(call: Call, answer: Exclude<Answer<unknown>, { type: 'answered' }>): void {
     const { log, report } = this.#parts;
     const index = log.indexOfOp.get(call.opId);
-    const fail = (message: string): void => report(new Violation('linearizability', `${call.opId} ${message}`));
-    if (answer.type === 'unreached' && index !== undefined) fail(`never reached a member, but is at ${index}`);
+    const fail = (message: string): void =>
+      report(new Violation('linearizability', `${call.opId} ${message}`));
+    if (answer.type === 'unreached' && index !== undefined)
+      fail(`never reached a member, but is at ${index}`);
     if (answer.type !== 'refused') {
       // Nobody knows: the next operation is another client's as far as order goes.
       if (answer.type === 'unknown') this.#incarnation += 1;
@@ -298,7 +312,8 @@ export class WorkloadClient {
       const text = entry === undefined ? 'nothing' : outcomeText(entry.outcome);
       if (text !== `failed: ${code}`) fail(`was refused with ${code}, the log has ${text}`);
     }
-    if (code === 'too-many-requests' && entry !== undefined) fail(`was refused as too many, but is at ${entry.index}`);
+    if (code === 'too-many-requests' && entry !== undefined)
+      fail(`was refused as too many, but is at ${entry.index}`);
   }
 
   #timeoutMs(): number {
@@ -320,7 +335,11 @@ export class WorkloadClient {
     const key = this.#aKey();
     const kv = log.model.at(key.toString(), log.model.revision);
     const guess = random.chance(70);
-    const common = { key, rangeEnd: NOTHING, result: random.pick(['equal', 'equal', 'greater', 'less'] as const) };
+    const common = {
+      key,
+      rangeEnd: NOTHING,
+      result: random.pick(['equal', 'equal', 'greater', 'less'] as const),
+    };
     switch (random.integer(4)) {
       case 0:
         return { ...common, target: 'version', number: guess ? (kv?.version ?? 0) : random.integer(3) };

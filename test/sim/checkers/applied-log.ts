@@ -59,7 +59,11 @@ export class AppliedLog {
     return this.#indexOfRevision.get(revision);
   }
 
-  applied(who: string, { entry, applied }: { readonly entry: Entry; readonly applied: Applied }, nowMs: number): void {
+  applied(
+    who: string,
+    { entry, applied }: { readonly entry: Entry; readonly applied: Applied },
+    nowMs: number,
+  ): void {
     const { outcome, revision } = applied;
     const digest = hashText(nextApplyHash(APPLY_HASH_START, { entry, outcome, revision }));
     const known = this.at(entry.index);
@@ -89,7 +93,11 @@ export class AppliedLog {
     if (machine.appliedIndex === this.lastIndex) this.members = machine.memberList();
   }
 
-  #take(who: string, taken: { readonly entry: Entry; readonly applied: Applied; readonly digest: string }, atMs: number): void {
+  #take(
+    who: string,
+    taken: { readonly entry: Entry; readonly applied: Applied; readonly digest: string },
+    atMs: number,
+  ): void {
     const { entry, applied, digest } = taken;
     const { index, term } = entry;
     const { outcome, revision } = applied;
@@ -97,7 +105,8 @@ export class AppliedLog {
     const opId = command?.user ?? '';
     if (opId !== '') {
       const before = this.indexOfOp.get(opId);
-      if (before !== undefined) this.#fail(`operation ${opId} is in the log twice, at ${before} and ${index}`);
+      if (before !== undefined)
+        this.#fail(`operation ${opId} is in the log twice, at ${before} and ${index}`);
       this.indexOfOp.set(opId, index);
     }
     const eventsBefore = this.model.history.length;
@@ -106,8 +115,18 @@ export class AppliedLog {
       this.#fail(`${who} is at revision ${revision} after entry ${index}, it must be ${this.model.revision}`);
     }
     this.#compareEvents(index, eventsBefore, applied);
-    for (const { revision: made } of this.model.history.slice(eventsBefore)) this.#indexOfRevision.set(made, index);
-    const logged = { index, term, opId, operation: command?.operation ?? null, outcome, revision, atMs, digest };
+    for (const { revision: made } of this.model.history.slice(eventsBefore))
+      this.#indexOfRevision.set(made, index);
+    const logged = {
+      index,
+      term,
+      opId,
+      operation: command?.operation ?? null,
+      outcome,
+      revision,
+      atMs,
+      digest,
+    };
     this.entries.push(logged);
     this.#onEntry(logged);
   }
@@ -123,9 +142,7 @@ export class AppliedLog {
     const expected = this.model.history
       .slice(from)
       .flatMap(({ revision, events }) => events.map((event) => `${event.type} ${event.key} ${revision}`));
-    const actual = applied.events.map(
-      ({ type, row }) => `${type} ${row.key.toString('latin1')} ${row.main}`,
-    );
+    const actual = applied.events.map(({ type, row }) => `${type} ${row.key.toString('latin1')} ${row.main}`);
     if (expected.join() !== actual.join()) {
       this.#fail(`entry ${index} made the events «${actual.join()}», the model says «${expected.join()}»`);
     }

@@ -30,7 +30,10 @@ export class LeadershipChecker {
       this.#leaders.set(term, member);
       this.electionCount += 1;
     } else if (known !== member) {
-      this.#fail('election', `term ${term} has two leaders: ${known.toString(16)} and ${member.toString(16)}`);
+      this.#fail(
+        'election',
+        `term ${term} has two leaders: ${known.toString(16)} and ${member.toString(16)}`,
+      );
     }
   }
 
@@ -38,7 +41,8 @@ export class LeadershipChecker {
     const { process } = sample;
     const before = this.#last.get(process);
     this.#last.set(process, sample);
-    if (sample.applied > sample.commit) this.#fail('monotonic', `${process} has applied what is not committed`);
+    if (sample.applied > sample.commit)
+      this.#fail('monotonic', `${process} has applied what is not committed`);
     if (before === undefined) return;
     for (const field of ['term', 'commit', 'applied', 'revision'] as const) {
       if (sample[field] < before[field]) {

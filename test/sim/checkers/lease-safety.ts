@@ -42,7 +42,8 @@ export class LeaseSafety {
       this.#expired.add(id);
       this.expiredCount += 1;
       const untilMs = this.#guaranteedUntilMs.get(id) ?? 0;
-      if (atMs < untilMs) this.#fail(`${id} expired at ${atMs.toFixed(3)}, guaranteed until ${untilMs.toFixed(3)}`);
+      if (atMs < untilMs)
+        this.#fail(`${id} expired at ${atMs.toFixed(3)}, guaranteed until ${untilMs.toFixed(3)}`);
     }
   }
 

@@ -43,7 +43,10 @@ export class Linearizability {
       return;
     }
     if (entry.index <= call.floor) {
-      this.#fail(call, `took effect at ${entry.index}, before ${call.floor}, which had returned when it was called`);
+      this.#fail(
+        call,
+        `took effect at ${entry.index}, before ${call.floor}, which had returned when it was called`,
+      );
     }
     if (answer.revision !== null && answer.revision !== entry.revision) {
       this.#fail(call, `was answered revision ${answer.revision}, its entry made ${entry.revision}`);
@@ -71,7 +74,8 @@ export class Linearizability {
     }
     if (serializable) {
       const served = this.#served.get(servedBy) ?? 0;
-      if (revision < served) this.#fail(call, `read at revision ${revision} from ${servedBy}, which had served ${served}`);
+      if (revision < served)
+        this.#fail(call, `read at revision ${revision} from ${servedBy}, which had served ${served}`);
       this.#served.set(servedBy, revision);
     } else {
       this.#checkFresh(call, revision);
@@ -87,7 +91,8 @@ export class Linearizability {
   /** A read was refused for its revision. */
   readRefused(call: Call, code: 'compacted' | 'future-revision', at: number): void {
     const { model } = this.#log;
-    if (code === 'compacted' && at >= model.compacted) this.#fail(call, `was told that ${at} is compacted, it is not`);
+    if (code === 'compacted' && at >= model.compacted)
+      this.#fail(call, `was told that ${at} is compacted, it is not`);
   }
 
   /** What must have happened has: called when the cluster is at rest. */
@@ -99,11 +104,16 @@ export class Linearizability {
     // The newest revision among all entries up to the floor is what it must at least show.
     const floorRevision = this.#log.at(call.floor)?.revision ?? 1;
     if (revision < floorRevision) {
-      this.#fail(call, `read at revision ${revision}, but ${floorRevision} had been answered when it was called`);
+      this.#fail(
+        call,
+        `read at revision ${revision}, but ${floorRevision} had been answered when it was called`,
+      );
     }
   }
 
   #fail(call: Call, message: string): void {
-    this.#report(new Violation('linearizability', `${call.opId} (called at ${call.calledMs.toFixed(3)}) ${message}`));
+    this.#report(
+      new Violation('linearizability', `${call.opId} (called at ${call.calledMs.toFixed(3)}) ${message}`),
+    );
   }
 }

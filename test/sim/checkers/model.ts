@@ -61,7 +61,10 @@ export class Model {
   }
 
   /** What a range read at `revision` must return. */
-  range(request: RangeRequest, revision: number): { readonly kvs: readonly KeyValue[]; readonly count: number } {
+  range(
+    request: RangeRequest,
+    revision: number,
+  ): { readonly kvs: readonly KeyValue[]; readonly count: number } {
     const keys = [...this.#keys.keys()].filter((key) => within(key, request)).sort(SORTED_LATIN1);
     const kvs = keys.map((key) => this.at(key, revision)).filter((kv) => kv !== null);
     const limited = request.limit > 0 ? kvs.slice(0, request.limit) : kvs;
@@ -112,7 +115,8 @@ export class Model {
       case 'lease-checkpoint':
         return { ok: true, text: 'lease-checkpoint' };
       case 'alarm':
-        if (operation.action === 'activate') this.#alarms.set(`${operation.member} ${operation.alarm}`, operation.alarm);
+        if (operation.action === 'activate')
+          this.#alarms.set(`${operation.member} ${operation.alarm}`, operation.alarm);
         else this.#alarms.delete(`${operation.member} ${operation.alarm}`);
         return 'unknown';
       case 'member-add':
@@ -135,10 +139,7 @@ export class Model {
     return operation.type === 'txn' && puts(operation) ? 'no-space' : null;
   }
 
-  #expire(
-    { term: fence, ids }: Extract<Operation, { type: 'lease-expire' }>,
-    term: number,
-  ): ModelOutcome {
+  #expire({ term: fence, ids }: Extract<Operation, { type: 'lease-expire' }>, term: number): ModelOutcome {
     const revoked = fence === term ? ids.filter((id) => this.leases.has(id)) : [];
     for (const id of revoked) this.#revoke(id);
     return { ok: true, text: `lease-expire ${revoked.join()}` };
@@ -196,7 +197,13 @@ export class Model {
       if (step.type === 'txn') throw new Error('the workload has no nested transactions');
       const at = step.revision > 0 ? step.revision : this.#now();
       const { kvs, count } = this.range(step, at);
-      return { type: 'range', revision: this.#now(), kvs, count, more: !step.countOnly && kvs.length < count };
+      return {
+        type: 'range',
+        revision: this.#now(),
+        kvs,
+        count,
+        more: !step.countOnly && kvs.length < count,
+      };
     });
     return done({ type: 'txn', revision: this.#now(), succeeded, responses });
   }
@@ -280,7 +287,10 @@ function toKeyValue(key: string, version: Version): KeyValue | null {
   return { key: Buffer.from(key, 'latin1'), createRevision, modRevision, version: count, lease, value };
 }
 
-export function within(key: string, { key: from, rangeEnd }: { readonly key: Buffer; readonly rangeEnd: Buffer }): boolean {
+export function within(
+  key: string,
+  { key: from, rangeEnd }: { readonly key: Buffer; readonly rangeEnd: Buffer },
+): boolean {
   const start = from.toString('latin1');
   const end = rangeEnd.toString('latin1');
   if (end === '') return key === start;

@@ -54,10 +54,15 @@ export class WatchValidator {
     }
   }
 
+  missingCount(revision: number): number {
+    return this.#expected(revision).length;
+  }
+
   /** At rest: it has heard of everything. */
   finish(revision: number): void {
     const missing = this.#expected(revision);
-    if (missing.length > 0) this.#fail(`never heard of ${describe(missing[0]!)} (it has up to ${this.covered})`);
+    if (missing.length > 0)
+      this.#fail(`never heard of ${describe(missing[0]!)} (it has up to ${this.covered})`);
   }
 
   #events({ revision, events }: Extract<WatchDelivery, { type: 'events' }>): void {
@@ -66,10 +71,15 @@ export class WatchValidator {
     if (events.length === 0) this.#fail('got an empty delivery');
     for (let i = 0; i < Math.max(events.length, expected.length); i++) {
       const [got, wanted] = [events[i], expected[i]];
-      const gotText = got === undefined ? 'nothing' : `${got.event.type} ${got.event.row.key.toString('latin1')} ${got.event.row.main}`;
+      const gotText =
+        got === undefined
+          ? 'nothing'
+          : `${got.event.type} ${got.event.row.key.toString('latin1')} ${got.event.row.main}`;
       const wantedText = wanted === undefined ? 'nothing' : describe(wanted);
       if (gotText !== wantedText) {
-        this.#fail(`got ${gotText}, must get ${wantedText} (delivery to ${revision}, it has up to ${this.covered})`);
+        this.#fail(
+          `got ${gotText}, must get ${wantedText} (delivery to ${revision}, it has up to ${this.covered})`,
+        );
         return;
       }
       this.#checkValues(got!, wanted!);
@@ -109,7 +119,8 @@ export class WatchValidator {
   /** Matching changes after what is covered, up to a revision. */
   #expected(revision: number): Expected[] {
     const { history } = this.#log.model;
-    while (this.#position < history.length && history[this.#position]!.revision <= this.covered) this.#position += 1;
+    while (this.#position < history.length && history[this.#position]!.revision <= this.covered)
+      this.#position += 1;
     const expected: Expected[] = [];
     for (let i = this.#position; i < history.length && history[i]!.revision <= revision; i++) {
       for (const event of history[i]!.events) {

@@ -1,0 +1,92 @@
+import { expect, test } from 'vitest';
+import { AppliedLog } from './checkers/applied-log.ts';
+import { LeadershipChecker } from './checkers/leadership.ts';
+import { LeaseSafety } from './checkers/lease-safety.ts';
+import { Votes } from './checkers/votes.ts';
+import { REGRESSION_SEEDS } from './regression-seeds.ts';
+import { simulate } from './simulation.ts';
+import type { Violation } from './violation.ts';
+
+/** Fixed seeds beside those that once found something. */
+const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+
+test.each([...SEEDS, ...REGRESSION_SEEDS])('seed %i', async (seed) => {
+  const { violation, operations, entries } = await simulate(seed);
+  expect(violation?.message).toBeUndefined();
+  expect(operations).toBeGreaterThan(0);
+  expect(entries).toBeGreaterThan(0);
+});
+
+test('a seed runs the same every time, and two seeds do not', async () => {
+  const [first, second, other] = [await simulate(42), await simulate(42), await simulate(43)];
+  expect(second.hash).toBe(first.hash);
+  expect(second.events).toBe(first.events);
+  expect(second.trace).toEqual(first.trace);
+  expect(other.hash).not.toBe(first.hash);
+});
+
+test('two leaders of one term are found', () => {
+  const found: Violation[] = [];
+  const checker = new LeadershipChecker((violation) => found.push(violation));
+  checker.leads(1, 7);
+  checker.leads(1, 7);
+  checker.leads(2, 8);
+  expect(found).toEqual([]);
+  checker.leads(2, 7);
+  expect(found[0]?.message).toContain('two leaders');
+});
+
+test('a second vote in a term is found, a pre-vote is none', () => {
+  const found: Violation[] = [];
+  const votes = new Votes((violation) => found.push(violation));
+  const vote = (to: number, preVote: boolean) =>
+    ({ type: 'vote-response', from: 1, to, term: 5, preVote, granted: true }) as const;
+  votes.said(vote(2, false));
+  votes.said(vote(3, true));
+  votes.said(vote(2, false));
+  expect(found).toEqual([]);
+  votes.said(vote(3, false));
+  expect(found).toHaveLength(1);
+});
+
+test('another entry at a known index is found', () => {
+  const found: Violation[] = [];
+  const log = new AppliedLog(
+    (violation) => found.push(violation),
+    () => {},
+  );
+  const applied = {
+    index: 2,
+    proposal: null,
+    outcome: { ok: true, result: { type: 'none' } },
+    events: [],
+    revision: 1,
+  } as const;
+  const entry = { index: 2, term: 2, kind: 'normal', data: Buffer.alloc(0) } as const;
+  log.applied('n1', { entry, applied }, 0);
+  log.applied('n2', { entry, applied }, 0);
+  expect(found).toEqual([]);
+  log.applied('n3', { entry: { ...entry, term: 3 }, applied }, 0);
+  expect(found[0]?.message).toContain('another entry at 2');
+});
+
+test('an expiry before the guaranteed time is found', () => {
+  const found: Violation[] = [];
+  const leases = new LeaseSafety({ report: (violation) => found.push(violation), rateMax: 1 });
+  const expire = (atMs: number): void =>
+    leases.entry({
+      index: 5,
+      term: 2,
+      opId: '',
+      operation: { type: 'lease-expire', term: 2, ids: [9n] },
+      outcome: { ok: true, result: { type: 'lease-expire', revoked: [9n] } },
+      revision: 1,
+      atMs,
+      digest: '',
+    });
+  leases.acknowledged(9n, { sentMs: 1_000, ttlSeconds: 2 });
+  expire(3_001);
+  expect(found).toEqual([]);
+  leases.acknowledged(9n, { sentMs: 1_500, ttlSeconds: 2 });
+  expect(found).toHaveLength(1);
+});
