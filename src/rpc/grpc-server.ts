@@ -34,7 +34,7 @@ const KEEPALIVE_TIMEOUT_MS = 20_000;
 const CONCURRENT_STREAMS_MAX = 2 ** 31 - 1;
 /** Beyond either, a stream's writer is not writable; a message is never refused. */
 const STREAM_PENDING_BYTES_MAX = 1024 * 1024;
-const STREAM_PENDING_MESSAGES_MAX = 1024;
+const STREAM_PENDING_MESSAGES_MAX = 32 * 1024;
 
 const identity = (bytes: Buffer): Buffer => bytes;
 

@@ -14,6 +14,10 @@ const COPIED = ['src', 'test/sim', 'package.json', 'tsconfig.json', 'tsconfig.si
 /** A seed that prints nothing for so long never ends: some bugs make the cluster spin. */
 const SEED_MS_MAX = 120_000;
 
+/** Bugs that the simulator is known to find, and those that it has yet to find: holes in what it does or checks. */
+export type BugSet = 'found' | 'open';
+const DIRECTORIES: Readonly<Record<BugSet, string>> = { found: 'test/sim/bugs', open: 'test/sim/bugs/open' };
+
 /** A bug that is put back into a copy of the sources: `test/sim/bugs/NAME.patch`. */
 export interface Bug {
   readonly name: string;
@@ -46,9 +50,9 @@ export function repositoryRoot(): string {
   return directory;
 }
 
-/** All bugs by name. @throws Error when a patch does not begin with `# ITEM: what breaks` */
-export async function readBugs(root: string): Promise<readonly Bug[]> {
-  const directory = join(root, 'test/sim/bugs');
+/** The bugs of a set, by name. @throws Error when a patch does not begin with `# ITEM: what breaks` */
+export async function readBugs(root: string, set: BugSet): Promise<readonly Bug[]> {
+  const directory = join(root, DIRECTORIES[set]);
   const files = (await readdir(directory)).filter((file) => file.endsWith('.patch')).toSorted();
   return Promise.all(
     files.map(async (file) => {

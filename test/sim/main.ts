@@ -17,7 +17,8 @@ const USAGE = `Runs simulated clusters with faults and checks what they do.
 
   --bug NAME    put the bug of test/sim/bugs/NAME.patch back into a copy of the sources, and hunt it
                 (from seed 1 and for at most 300 seeds, unless told otherwise)
-  --bugs        hunt every such bug, one after the other
+  --bugs        hunt every such bug that is known to be found, one after the other
+  --open-bugs   hunt those of test/sim/bugs/open, which nobody has found yet
   --sample K    with --bugs: only K of them, chosen by --seed`;
 
 /** Seeds after which a bug counts as not found. */
@@ -34,6 +35,7 @@ const { values } = parseArgs({
     'until-violation': { type: 'boolean' },
     bug: { type: 'string', multiple: true },
     bugs: { type: 'boolean' },
+    'open-bugs': { type: 'boolean' },
     sample: { type: 'string' },
     help: { type: 'boolean' },
   },
@@ -45,7 +47,7 @@ async function main(): Promise<number> {
     console.log(USAGE);
     return 0;
   }
-  if (values.bug !== undefined || values.bugs === true) return huntBugs();
+  if (values.bug !== undefined || values.bugs === true || values['open-bugs'] === true) return huntBugs();
   const first = values.seed === undefined ? Date.now() % 2 ** 32 : Number(values.seed);
   const minutes = values.minutes === undefined ? Number.POSITIVE_INFINITY : Number(values.minutes);
   const count = Number(values.seeds ?? (values.minutes === undefined ? 1 : 2 ** 32));
@@ -71,7 +73,7 @@ async function main(): Promise<number> {
 async function huntBugs(): Promise<number> {
   const firstSeed = Number(values.seed ?? 1);
   const seedsMax = Number(values.seeds ?? BUG_SEEDS_MAX);
-  const bugs = chosen(await readBugs(repositoryRoot()));
+  const bugs = await chosenBugs();
   let missed = 0;
   for (const bug of bugs) {
     const finding = await hunt(bug, { firstSeed, seedsMax });
@@ -82,18 +84,22 @@ async function huntBugs(): Promise<number> {
   return missed === 0 && bugs.length > 0 ? 0 : 1;
 }
 
-function chosen(bugs: readonly Bug[]): readonly Bug[] {
+async function chosenBugs(): Promise<readonly Bug[]> {
   const { bug: names, sample, seed } = values;
+  const root = repositoryRoot();
+  const found = await readBugs(root, 'found');
+  const open = await readBugs(root, 'open');
   if (names !== undefined) {
     return names.map((name) => {
-      const found = bugs.find((bug) => bug.name === name);
-      if (found === undefined) throw new Error(`there is no test/sim/bugs/${name}.patch`);
-      return found;
+      const named = [...found, ...open].find((bug) => bug.name === name);
+      if (named === undefined) throw new Error(`there is no patch for ${name} in test/sim/bugs`);
+      return named;
     });
   }
-  if (sample === undefined) return bugs;
+  if (values['open-bugs'] === true) return open;
+  if (sample === undefined) return found;
   const first = seed === undefined ? Date.now() % 2 ** 32 : Number(seed);
-  return new Prng(first, 0x62756773).shuffle(bugs).slice(0, Number(sample));
+  return new Prng(first, 0x62756773).shuffle(found).slice(0, Number(sample));
 }
 
 async function runSeed(seed: number): Promise<SimResult> {

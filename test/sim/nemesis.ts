@@ -226,7 +226,8 @@ export class Nemesis {
       if (state !== undefined) place.levels.inject(state, fault);
     } else {
       void place.disk.space().then(({ freeBytes, totalBytes }) => {
-        place.disk.capacityBytes = totalBytes - freeBytes + random.integer(20_000);
+        // A stalled disk may answer only when everything is over.
+        if (!this.stopped) place.disk.capacityBytes = totalBytes - freeBytes + random.integer(20_000);
       });
       this.#later(random.between(500, 4_000), () => {
         place.disk.capacityBytes = 2 ** 40;

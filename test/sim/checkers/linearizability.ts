@@ -21,7 +21,7 @@ export class Linearizability {
   readonly #report: Report;
   /** The latest position among everything that has returned. */
   #floor = 0;
-  /** Serializable reads of one process never go back. */
+  /** Serializable reads of one client at one process never go back. */
   readonly #served = new Map<string, number>();
 
   constructor(log: AppliedLog, report: Report) {
@@ -73,10 +73,12 @@ export class Linearizability {
       return;
     }
     if (serializable) {
-      const served = this.#served.get(servedBy) ?? 0;
+      // One client asks one thing at a time; answers to different ones may overtake each other.
+      const reader = `${call.opId.split('.')[0]} at ${servedBy}`;
+      const served = this.#served.get(reader) ?? 0;
       if (revision < served)
         this.#fail(call, `read at revision ${revision} from ${servedBy}, which had served ${served}`);
-      this.#served.set(servedBy, revision);
+      this.#served.set(reader, revision);
     } else {
       this.#checkFresh(call, revision);
       this.#floor = Math.max(this.#floor, index);
