@@ -65,7 +65,7 @@ export interface LaneOptions {
   readonly link: () => Link;
   /** False: nothing is delivered now; `pump` is called when that may have changed. */
   readonly open: () => boolean;
-  /** @returns false when the receiver has enough for now; `pump` is called when it takes more */
+  /** @returns false while the receiver takes no more; `pump` is called when it does again */
   readonly deliver: (parcel: Parcel) => boolean;
   /** Too much is held: stop reading the sender, or go on. */
   readonly holdBack: (hold: boolean) => void;

@@ -4,7 +4,6 @@ import type { Applied } from '../core/state-machine.ts';
 import { StoreError } from '../lib/errors.ts';
 import type { Clock } from './ports.ts';
 import type { CallContext } from './proposals.ts';
-import type { LeadershipView } from './ready-loop.ts';
 
 /** Leases whose expiry one proposal carries, and how often at most a proposal is made: 1,000 a second in all. */
 const EXPIRE_BATCH_MAX = 250;
@@ -16,7 +15,6 @@ const CHECKPOINT_INTERVAL_MS = 10_000;
 export interface LeaseKeeperOptions {
   readonly clock: Clock;
   readonly lessor: () => Lessor;
-  readonly view: () => LeadershipView;
   /** A new leader gives every lease at least this much more: clients may have renewed at the old one. */
   readonly extendMs: number;
   readonly propose: (operation: Operation, context: CallContext) => Promise<Applied>;

@@ -120,7 +120,6 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
     });
     this.#loop = loop;
     const schedule = (): void => loop.schedule();
-    const view = (): LeadershipView => loop.view;
     const machine = (): Replica['machine'] => loop.replica.machine;
     const members = (): readonly MemberInfo[] => machine().memberList();
     const ask = this.#ask.bind(this);
@@ -153,7 +152,6 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
     this.#leases = new LeaseKeeper({
       clock,
       lessor: () => machine().lessor,
-      view,
       extendMs: options.electionMs,
       propose: (operation, context: CallContext) => this.#proposals.propose(operation, context),
       linearizable: (signal) => reads.linearizable(signal),
