@@ -33,15 +33,25 @@ export class Link {
   readonly #ports: LinkPorts;
   /** When the last byte handed over will have left. */
   #busyUntilMs = 0;
-  conditions: LinkConditions = CLEAR;
+  #conditions: LinkConditions = CLEAR;
 
   constructor(ports: LinkPorts) {
     this.#ports = ports;
   }
 
+  get conditions(): LinkConditions {
+    return this.#conditions;
+  }
+
+  /** New conditions hold for what is on its way too: the lanes over this link hand it over again. */
+  set conditions(conditions: LinkConditions) {
+    this.#conditions = conditions;
+    this.#busyUntilMs = 0;
+  }
+
   /** When bytes handed over now arrive at the other end, if nothing cuts the link. */
   arrivalMs(sizeBytes: number): number {
-    const { delayMs, jitterMs, bytesPerSecond } = this.conditions;
+    const { delayMs, jitterMs, bytesPerSecond } = this.#conditions;
     const startMs = Math.max(this.#ports.nowMs(), this.#busyUntilMs);
     this.#busyUntilMs = startMs + (sizeBytes / bytesPerSecond) * 1000;
     return this.#busyUntilMs + delayMs + jitterMs * this.#ports.random();
@@ -74,7 +84,9 @@ export interface LaneOptions {
 /** One direction of one connection: parcels in order, each delivered when it is due. */
 export class Lane {
   readonly #options: LaneOptions;
-  readonly #held: { readonly parcel: Parcel; readonly dueMs: number }[] = [];
+  readonly #held: { readonly parcel: Parcel; dueMs: number }[] = [];
+  /** What the times of the held parcels were reckoned from. */
+  #conditions: LinkConditions | null = null;
   #heldBytes = 0;
   #lastDueMs = 0;
   #timer: NodeJS.Timeout | null = null;
@@ -87,16 +99,23 @@ export class Lane {
 
   push(parcel: Parcel): void {
     if (this.#closed) return;
-    const sizeBytes = sizeOf(parcel);
-    this.#lastDueMs = Math.max(this.#lastDueMs, this.#options.link().arrivalMs(sizeBytes));
-    this.#held.push({ parcel, dueMs: this.#lastDueMs });
-    this.#heldBytes += sizeBytes;
+    this.#conditions ??= this.#options.link().conditions;
+    this.#held.push({ parcel, dueMs: this.#dueMs(parcel) });
+    this.#heldBytes += sizeOf(parcel);
     this.#pump();
     if (this.#heldBytes > HELD_BYTES_MAX) this.#options.holdBack(true);
   }
 
   /** To be called when the link's conditions have changed or its end has opened. */
   changed(): void {
+    const { conditions } = this.#options.link();
+    if (conditions !== this.#conditions) {
+      this.#conditions = conditions;
+      this.#lastDueMs = 0;
+      for (const item of this.#held) item.dueMs = this.#dueMs(item.parcel);
+      if (this.#timer !== null) clearTimeout(this.#timer);
+      this.#timer = null;
+    }
     this.#pump();
   }
 
@@ -111,6 +130,12 @@ export class Lane {
     this.#closed = true;
     this.#held.length = 0;
     if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  /** Never before what was pushed earlier. */
+  #dueMs(parcel: Parcel): number {
+    this.#lastDueMs = Math.max(this.#lastDueMs, this.#options.link().arrivalMs(sizeOf(parcel)));
+    return this.#lastDueMs;
   }
 
   #pump(): void {

@@ -470,6 +470,7 @@ export class Member {
       dbSizeInUseBytes: store.logicalBytes,
       quotaBytes,
       logSizeBytes: this.#parts.logBytes(),
+      logFirstIndex: status.firstIndex,
       leases: lessor.size,
       watchers,
       slowWatchers: slow + unsynced,

@@ -49,6 +49,7 @@ export interface MemberFigures {
   readonly dbSizeInUseBytes: number;
   readonly quotaBytes: number;
   readonly logSizeBytes: number;
+  readonly logFirstIndex: number;
   readonly leases: number;
   readonly watchers: number;
   readonly slowWatchers: number;

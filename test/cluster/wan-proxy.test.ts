@@ -184,6 +184,20 @@ test('a partition cuts both ways between groups and nothing within them', async 
   await until(() => places[2]!.text.includes('across') && places[1]!.text.includes('across'));
 });
 
+test('what waits on a slow link goes at the new pace once the link is faster', async () => {
+  await introduceAll();
+  const dialer = dial({ from: 1, to: 2 });
+  await greeted(dialer);
+  // At this pace nothing of it would arrive while anybody looks.
+  network.shape({ from: 'n1', to: 'n2' }, { bytesPerSecond: 0.001, delayMs: 3_600_000 });
+  dialer.socket.write('one ');
+  await roundTrip({ from: 3, to: 2 });
+  expect(places[1]!.text).not.toContain('one');
+  network.clear();
+  dialer.socket.write('two');
+  await until(() => places[1]!.text.includes('one two'));
+});
+
 test('whoever does not say who it is has links of its own', async () => {
   const probe = new Dialer(urls[0]!, encodeFrame(frameKinds.ping, Buffer.alloc(4)));
   await greeted(probe);

@@ -233,6 +233,16 @@ export class FaultArena {
     });
   }
 
+  /** The newest entry that a member knows to be committed. */
+  commitIndex(member: ArenaMember): Promise<number> {
+    return reading(member, 'etcd_server_proposals_committed_total');
+  }
+
+  /** The oldest entry that a member's log still holds. */
+  logFirstIndex(member: ArenaMember): Promise<number> {
+    return reading(member, 'conclave_wal_first_index');
+  }
+
   /** The hash of everything that a member holds up to `revision`, and where its history begins. */
   async hashKv(
     member: ArenaMember,
@@ -258,6 +268,14 @@ export class FaultArena {
     await this.network.close();
     await rm(this.#directory, { recursive: true, force: true });
   }
+}
+
+/** The figure that a member's metrics page shows under `name`. */
+async function reading(member: ArenaMember, name: string): Promise<number> {
+  const page = await (await fetch(`${member.httpUrl}/metrics`)).text();
+  const line = page.split('\n').find((candidate) => candidate.startsWith(`${name} `));
+  if (line === undefined) throw new Error(`${member.name} shows no ${name}`);
+  return Number(line.slice(name.length + 1));
 }
 
 async function callOne<Req, Res>(
@@ -286,5 +304,22 @@ export async function eventually<T>(what: string, look: () => Promise<T | null>)
     if (found !== null) return found;
     if (performance.now() > deadlineMs) throw new Error(`${what}: not within ${PATIENCE_MS} ms`);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/**
+ * The outcome of `work`.
+ *
+ * @throws Error naming `what` when there is none within PATIENCE_MS
+ */
+export async function within<T>(what: string, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: not within ${PATIENCE_MS} ms`)), PATIENCE_MS);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }

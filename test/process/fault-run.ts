@@ -1,5 +1,5 @@
 import { Prng } from '../core/raft/prng.ts';
-import { FaultArena } from './fault-arena.ts';
+import { FaultArena, within } from './fault-arena.ts';
 import { FAULTS, type FaultContext, type FaultName } from './faults.ts';
 import { Observer, observeEverything } from './observers.ts';
 import { judge, type Verdict } from './verdict.ts';
@@ -39,9 +39,9 @@ export async function carryOut(run: FaultRun): Promise<Verdict & { readonly log:
     for (const name of run.faults) {
       observers.push(newObserver({ arena, workload, everything, random }));
       const startedMs = performance.now();
-      const done = await FAULTS[name]({ arena, workload, everything, random });
-      await arena.repair();
-      await workload.acknowledgements(CALM_WRITES);
+      const done = await within(name, FAULTS[name]({ arena, workload, everything, random }));
+      await within(`repair after ${name}`, arena.repair());
+      await within(`writes after ${name}`, workload.acknowledgements(CALM_WRITES));
       log.push(`${name}: ${done} (${Math.round(performance.now() - startedMs)} ms)`);
     }
     await workload.stop();

@@ -59,8 +59,6 @@ export type FaultName = keyof typeof FAULTS;
 
 /** Faults last between these: from below an election timeout to several. */
 const HOLD_MS = { min: 200, max: 2_500 };
-/** Long enough for a barrier and for the log behind it to be cut, see the run's flags. */
-const LAG_MS = 7_000;
 const RESETS = 25;
 const RESET_PAUSE_MS = 40;
 /** Files of a member that runs are longer, or soon will be. */
@@ -212,9 +210,17 @@ async function narrowLink(context: FaultContext): Promise<string> {
 async function lagBehind(context: FaultContext): Promise<string> {
   const { arena, workload } = context;
   const leader = await arena.leader();
-  const { name, process } = context.random.pick(arena.members.filter((member) => member !== leader));
+  const laggard = context.random.pick(arena.members.filter((member) => member !== leader));
+  const { name, process } = laggard;
   arena.network.isolate(name);
-  await delay(LAG_MS);
+  // Whatever was on its way to the laggard before the cut stands in the log below this write.
+  await workload.acknowledgements(1);
+  const others = arena.members.filter((member) => member !== laggard);
+  const reached = Math.max(...(await Promise.all(others.map((member) => arena.commitIndex(member)))));
+  await eventually('every other log is cut', async () => {
+    const first = await Promise.all(others.map((member) => arena.logFirstIndex(member)));
+    return first.every((index) => index > reached + 1) || null;
+  });
   arena.network.heal();
   arena.network.shapeAll({ delayMs: 10, bytesPerSecond: 2_000_000 });
   await process?.logged('received a snapshot');

@@ -3,7 +3,7 @@ import { describe } from '../linearizability/findings.ts';
 import type { HistoryEvent, HistoryOp, Violation } from '../linearizability/history.ts';
 import { watchViolations } from '../linearizability/watch-validator.ts';
 import { witnessViolations } from '../linearizability/witness.ts';
-import { type ArenaMember, eventually, type FaultArena, PATIENCE_MS } from './fault-arena.ts';
+import { type ArenaMember, eventually, type FaultArena, within } from './fault-arena.ts';
 import type { Observer } from './observers.ts';
 import { ALL_KEYS, KEYS, type Workload } from './workload.ts';
 
@@ -130,17 +130,5 @@ async function ownState(member: ArenaMember, revision: number): Promise<string> 
     });
   } finally {
     client.close();
-  }
-}
-
-async function within<T>(what: string, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: not within ${PATIENCE_MS} ms`)), PATIENCE_MS);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

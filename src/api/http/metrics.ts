@@ -103,6 +103,11 @@ const READINGS: readonly Reading[] = [
   ['conclave_raft_term', 'Current term', (s) => s.term],
   ['conclave_lease_leases', 'Leases granted and not ended', (s) => s.leases],
   ['conclave_wal_size_bytes', 'Size of the log on disk', (s) => s.logSizeBytes],
+  [
+    'conclave_wal_first_index',
+    'First entry the log still holds; a follower behind it needs a snapshot',
+    (s) => s.logFirstIndex,
+  ],
 ];
 
 /** Answers a function that sets all sampled gauges from one sample, so that a page shows one moment. */

@@ -17,6 +17,7 @@ const SAMPLE: MemberFigures = {
   dbSizeInUseBytes: 2048,
   quotaBytes: 8192,
   logSizeBytes: 512,
+  logFirstIndex: 21,
   leases: 2,
   watchers: 5,
   slowWatchers: 1,
