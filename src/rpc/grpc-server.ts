@@ -1,4 +1,5 @@
 import { type EventEmitter, setMaxListeners } from 'node:events';
+import type { ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import grpc from '@grpc/grpc-js';
 import { assert } from '../lib/assert.ts';
@@ -61,6 +62,7 @@ export class GrpcServer implements RpcServer {
       // Its registry of sockets and calls costs time on every call and nobody reads it.
       'grpc.enable_channelz': 0,
     });
+    passOverResetStreams(this.#server);
     this.#injector = this.#server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
   }
 
@@ -154,6 +156,25 @@ export class GrpcServer implements RpcServer {
   #noticeBug(error: unknown): void {
     if (!(error instanceof RpcError) && !(error instanceof StoreError)) this.#options.onBug(error);
   }
+}
+
+/** The part of grpc-js's server where a stream begins. */
+interface StreamHandling {
+  _streamHandler?: (interceptors: unknown, stream: ServerHttp2Stream, headers: unknown) => void;
+}
+
+/**
+ * A stream may be reset by its client before it is looked at. grpc-js answers it even then when it is of another
+ * content type or for an unknown method, and that throws where nobody can catch it: any client could end the process.
+ */
+function passOverResetStreams(server: grpc.Server): void {
+  const handling = server as unknown as StreamHandling;
+  const handle = handling._streamHandler?.bind(server);
+  assert(handle !== undefined, 'grpc-js begins its streams where it always did');
+  handling._streamHandler = (interceptors, stream, headers) => {
+    if (stream.destroyed || stream.closed) stream.on('error', () => undefined);
+    else handle(interceptors, stream, headers);
+  };
 }
 
 type Callback = grpc.sendUnaryData<Buffer>;
