@@ -348,10 +348,8 @@ export class Member {
   status(): Answer<MemberStatus> {
     const { loop, quotaBytes } = this.#parts;
     const status = loop.node.status();
-    const errors = this.#machine.alarms
-      .list()
-      .map((item) => `${item.alarm} alarm of member ${item.member.toString(16)}`);
-    if (status.leader === 0) errors.push('etcdserver: no leader');
+    const errors = status.leader === 0 ? ['etcdserver: no leader'] : [];
+    errors.push(...this.#machine.alarms.list().map(alarmText));
     return this.#answer({
       leader: status.leader,
       raftIndex: status.commit,
@@ -552,6 +550,12 @@ export class Member {
     const { random } = this.#parts;
     return (BigInt(random.integer(2 ** 31)) << 32n) | BigInt(1 + random.integer(2 ** 32 - 1));
   }
+}
+
+/** As etcd prints an alarm, to the space at its end: monitoring matches on it. */
+function alarmText({ member, alarm }: MemberAlarm): string {
+  const name = alarm === 'no-space' ? 'NOSPACE' : 'CORRUPT';
+  return `${member === 0 ? '' : `memberID:${member} `}alarm:${name} `;
 }
 
 /** Settles as `work` does, or rejects with why `signal` was aborted. */
