@@ -319,15 +319,13 @@ export class Member {
 
   // ---- maintenance ------------------------------------------------------------------------------------------
 
-  /** `member` 0 means this one for activate, and any for get. */
+  /** `member` 0 means this one for activate; get lists every member's, as etcd. */
   async alarm(request: AlarmRequest, context: CallContext): Promise<Answer<readonly MemberAlarm[]>> {
     const { action, alarm } = request;
     const before = this.#machine.alarms.list();
-    const matches = (item: MemberAlarm): boolean =>
-      (alarm === 'none' || item.alarm === alarm) && (request.member === 0 || item.member === request.member);
     switch (action) {
       case 'get':
-        return this.#answer(before.filter(matches));
+        return this.#answer(before.filter((item) => alarm === 'none' || item.alarm === alarm));
       case 'activate': {
         const member = request.member === 0 ? this.id : request.member;
         if (alarm === 'none') return this.#answer([]);

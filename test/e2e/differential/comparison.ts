@@ -36,12 +36,18 @@ export class Comparison {
   readonly #known: Known = { revision: 1, compacted: 0 };
   /** Revisions in the future that watches of a stream wait for. */
   readonly #awaited = new Map<number, number>();
+  readonly #statuses = new Map<string, number>();
   /** A watch was made that etcd serves from history. */
   #pastWatch = false;
 
   constructor(reference: Side, ours: Side) {
     this.#reference = reference;
     this.#ours = ours;
+  }
+
+  /** How often each status was the answer on both sides. */
+  get statuses(): ReadonlyMap<string, number> {
+    return this.#statuses;
   }
 
   async perform(operation: Operation): Promise<Verdict> {
@@ -80,6 +86,8 @@ export class Comparison {
   async #both(operation: Operation, ask: (side: Side) => Promise<Outcome>): Promise<Verdict> {
     const [reference, ours] = await Promise.all([ask(this.#reference), ask(this.#ours)]);
     if (reference.ok) this.#learn(operation, reference.answer);
+    const status = ours.ok ? 'ok' : ours.text;
+    this.#statuses.set(status, (this.#statuses.get(status) ?? 0) + 1);
     return verdict(operation, reference, ours);
   }
 
@@ -153,11 +161,7 @@ export class Comparison {
   }
 
   /** Sends on both sides and waits for an answer each. */
-  async #answered(
-    stream: number,
-    as: string | undefined,
-    request: (side: Side) => object,
-  ): Promise<boolean> {
+  async #answered(stream: number, as: string | undefined, request: (side: Side) => object): Promise<boolean> {
     const answers = this.#sides.map((side) => {
       const tape = side.watches(stream, as);
       const before = tape.answers;

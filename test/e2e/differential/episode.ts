@@ -1,3 +1,4 @@
+import { status } from '@grpc/grpc-js';
 import { Comparison, type Difference } from './comparison.ts';
 import type { Operation } from './operations.ts';
 import { type Server, startConclave, startEtcd } from './server.ts';
@@ -6,6 +7,8 @@ import { Side } from './side.ts';
 /** What one stream showed on two fresh servers. */
 export interface EpisodeResult {
   readonly performed: number;
+  /** How often each status was the answer: `ok`, or a text. */
+  readonly statuses: ReadonlyMap<string, number>;
   /** How often each intended difference was seen. */
   readonly intended: ReadonlyMap<string, number>;
   readonly found: { readonly index: number; readonly difference: Difference } | null;
@@ -14,13 +17,31 @@ export interface EpisodeResult {
 }
 
 /** Sends a stream to a fresh etcd and a fresh Conclave, until it ends or they differ. */
-export async function runEpisode(binary: string, operations: readonly Operation[]): Promise<EpisodeResult> {
+export function runEpisode(binary: string, operations: readonly Operation[]): Promise<EpisodeResult> {
+  return withBoth(binary, async (etcd, conclave) => {
+    const result = await perform(new Comparison(etcd, conclave), operations);
+    return { ...result, log: conclave.server.log() };
+  });
+}
+
+/** Whether our server answers the methods of authentication at all. */
+export function hasAuth(binary: string): Promise<boolean> {
+  return withBoth(binary, async (_etcd, conclave) => {
+    const outcome = await conclave.call('Auth/UserList', {});
+    return outcome.ok || outcome.code !== status.UNIMPLEMENTED;
+  });
+}
+
+/** A fresh etcd and a fresh Conclave for as long as `work` takes. */
+export async function withBoth<T>(
+  binary: string,
+  work: (etcd: Side, conclave: Side) => Promise<T>,
+): Promise<T> {
   const servers = await both(startEtcd(binary), startConclave());
   try {
     const sides = await Promise.all(servers.map((server) => Side.connect(server)));
     try {
-      const result = await perform(new Comparison(sides[0]!, sides[1]!), operations);
-      return { ...result, log: servers[1].log() };
+      return await work(sides[0]!, sides[1]!);
     } finally {
       for (const side of sides) side.close();
     }
@@ -30,10 +51,7 @@ export async function runEpisode(binary: string, operations: readonly Operation[
 }
 
 /** Neither is left running when the other does not start. */
-async function both(
-  first: Promise<Server>,
-  second: Promise<Server>,
-): Promise<readonly [Server, Server]> {
+async function both(first: Promise<Server>, second: Promise<Server>): Promise<readonly [Server, Server]> {
   const [etcd, conclave] = await Promise.allSettled([first, second]);
   if (etcd.status === 'fulfilled' && conclave.status === 'fulfilled') return [etcd.value, conclave.value];
   for (const started of [etcd, conclave]) {
@@ -47,14 +65,15 @@ async function perform(
   operations: readonly Operation[],
 ): Promise<Omit<EpisodeResult, 'log'>> {
   const intended = new Map<string, number>();
+  const { statuses } = comparison;
   let performed = 0;
   for (const [index, operation] of operations.entries()) {
     const verdict = await comparison.perform(operation);
     if (verdict.type === 'different') {
-      return { performed, intended, found: { index, difference: verdict.difference } };
+      return { performed, intended, statuses, found: { index, difference: verdict.difference } };
     }
     if (verdict.type === 'intended') intended.set(verdict.rule, (intended.get(verdict.rule) ?? 0) + 1);
     if (verdict.type !== 'skipped') performed += 1;
   }
-  return { performed, intended, found: null };
+  return { performed, intended, statuses, found: null };
 }

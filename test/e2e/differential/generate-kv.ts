@@ -111,7 +111,8 @@ export function put(random: Prng): Fields {
 }
 
 function value(random: Prng): Buffer {
-  if (random.chance(90)) return Buffer.from(random.pick(['', 'v', 'w', 'x1', 'x2', '\0', 'ÿ', 'longer value']));
+  if (random.chance(90))
+    return Buffer.from(random.pick(['', 'v', 'w', 'x1', 'x2', '\0', 'ÿ', 'longer value']));
   return Buffer.alloc(random.below(2_000), random.below(256));
 }
 

@@ -75,14 +75,14 @@ function plainOperation(random: Prng): Operation {
 /** While an alarm is on most writes are refused. */
 function alarmed(random: Prng): Operation[] {
   const alarm = random.pick([1, 1, 2]);
-  const memberID = random.chance(70) ? new Symbolic('self') : random.pick<FieldValue>([0, 4711]);
+  const memberID = random.chance(70) ? new Symbolic('self') : 4711;
   const within = Array.from({ length: ALARM_OPERATIONS }, () => plainOperation(random)).map((operation) =>
     putsOnlyWithin(operation) ? call('KV/Range', kv.range(random)) : operation,
   );
   return [
     { type: 'settle' },
     call('Maintenance/Alarm', { action: 1, memberID, alarm }),
-    call('Maintenance/Alarm', { action: 0, alarm }),
+    call('Maintenance/Alarm', { action: 0, alarm, memberID: random.pick([0, 4712]) }),
     call('Maintenance/Status', {}),
     ...within,
     call('Maintenance/Alarm', { action: 2, memberID, alarm }),
@@ -109,7 +109,10 @@ function authenticated(random: Prng): Operation[] {
     return { ...operation, as };
   });
   // A stream keeps the token that it was opened with: those of before have none.
-  const reopened = Array.from({ length: STREAMS }, (_, stream): Operation => ({ type: 'watch-close', stream }));
+  const reopened = Array.from(
+    { length: STREAMS },
+    (_, stream): Operation => ({ type: 'watch-close', stream }),
+  );
   return [...enableAuth(random), ...reopened, ...within, ...disableAuth(), ...reopened];
 }
 
@@ -153,7 +156,8 @@ function maintenance(random: Prng): Operation {
     () => call('Maintenance/Defragment', {}),
     () => call('Maintenance/Hash', {}),
     () => call('Maintenance/HashKV', maybe(random, 70, { revision: kv.revision(random) })),
-    () => call('Maintenance/MoveLeader', { targetID: random.pick<FieldValue>([0, 4711, new Symbolic('self')]) }),
+    () =>
+      call('Maintenance/MoveLeader', { targetID: random.pick<FieldValue>([0, 4711, new Symbolic('self')]) }),
   ])();
 }
 

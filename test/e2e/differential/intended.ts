@@ -20,12 +20,16 @@ const RULES: readonly Rule[] = [
   {
     id: 'hash-revision',
     applies: (operation, reference, ours) =>
-      operation.type === 'call' && operation.path === 'Maintenance/HashKV' && sameBut('hash_revision', reference, ours),
+      operation.type === 'call' &&
+      operation.path === 'Maintenance/HashKV' &&
+      sameBut('hash_revision', reference, ours),
   },
   {
     id: 'alarm-header',
     applies: (operation, reference, ours) =>
-      operation.type === 'call' && operation.path === 'Maintenance/Alarm' && sameBut('header', reference, ours),
+      operation.type === 'call' &&
+      operation.path === 'Maintenance/Alarm' &&
+      sameBut('header', reference, ours),
   },
   {
     id: 'member-update-checks-addresses',
@@ -63,6 +67,9 @@ const RANGE_REFUSALS = [
   [11, 'etcdserver: mvcc: required revision has been compacted'],
   [11, 'etcdserver: mvcc: required revision is a future revision'],
 ] as const;
+
+/** The ids of all rules. */
+export const RULE_IDS: readonly string[] = RULES.map(({ id }) => id);
 
 /** The id of the rule that explains two answers, or null. */
 export function intended(operation: Operation, reference: Outcome, ours: Outcome): string | null {

@@ -1,5 +1,6 @@
 import { Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { type Codec, codec, type MethodDescription, serviceMethods } from '../../../src/rpc/codec.ts';
+import type { WatchResponse } from '../../../src/rpc/generated/etcdserverpb/rpc.ts';
 import type { Messages } from '../../../src/rpc/generated/messages.ts';
 import { type Identity, normalised, normalisedWatch } from './normalise.ts';
 import { type Plain, plain } from './plain.ts';
@@ -142,6 +143,7 @@ export class WatchTape {
   #answers = 0;
   #hasEnded = false;
   #hasCompacted = false;
+  #reason = '';
 
   constructor(stream: Duplex, identity: Identity) {
     this.#stream = stream;
@@ -149,9 +151,8 @@ export class WatchTape {
       const { id, items, isAnswer } = normalisedWatch(plain(message), identity);
       this.#append(id, items);
       if (isAnswer) this.#answers += 1;
-      const { created, canceled } = message as { readonly created: boolean; readonly canceled: boolean };
-      if ((message as { readonly compact_revision: number }).compact_revision !== 0) this.#hasCompacted = true;
-      if (canceled) this.#open.delete(id);
+      const { created, canceled } = message as WatchResponse;
+      if (canceled) this.#ended(id, message as WatchResponse);
       else if (created) this.#open.add(id);
       this.#wake();
     });
@@ -175,6 +176,11 @@ export class WatchTape {
   /** A watch on it was ended by a compaction. */
   get hasCompacted(): boolean {
     return this.#hasCompacted;
+  }
+
+  /** Why the last watch that ended did. */
+  get reason(): string {
+    return this.#reason;
   }
 
   isOpen(id: string): boolean {
@@ -212,6 +218,12 @@ export class WatchTape {
 
   close(): void {
     this.#stream.cancel();
+  }
+
+  #ended(id: string, response: WatchResponse): void {
+    this.#open.delete(id);
+    this.#reason = response.cancel_reason;
+    if (Number(response.compact_revision) !== 0) this.#hasCompacted = true;
   }
 
   #append(id: string, items: readonly Plain[]): void {
