@@ -1,5 +1,4 @@
 import type { AlarmKind, Operation } from '../core/command.ts';
-import { LEASE_TTL_SECONDS_MAX } from '../core/lease/lease.ts';
 import type {
   DeleteRangeRequest,
   DeleteRangeResult,
@@ -174,7 +173,6 @@ export class Member {
     request: { readonly id: bigint; readonly ttlSeconds: number },
     context: CallContext,
   ): Promise<Answer<{ readonly id: bigint; readonly ttlSeconds: number }>> {
-    if (request.ttlSeconds > LEASE_TTL_SECONDS_MAX) throw new StoreError('lease-ttl-too-large');
     const id = request.id === 0n ? this.#randomLeaseId() : request.id;
     const ttlSeconds = Math.max(request.ttlSeconds, this.#parts.leaseTtlSecondsMin);
     await this.#command({ type: 'lease-grant', id, ttlSeconds }, context);

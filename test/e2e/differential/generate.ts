@@ -60,7 +60,12 @@ export function generate(options: {
     else operations.push(plainOperation(random));
   }
   operations.length = options.count;
-  return [...operations, { type: 'settle' }];
+  return [...operations, { type: 'settle' }, ...shortLeases()];
+}
+
+/** Last, since they end by themselves. */
+function shortLeases(): Operation[] {
+  return [-3, 0, 1, 2, 3].map((TTL, index) => call('Lease/LeaseGrant', { TTL, ID: 9_000 + index }));
 }
 
 function plainOperation(random: Prng): Operation {

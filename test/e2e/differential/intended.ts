@@ -25,6 +25,14 @@ const RULES: readonly Rule[] = [
       sameBut('hash_revision', reference, ours),
   },
   {
+    id: 'hash-at-compacted-revision',
+    applies: (operation, reference, ours) =>
+      operation.type === 'call' &&
+      operation.path === 'Maintenance/HashKV' &&
+      isStatus(reference, 11, 'etcdserver: mvcc: required revision has been compacted') &&
+      isHashOfCompacted(ours),
+  },
+  {
     id: 'alarm-header',
     applies: (operation, reference, ours) =>
       operation.type === 'call' &&
@@ -89,4 +97,13 @@ function sameBut(field: string, reference: Outcome, ours: Outcome): boolean {
   if (!reference.ok || !ours.ok) return false;
   const { [field]: _, ...rest } = ours.answer as { readonly [name: string]: Plain };
   return canonical(rest) === canonical(reference.answer);
+}
+
+function isHashOfCompacted(outcome: Outcome): boolean {
+  if (!outcome.ok) return false;
+  const { compact_revision: compacted, hash_revision: hashed } = outcome.answer as {
+    readonly compact_revision?: string;
+    readonly hash_revision?: string;
+  };
+  return compacted !== undefined && compacted === hashed;
 }

@@ -34,7 +34,7 @@ export function normalised(path: string, request: object, answer: Plain, identit
     case 'Lease/LeaseGrant':
       // The server chose the id.
       if (!hasId(request)) {
-        identity.chosenLeases.add(String(message['ID']));
+        identity.chosenLeases.add(text(message['ID']));
         return { ...message, ID: '(chosen)' };
       }
       return message;
@@ -64,8 +64,8 @@ export function normalisedWatch(
 ): { readonly id: string; readonly items: readonly Plain[]; readonly isAnswer: boolean } {
   const message = answer as Message;
   const head = header(message['header'] ?? {}, identity) as Message;
-  const revision = String(head['revision'] ?? '0');
-  const id = String(message['watch_id'] ?? '0');
+  const revision = text(head['revision']);
+  const id = text(message['watch_id']);
   const events = list(message['events']);
   if (events.length > 0) {
     // How many events share a message, and so its revision, is a matter of timing; it never lags behind them.
@@ -156,14 +156,14 @@ function txn(message: Message, request: TxnFields): Plain {
 function remaining(message: Message): Plain {
   const ttl = Number(message['TTL'] ?? 0);
   const granted = Number(message['grantedTTL'] ?? 0);
-  const keys = list(message['keys']).map(String).sort();
+  const keys = list(message['keys']).map(text).sort();
   return { ...message, keys, TTL: ttl >= 0 && ttl <= granted ? '(remaining)' : String(ttl) };
 }
 
 /** etcd lists leases by when they end. */
 function leases(value: Plain | undefined, identity: Identity): Plain {
   return list(value)
-    .map((item) => String((item as Message)['ID'] ?? '0'))
+    .map((item) => text((item as Message)['ID']))
     .map((id) => (identity.chosenLeases.has(id) ? '(chosen)' : id))
     .sort();
 }
@@ -173,8 +173,8 @@ function status(message: Message, identity: Identity): Plain {
   const { header: head, errors, isLearner } = message;
   const leader = message['leader'] === String(identity.member) ? '(member)' : (message['leader'] ?? '0');
   // A text of etcd's names the member.
-  const texts = list(errors).map((text) =>
-    String(text).replaceAll(BigInt.asUintN(64, BigInt(identity.member)).toString(), '(member)'),
+  const texts = list(errors).map((error) =>
+    text(error).replaceAll(BigInt.asUintN(64, BigInt(identity.member)).toString(), '(member)'),
   );
   return { header: head ?? null, leader, errors: texts, isLearner: isLearner ?? false };
 }
@@ -199,9 +199,14 @@ function list(value: Plain | undefined): readonly Plain[] {
   return Array.isArray(value) ? (value as readonly Plain[]) : [];
 }
 
+/** A number as text; absent ones are 0. */
+function text(value: Plain | undefined): string {
+  return typeof value === 'string' ? value : value === undefined ? '0' : canonical(value);
+}
+
 function modRevision(event: Plain): bigint {
   const kv = (event as Message)['kv'] as Message;
-  return BigInt(String(kv['mod_revision'] ?? '0'));
+  return BigInt(text(kv['mod_revision']));
 }
 
 function hasId(request: object): boolean {
