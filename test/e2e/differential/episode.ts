@@ -66,14 +66,16 @@ async function perform(
 ): Promise<Omit<EpisodeResult, 'log'>> {
   const intended = new Map<string, number>();
   const { statuses } = comparison;
+  const ended = { intended, statuses };
   let performed = 0;
   for (const [index, operation] of operations.entries()) {
     const verdict = await comparison.perform(operation);
     if (verdict.type === 'different') {
-      return { performed, intended, statuses, found: { index, difference: verdict.difference } };
+      return { ...ended, performed, found: { index, difference: verdict.difference } };
     }
     if (verdict.type === 'intended') intended.set(verdict.rule, (intended.get(verdict.rule) ?? 0) + 1);
     if (verdict.type !== 'skipped') performed += 1;
   }
-  return { performed, intended, statuses, found: null };
+  if (comparison.lostDeletions > 0) intended.set('delete-at-compaction', comparison.lostDeletions);
+  return { ...ended, performed, found: null };
 }

@@ -76,8 +76,8 @@ const RANGE_REFUSALS = [
   [11, 'etcdserver: mvcc: required revision is a future revision'],
 ] as const;
 
-/** The ids of all rules. */
-export const RULE_IDS: readonly string[] = RULES.map(({ id }) => id);
+/** The ids of all rules, that of what watches hear (`comparison.ts`) included. */
+export const RULE_IDS: readonly string[] = [...RULES.map(({ id }) => id), 'delete-at-compaction'];
 
 /** The id of the rule that explains two answers, or null. */
 export function intended(operation: Operation, reference: Outcome, ours: Outcome): string | null {
