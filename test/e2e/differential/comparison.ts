@@ -88,6 +88,12 @@ export class Comparison {
       const settled = await this.#settle(operation);
       if (settled.type === 'different') return settled;
     }
+    // Intended: a change of rights ends the watches that may no longer be; etcd lets them go on.
+    if (path.startsWith('Auth/') && !READING.test(path)) {
+      const settled = await this.#settle(operation);
+      if (settled.type === 'different') return settled;
+      for (const stream of [...this.#reference.tapes.keys()]) this.#closeStream(stream);
+    }
     return this.#both(operation, (side) => side.call(path, this.#resolved(request, side), as));
   }
 
@@ -275,6 +281,9 @@ export class Comparison {
     return resolve(request, known) as object;
   }
 }
+
+/** Methods of authentication that change nothing. */
+const READING = /(Get|List|Status)$/;
 
 const EQUAL = { type: 'equal' } as const;
 const SKIPPED = { type: 'skipped' } as const;

@@ -3,6 +3,7 @@ import { ROOT } from './comparison.ts';
 import { key, rangeEnd } from './generate-kv.ts';
 import type { Fields, Operation } from './operations.ts';
 
+const TO_END = Buffer.from([0]);
 const USERS = ['alice', 'bob', 'carol'] as const;
 const ROLES = ['reader', 'writer', 'keeper'] as const;
 const PASSWORDS = ['one', 'two'] as const;
@@ -62,8 +63,16 @@ function password(random: Prng): Fields {
   return { password: random.chance(5) ? '' : random.pick(PASSWORDS) };
 }
 
+/** Never of an empty range: etcd 3.4 takes those, 3.6 and we refuse. */
 function permission(random: Prng): Fields {
-  return { permType: random.below(3), key: key(random), range_end: rangeEnd(random) };
+  const [from, end] = [key(random), rangeEnd(random)];
+  const isEmpty =
+    from.length === 0 || (end.length > 0 && !end.equals(TO_END) && Buffer.compare(from, end) >= 0);
+  return {
+    permType: random.below(3),
+    key: from.length === 0 ? TO_END : from,
+    ...(isEmpty ? {} : { range_end: end }),
+  };
 }
 
 /** Switches authentication on, with every user known and most of them allowed something. */

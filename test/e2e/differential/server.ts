@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SERVER_FLAGS } from '../../../src/option-flags.ts';
 import { Cluster } from '../../support/cluster.ts';
 import { eventually } from '../../support/eventually.ts';
 import { freePorts } from '../../support/free-ports.ts';
@@ -27,6 +28,7 @@ export function etcdBinary(): string | null {
 
 /** Hashing a password is made as cheap as etcd allows: it is not what is compared. */
 const BCRYPT_COST = 4;
+const TAKES_BCRYPT_COST = SERVER_FLAGS.some(({ name }) => name === 'bcrypt-cost');
 const LOG_BYTES_KEPT = 8_192;
 
 export async function startEtcd(binary: string): Promise<Server> {
@@ -70,7 +72,7 @@ export async function startEtcd(binary: string): Promise<Server> {
 }
 
 export async function startConclave(): Promise<Server> {
-  const cluster = await Cluster.create(1);
+  const cluster = await Cluster.create(1, TAKES_BCRYPT_COST ? [`--bcrypt-cost=${BCRYPT_COST}`] : []);
   await cluster.startAll().catch(async (error: unknown) => {
     await cluster.destroy();
     throw error;
