@@ -92,7 +92,7 @@ export class Comparison {
     if (path.startsWith('Auth/') && !READING.test(path)) {
       const settled = await this.#settle(operation);
       if (settled.type === 'different') return settled;
-      for (const stream of [...this.#reference.tapes.keys()]) this.#closeStream(stream);
+      for (const stream of this.#reference.tapes.keys()) this.#closeStream(stream);
     }
     return this.#both(operation, (side) => side.call(path, this.#resolved(request, side), as));
   }

@@ -48,15 +48,6 @@ const RULES: readonly Rule[] = [
       isStatus(ours, 3, 'etcdserver: given member URLs are invalid'),
   },
   {
-    id: 'message-too-large-text',
-    applies: (_operation, reference, ours) =>
-      !reference.ok &&
-      !ours.ok &&
-      reference.code === 8 &&
-      ours.code === 8 &&
-      reference.text === `grpc: r${ours.text.slice(1).replace(' vs ', ' vs. ')}`,
-  },
-  {
     id: 'transaction-check-order',
     applies: (operation, reference, ours) =>
       operation.type === 'call' &&
