@@ -1,11 +1,11 @@
 import type { Operation } from './operations.ts';
 
 /** Tries are dear: each starts two servers. */
-const TRIES_MAX = 80;
+const TRIES_MAX = 150;
 
 /**
- * A shorter stream that still fails: first the shortest tail before the failing operation, then delta debugging
- * (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002).
+ * A shorter stream that still fails: first the shortest tail before the failing operation, then without ever
+ * smaller parts of it (after Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002).
  */
 export async function shrunken(
   failing: readonly Operation[],
@@ -17,20 +17,11 @@ export async function shrunken(
     return fails(operations);
   };
   let left = await tail(failing, still);
-  for (let parts = 2; left.length > 1 && tries < TRIES_MAX; ) {
-    const size = Math.ceil(left.length / parts);
-    let shorter: readonly Operation[] | null = null;
-    for (let from = 0; from < left.length && tries < TRIES_MAX && shorter === null; from += size) {
+  for (let size = Math.ceil(left.length / 2); size >= 1; size = Math.floor(size / 2)) {
+    for (let from = 0; from < left.length && tries < TRIES_MAX; ) {
       const without = [...left.slice(0, from), ...left.slice(from + size)];
-      if (await still(without)) shorter = without;
-    }
-    if (shorter !== null) {
-      left = shorter;
-      parts = Math.max(2, parts - 1);
-    } else if (parts >= left.length) {
-      break;
-    } else {
-      parts = Math.min(left.length, parts * 2);
+      if (without.length > 0 && (await still(without))) left = without;
+      else from += size;
     }
   }
   return left;
