@@ -132,8 +132,9 @@ class WatchSession implements WatchSink {
   }
 
   #freeId(): bigint {
-    while (this.#watches.has(this.#nextId)) this.#nextId += 1n;
-    return this.#nextId;
+    let id = this.#nextId;
+    while (this.#watches.has(id)) id += 1n;
+    return id;
   }
 
   /** A refused watch has no id of its own. */
