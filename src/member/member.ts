@@ -1,5 +1,4 @@
 import type { AlarmKind, Operation } from '../core/command.ts';
-import { LEASE_TTL_SECONDS_MAX } from '../core/lease/lease.ts';
 import type {
   DeleteRangeRequest,
   DeleteRangeResult,
@@ -174,7 +173,6 @@ export class Member {
     request: { readonly id: bigint; readonly ttlSeconds: number },
     context: CallContext,
   ): Promise<Answer<{ readonly id: bigint; readonly ttlSeconds: number }>> {
-    if (request.ttlSeconds > LEASE_TTL_SECONDS_MAX) throw new StoreError('lease-ttl-too-large');
     const id = request.id === 0n ? this.#randomLeaseId() : request.id;
     const ttlSeconds = Math.max(request.ttlSeconds, this.#parts.leaseTtlSecondsMin);
     await this.#command({ type: 'lease-grant', id, ttlSeconds }, context);
@@ -319,15 +317,13 @@ export class Member {
 
   // ---- maintenance ------------------------------------------------------------------------------------------
 
-  /** `member` 0 means this one for activate, and any for get. */
+  /** `member` 0 means this one for activate; get lists every member's, as etcd. */
   async alarm(request: AlarmRequest, context: CallContext): Promise<Answer<readonly MemberAlarm[]>> {
     const { action, alarm } = request;
     const before = this.#machine.alarms.list();
-    const matches = (item: MemberAlarm): boolean =>
-      (alarm === 'none' || item.alarm === alarm) && (request.member === 0 || item.member === request.member);
     switch (action) {
       case 'get':
-        return this.#answer(before.filter(matches));
+        return this.#answer(before.filter((item) => alarm === 'none' || item.alarm === alarm));
       case 'activate': {
         const member = request.member === 0 ? this.id : request.member;
         if (alarm === 'none') return this.#answer([]);
@@ -348,10 +344,8 @@ export class Member {
   status(): Answer<MemberStatus> {
     const { loop, quotaBytes } = this.#parts;
     const status = loop.node.status();
-    const errors = this.#machine.alarms
-      .list()
-      .map((item) => `${item.alarm} alarm of member ${item.member.toString(16)}`);
-    if (status.leader === 0) errors.push('etcdserver: no leader');
+    const errors = status.leader === 0 ? ['etcdserver: no leader'] : [];
+    errors.push(...this.#machine.alarms.list().map(alarmText));
     return this.#answer({
       leader: status.leader,
       raftIndex: status.commit,
@@ -552,6 +546,12 @@ export class Member {
     const { random } = this.#parts;
     return (BigInt(random.integer(2 ** 31)) << 32n) | BigInt(1 + random.integer(2 ** 32 - 1));
   }
+}
+
+/** As etcd prints an alarm, to the space at its end: monitoring matches on it. */
+function alarmText({ member, alarm }: MemberAlarm): string {
+  const name = alarm === 'no-space' ? 'NOSPACE' : 'CORRUPT';
+  return `${member === 0 ? '' : `memberID:${member} `}alarm:${name} `;
 }
 
 /** Settles as `work` does, or rejects with why `signal` was aborted. */

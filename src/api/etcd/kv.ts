@@ -44,7 +44,7 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
 
   unary(server, '/etcdserverpb.KV/Txn', async (message, call, requestBytes) => {
     requireLeader(call, backend);
-    const request = translate.txnRequest(message);
+    const request = translate.txnRequest(message, limits.txnOpsMax);
     checkTxn(request, { opsMax: limits.txnOpsMax });
     if (translate.writes(message)) checkSize(requestBytes);
     const { header, result } = await backend.txn(request, {

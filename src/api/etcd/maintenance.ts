@@ -21,17 +21,15 @@ export function registerMaintenance(server: RpcServer, backend: EtcdBackend): vo
   registerSnapshot(server, backend);
 
   unary(server, '/etcdserverpb.Maintenance/Defragment', async (_request, call) => {
-    const { header } = await backend.defragment({ signal: call.signal });
-    return { header: wireHeader(header) };
+    await backend.defragment({ signal: call.signal });
+    // Here and below etcd leaves the header out.
+    return {};
   });
 
   unary(server, '/etcdserverpb.Maintenance/MoveLeader', async (request, call) => {
     requireLeader(call, backend);
-    const { header } = await backend.moveLeader(
-      { target: saturated(request.targetID) },
-      { signal: call.signal },
-    );
-    return { header: wireHeader(header) };
+    await backend.moveLeader({ target: saturated(request.targetID) }, { signal: call.signal });
+    return {};
   });
 }
 

@@ -124,15 +124,16 @@ class WatchSession implements WatchSink {
       progressNotify: request.progress_notify,
     });
     if (refusal !== null) return this.#refuse(refusal);
+    // As in etcd a refused watch takes no id away.
+    if (asked === 0n) this.#nextId = watchId + 1n;
     this.#watches.set(watchId, { fragment: request.fragment });
     // Nothing was delivered yet: this comes before anything that the watch delivers.
     this.#out.write({ header: this.#header(), watch_id: wireInteger(watchId), created: true });
   }
 
   #freeId(): bigint {
-    while (this.#watches.has(this.#nextId)) this.#nextId += 1n;
-    const id = this.#nextId;
-    this.#nextId += 1n;
+    let id = this.#nextId;
+    while (this.#watches.has(id)) id += 1n;
     return id;
   }
 

@@ -209,6 +209,9 @@ describe('Txn', () => {
     const [put, nested] = answer.responses;
     expect(put!.response_put!.header).toMatchObject({ revision: 40, member_id: 0 });
     expect(nested!.response_txn!.succeeded).toBe(true);
+    // Only the outermost transaction tells its revision; what is in an inner one tells it again.
+    expect(nested!.response_txn!.header).toMatchObject({ revision: 0, member_id: 0 });
+    expect(nested!.response_txn!.responses[0]!.response_delete_range!.header).toMatchObject({ revision: 40 });
     expect(nested!.response_txn!.responses[0]!.response_delete_range!.deleted).toBe(1);
     expect(nested!.response_txn!.responses[1]!.response_range!.kvs).toEqual([]);
   });
@@ -239,6 +242,23 @@ describe('Txn', () => {
     ['an empty key compared', { compare: [compare({})] }, 'key is not provided'],
     ['an empty key put', { failure: [putOp({})] }, 'key is not provided'],
     ['no operation', { success: [{}] }, 'key not found'],
+    ['of two mistakes the first', { success: [rangeOp({}), {}] }, 'key is not provided'],
+    ['of two mistakes the first', { success: [{}, rangeOp({})] }, 'key not found'],
+    [
+      'of two mistakes that of the comparison',
+      { compare: [compare({})], success: [{}] },
+      'key is not provided',
+    ],
+    [
+      'too many operations before what is wrong with them',
+      { compare: [compare({})], success: many(129) },
+      'too many operations in txn request',
+    ],
+    [
+      'too many operations within',
+      { success: [{ request_txn: { compare: [], success: many(128), failure: [] } }] },
+      'too many operations in txn request',
+    ],
     [
       'an unknown comparison',
       { compare: [compare({ key: bytes('a'), result: 7 as 0 })] },

@@ -117,6 +117,21 @@ describe('creating', () => {
     create(stream, { key: bytes('k'), watch_id: 6 });
     expect(await stream.next()).toMatchObject({ watch_id: 6, created: true, canceled: false });
   });
+
+  test('a refused watch without an id of its own takes none away', async () => {
+    const { stream, hub } = await openWatch({ watch_id: 0 });
+    create(stream, { key: bytes('k'), watch_id: 1 });
+    await stream.next();
+    hub.refusal = 'mvcc: watcher range is empty';
+    create(stream, { key: bytes('k'), watch_id: 0 });
+    expect(await stream.next()).toMatchObject({ watch_id: -1, canceled: true });
+    hub.refusal = null;
+    // Nor does it pass over one that becomes free.
+    stream.send({ cancel_request: { watch_id: 1 } });
+    expect(await stream.next()).toMatchObject({ watch_id: 1, canceled: true });
+    create(stream, { key: bytes('k'), watch_id: 0 });
+    expect(await stream.next()).toMatchObject({ watch_id: 1, created: true, canceled: false });
+  });
 });
 
 describe('delivering', () => {
