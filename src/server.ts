@@ -177,5 +177,6 @@ function memberOptions(options: ServerOptions): MemberOptions {
     freeBytesMin: FREE_BYTES_MIN,
     ballastBytes: BALLAST_BYTES_DEFAULT,
     forceNewCluster: options.forceNewCluster,
+    autoCompaction: options.autoCompaction,
   };
 }

@@ -50,6 +50,8 @@ test('without any option the defaults are those of etcd', () => {
     snapshotCount: 10_000,
     snapshotCatchUpEntries: 5000,
     quotaBackendBytes: 2 ** 31,
+    autoCompaction: null,
+    corsOrigins: [],
     maxRequestBytes: 1_572_864,
     maxTxnOps: 128,
     logLevel: 'info',

@@ -25,6 +25,7 @@ import type { Clock, Random } from './ports.ts';
 import type { CallContext, Proposals } from './proposals.ts';
 import type { Reads } from './reads.ts';
 import type { ReadyLoop } from './ready-loop.ts';
+import { type OpenRange, type SlicedReadContext, SlicedReads } from './sliced-reads.ts';
 import type { Backup, Snapshots } from './snapshots.ts';
 import type { SpaceGuard } from './space-guard.ts';
 
@@ -44,6 +45,9 @@ export interface Answer<T> {
   readonly header: Header;
   readonly result: T;
 }
+/** A read's own context; `reserve` waits for room for a large answer. */
+export type ReadContext = CallContext & SlicedReadContext & { readonly serializable: boolean };
+
 export interface AlarmRequest {
   readonly action: 'get' | 'activate' | 'deactivate';
   readonly member: MemberId;
@@ -62,7 +66,7 @@ export interface MemberStatus {
   readonly dbSizeBytes: number;
   readonly dbSizeInUseBytes: number;
   readonly quotaBytes: number;
-  readonly errors: readonly string[];
+  readonly alarms: readonly MemberAlarm[];
 }
 export interface Readiness {
   readonly live: boolean;
@@ -109,6 +113,7 @@ export class Member {
   readonly id: MemberId;
   readonly clusterId: number;
   readonly #parts: MemberParts;
+  readonly #sliced: SlicedReads;
   #stopped: Promise<void> | null = null;
   #isLeaving = false;
 
@@ -116,17 +121,28 @@ export class Member {
     this.id = parts.id;
     this.clusterId = parts.clusterId;
     this.#parts = parts;
+    this.#sliced = new SlicedReads({ clock: parts.clock, read: (read) => this.#read(read) });
   }
 
   // ---- keys -------------------------------------------------------------------------------------------------
 
   /** @throws StoreError `compacted`, `future-revision` */
-  async range(
-    request: RangeRequest,
-    context: CallContext & { readonly serializable: boolean },
-  ): Promise<Answer<RangeResult>> {
+  async range(request: RangeRequest, context: ReadContext): Promise<Answer<RangeResult>> {
     if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
-    return this.#answer(this.#read((machine) => machine.store.range(request)));
+    const result = await this.#sliced.range(request, context);
+    return { header: { ...this.header(), revision: result.revision }, result };
+  }
+
+  /**
+   * A range in ascending order of keys, whose pages are read as they are asked for, at one revision. Asking for a
+   * page fails with `compacted` when that revision is compacted meanwhile.
+   *
+   * @throws StoreError `compacted`, `future-revision`
+   */
+  async openRange(request: RangeRequest, context: ReadContext): Promise<Answer<OpenRange>> {
+    if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
+    const result = this.#sliced.openRange(request, context.signal);
+    return { header: { ...this.header(), revision: result.plan.revision }, result };
   }
 
   /** @throws StoreError `lease-not-found`, `key-not-found`, `no-space`, `corrupt` */
@@ -145,13 +161,11 @@ export class Member {
    *
    * @throws StoreError as put, range and deleteRange
    */
-  async txn(
-    request: TxnRequest,
-    context: CallContext & { readonly serializable: boolean },
-  ): Promise<Answer<TxnResult>> {
+  async txn(request: TxnRequest, context: ReadContext): Promise<Answer<TxnResult>> {
     if (isReadOnly(request)) {
       if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
-      return this.#answer(this.#read(({ lessor, store }) => store.applyTxn(request, lessor).result));
+      const result = await this.#sliced.txn(request, context);
+      return { header: { ...this.header(), revision: result.revision }, result };
     }
     this.#parts.space.admit(bytesAdded(request));
     return this.#propose(request, 'txn', context);
@@ -348,10 +362,6 @@ export class Member {
   status(): Answer<MemberStatus> {
     const { loop, quotaBytes } = this.#parts;
     const status = loop.node.status();
-    const errors = this.#machine.alarms
-      .list()
-      .map((item) => `${item.alarm} alarm of member ${item.member.toString(16)}`);
-    if (status.leader === 0) errors.push('etcdserver: no leader');
     return this.#answer({
       leader: status.leader,
       raftIndex: status.commit,
@@ -361,7 +371,7 @@ export class Member {
       dbSizeBytes: this.#parts.stateBytes(),
       dbSizeInUseBytes: this.#machine.store.logicalBytes,
       quotaBytes,
-      errors,
+      alarms: this.#machine.alarms.list(),
     });
   }
 

@@ -14,7 +14,9 @@ export interface RpcServer {
   paths(): readonly string[];
 }
 
-export type UnaryHandler = (request: Buffer, call: RpcCall) => Promise<Buffer>;
+/** An answer may come in pieces: together they are one message, sent at the client's pace without being joined. */
+export type UnaryAnswer = Buffer | readonly Buffer[];
+export type UnaryHandler = (request: Buffer, call: RpcCall) => Promise<UnaryAnswer>;
 export type ServerStreamHandler = (request: Buffer, call: RpcCall, out: RpcWriter) => Promise<void>;
 /** `requests` ends when the client closed its side, or when the call is over. It never throws. */
 export type BidiHandler = (requests: AsyncIterable<Buffer>, call: RpcCall, out: RpcWriter) => Promise<void>;

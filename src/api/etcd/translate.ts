@@ -211,8 +211,12 @@ export function txnResponse(result: TxnResult, header: wire.ResponseHeader): wir
 }
 
 /** Answers inside a transaction carry its revision only, as etcd's. */
-function responseOp(result: ResponseOp): wire.ResponseOp {
-  const header = { cluster_id: 0, member_id: 0, revision: result.revision, raft_term: 0 };
+export function innerHeader({ revision }: ResponseOp): wire.ResponseHeader {
+  return { cluster_id: 0, member_id: 0, revision, raft_term: 0 };
+}
+
+export function responseOp(result: ResponseOp): wire.ResponseOp {
+  const header = innerHeader(result);
   switch (result.type) {
     case 'range':
       return { response_range: rangeResponse(result, header) };
