@@ -60,7 +60,8 @@ export class AutoCompaction {
     const nowMs = clock.nowMs();
     if (policy === null || nowMs < this.#dueMs) return;
     // A member that slept does not make up for the times it missed.
-    this.#dueMs = Math.max(this.#dueMs + this.#intervalMs, nowMs);
+    this.#dueMs += this.#intervalMs;
+    if (this.#dueMs <= nowMs) this.#dueMs = nowMs + this.#intervalMs;
     const revision =
       policy.mode === 'periodic'
         ? this.#periodicRevision(policy.periodMs, nowMs)

@@ -359,6 +359,20 @@ export class Member {
     }
   }
 
+  /** The raised alarms, as this member has applied them. */
+  alarms(): readonly MemberAlarm[] {
+    return this.#machine.alarms.list();
+  }
+
+  /**
+   * Fails when reads would: for health checks.
+   *
+   * @throws StoreError as a read
+   */
+  async check(options: { readonly serializable: boolean; readonly signal: AbortSignal }): Promise<void> {
+    if (!options.serializable) await this.#parts.reads.linearizable(options.signal);
+  }
+
   status(): Answer<MemberStatus> {
     const { loop, quotaBytes } = this.#parts;
     const status = loop.node.status();
