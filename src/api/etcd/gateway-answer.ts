@@ -126,7 +126,10 @@ async function joined(pieces: readonly Buffer[]): Promise<Buffer> {
 /** Resolves when the client has taken enough for more. */
 async function written(response: ServerResponse, text: string): Promise<void> {
   if (response.destroyed) throw new StoreError('canceled');
-  if (response.write(text)) return void (await setImmediate());
+  if (response.write(text)) {
+    await setImmediate();
+    return;
+  }
   await new Promise<void>((resolve, reject) => {
     const settle = (): void => {
       clearTimeout(timer);
