@@ -22,6 +22,8 @@ export interface GrpcServerOptions {
   readonly keepaliveTimeoutMs?: number;
   /** Streams of one connection at a time; default 2^31 - 1, as etcd: practically unlimited. */
   readonly concurrentStreamsMax?: number;
+  /** A client that takes nothing of an answer in pieces for this long is cut off; default 60 s. */
+  readonly answerStallMs?: number;
   /** What becomes of a handler's rejection. */
   readonly errorStatus: (error: unknown) => RpcError;
   /** Told of rejections that are neither RpcErrors nor StoreErrors: bugs. */
@@ -31,6 +33,7 @@ export interface GrpcServerOptions {
 const RECEIVE_BYTES_MAX = 2 * 1024 * 1024;
 const KEEPALIVE_INTERVAL_MS = 2 * 60 * 60 * 1000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
+const ANSWER_STALL_MS = 60_000;
 const CONCURRENT_STREAMS_MAX = 2 ** 31 - 1;
 /** Beyond either, a stream's writer is not writable; a message is never refused. */
 const STREAM_PENDING_BYTES_MAX = 1024 * 1024;
@@ -70,7 +73,10 @@ export class GrpcServer implements RpcServer {
       handler(surface.request, call).then(
         (answer) => {
           if (Buffer.isBuffer(answer)) callback(null, answer, call.trailers);
-          else sendPieces(surface, { pieces: answer, call, callback });
+          else {
+            const stallMs = this.#options.answerStallMs ?? ANSWER_STALL_MS;
+            sendPieces(surface, { pieces: answer, call, callback, stallMs });
+          }
         },
         (error: unknown) => callback(this.#failure(error, call)),
       );
@@ -176,7 +182,12 @@ interface InnerCall {
  */
 function sendPieces(
   surface: grpc.ServerUnaryCall<Buffer, Buffer>,
-  answer: { readonly pieces: readonly Buffer[]; readonly call: Call; readonly callback: Callback },
+  answer: {
+    readonly pieces: readonly Buffer[];
+    readonly call: Call;
+    readonly callback: Callback;
+    readonly stallMs: number;
+  },
 ): void {
   const { pieces, call, callback } = answer;
   const inner = innerCall(surface);
@@ -192,7 +203,7 @@ function sendPieces(
   );
   inner.maybeSendMetadata();
   inner.stream.write(head);
-  writeAll(inner.stream, pieces).then(
+  writeAll(inner.stream, { pieces, stallMs: answer.stallMs }).then(
     () => inner.sendStatus({ code: rpcStatus.ok, details: 'OK', metadata: call.trailers ?? null }),
     // The client went away: there is nobody to tell.
     () => undefined,
@@ -212,12 +223,20 @@ function innerCall(surface: object): InnerCall | null {
   return isKnown ? (inner as InnerCall) : null;
 }
 
-async function writeAll(stream: Writable, pieces: readonly Buffer[]): Promise<void> {
+async function writeAll(
+  stream: Writable,
+  { pieces, stallMs }: { readonly pieces: readonly Buffer[]; readonly stallMs: number },
+): Promise<void> {
   for (const piece of pieces) {
     await new Promise<void>((resolve, reject) => {
-      const onClose = (): void => reject(new StoreError('canceled'));
+      const onClose = (): void => {
+        clearTimeout(timer);
+        reject(new StoreError('canceled'));
+      };
+      const timer = setTimeout(() => stream.destroy(), stallMs);
       stream.once('close', onClose);
       stream.write(piece, (error) => {
+        clearTimeout(timer);
         stream.off('close', onClose);
         if (error === null || error === undefined) resolve();
         else reject(error);
