@@ -35,6 +35,8 @@ export interface RpcCall {
   readonly signal: AbortSignal;
   /** The first value of a request header; names are lower case. Binary headers are not given. */
   metadata(name: string): string | undefined;
+  /** Calls back once: when the last of the answer has left for the client, or nothing more of it can. */
+  onOver(listener: () => void): void;
   /** Sent with the call's status. */
   setTrailer(name: string, value: string): void;
 }

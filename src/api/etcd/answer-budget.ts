@@ -42,7 +42,7 @@ export class AnswerBudget {
    * @throws StoreError `too-many-requests`, or why the call ended
    * @throws RpcError `resource-exhausted` for an answer that no message can hold
    */
-  async reserve(bytes: number, call: Pick<RpcCall, 'signal'>): Promise<void> {
+  async reserve(bytes: number, call: Pick<RpcCall, 'signal' | 'onOver'>): Promise<void> {
     if (bytes > ANSWER_BYTES_MAX) {
       throw new RpcError(
         rpcStatus.resourceExhausted,
@@ -56,11 +56,8 @@ export class AnswerBudget {
       this.#bytes -= bytes;
       this.#admit();
     };
-    if (call.signal.aborted) {
-      release();
-      throw abortError(call.signal);
-    }
-    call.signal.addEventListener('abort', release, { once: true });
+    call.onOver(release);
+    if (call.signal.aborted) throw abortError(call.signal);
   }
 
   #hasRoom(bytes: number): boolean {

@@ -65,6 +65,11 @@ export class GatewayCall implements RpcCall {
     return;
   }
 
+  onOver(listener: () => void): void {
+    if (this.signal.aborted) listener();
+    else this.signal.addEventListener('abort', listener, { once: true });
+  }
+
   abort(reason: StoreError): void {
     clearTimeout(this.#timer);
     if (!this.signal.aborted) this.#controller.abort(reason);

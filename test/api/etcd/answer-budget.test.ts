@@ -5,6 +5,10 @@ import { StoreError } from '../../../src/lib/errors.ts';
 class Call {
   readonly #controller = new AbortController();
   readonly signal = this.#controller.signal;
+  onOver(listener: () => void): void {
+    if (this.signal.aborted) listener();
+    else this.signal.addEventListener('abort', listener);
+  }
   end(): void {
     this.#controller.abort(new StoreError('canceled'));
   }
