@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { ALL_FROM } from '../client/range-end.ts';
+import { ALL_FROM } from '../lib/range-end.ts';
 import { keyRange, type RangeFlags, UsageError } from './arguments.ts';
 import { withContext } from './context.ts';
 import type { ImportedKey } from './etcd-snapshot.ts';

@@ -24,6 +24,7 @@ import type { Clock, Random } from './ports.ts';
 import type { CallContext, Proposals } from './proposals.ts';
 import type { Reads } from './reads.ts';
 import type { ReadyLoop } from './ready-loop.ts';
+import { type OpenRange, type SlicedReadContext, SlicedReads } from './sliced-reads.ts';
 import type { Backup, Snapshots } from './snapshots.ts';
 import type { SpaceGuard } from './space-guard.ts';
 
@@ -43,6 +44,9 @@ export interface Answer<T> {
   readonly header: Header;
   readonly result: T;
 }
+/** A read's own context; `reserve` waits for room for a large answer. */
+export type ReadContext = CallContext & SlicedReadContext & { readonly serializable: boolean };
+
 export interface AlarmRequest {
   readonly action: 'get' | 'activate' | 'deactivate';
   readonly member: MemberId;
@@ -61,7 +65,7 @@ export interface MemberStatus {
   readonly dbSizeBytes: number;
   readonly dbSizeInUseBytes: number;
   readonly quotaBytes: number;
-  readonly errors: readonly string[];
+  readonly alarms: readonly MemberAlarm[];
 }
 export interface Readiness {
   readonly live: boolean;
@@ -108,6 +112,7 @@ export class Member {
   readonly id: MemberId;
   readonly clusterId: number;
   readonly #parts: MemberParts;
+  readonly #sliced: SlicedReads;
   #stopped: Promise<void> | null = null;
   #isLeaving = false;
 
@@ -115,17 +120,28 @@ export class Member {
     this.id = parts.id;
     this.clusterId = parts.clusterId;
     this.#parts = parts;
+    this.#sliced = new SlicedReads({ clock: parts.clock, read: (read) => this.#read(read) });
   }
 
   // ---- keys -------------------------------------------------------------------------------------------------
 
   /** @throws StoreError `compacted`, `future-revision` */
-  async range(
-    request: RangeRequest,
-    context: CallContext & { readonly serializable: boolean },
-  ): Promise<Answer<RangeResult>> {
+  async range(request: RangeRequest, context: ReadContext): Promise<Answer<RangeResult>> {
     if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
-    return this.#answer(this.#read((machine) => machine.store.range(request)));
+    const result = await this.#sliced.range(request, context);
+    return { header: { ...this.header(), revision: result.revision }, result };
+  }
+
+  /**
+   * A range in ascending order of keys, whose pages are read as they are asked for, at one revision. Asking for a
+   * page fails with `compacted` when that revision is compacted meanwhile.
+   *
+   * @throws StoreError `compacted`, `future-revision`
+   */
+  async openRange(request: RangeRequest, context: ReadContext): Promise<Answer<OpenRange>> {
+    if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
+    const result = this.#sliced.openRange(request, context.signal);
+    return { header: { ...this.header(), revision: result.plan.revision }, result };
   }
 
   /** @throws StoreError `lease-not-found`, `key-not-found`, `no-space`, `corrupt` */
@@ -144,13 +160,11 @@ export class Member {
    *
    * @throws StoreError as put, range and deleteRange
    */
-  async txn(
-    request: TxnRequest,
-    context: CallContext & { readonly serializable: boolean },
-  ): Promise<Answer<TxnResult>> {
+  async txn(request: TxnRequest, context: ReadContext): Promise<Answer<TxnResult>> {
     if (isReadOnly(request)) {
       if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
-      return this.#answer(this.#read(({ lessor, store }) => store.applyTxn(request, lessor).result));
+      const result = await this.#sliced.txn(request, context);
+      return { header: { ...this.header(), revision: result.revision }, result };
     }
     this.#parts.space.admit(bytesAdded(request));
     return this.#propose(request, 'txn', context);
@@ -341,11 +355,23 @@ export class Member {
     }
   }
 
+  /** The raised alarms, as this member has applied them. */
+  alarms(): readonly MemberAlarm[] {
+    return this.#machine.alarms.list();
+  }
+
+  /**
+   * Fails when reads would: for health checks.
+   *
+   * @throws StoreError as a read
+   */
+  async check(options: { readonly serializable: boolean; readonly signal: AbortSignal }): Promise<void> {
+    if (!options.serializable) await this.#parts.reads.linearizable(options.signal);
+  }
+
   status(): Answer<MemberStatus> {
     const { loop, quotaBytes } = this.#parts;
     const status = loop.node.status();
-    const errors = status.leader === 0 ? ['etcdserver: no leader'] : [];
-    errors.push(...this.#machine.alarms.list().map(alarmText));
     return this.#answer({
       leader: status.leader,
       raftIndex: status.commit,
@@ -355,7 +381,7 @@ export class Member {
       dbSizeBytes: this.#parts.stateBytes(),
       dbSizeInUseBytes: this.#machine.store.logicalBytes,
       quotaBytes,
-      errors,
+      alarms: this.#machine.alarms.list(),
     });
   }
 
@@ -546,12 +572,6 @@ export class Member {
     const { random } = this.#parts;
     return (BigInt(random.integer(2 ** 31)) << 32n) | BigInt(1 + random.integer(2 ** 32 - 1));
   }
-}
-
-/** As etcd prints an alarm, to the space at its end: monitoring matches on it. */
-function alarmText({ member, alarm }: MemberAlarm): string {
-  const name = alarm === 'no-space' ? 'NOSPACE' : 'CORRUPT';
-  return `${member === 0 ? '' : `memberID:${member} `}alarm:${name} `;
 }
 
 /** Settles as `work` does, or rejects with why `signal` was aborted. */

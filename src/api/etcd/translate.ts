@@ -225,8 +225,12 @@ export function txnResponse(result: TxnResult, header: wire.ResponseHeader): wir
 }
 
 /** Answers inside a transaction carry its revision only, those of inner transactions nothing, as etcd's. */
-function responseOp(result: ResponseOp): wire.ResponseOp {
-  const header = { cluster_id: 0, member_id: 0, revision: result.revision, raft_term: 0 };
+export function innerHeader({ type, revision }: ResponseOp): wire.ResponseHeader {
+  return { cluster_id: 0, member_id: 0, revision: type === 'txn' ? 0 : revision, raft_term: 0 };
+}
+
+export function responseOp(result: ResponseOp): wire.ResponseOp {
+  const header = innerHeader(result);
   switch (result.type) {
     case 'range':
       return { response_range: rangeResponse(result, header) };
@@ -235,7 +239,7 @@ function responseOp(result: ResponseOp): wire.ResponseOp {
     case 'delete-range':
       return { response_delete_range: deleteRangeResponse(result, header) };
     case 'txn':
-      return { response_txn: txnResponse(result, { ...header, revision: 0 }) };
+      return { response_txn: txnResponse(result, header) };
     default:
       return unreachable(result);
   }

@@ -301,3 +301,49 @@ test('a client that insists on a leader is told when there is none', async () =>
   await ask({});
   await ask({ hasleader: 'false' });
 });
+
+describe('RangeStream', () => {
+  const STREAM = '/etcdserverpb.KV/RangeStream';
+
+  test('answers in pieces whose last has the header, the count and whether there is more', async () => {
+    const stream = etcd.stream(STREAM);
+    stream.send({ key: bytes('a'), range_end: bytes('b'), sort_target: 3, serializable: true });
+    stream.call.end();
+    expect((await stream.next()).range_response).toEqual({ kvs: [WIRE_KV] });
+    expect((await stream.next()).range_response).toEqual({
+      header: WIRE_HEADER,
+      kvs: [WIRE_KV, WIRE_KV],
+      more: true,
+      count: 9,
+    });
+    expect((await stream.status).code).toBe(0);
+    expect(etcd.backend.asked).toMatchObject([{ serializable: true, request: { sortTarget: 'key' } }]);
+  });
+
+  test('an empty range is one piece', async () => {
+    etcd.backend.rangePages = [];
+    const stream = etcd.stream(STREAM);
+    stream.send({ key: bytes('a') });
+    stream.call.end();
+    expect((await stream.next()).range_response).toMatchObject({ header: WIRE_HEADER, count: 9 });
+    expect((await stream.status).code).toBe(0);
+  });
+
+  test('refuses what etcd refuses', async () => {
+    for (const [request, code, details] of [
+      [{}, 3, 'etcdserver: key is not provided'],
+      [{ key: bytes('a'), sort_order: 2 }, 12, 'RangeStream does not support custom sort orders'],
+      [
+        { key: bytes('a'), sort_order: 1, sort_target: 3 },
+        12,
+        'RangeStream does not support custom sort orders',
+      ],
+      [{ key: bytes('a'), min_mod_revision: 1 }, 12, 'RangeStream does not support revision filters'],
+    ] as const) {
+      const stream = etcd.stream(STREAM);
+      stream.send(request);
+      stream.call.end();
+      expect(await stream.status).toMatchObject({ code, details });
+    }
+  });
+});
