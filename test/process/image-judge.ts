@@ -205,6 +205,7 @@ const OPTIONS: MemberOptions = {
   ballastBytes: 0,
   logSegmentBytes: SEGMENT_BYTES,
   forceNewCluster: false,
+  autoCompaction: null,
 };
 
 /** The real ones; the transport is never started. */
