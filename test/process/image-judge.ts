@@ -206,7 +206,6 @@ const OPTIONS: MemberOptions = {
   autoCompaction: null,
   logSegmentBytes: SEGMENT_BYTES,
   forceNewCluster: false,
-  autoCompaction: null,
 };
 
 /** The real ones; the transport is never started. */
