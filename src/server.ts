@@ -1,9 +1,11 @@
+import { join } from 'node:path';
 import { pino } from 'pino';
 import { toRpcError } from './api/errors.ts';
 import { DEFAULT_ETCD_LIMITS, GRPC_OVERHEAD_BYTES } from './api/etcd/limits.ts';
 import { registerEtcd } from './api/etcd/register.ts';
 import { HttpListener } from './api/http/listener.ts';
 import { Metrics } from './api/http/metrics.ts';
+import type { NetworkFigures } from './api/http/network-metrics.ts';
 import { operationsHandler } from './api/http/operations.ts';
 import { StoreError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
@@ -17,14 +19,19 @@ import { NodeDisk } from './member/storage/disk.ts';
 import { ClassicLevelOpener } from './member/storage/level.ts';
 import { systemClock, systemRandom } from './member/system.ts';
 import { TcpTransport } from './member/transport/transport.ts';
+import { isLoopback, type TlsOptions } from './option-tls.ts';
 import type { ServerOptions } from './options.ts';
 import { ClientPort } from './rpc/client-port.ts';
 import { GrpcServer } from './rpc/grpc-server.ts';
 import { registerHealth } from './rpc/health.ts';
 import { registerReflection } from './rpc/reflection.ts';
+import { TlsEndpoint } from './tls/endpoint.ts';
+import { selfSignedFiles } from './tls/self-signed.ts';
 
 /** Live values kept in memory; older and colder ones are read from disk. */
 const CACHE_BYTES_MAX = 256 * 1024 * 1024;
+/** Below the data directory: certificates that the member made for itself. */
+const AUTO_TLS_DIRECTORY = 'auto-tls';
 /** At a stop, requests in flight may take this long. */
 const STOP_GRACE_MS = 2_000;
 
@@ -48,6 +55,10 @@ class Server {
   readonly #abort = new AbortController();
   #member: Member | null = null;
   #metrics: Metrics | null = null;
+  #clientTls: TlsEndpoint | null = null;
+  #peerTls: TlsEndpoint | null = null;
+  #port: ClientPort | null = null;
+  #grpc: GrpcServer | null = null;
   #end: (code: number) => void = () => {};
   readonly #ended = new Promise<number>((resolve) => {
     this.#end = resolve;
@@ -69,7 +80,9 @@ class Server {
     });
     this.#logger.info({ version: VERSION, options: this.#options }, 'starting');
     try {
-      await using _http = await HttpListener.open(this.#options.listenHttpUrls, operations);
+      this.#openTls();
+      const { listenHttpUrls } = this.#options;
+      await using _http = await HttpListener.open(listenHttpUrls, operations, this.#clientTls);
       const member = await openMember(memberOptions(this.#options), this.#ports(), this.#abort.signal);
       this.#member = member;
       return await this.#serve(member, operations);
@@ -96,8 +109,10 @@ class Server {
 
   async #serve(member: Member, operations: ReturnType<typeof operationsHandler>): Promise<number> {
     const { maxRequestBytes, maxTxnOps, electionTimeoutMs, listenClientUrls } = this.#options;
+    const { maxConcurrentStreams } = this.#options;
     const grpc = new GrpcServer({
       receiveBytesMax: maxRequestBytes + GRPC_OVERHEAD_BYTES,
+      concurrentStreamsMax: maxConcurrentStreams,
       errorStatus: toRpcError,
       onBug: (error) => this.fail(error),
     });
@@ -112,7 +127,9 @@ class Server {
       onChange: (listener) => member.onLeaderChange(listener),
     });
     registerReflection(grpc);
-    const port = new ClientPort({ grpc, http: operations });
+    const port = new ClientPort({ grpc, http: operations, tls: this.#clientTls, logger: this.#logger });
+    this.#grpc = grpc;
+    this.#port = port;
     try {
       await port.listen(listenClientUrls);
       await member.ready(this.#abort.signal);
@@ -135,6 +152,7 @@ class Server {
       levels: new ClassicLevelOpener(dataDir),
       transport: new TcpTransport({
         listenUrls: listenPeerUrls,
+        security: { tls: this.#peerTls, allowInsecure: this.#options.allowInsecureTransport },
         clock: systemClock,
         random: systemRandom,
         logger,
@@ -144,13 +162,94 @@ class Server {
       logger,
       observe: (memberId) => {
         const identity = { memberId, version: VERSION, etcdVersion: ETCD_VERSION };
-        this.#metrics = new Metrics(identity, () => {
-          if (this.#member === null) throw new StoreError('no-leader', 'the member is starting');
-          return this.#member.figures();
-        });
+        this.#metrics = new Metrics(
+          identity,
+          () => {
+            if (this.#member === null) throw new StoreError('no-leader', 'the member is starting');
+            return this.#member.figures();
+          },
+          () => this.#networkFigures(),
+        );
         return this.#metrics.observer;
       },
       fatal: (error) => this.fail(error),
+    };
+  }
+
+  /** @throws StoreError `bad-options` for certificates that cannot be used */
+  #openTls(): void {
+    const { clientTls, peerTls, listenClientUrls, listenPeerUrls, listenHttpUrls } = this.#options;
+    this.#clientTls = this.#endpoint('client', clientTls);
+    this.#peerTls = this.#endpoint('peer', peerTls);
+    const plain = [...listenClientUrls, ...listenPeerUrls, ...listenHttpUrls].filter(
+      (url) => url.startsWith('http:') && !isLoopback(url),
+    );
+    if (plain.length > 0) {
+      this.#logger.warn(
+        { urls: plain },
+        'plain text leaves this machine: anybody on the way can read and change it',
+      );
+    }
+  }
+
+  #endpoint(side: 'client' | 'peer', options: TlsOptions | null): TlsEndpoint | null {
+    if (options === null) return null;
+    const logger = this.#logger;
+    const { source, trustedCaFile } = options;
+    const files = source.type === 'files' ? source : this.#generated(side, source.validityYears);
+    if (side === 'peer' && trustedCaFile === null) {
+      logger.warn(
+        {},
+        'members are not verified: --peer-trusted-ca-file says whose certificates they must have',
+      );
+    }
+    return new TlsEndpoint({
+      settings: {
+        ...options,
+        ...files,
+        requireClientCertificate: trustedCaFile !== null,
+        trustAnyServer: source.type === 'generated' && trustedCaFile === null,
+        checkClientAddress: !options.skipClientSanVerification,
+      },
+      logger,
+    });
+  }
+
+  #generated(
+    side: 'client' | 'peer',
+    validityYears: number,
+  ): {
+    readonly certFile: string;
+    readonly keyFile: string;
+    readonly dialCertFile: null;
+    readonly dialKeyFile: null;
+  } {
+    const { dataDir, listenClientUrls, advertiseClientUrls } = this.#options;
+    const { listenPeerUrls, initialAdvertisePeerUrls } = this.#options;
+    const urls =
+      side === 'client'
+        ? [...listenClientUrls, ...advertiseClientUrls]
+        : [...listenPeerUrls, ...initialAdvertisePeerUrls];
+    const { isNew, ...files } = selfSignedFiles({
+      directory: join(dataDir, AUTO_TLS_DIRECTORY, side),
+      hosts: urls.map((url) => new URL(url).hostname.replace(/^\[(.*)\]$/, '$1')),
+      validityYears,
+    });
+    if (isNew)
+      this.#logger.warn({ ...files }, 'certificate generated: whoever connects cannot tell who answers');
+    return { ...files, dialCertFile: null, dialKeyFile: null };
+  }
+
+  #networkFigures(): NetworkFigures {
+    return {
+      connections: this.#port?.figures ?? { open: 0, refused: 0, handshakesFailed: 0 },
+      calls: this.#grpc?.callFigures ?? { open: 0, refused: 0, heldBytes: 0 },
+      certificatesNotAfterMs: new Map(
+        (['client', 'peer'] as const).flatMap((side) => {
+          const endpoint = side === 'client' ? this.#clientTls : this.#peerTls;
+          return endpoint === null ? [] : [[side, endpoint.notAfterMs] as const];
+        }),
+      ),
     };
   }
 

@@ -3,6 +3,7 @@ import { ClientError } from '../client/client-error.ts';
 import { StoreError } from '../lib/errors.ts';
 import { ETCD_VERSION, VERSION } from '../lib/version.ts';
 import { positiveSeconds, UsageError } from './arguments.ts';
+import { addTlsFlags } from './client-tls.ts';
 import { ENDPOINTS_DEFAULT } from './context.ts';
 import { type CliIo, processIo } from './io.ts';
 import { kvCommands } from './kv.ts';
@@ -40,7 +41,7 @@ export async function runCli(argv: readonly string[], dependencies: CliDependenc
 }
 
 function program(io: CliIo): Command {
-  const root = new Command('conclave')
+  const root = addTlsFlags(new Command('conclave'))
     .description(
       'A configuration store that a platform can stand on: replicated by Raft, spoken to as etcd v3.',
     )

@@ -19,18 +19,30 @@ const HEADERS_BYTES_MAX = 64 * 1024;
 /** Index of `:authority` in HPACK's static table. */
 const AUTHORITY = 1;
 
+/** Sees the frames of a connection pass. */
+export interface FrameWatcher {
+  /** The head of a frame of the client's. @returns false to let nothing more pass */
+  frame(type: number, payloadBytes: number): boolean;
+  /** Bytes that go to the client. */
+  sent(bytes: number): void;
+}
+
 /** The connection, with slashes in `:authority` replaced. */
-export function withPlainAuthority(socket: Duplex): Duplex {
-  const rewriter = new AuthorityRewriter();
+export function withPlainAuthority(socket: Duplex, watcher: FrameWatcher): Duplex {
+  const rewriter = new AuthorityRewriter(watcher);
   const filtered = new Duplex({
     read: () => socket.resume(),
     write: (chunk: Buffer, _encoding, done) => {
+      watcher.sent(chunk.length);
       if (socket.write(chunk)) done();
       else socket.once('drain', done);
     },
     writev: (chunks, done) => {
       socket.cork();
-      for (const { chunk } of chunks) socket.write(chunk as Buffer);
+      for (const { chunk } of chunks) {
+        watcher.sent((chunk as Buffer).length);
+        socket.write(chunk as Buffer);
+      }
       const isFull = socket.writableNeedDrain;
       socket.uncork();
       if (isFull) socket.once('drain', done);
@@ -58,10 +70,17 @@ export class AuthorityRewriter {
   /** Bytes to let pass before the next frame begins: the preface at first, then the rest of a frame. */
   #pass = PREFACE_BYTES;
   #held: Buffer = Buffer.alloc(0);
+  readonly #watcher: Pick<FrameWatcher, 'frame'>;
+  #stopped = false;
+
+  constructor(watcher: Pick<FrameWatcher, 'frame'>) {
+    this.#watcher = watcher;
+  }
 
   /** Takes bytes in pieces of any size and returns what may go on. */
   push(chunk: Buffer): Buffer[] {
     const out: Buffer[] = [];
+    if (this.#stopped) return out;
     let bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
     this.#held = Buffer.alloc(0);
     while (bytes.length > 0) {
@@ -74,11 +93,16 @@ export class AuthorityRewriter {
       }
       if (bytes.length < FRAME_HEAD_BYTES) break;
       const frameBytes = FRAME_HEAD_BYTES + bytes.readUIntBE(0, 3);
-      if (bytes[3] !== HEADERS || frameBytes > HEADERS_BYTES_MAX) {
+      const whole = bytes[3] === HEADERS && frameBytes <= HEADERS_BYTES_MAX;
+      if (whole && bytes.length < frameBytes) break;
+      if (!this.#watcher.frame(bytes[3]!, frameBytes - FRAME_HEAD_BYTES)) {
+        this.#stopped = true;
+        return out;
+      }
+      if (!whole) {
         this.#pass = frameBytes;
         continue;
       }
-      if (bytes.length < frameBytes) break;
       out.push(rewriteHeaders(bytes.subarray(0, frameBytes)));
       bytes = bytes.subarray(frameBytes);
     }

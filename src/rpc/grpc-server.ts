@@ -1,8 +1,18 @@
 import { type EventEmitter, setMaxListeners } from 'node:events';
+import { constants, type Http2Server, type ServerOptions } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import grpc from '@grpc/grpc-js';
 import { assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
+import { withPlainAuthority } from './authority-filter.ts';
+import {
+  CALL_HEADER,
+  CallGate,
+  type CallLimits,
+  type ClientConnection,
+  DEFAULT_CALL_LIMITS,
+} from './call-gate.ts';
+import { DEFAULT_FRAME_LIMITS, FrameGuard, type FrameLimits } from './frame-guard.ts';
 import type {
   BidiHandler,
   RpcCall,
@@ -20,8 +30,11 @@ export interface GrpcServerOptions {
   readonly keepaliveIntervalMs?: number;
   /** A connection that does not answer a ping in this is closed; default 20 s, as etcd. */
   readonly keepaliveTimeoutMs?: number;
-  /** Streams of one connection at a time; default 2^31 - 1, as etcd: practically unlimited. */
+  /** Calls of one connection at a time, which clients are told; default 10,000. */
   readonly concurrentStreamsMax?: number;
+  /** Over the defaults. */
+  readonly callLimits?: Partial<CallLimits>;
+  readonly frameLimits?: Partial<FrameLimits>;
   /** What becomes of a handler's rejection. */
   readonly errorStatus: (error: unknown) => RpcError;
   /** Told of rejections that are neither RpcErrors nor StoreErrors: bugs. */
@@ -31,24 +44,34 @@ export interface GrpcServerOptions {
 const RECEIVE_BYTES_MAX = 2 * 1024 * 1024;
 const KEEPALIVE_INTERVAL_MS = 2 * 60 * 60 * 1000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
-const CONCURRENT_STREAMS_MAX = 2 ** 31 - 1;
+const CONCURRENT_STREAMS_MAX = 10_000;
+/** Names and values of one request's headers, and 32 bytes for each; a request with more is reset. */
+const HEADER_LIST_BYTES_MAX = 64 * 1024;
+const HEADERS_MAX = 128;
+/** A client that is sent away gets this long to take the reason. */
+const GOODBYE_MS = 1_000;
 /** Beyond either, a stream's writer is not writable; a message is never refused. */
 const STREAM_PENDING_BYTES_MAX = 1024 * 1024;
 const STREAM_PENDING_MESSAGES_MAX = 32 * 1024;
 
 const identity = (bytes: Buffer): Buffer => bytes;
 
-/**
- * The gRPC server on `@grpc/grpc-js`. It listens nowhere itself: connections are handed to it by `accept`.
- *
- * Clients may ping as often as they like (etcd refuses more than one in 5 s): grpc-js does not police pings.
- */
+/** What grpc-js keeps to itself and limits need: pinned with its version, and checked at every start. */
+interface Internals {
+  readonly commonServerOptions: ServerOptions;
+  readonly http2Servers: ReadonlyMap<Http2Server, unknown>;
+}
+
+/** The gRPC server on `@grpc/grpc-js`. It listens nowhere itself: connections are handed to it by `accept`. */
 export class GrpcServer implements RpcServer {
   readonly #server: grpc.Server;
   readonly #injector: ReturnType<grpc.Server['createConnectionInjector']>;
   readonly #options: GrpcServerOptions;
   readonly #paths: string[] = [];
   readonly #streams = new Set<StreamCall>();
+  readonly #endless = new Set<string>();
+  readonly #frameLimits: FrameLimits;
+  readonly #gate: CallGate;
 
   constructor(options: GrpcServerOptions) {
     this.#options = options;
@@ -61,12 +84,26 @@ export class GrpcServer implements RpcServer {
       // Its registry of sockets and calls costs time on every call and nobody reads it.
       'grpc.enable_channelz': 0,
     });
+    const internals = this.#server as unknown as Internals;
+    assert(typeof internals.commonServerOptions === 'object', 'grpc-js has options for HTTP/2');
+    Object.assign(internals.commonServerOptions, {
+      maxHeaderListPairs: HEADERS_MAX,
+      settings: { ...internals.commonServerOptions.settings, maxHeaderListSize: HEADER_LIST_BYTES_MAX },
+    } satisfies ServerOptions);
     this.#injector = this.#server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
+    const [server] = internals.http2Servers.keys();
+    assert(server !== undefined, 'grpc-js has made its HTTP/2 server');
+    this.#frameLimits = { ...DEFAULT_FRAME_LIMITS, ...options.frameLimits };
+    this.#gate = new CallGate({
+      server,
+      limits: { ...DEFAULT_CALL_LIMITS, ...options.callLimits },
+      isEndless: (path) => this.#endless.has(path),
+    });
   }
 
   unary(path: string, handler: UnaryHandler): void {
     this.#register(path, 'unary', (surface: grpc.ServerUnaryCall<Buffer, Buffer>, callback: Callback) => {
-      const call = new Call(surface);
+      const call = new Call(surface, this.#gate);
       handler(surface.request, call).then(
         (answer) => callback(null, answer, call.trailers),
         (error: unknown) => callback(this.#failure(error, call)),
@@ -76,15 +113,16 @@ export class GrpcServer implements RpcServer {
 
   serverStream(path: string, handler: ServerStreamHandler): void {
     this.#register(path, 'serverStream', (surface: grpc.ServerWritableStream<Buffer, Buffer>) => {
-      const call = new StreamCall(surface);
+      const call = new StreamCall(surface, this.#gate);
       this.#run(call, surface, handler(surface.request, call, call.writer));
     });
   }
 
   bidi(path: string, handler: BidiHandler): void {
+    this.#endless.add(path);
     this.#register(path, 'bidi', (surface: grpc.ServerDuplexStream<Buffer, Buffer>) => {
-      const call = new StreamCall(surface);
-      this.#run(call, surface, handler(requestsOf(surface), call, call.writer));
+      const call = new StreamCall(surface, this.#gate);
+      this.#run(call, surface, handler(requestsOf(surface, call), call, call.writer));
     });
   }
 
@@ -93,8 +131,27 @@ export class GrpcServer implements RpcServer {
   }
 
   /** Serves a connection whose first bytes are HTTP/2's preface. */
-  accept(connection: Duplex): void {
-    this.#injector.injectConnection(connection);
+  accept(socket: Duplex, connection: ClientConnection): void {
+    const guard = new FrameGuard(this.#frameLimits, () => performance.now());
+    const filtered = withPlainAuthority(socket, {
+      sent: (bytes) => guard.sent(bytes),
+      frame: (type, payloadBytes) => {
+        const reason = guard.judge(type, payloadBytes);
+        if (reason !== null) sendAway({ socket, filtered, reason });
+        return reason === null;
+      },
+    });
+    this.#gate.accept(connection, () => this.#injector.injectConnection(filtered));
+  }
+
+  /** Makes room for another connection: ends one that has had no call for `idleMs`, if there is any. */
+  endIdlest(idleMs: number): boolean {
+    return this.#gate.endIdlest(idleMs);
+  }
+
+  /** Calls now open, calls refused since the start, and the bytes that requests hold. */
+  get callFigures(): { readonly open: number; readonly refused: number; readonly heldBytes: number } {
+    return this.#gate.figures;
   }
 
   /**
@@ -108,6 +165,7 @@ export class GrpcServer implements RpcServer {
 
   /** Cuts everything at once. */
   destroy(): void {
+    this.#gate.close();
     this.#server.forceShutdown();
   }
 
@@ -164,10 +222,14 @@ class Call implements RpcCall {
   /** Made on first use: few calls have any. */
   trailers: grpc.Metadata | undefined;
   readonly #surface: Surface;
+  readonly #gate: CallGate;
+  readonly #connection: ClientConnection;
   #controller: AbortController | null = null;
 
-  constructor(surface: Surface) {
+  constructor(surface: Surface, gate: CallGate) {
     this.#surface = surface;
+    this.#gate = gate;
+    this.#connection = gate.connectionOf(this.metadata(CALL_HEADER));
   }
 
   get path(): string {
@@ -175,7 +237,11 @@ class Call implements RpcCall {
   }
 
   get peer(): string {
-    return this.#surface.getPeer();
+    return this.#connection.peer;
+  }
+
+  get certificateName(): string | undefined {
+    return this.#connection.certificateName;
   }
 
   get deadlineMs(): number {
@@ -204,6 +270,11 @@ class Call implements RpcCall {
     this.trailers.set(name, value);
   }
 
+  /** A message of a stream of requests is the handler's from now on. */
+  taken(bytes: number): void {
+    this.#gate.taken(this.metadata(CALL_HEADER), bytes);
+  }
+
   abort(reason: StoreError): void {
     void this.signal;
     if (!this.signal.aborted) this.#controller!.abort(reason);
@@ -219,8 +290,8 @@ class StreamCall extends Call {
   /** Rejects when the call is over before its handler is; the reason is the signal's. */
   readonly stopped: Promise<never>;
 
-  constructor(surface: StreamSurface) {
-    super(surface);
+  constructor(surface: StreamSurface, gate: CallGate) {
+    super(surface, gate);
     this.writer = new StreamWriter(surface, this.signal);
     this.stopped = new Promise((_, reject) => {
       this.signal.addEventListener('abort', () => reject(this.signal.reason as StoreError), { once: true });
@@ -282,10 +353,42 @@ class StreamWriter implements RpcWriter {
   }
 }
 
-async function* requestsOf(surface: grpc.ServerDuplexStream<Buffer, Buffer>): AsyncGenerator<Buffer> {
+/** Tells the client why, as far as it listens, and ends the connection. */
+function sendAway(options: {
+  readonly socket: Duplex;
+  readonly filtered: Duplex;
+  readonly reason: string;
+}): void {
+  const { socket, filtered, reason } = options;
+  const text = Buffer.from(reason, 'latin1');
+  const frame = Buffer.alloc(GOAWAY_HEAD_BYTES + text.length);
+  frame.writeUIntBE(frame.length - FRAME_HEAD_BYTES, 0, 3);
+  frame[3] = GOAWAY;
+  frame.writeUInt32BE(2 ** 31 - 1, FRAME_HEAD_BYTES);
+  frame.writeUInt32BE(constants.NGHTTP2_ENHANCE_YOUR_CALM, FRAME_HEAD_BYTES + 4);
+  text.copy(frame, GOAWAY_HEAD_BYTES);
+  const end = (): void => {
+    clearTimeout(timer);
+    filtered.destroy();
+  };
+  const timer = setTimeout(end, GOODBYE_MS);
+  socket.write(frame, end);
+}
+
+const GOAWAY = 7;
+const FRAME_HEAD_BYTES = 9;
+const GOAWAY_HEAD_BYTES = FRAME_HEAD_BYTES + 8;
+
+async function* requestsOf(
+  surface: grpc.ServerDuplexStream<Buffer, Buffer>,
+  call: Call,
+): AsyncGenerator<Buffer> {
   try {
     // A handler that stops reading early still has a status to send: leaving the loop must not end the stream.
-    for await (const message of surface.iterator({ destroyOnReturn: false })) yield message as Buffer;
+    for await (const message of surface.iterator({ destroyOnReturn: false })) {
+      call.taken((message as Buffer).length);
+      yield message as Buffer;
+    }
   } catch {
     // The stream was destroyed because the call is over; the call's signal says why.
   }

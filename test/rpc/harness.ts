@@ -1,15 +1,31 @@
 import type { RequestListener } from 'node:http';
 import grpc from '@grpc/grpc-js';
 import { toRpcError } from '../../src/api/errors.ts';
-import { ClientPort, type ClientPortTls } from '../../src/rpc/client-port.ts';
+import { type Logger, silentLogger } from '../../src/lib/logger.ts';
+import type { CallLimits } from '../../src/rpc/call-gate.ts';
+import { ClientPort, type PortLimits } from '../../src/rpc/client-port.ts';
 import { codec, serviceMethods } from '../../src/rpc/codec.ts';
+import type { FrameLimits } from '../../src/rpc/frame-guard.ts';
 import type { Messages, Methods } from '../../src/rpc/generated/messages.ts';
 import { GrpcServer } from '../../src/rpc/grpc-server.ts';
+import type { TlsEndpoint } from '../../src/tls/endpoint.ts';
 
 type Request<P extends keyof Methods> = Partial<Messages[Methods[P]['request']]>;
 type Response<P extends keyof Methods> = Messages[Methods[P]['response']];
 
 const identity = (bytes: Buffer): Buffer => bytes;
+
+/** What a harness is made of. */
+export interface HarnessOptions {
+  readonly http?: RequestListener;
+  readonly receiveBytesMax?: number;
+  readonly tls?: TlsEndpoint;
+  readonly logger?: Logger;
+  readonly limits?: Partial<PortLimits>;
+  readonly callLimits?: Partial<CallLimits>;
+  readonly frameLimits?: Partial<FrameLimits>;
+  readonly concurrentStreamsMax?: number;
+}
 
 /** A real server on a free port with a real grpc-js client. */
 export class Harness implements AsyncDisposable {
@@ -20,16 +36,19 @@ export class Harness implements AsyncDisposable {
   portNumber = 0;
   #client: grpc.Client | null = null;
 
-  constructor(options: { http?: RequestListener; receiveBytesMax?: number; tls?: ClientPortTls } = {}) {
+  constructor(options: HarnessOptions = {}) {
+    const { http, tls, limits, logger, ...grpcOptions } = options;
     this.server = new GrpcServer({
       errorStatus: toRpcError,
       onBug: (error) => this.bugs.push(error),
-      ...(options.receiveBytesMax === undefined ? {} : { receiveBytesMax: options.receiveBytesMax }),
+      ...grpcOptions,
     });
     this.port = new ClientPort({
       grpc: this.server,
-      http: options.http ?? ((_request, response) => response.end()),
-      ...(options.tls === undefined ? {} : { tls: options.tls }),
+      http: http ?? ((_request, response) => response.end()),
+      tls: tls ?? null,
+      limits: limits ?? {},
+      logger: logger ?? silentLogger,
     });
   }
 
