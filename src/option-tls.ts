@@ -47,7 +47,6 @@ const SIDES = {
   client: {
     prefix: '',
     auto: 'auto-tls',
-    listen: 'listen-client-urls',
     crl: 'client-crl-file',
     commonNames: null,
     hostnames: 'client-cert-allowed-hostname',
@@ -56,7 +55,6 @@ const SIDES = {
   peer: {
     prefix: 'peer-',
     auto: 'peer-auto-tls',
-    listen: 'listen-peer-urls',
     crl: 'peer-crl-file',
     commonNames: 'peer-cert-allowed-cn',
     hostnames: 'peer-cert-allowed-hostname',
@@ -78,13 +76,13 @@ export function tlsOptions(
   urls: readonly string[],
 ): TlsOptions | null {
   const source = certificateSource(side, settings);
-  const { prefix, auto, listen, crl, commonNames, hostnames } = SIDES[side];
+  const { prefix, auto, crl, commonNames, hostnames } = SIDES[side];
   const trustedCaFile = file(settings, `${prefix}trusted-ca-file`);
   const clientCertAuth = settings.boolean(`${prefix}client-cert-auth`);
   if (source === null) {
     const https = urls.find((url) => url.startsWith('https:'));
     const need = `--${prefix}cert-file and --${prefix}key-file, or --${auto}`;
-    if (https !== undefined) throw settings.refuse(`--${listen}: ${https} needs ${need}`);
+    if (https !== undefined) throw settings.refuse(`${https} needs ${need}`);
     if (clientCertAuth) throw settings.refuse(`--${prefix}client-cert-auth needs ${need}`);
     if (trustedCaFile === null) return null;
     throw settings.refuse(`--${prefix}trusted-ca-file needs ${need}`);

@@ -305,6 +305,10 @@ function validated(settings: Settings): ServerOptions {
     advertise: 'initial-advertise-peer-urls',
     listen: 'listen-peer-urls',
   });
+  const advertiseClientUrls = advertised(settings, {
+    advertise: 'advertise-client-urls',
+    listen: 'listen-client-urls',
+  });
   const quota = settings.integer('quota-backend-bytes', LIMITS.quotaBytes);
   const listenHttpUrls = settings.urls('listen-http-urls');
   const cluster = initialCluster(settings, { name, peerUrls: initialAdvertisePeerUrls });
@@ -327,10 +331,7 @@ function validated(settings: Settings): ServerOptions {
     name,
     dataDir: settings.given('data-dir')?.text ?? `${name}.conclave`,
     listenClientUrls,
-    advertiseClientUrls: advertised(settings, {
-      advertise: 'advertise-client-urls',
-      listen: 'listen-client-urls',
-    }),
+    advertiseClientUrls,
     listenPeerUrls,
     initialAdvertisePeerUrls,
     listenHttpUrls,

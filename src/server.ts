@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { pino } from 'pino';
 import { toRpcError } from './api/errors.ts';
 import { DEFAULT_ETCD_LIMITS, GRPC_OVERHEAD_BYTES } from './api/etcd/limits.ts';
@@ -19,19 +18,16 @@ import { NodeDisk } from './member/storage/disk.ts';
 import { ClassicLevelOpener } from './member/storage/level.ts';
 import { systemClock, systemRandom } from './member/system.ts';
 import { TcpTransport } from './member/transport/transport.ts';
-import { isLoopback, type TlsOptions } from './option-tls.ts';
 import type { ServerOptions } from './options.ts';
 import { ClientPort } from './rpc/client-port.ts';
 import { GrpcServer } from './rpc/grpc-server.ts';
 import { registerHealth } from './rpc/health.ts';
 import { registerReflection } from './rpc/reflection.ts';
-import { TlsEndpoint } from './tls/endpoint.ts';
-import { selfSignedFiles } from './tls/self-signed.ts';
+import { openTls } from './server-tls.ts';
+import type { TlsEndpoint } from './tls/endpoint.ts';
 
 /** Live values kept in memory; older and colder ones are read from disk. */
 const CACHE_BYTES_MAX = 256 * 1024 * 1024;
-/** Below the data directory: certificates that the member made for itself. */
-const AUTO_TLS_DIRECTORY = 'auto-tls';
 /** At a stop, requests in flight may take this long. */
 const STOP_GRACE_MS = 2_000;
 
@@ -80,7 +76,9 @@ class Server {
     });
     this.#logger.info({ version: VERSION, options: this.#options }, 'starting');
     try {
-      this.#openTls();
+      const { client, peer } = openTls(this.#options, this.#logger);
+      this.#clientTls = client;
+      this.#peerTls = peer;
       const { listenHttpUrls } = this.#options;
       await using _http = await HttpListener.open(listenHttpUrls, operations, this.#clientTls);
       const member = await openMember(memberOptions(this.#options), this.#ports(), this.#abort.signal);
@@ -174,70 +172,6 @@ class Server {
       },
       fatal: (error) => this.fail(error),
     };
-  }
-
-  /** @throws StoreError `bad-options` for certificates that cannot be used */
-  #openTls(): void {
-    const { clientTls, peerTls, listenClientUrls, listenPeerUrls, listenHttpUrls } = this.#options;
-    this.#clientTls = this.#endpoint('client', clientTls);
-    this.#peerTls = this.#endpoint('peer', peerTls);
-    const plain = [...listenClientUrls, ...listenPeerUrls, ...listenHttpUrls].filter(
-      (url) => url.startsWith('http:') && !isLoopback(url),
-    );
-    if (plain.length > 0) {
-      this.#logger.warn(
-        { urls: plain },
-        'plain text leaves this machine: anybody on the way can read and change it',
-      );
-    }
-  }
-
-  #endpoint(side: 'client' | 'peer', options: TlsOptions | null): TlsEndpoint | null {
-    if (options === null) return null;
-    const logger = this.#logger;
-    const { source, trustedCaFile } = options;
-    const files = source.type === 'files' ? source : this.#generated(side, source.validityYears);
-    if (side === 'peer' && trustedCaFile === null) {
-      logger.warn(
-        {},
-        'members are not verified: --peer-trusted-ca-file says whose certificates they must have',
-      );
-    }
-    return new TlsEndpoint({
-      settings: {
-        ...options,
-        ...files,
-        requireClientCertificate: trustedCaFile !== null,
-        trustAnyServer: source.type === 'generated' && trustedCaFile === null,
-        checkClientAddress: !options.skipClientSanVerification,
-      },
-      logger,
-    });
-  }
-
-  #generated(
-    side: 'client' | 'peer',
-    validityYears: number,
-  ): {
-    readonly certFile: string;
-    readonly keyFile: string;
-    readonly dialCertFile: null;
-    readonly dialKeyFile: null;
-  } {
-    const { dataDir, listenClientUrls, advertiseClientUrls } = this.#options;
-    const { listenPeerUrls, initialAdvertisePeerUrls } = this.#options;
-    const urls =
-      side === 'client'
-        ? [...listenClientUrls, ...advertiseClientUrls]
-        : [...listenPeerUrls, ...initialAdvertisePeerUrls];
-    const { isNew, ...files } = selfSignedFiles({
-      directory: join(dataDir, AUTO_TLS_DIRECTORY, side),
-      hosts: urls.map((url) => new URL(url).hostname.replace(/^\[(.*)\]$/, '$1')),
-      validityYears,
-    });
-    if (isNew)
-      this.#logger.warn({ ...files }, 'certificate generated: whoever connects cannot tell who answers');
-    return { ...files, dialCertFile: null, dialKeyFile: null };
   }
 
   #networkFigures(): NetworkFigures {

@@ -3,7 +3,7 @@ import { ClientError } from '../client/client-error.ts';
 import { StoreError } from '../lib/errors.ts';
 import { ETCD_VERSION, VERSION } from '../lib/version.ts';
 import { positiveSeconds, UsageError } from './arguments.ts';
-import { addTlsFlags } from './client-tls.ts';
+import { addTlsFlags, withTruths } from './client-tls.ts';
 import { ENDPOINTS_DEFAULT } from './context.ts';
 import { type CliIo, processIo } from './io.ts';
 import { kvCommands } from './kv.ts';
@@ -33,7 +33,7 @@ export async function runCli(argv: readonly string[], dependencies: CliDependenc
   const io = dependencies.io ?? processIo();
   try {
     if (argv[0] === 'server') return await serverCommand(argv.slice(1), io, dependencies.runServer);
-    await program(io).parseAsync([...argv], { from: 'user' });
+    await program(io).parseAsync(withTruths(argv), { from: 'user' });
     return io.wasInterrupted() ? EXIT.interrupted : EXIT.done;
   } catch (error) {
     return failed(error, io);

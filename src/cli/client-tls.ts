@@ -19,8 +19,17 @@ export function addTlsFlags(root: Command): Command {
     .option('--cacert <file>', 'authorities that members are verified by, PEM (default: CONCLAVE_CACERT)')
     .option('--cert <file>', 'certificate to present, PEM (default: CONCLAVE_CERT)')
     .option('--key <file>', 'its key (default: CONCLAVE_KEY)')
-    .option('--insecure-skip-tls-verify [yes]', 'encrypt, but accept whoever answers', truth)
-    .option('--insecure-transport [yes]', "plain text where no scheme is given; '=false' for TLS", truth);
+    .option('--insecure-skip-tls-verify [=yes]', 'encrypt, but accept whoever answers', truth)
+    .option('--insecure-transport [=yes]', "plain text where no scheme is given; '=false' for TLS", truth);
+}
+
+/** The words with `=true` behind flags that stand alone: such a flag never takes the next word, as in etcdctl. */
+export function withTruths(argv: readonly string[]): string[] {
+  const end = argv.indexOf('--');
+  return argv.map((word, at) => {
+    const isFlag = word === '--insecure-skip-tls-verify' || word === '--insecure-transport';
+    return isFlag && (end === -1 || at < end) ? `${word}=true` : word;
+  });
 }
 
 /**

@@ -62,7 +62,7 @@ export class TlsEndpoint {
   }
 
   /**
-   * For a TLS server. It must be given to `attach` too.
+   * For a TLS server. It must be given to `attach` too, and each of its connections to `refusalOf` before it is served.
    *
    * @param protocols names for the application's protocol negotiation, best first
    */
@@ -71,7 +71,8 @@ export class TlsEndpoint {
     return {
       ...this.#contextOptions(),
       requestCert: requireClientCertificate,
-      rejectUnauthorized: requireClientCertificate,
+      // Judged by `refusalOf`, which can say why: Node would only hang up.
+      rejectUnauthorized: false,
       handshakeTimeout: handshakeTimeoutMs,
       ...(protocols.length === 0 ? {} : { ALPNProtocols: [...protocols] }),
     };
@@ -108,7 +109,8 @@ export class TlsEndpoint {
   async refusalOf(socket: TLSSocket): Promise<string | null> {
     if (!this.#settings.requireClientCertificate) return null;
     const certificate = socket.getPeerX509Certificate();
-    if (certificate === undefined || !socket.authorized) return 'no verified certificate';
+    if (certificate === undefined) return 'the client presents no certificate';
+    if (!socket.authorized) return `the certificate is not accepted: ${codeOf(socket.authorizationError)}`;
     const refusal = this.#certificateRefusal(certificate);
     if (refusal !== null || !this.#settings.checkClientAddress) return refusal;
     return addressRefusal(certificate, socket.remoteAddress ?? '');
@@ -174,6 +176,11 @@ export class TlsEndpoint {
 export function commonNameOf(certificate: X509Certificate): string | undefined {
   const names = certificate.toLegacyObject().subject?.CN as string | readonly string[] | undefined;
   return typeof names === 'string' ? names : names?.at(-1);
+}
+
+/** Node gives a code of OpenSSL's, such as CERT_HAS_EXPIRED, though its types say an error. */
+function codeOf(reason: unknown): string {
+  return reason instanceof Error ? reason.message : String(reason);
 }
 
 function isFor(certificate: X509Certificate, host: string): boolean {
