@@ -53,7 +53,8 @@ export function withPlainAuthority(socket: Duplex, watcher: FrameWatcher): Duple
       done();
     },
     destroy: (error, done) => {
-      socket.destroy();
+      // A client that is sent away is heard out: cut at once, it would not hear why.
+      if (!rewriter.stopped) socket.destroy();
       done(error);
     },
   });
@@ -75,6 +76,11 @@ export class AuthorityRewriter {
 
   constructor(watcher: Pick<FrameWatcher, 'frame'>) {
     this.#watcher = watcher;
+  }
+
+  /** The watcher wanted no more. */
+  get stopped(): boolean {
+    return this.#stopped;
   }
 
   /** Takes bytes in pieces of any size and returns what may go on. */

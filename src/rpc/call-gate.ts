@@ -29,13 +29,14 @@ export const DEFAULT_CALL_LIMITS: CallLimits = {
   sweepIntervalMs: 5_000,
 };
 
+/** Names and values of one request's headers. Checked here too: a client may ignore what it was told. */
+export const HEADER_BYTES_MAX = 64 * 1024;
 /** What an open call costs besides its headers and body. Measured: 6 to 9 KiB in grpc-js and Node. */
 const CALL_BYTES = 8 * 1024;
 /** Carries a call's number from the gate to its handler; a client's own header of that name is replaced. */
 export const CALL_HEADER = 'conclave-call';
 /** etcd's words for it. */
 const TOO_MANY_REQUESTS = 'etcdserver: too many requests';
-const FLAG_END_STREAM = 1;
 /** Before every message stand a flag and its length. */
 const GRPC_PREFIX_BYTES = 5;
 
@@ -124,9 +125,9 @@ export class CallGate {
     assert(listeners.length === 1, 'the server has one listener for streams');
     this.#serve = listeners[0]!.bind(server);
     server.removeAllListeners('stream');
-    server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) =>
-      this.#open(stream, headers, flags),
-    );
+    server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => {
+      this.#open(stream, headers, flags);
+    });
     server.on('session', (session: ServerHttp2Session) => this.#admit(session));
     this.#timer = setInterval(() => this.#sweep(), this.#limits.sweepIntervalMs);
     this.#timer.unref();
@@ -197,7 +198,12 @@ export class CallGate {
       this.#refuse(call, session.connection.refusal);
       return;
     }
-    if (!this.#fits(session, CALL_BYTES)) {
+    const bytes = headerBytes(headers);
+    if (bytes > HEADER_BYTES_MAX) {
+      this.#refuse(call, 'conclave: the headers are too large');
+      return;
+    }
+    if (!this.#fits(session, CALL_BYTES + bytes)) {
       this.#refuse(call, TOO_MANY_REQUESTS);
       return;
     }
@@ -205,21 +211,20 @@ export class CallGate {
     const id = this.#lastCall;
     this.#calls.set(id, call);
     session.calls += 1;
-    this.#hold(call, CALL_BYTES + headerBytes(headers));
+    this.#hold(call, CALL_BYTES + bytes);
     stream.once('close', () => this.#ended(id, call));
-    call.whole = (flags & FLAG_END_STREAM) !== 0;
     this.#countBody(call);
     headers[CALL_HEADER] = String(id);
     this.#serve(stream, headers, flags);
   }
 
-  /** Sees what the connection brings for the call before it is kept anywhere. */
+  /** Sees what the connection brings for the call before it is kept, but for what came along with its headers. */
   #countBody(call: OpenCall): void {
     const { stream } = call;
+    this.#hold(call, stream.readableLength);
     const push = stream.push.bind(stream);
     stream.push = (chunk: Buffer | null, encoding?: BufferEncoding): boolean => {
-      if (chunk === null) call.whole = true;
-      else {
+      if (chunk !== null) {
         this.#hold(call, chunk.length);
         if (!this.#fits(call.session, 0)) {
           this.#refuse(call, TOO_MANY_REQUESTS);
@@ -260,11 +265,17 @@ export class CallGate {
     // In order of their opening: what follows a young one is younger.
     for (const call of this.#calls.values()) {
       if (call.sinceMs > beforeMs) return;
-      if (call.whole || call.endless) continue;
+      if (call.endless || isWhole(call)) continue;
       const message = 'conclave: the request did not arrive in time';
       endStream(call.stream, { code: rpcStatus.deadlineExceeded, message });
     }
   }
+}
+
+/** The client has sent all of its request; asked of the protocol at most once after it is so. */
+function isWhole(call: OpenCall): boolean {
+  call.whole ||= call.stream.state.state === constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_REMOTE;
+  return call.whole;
 }
 
 /** Ends a call with a status, whatever has become of it. */

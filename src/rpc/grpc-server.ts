@@ -11,6 +11,7 @@ import {
   type CallLimits,
   type ClientConnection,
   DEFAULT_CALL_LIMITS,
+  HEADER_BYTES_MAX,
 } from './call-gate.ts';
 import { DEFAULT_FRAME_LIMITS, FrameGuard, type FrameLimits } from './frame-guard.ts';
 import type {
@@ -45,8 +46,7 @@ const RECEIVE_BYTES_MAX = 2 * 1024 * 1024;
 const KEEPALIVE_INTERVAL_MS = 2 * 60 * 60 * 1000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
 const CONCURRENT_STREAMS_MAX = 10_000;
-/** Names and values of one request's headers, and 32 bytes for each; a request with more is reset. */
-const HEADER_LIST_BYTES_MAX = 64 * 1024;
+/** Of one request; one with more is reset. */
 const HEADERS_MAX = 128;
 /** A client that is sent away gets this long to take the reason. */
 const GOODBYE_MS = 1_000;
@@ -88,7 +88,7 @@ export class GrpcServer implements RpcServer {
     assert(typeof internals.commonServerOptions === 'object', 'grpc-js has options for HTTP/2');
     Object.assign(internals.commonServerOptions, {
       maxHeaderListPairs: HEADERS_MAX,
-      settings: { ...internals.commonServerOptions.settings, maxHeaderListSize: HEADER_LIST_BYTES_MAX },
+      settings: { ...internals.commonServerOptions.settings, maxHeaderListSize: HEADER_BYTES_MAX },
     } satisfies ServerOptions);
     this.#injector = this.#server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
     const [server] = internals.http2Servers.keys();
@@ -367,12 +367,13 @@ function sendAway(options: {
   frame.writeUInt32BE(2 ** 31 - 1, FRAME_HEAD_BYTES);
   frame.writeUInt32BE(constants.NGHTTP2_ENHANCE_YOUR_CALM, FRAME_HEAD_BYTES + 4);
   text.copy(frame, GOAWAY_HEAD_BYTES);
-  const end = (): void => {
-    clearTimeout(timer);
-    filtered.destroy();
-  };
-  const timer = setTimeout(end, GOODBYE_MS);
-  socket.write(frame, end);
+  socket.end(frame);
+  // What it still sends is read and forgotten.
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), GOODBYE_MS);
+  socket.once('close', () => clearTimeout(timer));
+  // Not within a read of the session that this ends.
+  setImmediate(() => filtered.destroy());
 }
 
 const GOAWAY = 7;
