@@ -280,7 +280,7 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
   {
     name: 'max-concurrent-streams',
     kind: 'integer',
-    default: '10000',
+    default: '2000',
     group: 'Limits',
     help: 'most calls open at a time on one client connection',
   },

@@ -55,7 +55,7 @@ test('without any option the defaults are those of etcd', () => {
     quotaBackendBytes: 2 ** 31,
     maxRequestBytes: 1_572_864,
     maxTxnOps: 128,
-    maxConcurrentStreams: 10_000,
+    maxConcurrentStreams: 2000,
     logLevel: 'info',
   });
 });

@@ -16,11 +16,17 @@ const FLAG_PRIORITY = 0x20;
 const PRIORITY_BYTES = 5;
 /** The longest frame worth holding back to look at; header blocks of clients are far smaller. */
 const HEADERS_BYTES_MAX = 64 * 1024;
+/** Handed on at a time: a few hundred of the smallest requests. */
+const SLICE_BYTES_MAX = 16 * 1024;
 /** Index of `:authority` in HPACK's static table. */
 const AUTHORITY = 1;
 
-/** Sees the frames of a connection pass. */
+/** Sees the frames of a connection pass, and says when. */
 export interface FrameWatcher {
+  /** @param work answers how many header blocks it let pass; done at once or later, always in order */
+  schedule(work: () => number): void;
+  /** As `schedule`, for the end of all that is still open. */
+  scheduleEnd(end: () => void): void;
   /** The head of a frame of the client's. @returns false to let nothing more pass */
   frame(type: number, payloadBytes: number): boolean;
   /** Bytes that go to the client. */
@@ -30,8 +36,11 @@ export interface FrameWatcher {
 /** The connection, with slashes in `:authority` replaced. */
 export function withPlainAuthority(socket: Duplex, watcher: FrameWatcher): Duplex {
   const rewriter = new AuthorityRewriter(watcher);
+  let waiting = 0;
   const filtered = new Duplex({
-    read: () => socket.resume(),
+    read: () => {
+      if (waiting === 0) socket.resume();
+    },
     write: (chunk: Buffer, _encoding, done) => {
       watcher.sent(chunk.length);
       if (socket.write(chunk)) done();
@@ -58,11 +67,31 @@ export function withPlainAuthority(socket: Duplex, watcher: FrameWatcher): Duple
       done(error);
     },
   });
+  const pass = (bytes: Buffer): number => {
+    waiting -= 1;
+    const before = rewriter.headerBlocks;
+    for (const piece of rewriter.push(bytes)) filtered.push(piece);
+    const isFull = filtered.readableLength >= filtered.readableHighWaterMark;
+    if (isFull) socket.pause();
+    else if (waiting === 0 && socket.isPaused()) socket.resume();
+    return rewriter.headerBlocks - before;
+  };
   socket.on('data', (chunk: Buffer) => {
-    for (const piece of rewriter.push(chunk)) if (!filtered.push(piece)) socket.pause();
+    for (let at = 0; at < chunk.length; at += SLICE_BYTES_MAX) {
+      const slice = chunk.subarray(at, at + SLICE_BYTES_MAX);
+      waiting += 1;
+      watcher.schedule(() => pass(slice));
+    }
+    // What is read while other work goes first is one chunk at most.
+    if (waiting > 0) socket.pause();
   });
-  socket.on('end', () => filtered.push(null));
-  socket.on('close', () => filtered.destroy());
+  socket.on('end', () =>
+    watcher.schedule(() => {
+      filtered.push(null);
+      return 0;
+    }),
+  );
+  socket.on('close', () => watcher.scheduleEnd(() => filtered.destroy()));
   return filtered;
 }
 
@@ -73,9 +102,15 @@ export class AuthorityRewriter {
   #held: Buffer = Buffer.alloc(0);
   readonly #watcher: Pick<FrameWatcher, 'frame'>;
   #stopped = false;
+  #headerBlocks = 0;
 
   constructor(watcher: Pick<FrameWatcher, 'frame'>) {
     this.#watcher = watcher;
+  }
+
+  /** How many have begun. */
+  get headerBlocks(): number {
+    return this.#headerBlocks;
   }
 
   /** The watcher wanted no more. */
@@ -105,6 +140,7 @@ export class AuthorityRewriter {
         this.#stopped = true;
         return out;
       }
+      if (bytes[3] === HEADERS) this.#headerBlocks += 1;
       if (!whole) {
         this.#pass = frameBytes;
         continue;

@@ -10,7 +10,10 @@ import { rpcStatus } from './status.ts';
 
 /** What all clients together may hold of this member's memory. What happens at a bound stands beside it. */
 export interface CallLimits {
-  /** Requests received, or being received, on all connections: further calls are refused. Bytes. */
+  /**
+   * Requests received, or being received, on all connections: further calls are refused, unless another connection
+   * holds much more; it then loses calls whose requests are not whole. Bytes.
+   */
   readonly requestBytesMax: number;
   /** The same for one connection. */
   readonly connectionRequestBytesMax: number;
@@ -23,16 +26,17 @@ export interface CallLimits {
 const MIB = 1024 * 1024;
 
 export const DEFAULT_CALL_LIMITS: CallLimits = {
-  requestBytesMax: 512 * MIB,
-  connectionRequestBytesMax: 256 * MIB,
+  requestBytesMax: 256 * MIB,
+  connectionRequestBytesMax: 128 * MIB,
   requestTimeoutMs: 60_000,
   sweepIntervalMs: 5_000,
 };
 
 /** Names and values of one request's headers. Checked here too: a client may ignore what it was told. */
 export const HEADER_BYTES_MAX = 64 * 1024;
-/** What an open call costs besides its headers and body. Measured: 6 to 9 KiB in grpc-js and Node. */
-const CALL_BYTES = 8 * 1024;
+/** What an open call costs besides its headers, which are held twice, and its body. Measured: about 10 KiB. */
+const CALL_BYTES = 12 * 1024;
+const HEADER_COPIES = 2;
 /** Carries a call's number from the gate to its handler; a client's own header of that name is replaced. */
 export const CALL_HEADER = 'conclave-call';
 /** etcd's words for it. */
@@ -56,7 +60,8 @@ const NOBODY: ClientConnection = { peer: 'unknown', certificateName: undefined, 
 /** A connection and what its calls hold. */
 class Session {
   readonly connection: ClientConnection;
-  calls = 0;
+  /** Oldest first. */
+  readonly calls = new Set<OpenCall>();
   heldBytes = 0;
   /** When the last call ended, or the connection was made. */
   idleSinceMs: number;
@@ -101,6 +106,7 @@ export class CallGate {
   readonly #limits: CallLimits;
   readonly #isEndless: (path: string) => boolean;
   readonly #sessions = new Map<ServerHttp2Session, Session>();
+  readonly #byConnection = new WeakMap<ClientConnection, Session>();
   readonly #calls = new Map<number, OpenCall>();
   readonly #timer: NodeJS.Timeout;
   #incoming: ClientConnection | null = null;
@@ -150,18 +156,23 @@ export class CallGate {
     return this.#calls.get(Number(callHeader))?.session.connection ?? NOBODY;
   }
 
+  /** Calls open on a connection. */
+  callsOf(connection: ClientConnection): number {
+    return this.#byConnection.get(connection)?.calls.size ?? 0;
+  }
+
   /** A handler took a message of a stream of requests: what it held is free. */
   taken(callHeader: string | undefined, bytes: number): void {
     const call = this.#calls.get(Number(callHeader));
     if (call === undefined) return;
-    this.#hold(call, -Math.min(bytes + GRPC_PREFIX_BYTES, call.heldBytes - CALL_BYTES));
+    this.#hold(call, -Math.max(Math.min(bytes + GRPC_PREFIX_BYTES, call.heldBytes - CALL_BYTES), 0));
   }
 
   /** Ends the connection that has had no call for longest, at least `idleMs`. @returns false when there is none */
   endIdlest(idleMs: number): boolean {
     let idlest: Session | null = null;
     for (const session of this.#sessions.values()) {
-      if (session.calls > 0 || session.handle.closed) continue;
+      if (session.calls.size > 0 || session.handle.closed) continue;
       if (idlest === null || session.idleSinceMs < idlest.idleSinceMs) idlest = session;
     }
     if (idlest === null || performance.now() - idlest.idleSinceMs < idleMs) return false;
@@ -175,7 +186,9 @@ export class CallGate {
 
   #admit(handle: ServerHttp2Session): void {
     assert(this.#incoming !== null, 'every session comes through the gate');
-    this.#sessions.set(handle, new Session(this.#incoming, handle, performance.now()));
+    const session = new Session(this.#incoming, handle, performance.now());
+    this.#sessions.set(handle, session);
+    this.#byConnection.set(this.#incoming, session);
     this.#incoming = null;
     handle.once('close', () => this.#sessions.delete(handle));
   }
@@ -203,15 +216,16 @@ export class CallGate {
       this.#refuse(call, 'conclave: the headers are too large');
       return;
     }
-    if (!this.#fits(session, CALL_BYTES + bytes)) {
+    const cost = CALL_BYTES + HEADER_COPIES * bytes;
+    if (!this.#fits(session, cost)) {
       this.#refuse(call, TOO_MANY_REQUESTS);
       return;
     }
     this.#lastCall += 1;
     const id = this.#lastCall;
     this.#calls.set(id, call);
-    session.calls += 1;
-    this.#hold(call, CALL_BYTES + bytes);
+    session.calls.add(call);
+    this.#hold(call, cost);
     stream.once('close', () => this.#ended(id, call));
     this.#countBody(call);
     headers[CALL_HEADER] = String(id);
@@ -236,10 +250,23 @@ export class CallGate {
   }
 
   #fits(session: Session, bytes: number): boolean {
-    return (
-      this.#heldBytes + bytes <= this.#limits.requestBytesMax &&
-      session.heldBytes + bytes <= this.#limits.connectionRequestBytesMax
-    );
+    if (session.heldBytes + bytes > this.#limits.connectionRequestBytesMax) return false;
+    if (this.#heldBytes + bytes <= this.#limits.requestBytesMax) return true;
+    return this.#makeRoom(session, bytes);
+  }
+
+  /** The connection that holds most, and at least twice as much, gives up calls whose requests are not whole. */
+  #makeRoom(session: Session, bytes: number): boolean {
+    let largest = session;
+    for (const other of this.#sessions.values()) if (other.heldBytes > largest.heldBytes) largest = other;
+    if (largest.heldBytes < 2 * (session.heldBytes + bytes)) return false;
+    for (const call of largest.calls) {
+      if (this.#heldBytes + bytes <= this.#limits.requestBytesMax) return true;
+      if (call.heldBytes === 0 || isWhole(call)) continue;
+      this.#refuse(call, TOO_MANY_REQUESTS);
+      this.#hold(call, -call.heldBytes);
+    }
+    return this.#heldBytes + bytes <= this.#limits.requestBytesMax;
   }
 
   #hold(call: OpenCall, bytes: number): void {
@@ -251,7 +278,7 @@ export class CallGate {
   #ended(id: number, call: OpenCall): void {
     this.#calls.delete(id);
     this.#hold(call, -call.heldBytes);
-    call.session.calls -= 1;
+    call.session.calls.delete(call);
     call.session.idleSinceMs = performance.now();
   }
 

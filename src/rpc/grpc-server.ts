@@ -23,6 +23,7 @@ import type {
   UnaryHandler,
 } from './server.ts';
 import { RpcError } from './status.ts';
+import { TurnBudget } from './turn-budget.ts';
 
 export interface GrpcServerOptions {
   /** A larger request is refused with `resource-exhausted`. Default 2 MiB: etcd's 1.5 MiB and 512 KiB of framing. */
@@ -31,7 +32,7 @@ export interface GrpcServerOptions {
   readonly keepaliveIntervalMs?: number;
   /** A connection that does not answer a ping in this is closed; default 20 s, as etcd. */
   readonly keepaliveTimeoutMs?: number;
-  /** Calls of one connection at a time, which clients are told; default 10,000. */
+  /** Calls of one connection at a time, which clients are told; default 2,000. */
   readonly concurrentStreamsMax?: number;
   /** Over the defaults. */
   readonly callLimits?: Partial<CallLimits>;
@@ -45,7 +46,7 @@ export interface GrpcServerOptions {
 const RECEIVE_BYTES_MAX = 2 * 1024 * 1024;
 const KEEPALIVE_INTERVAL_MS = 2 * 60 * 60 * 1000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
-const CONCURRENT_STREAMS_MAX = 10_000;
+const CONCURRENT_STREAMS_MAX = 2_000;
 /** Of one request; one with more is reset. */
 const HEADERS_MAX = 128;
 /** A client that is sent away gets this long to take the reason. */
@@ -53,6 +54,9 @@ const GOODBYE_MS = 1_000;
 /** Beyond either, a stream's writer is not writable; a message is never refused. */
 const STREAM_PENDING_BYTES_MAX = 1024 * 1024;
 const STREAM_PENDING_MESSAGES_MAX = 32 * 1024;
+
+/** Thousands of calls may end with one connection: their common reason, made once. */
+const CANCELED = new StoreError('canceled');
 
 const identity = (bytes: Buffer): Buffer => bytes;
 
@@ -72,6 +76,7 @@ export class GrpcServer implements RpcServer {
   readonly #endless = new Set<string>();
   readonly #frameLimits: FrameLimits;
   readonly #gate: CallGate;
+  readonly #turns = new TurnBudget();
 
   constructor(options: GrpcServerOptions) {
     this.#options = options;
@@ -134,6 +139,13 @@ export class GrpcServer implements RpcServer {
   accept(socket: Duplex, connection: ClientConnection): void {
     const guard = new FrameGuard(this.#frameLimits, () => performance.now());
     const filtered = withPlainAuthority(socket, {
+      schedule: (work) => this.#turns.run(work),
+      scheduleEnd: (end) =>
+        this.#turns.run(() => {
+          const calls = this.#gate.callsOf(connection);
+          end();
+          return calls;
+        }),
       sent: (bytes) => guard.sent(bytes),
       frame: (type, payloadBytes) => {
         const reason = guard.judge(type, payloadBytes);
@@ -187,12 +199,16 @@ export class GrpcServer implements RpcServer {
     Promise.race([work, call.stopped])
       .then(
         () => surface.end(call.trailers),
-        // grpc-js turns an `error` event into the call's status, after the messages written before it.
-        (error: unknown) => surface.emit('error', this.#failure(error, call)),
+        (error: unknown) => {
+          // Nobody is there to hear the status.
+          if (surface.cancelled) return;
+          // grpc-js turns an `error` event into the call's status, after the messages written before it.
+          surface.emit('error', this.#failure(error, call));
+        },
       )
       .finally(() => {
         this.#streams.delete(call);
-        call.abort(new StoreError('canceled'));
+        call.abort(CANCELED);
       })
       .catch(this.#options.onBug);
     // Whatever the handler still does after the call is over concerns nobody but the finder of bugs.
@@ -281,7 +297,7 @@ class Call implements RpcCall {
   }
 
   #cancel(): void {
-    this.abort(new StoreError(Date.now() >= this.deadlineMs ? 'deadline-exceeded' : 'canceled'));
+    this.abort(Date.now() >= this.deadlineMs ? new StoreError('deadline-exceeded') : CANCELED);
   }
 }
 

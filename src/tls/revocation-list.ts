@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { DerError, DerReader } from './der.ts';
 
 /** Serial numbers that an authority has taken back (RFC 5280, section 5). */

@@ -108,7 +108,7 @@ describe.skipIf(skipWithoutEtcdctl)('etcdctl (needs etcd-client)', () => {
 
   test('watches go on while the certificate is exchanged', async () => {
     await start(1, mutualTls());
-    const { clientUrl, httpUrl, process: server } = cluster.members[0]!;
+    const { clientUrl, httpUrl } = cluster.members[0]!;
     const alice = clientAuthority.issue('alice');
     const ca = Buffer.from(clientAuthority.cert);
     const tls = { ca, cert: Buffer.from(alice.cert), key: Buffer.from(alice.key) };

@@ -98,6 +98,13 @@ export class RawHttp2 {
     this.send({ type: FRAME.headers, flags: FLAG.endHeaders, stream, payload });
   }
 
+  /** Resolves once the server has taken most of what was sent, or the connection is closed. */
+  async taken(): Promise<void> {
+    while (this.socket.writableLength > 262_144 && !this.isClosed) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
   /** Error code and text of the server's farewell, or null. */
   get goaway(): { readonly code: number; readonly text: string } | null {
     const frame = this.received.find(({ type }) => type === FRAME.goaway);
