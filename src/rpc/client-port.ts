@@ -9,7 +9,7 @@ import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { StoreError } from '../lib/errors.ts';
 import { type Logger, silentLogger } from '../lib/logger.ts';
 import { commonNameOf, type TlsEndpoint } from '../tls/endpoint.ts';
-import type { ClientConnection } from './call-gate.ts';
+import { type ClientConnection, rememberConnection } from './client-connection.ts';
 import type { GrpcServer } from './grpc-server.ts';
 
 export interface ClientPortOptions {
@@ -72,13 +72,6 @@ export interface ListenAddress {
 /** Every HTTP/2 client begins with this (RFC 9113, 3.4); no HTTP/1.1 request does. */
 const HTTP2_PREFACE = Buffer.from('PRI * HTTP/2');
 
-const connections = new WeakMap<Socket, ClientConnection>();
-
-/** What is known of the client that an HTTP/1.1 request's socket leads to; undefined for a foreign socket. */
-export function clientConnectionOf(socket: Socket): ClientConnection | undefined {
-  return connections.get(socket);
-}
-
 /**
  * The port that clients connect to: gRPC and HTTP/1.1 side by side, told apart by the first bytes of a connection.
  */
@@ -139,7 +132,7 @@ export class ClientPort {
     this.#closed = true;
     clearInterval(this.#timer);
     const closed = this.#listeners.map((server) => new Promise((resolve) => server.close(resolve)));
-    this.#options.grpc.drain(graceMs);
+    this.#options.grpc.drain();
     this.#http.close();
     this.#http.closeIdleConnections();
     for (const socket of this.#undecided.values()) socket.destroy();
@@ -292,7 +285,7 @@ export class ClientPort {
     else if (client.isHttp2) this.#options.grpc.accept(socket, connection);
     else if (refusal !== null) socket.end(refusalPage(refusal));
     else {
-      connections.set(socket, connection);
+      rememberConnection(socket, connection);
       this.#http.emit('connection', socket);
     }
   }

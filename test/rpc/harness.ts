@@ -2,12 +2,10 @@ import type { RequestListener } from 'node:http';
 import grpc from '@grpc/grpc-js';
 import { toRpcError } from '../../src/api/errors.ts';
 import { type Logger, silentLogger } from '../../src/lib/logger.ts';
-import type { CallLimits } from '../../src/rpc/call-gate.ts';
 import { ClientPort, type PortLimits } from '../../src/rpc/client-port.ts';
 import { codec, serviceMethods } from '../../src/rpc/codec.ts';
-import type { FrameLimits } from '../../src/rpc/frame-guard.ts';
 import type { Messages, Methods } from '../../src/rpc/generated/messages.ts';
-import { GrpcServer } from '../../src/rpc/grpc-server.ts';
+import { GrpcServer, type GrpcServerOptions } from '../../src/rpc/grpc-server.ts';
 import type { TlsEndpoint } from '../../src/tls/endpoint.ts';
 
 type Request<P extends keyof Methods> = Partial<Messages[Methods[P]['request']]>;
@@ -16,15 +14,11 @@ type Response<P extends keyof Methods> = Messages[Methods[P]['response']];
 const identity = (bytes: Buffer): Buffer => bytes;
 
 /** What a harness is made of. */
-export interface HarnessOptions {
+export interface HarnessOptions extends Partial<Omit<GrpcServerOptions, 'errorStatus' | 'onBug'>> {
   readonly http?: RequestListener;
-  readonly receiveBytesMax?: number;
   readonly tls?: TlsEndpoint;
   readonly logger?: Logger;
   readonly limits?: Partial<PortLimits>;
-  readonly callLimits?: Partial<CallLimits>;
-  readonly frameLimits?: Partial<FrameLimits>;
-  readonly concurrentStreamsMax?: number;
 }
 
 /** A real server on a free port with a real grpc-js client. */

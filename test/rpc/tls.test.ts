@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { type ConnectionOptions, type DetailedPeerCertificate, connect as tlsConnect } from 'node:tls';
 import grpc from '@grpc/grpc-js';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { clientConnectionOf } from '../../src/rpc/client-port.ts';
+import { clientConnectionOf } from '../../src/rpc/client-connection.ts';
 import type { TlsSettings } from '../../src/tls/endpoint.ts';
 import { CertificateFiles, type Issued, TestAuthority } from '../support/certificates.ts';
 import { tlsEndpoint } from '../support/tls-endpoint.ts';
