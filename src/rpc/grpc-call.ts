@@ -14,6 +14,8 @@ import { RpcError, type RpcStatusCode, rpcStatus } from './status.ts';
 const STREAM_PENDING_BYTES_MAX = 1024 * 1024;
 const STREAM_PENDING_MESSAGES_MAX = 32 * 1024;
 
+/** Thousands of calls may end with one connection: their common reason, made once. */
+export const CANCELED = new StoreError('canceled');
 /** etcd's words for it. */
 const TOO_MANY_REQUESTS = 'etcdserver: too many requests';
 
@@ -169,7 +171,7 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;
       this.fail(error);
-      this.abort(new StoreError('canceled'));
+      this.abort(CANCELED);
     }
   }
 
@@ -178,7 +180,7 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     if (this.#over) return;
     if (this.#reader.isPartial) {
       this.fail({ code: rpcStatus.internal, message: 'grpc: the request ends within a message' });
-      this.abort(new StoreError('canceled'));
+      this.abort(CANCELED);
     } else this.#options.onEnd();
   }
 
@@ -192,12 +194,12 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     // What is queued would hold the status back, and the memory with it.
     if (this.#stream.queuedMessages > 0) this.#stream.fail(errorCode.enhanceYourCalm);
     else this.fail(status);
-    this.abort(new StoreError('canceled'));
+    this.abort(CANCELED);
   }
 
   cancel(): void {
     this.#end();
-    this.abort(new StoreError('canceled'));
+    this.abort(CANCELED);
   }
 
   sent(): void {

@@ -3,7 +3,7 @@ import { assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
 import { CALL_BYTES, CallBudget, type CallLimits, DEFAULT_CALL_LIMITS, type Holding } from './call-budget.ts';
 import type { ClientConnection } from './client-connection.ts';
-import { GrpcCall, refuse } from './grpc-call.ts';
+import { CANCELED, GrpcCall, refuse } from './grpc-call.ts';
 import { ServerConnection } from './http2/connection.ts';
 import { MESSAGE_HEAD_BYTES } from './http2/message-reader.ts';
 import type { RequestHead } from './http2/request-head.ts';
@@ -338,7 +338,7 @@ export class GrpcServer implements RpcServer {
       )
       .finally(() => {
         this.#streaming.delete(call);
-        call.abort(new StoreError('canceled'));
+        call.abort(CANCELED);
       })
       .catch(this.#options.onBug);
     // Whatever the handler still does after the call is over concerns nobody but the finder of bugs.
