@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { callHeaders, ENHANCE_YOUR_CALM, FLAG, FRAME, headerBlock, RawHttp2 } from '../support/raw-http2.ts';
+import { callHeaders, FLAG, FRAME, headerBlock, RawHttp2 } from '../support/raw-http2.ts';
 import { failure, Harness, type HarnessOptions } from './harness.ts';
 
 /** Everything here meets the real port, while an ordinary client is served on a connection of its own. */
