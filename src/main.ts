@@ -4,4 +4,5 @@ import { runServer } from './server.ts';
 
 // grpc-js sends an IP address as TLS server name, which Node warns of at every command; nothing else depends on it.
 process.noDeprecation = true;
-process.exitCode = await runCli(process.argv.slice(2), { runServer });
+// An explicit end: left to itself, Node 20 can spin for ever over sockets that close at that very moment.
+process.exit(await runCli(process.argv.slice(2), { runServer }));

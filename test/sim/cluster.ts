@@ -181,7 +181,11 @@ export class Cluster implements PlaceListener {
   }
 
   ended(place: Place, error: unknown): void {
-    if (error !== null) this.#judge(place, error);
+    if (error !== null) {
+      // A write that failed may have got half of a record onto the disk.
+      place.tailUncertain = true;
+      this.#judge(place, error);
+    }
     this.#restartLater(place);
   }
 

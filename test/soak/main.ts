@@ -138,4 +138,5 @@ function commit(): string {
   return `${git('rev-parse', '--short', 'HEAD')}${changed ? '+' : ''}`;
 }
 
-process.exitCode = await main();
+// An explicit end: left to itself, Node 20 can spin for ever over sockets that close at that very moment.
+process.exit(await main());

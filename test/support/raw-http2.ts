@@ -15,7 +15,6 @@ export const FRAME = {
 } as const;
 export const FLAG = { endStream: 1, endHeaders: 4 } as const;
 export const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
-export const ENHANCE_YOUR_CALM = 11;
 
 export interface Frame {
   readonly type: number;

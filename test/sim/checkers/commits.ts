@@ -27,6 +27,8 @@ interface Verified {
 export class Commits {
   /** Terms of the entries committed anywhere, by index. */
   readonly #terms: number[] = [];
+  /** What a member with a spoilt disk has committed: where the rot does no harm it may even lead. */
+  #lastOfSpoilt = 0;
   readonly #verified = new WeakMap<RaftRun, Verified>();
   readonly #runs: RaftRuns;
   readonly #report: Report;
@@ -56,12 +58,15 @@ export class Commits {
   }
 
   committed(run: RaftRun, log: RaftLog, before: number): void {
-    if (run.isSpoilt) return;
     const { raft, name } = run;
     const index = log.commit;
+    if (run.isSpoilt) {
+      this.#lastOfSpoilt = Math.max(this.#lastOfSpoilt, index);
+      return;
+    }
     if (index < before) this.#fail(`${name}'s commit index falls from ${before} to ${index}`);
     if (raft.role === 'leader') this.#checkLeader(run, index);
-    if (raft.role !== 'leader' && index > this.last) {
+    if (raft.role !== 'leader' && index > Math.max(this.last, this.#lastOfSpoilt)) {
       this.#fail(`${name} commits ${index} as a ${raft.role}; no leader has committed beyond ${this.last}`);
     }
     this.#compare(run, { from: Math.max(before + 1, log.compacted.index), to: index });
