@@ -1,4 +1,5 @@
 export { ClientError, type ClientErrorCode } from './client/client-error.ts';
+export type { ClientTls } from './client/endpoint.ts';
 export { type CallOptions, KvClient, type KvClientOptions } from './client/kv-client.ts';
 export type {
   Bytes,

@@ -5,6 +5,7 @@ import { DEFAULT_ETCD_LIMITS, GRPC_OVERHEAD_BYTES } from './api/etcd/limits.ts';
 import { registerEtcd } from './api/etcd/register.ts';
 import { HttpListener } from './api/http/listener.ts';
 import { Metrics } from './api/http/metrics.ts';
+import type { NetworkFigures } from './api/http/network-metrics.ts';
 import { operationsHandler } from './api/http/operations.ts';
 import { StoreError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
@@ -24,6 +25,8 @@ import { GrpcServer } from './rpc/grpc-server.ts';
 import { registerHealth } from './rpc/health.ts';
 import { MethodTable } from './rpc/method-table.ts';
 import { registerReflection } from './rpc/reflection.ts';
+import { openTls } from './server-tls.ts';
+import type { TlsEndpoint } from './tls/endpoint.ts';
 
 /** Live values kept in memory; older and colder ones are read from disk. */
 const CACHE_BYTES_MAX = 256 * 1024 * 1024;
@@ -50,6 +53,10 @@ class Server {
   readonly #abort = new AbortController();
   #member: Member | null = null;
   #metrics: Metrics | null = null;
+  #clientTls: TlsEndpoint | null = null;
+  #peerTls: TlsEndpoint | null = null;
+  #port: ClientPort | null = null;
+  #grpc: GrpcServer | null = null;
   #end: (code: number) => void = () => {};
   readonly #ended = new Promise<number>((resolve) => {
     this.#end = resolve;
@@ -73,7 +80,11 @@ class Server {
     });
     this.#logger.info({ version: VERSION, options: this.#options }, 'starting');
     try {
-      await using _http = await HttpListener.open(this.#options.listenHttpUrls, operations);
+      const { client, peer } = openTls(this.#options, this.#logger);
+      this.#clientTls = client;
+      this.#peerTls = peer;
+      const { listenHttpUrls } = this.#options;
+      await using _http = await HttpListener.open(listenHttpUrls, operations, this.#clientTls);
       const member = await openMember(memberOptions(this.#options), this.#ports(), this.#abort.signal);
       this.#member = member;
       return await this.#serve(member, operations);
@@ -100,8 +111,10 @@ class Server {
 
   async #serve(member: Member, operations: ReturnType<typeof operationsHandler>): Promise<number> {
     const { maxRequestBytes, maxTxnOps, electionTimeoutMs, listenClientUrls } = this.#options;
+    const { maxConcurrentStreams } = this.#options;
     const grpc = new GrpcServer({
       receiveBytesMax: maxRequestBytes + GRPC_OVERHEAD_BYTES,
+      concurrentStreamsMax: maxConcurrentStreams,
       errorStatus: toRpcError,
       onBug: (error) => this.fail(error),
     });
@@ -123,7 +136,14 @@ class Server {
       corsOrigins: this.#options.corsOrigins,
       onBug: (error) => this.fail(error),
     });
-    const port = new ClientPort({ grpc, http: gateway.handler(operations) });
+    const port = new ClientPort({
+      grpc,
+      http: gateway.handler(operations),
+      tls: this.#clientTls,
+      logger: this.#logger,
+    });
+    this.#grpc = grpc;
+    this.#port = port;
     try {
       await port.listen(listenClientUrls);
       await member.ready(this.#abort.signal);
@@ -147,6 +167,7 @@ class Server {
       levels: new ClassicLevelOpener(dataDir),
       transport: new TcpTransport({
         listenUrls: listenPeerUrls,
+        security: { tls: this.#peerTls, allowInsecure: this.#options.allowInsecureTransport },
         clock: systemClock,
         random: systemRandom,
         logger,
@@ -156,13 +177,30 @@ class Server {
       logger,
       observe: (memberId) => {
         const identity = { memberId, version: VERSION, etcdVersion: ETCD_VERSION };
-        this.#metrics = new Metrics(identity, () => {
-          if (this.#member === null) throw new StoreError('no-leader', 'the member is starting');
-          return this.#member.figures();
-        });
+        this.#metrics = new Metrics(
+          identity,
+          () => {
+            if (this.#member === null) throw new StoreError('no-leader', 'the member is starting');
+            return this.#member.figures();
+          },
+          () => this.#networkFigures(),
+        );
         return this.#metrics.observer;
       },
       fatal: (error) => this.fail(error),
+    };
+  }
+
+  #networkFigures(): NetworkFigures {
+    return {
+      connections: this.#port?.figures ?? { open: 0, refused: 0, handshakesFailed: 0 },
+      calls: this.#grpc?.callFigures ?? { open: 0, refused: 0, heldBytes: 0 },
+      certificatesNotAfterMs: new Map(
+        (['client', 'peer'] as const).flatMap((side) => {
+          const endpoint = side === 'client' ? this.#clientTls : this.#peerTls;
+          return endpoint === null ? [] : [[side, endpoint.notAfterMs] as const];
+        }),
+      ),
     };
   }
 

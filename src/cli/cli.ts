@@ -3,6 +3,7 @@ import { ClientError } from '../client/client-error.ts';
 import { StoreError } from '../lib/errors.ts';
 import { ETCD_VERSION, VERSION } from '../lib/version.ts';
 import { positiveSeconds, UsageError } from './arguments.ts';
+import { addTlsFlags, withTruths } from './client-tls.ts';
 import { ENDPOINTS_DEFAULT } from './context.ts';
 import { exportCommand } from './export.ts';
 import { importCommands } from './import.ts';
@@ -34,7 +35,7 @@ export async function runCli(argv: readonly string[], dependencies: CliDependenc
   const io = dependencies.io ?? processIo();
   try {
     if (argv[0] === 'server') return await serverCommand(argv.slice(1), io, dependencies.runServer);
-    await program(io).parseAsync([...argv], { from: 'user' });
+    await program(io).parseAsync(withTruths(argv), { from: 'user' });
     return io.wasInterrupted() ? EXIT.interrupted : EXIT.done;
   } catch (error) {
     return failed(error, io);
@@ -42,7 +43,7 @@ export async function runCli(argv: readonly string[], dependencies: CliDependenc
 }
 
 function program(io: CliIo): Command {
-  const root = new Command('conclave')
+  const root = addTlsFlags(new Command('conclave'))
     .description(
       'A configuration store that a platform can stand on: replicated by Raft, spoken to as etcd v3.',
     )

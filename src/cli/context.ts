@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
 import { type CallOptions, KvClient } from '../client/kv-client.ts';
+import { type TlsFlags, tlsFromFlags } from './client-tls.ts';
 import { toJson } from './format.ts';
 import type { CliIo } from './io.ts';
 
 /** Options that every command that talks to a cluster takes. */
-interface GlobalOptions {
+interface GlobalOptions extends TlsFlags {
   readonly endpoints?: string;
   readonly writeOut: 'simple' | 'json';
   /** Seconds. */
@@ -21,6 +22,8 @@ export interface Printable {
 export interface Context {
   readonly io: CliIo;
   readonly client: KvClient;
+  /** Another client with the same options, for other endpoints; whoever asks closes it. */
+  readonly clientOf: (endpoints: readonly string[]) => KvClient;
   /** To be given to every call: the time it may take, and Ctrl-C. */
   readonly call: Required<CallOptions>;
   readonly json: boolean;
@@ -39,11 +42,16 @@ export async function withContext(
   const options = command.optsWithGlobals<GlobalOptions>();
   const endpoints = options.endpoints ?? (io.env['CONCLAVE_ENDPOINTS'] || ENDPOINTS_DEFAULT);
   const timeoutMs = options.commandTimeout * 1000;
-  using client = new KvClient({ endpoints: endpoints.split(',').map((part) => part.trim()), timeoutMs });
+  const tls = await tlsFromFlags(options, io.env);
+  const clientOf = (list: readonly string[]): KvClient =>
+    new KvClient({ endpoints: list, timeoutMs, ...(tls === undefined ? {} : { tls }) });
+  const list = endpoints.split(',').map((part) => part.trim());
+  using client = clientOf(list);
   const json = options.writeOut === 'json';
   await work({
     io,
     client,
+    clientOf,
     call: { timeoutMs, signal: io.interrupted() },
     json,
     print: async ({ lines, fields }) => io.out(json ? `${toJson(fields())}\n` : lines()),

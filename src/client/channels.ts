@@ -4,11 +4,11 @@ import {
   type ClientDuplexStream,
   type ClientReadableStream,
   connectivityState,
-  credentials,
   Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
 import { ClientError, statusError } from './client-error.ts';
+import { channelCredentials, type EndpointAddress, tlsFailure } from './endpoint.ts';
 
 /** How long one endpoint may take to accept a connection before the next is tried. */
 const CONNECT_TIMEOUT_MS = 2000;
@@ -47,9 +47,7 @@ export interface CallLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
-interface Endpoint {
-  /** `host:port`. */
-  readonly address: string;
+interface Endpoint extends EndpointAddress {
   readonly client: Client;
 }
 
@@ -61,13 +59,13 @@ export class Channels {
   readonly #endpoints: readonly Endpoint[];
   #current = 0;
 
-  /** @param addresses `host:port` each, at least one */
-  constructor(addresses: readonly string[]) {
-    if (addresses.length === 0)
+  /** @param endpoints at least one @throws ClientError `invalid-argument` */
+  constructor(endpoints: readonly EndpointAddress[]) {
+    if (endpoints.length === 0)
       throw new ClientError('invalid-argument', 'no endpoint is given', { unsent: true });
-    this.#endpoints = addresses.map((address) => ({
-      address,
-      client: new Client(address, credentials.createInsecure(), CHANNEL_OPTIONS),
+    this.#endpoints = endpoints.map((endpoint) => ({
+      ...endpoint,
+      client: new Client(endpoint.address, channelCredentials(endpoint.tls), CHANNEL_OPTIONS),
     }));
   }
 
@@ -199,7 +197,11 @@ async function ready(endpoint: Endpoint, deadlineMs: number, signal: AbortSignal
     const gone = failed || state === connectivityState.SHUTDOWN;
     if (gone || !(await changed(endpoint, state, { deadlineMs: untilMs, signal }))) {
       if (signal?.aborted) throw canceled();
-      throw new ClientError('unavailable', `cannot connect to ${endpoint.address}`, { unsent: true });
+      const reason = await tlsFailure(endpoint);
+      const detail = reason === null ? '' : `: ${reason}`;
+      throw new ClientError('unavailable', `cannot connect to ${endpoint.address}${detail}`, {
+        unsent: true,
+      });
     }
   }
 }

@@ -1,5 +1,6 @@
 import { type CallLimits, Channels, type Method } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
+import { type ClientTls, parseEndpoint } from './endpoint.ts';
 import type {
   DeleteAnswer,
   DeleteOptions,
@@ -38,8 +39,12 @@ import {
 
 /** How to reach a cluster. */
 export interface KvClientOptions {
-  /** `host:port` or `http://host:port` of one or more members; the first that answers is used. */
+  /**
+   * `https://host:port`, `http://host:port` or `host:port` of one or more members; the first that answers is used.
+   * Without a scheme it is TLS when `tls` is given.
+   */
   readonly endpoints: readonly string[];
+  readonly tls?: ClientTls;
   /** How long a call may take unless it says otherwise; default 5000. */
   readonly timeoutMs?: number;
 }
@@ -62,7 +67,7 @@ export class KvClient {
 
   /** Connects to nothing yet. @throws ClientError `invalid-argument` for an endpoint that is no address */
   constructor(options: KvClientOptions) {
-    this.#channels = new Channels(options.endpoints.map(endpointAddress));
+    this.#channels = new Channels(options.endpoints.map((text) => parseEndpoint(text, options.tls)));
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT;
   }
 
@@ -231,19 +236,4 @@ export class KvClient {
   #limits(call: CallOptions): CallLimits {
     return { timeoutMs: call.timeoutMs ?? this.#timeoutMs, signal: call.signal };
   }
-}
-
-/** `host:port` of an endpoint as people write it. @throws ClientError `invalid-argument` */
-function endpointAddress(text: string): string {
-  const match = /^(?:([a-z]+):\/\/)?(\[[0-9a-fA-F:.]+\]|[^/:\s]+):(\d+)\/?$/.exec(text.trim());
-  if (match === null || Number(match[3]) > 65_535) {
-    throw new ClientError('invalid-argument', `endpoint '${text}' is not of the form host:port`, {
-      unsent: true,
-    });
-  }
-  if (match[1] !== undefined && match[1] !== 'http') {
-    const reason = `endpoint '${text}': ${match[1]}:// is not supported by this version; use http://`;
-    throw new ClientError('invalid-argument', reason, { unsent: true });
-  }
-  return `${match[2]!}:${match[3]!}`;
 }

@@ -46,7 +46,9 @@ test('wrong words are a usage error that says which', async () => {
     [['--write-out', 'xml', 'status'], /Allowed choices are simple, json/],
     [['--command-timeout', 'soon', 'status'], /not a duration/],
     [['--endpoints', 'nowhere', 'status'], /endpoint 'nowhere' is not of the form host:port/],
-    [['--endpoints', 'https://a:1', 'status'], /https:\/\/ is not supported by this version/],
+    [['--endpoints', 'unix://a:1', 'status'], /unix:\/\/ is not supported; use http/],
+    [['--cert', 'c.pem', 'status'], /--cert and --key are needed together/],
+    [['--insecure-skip-tls-verify=perhaps', 'status'], /neither true nor false/],
     [['member', 'remove', 'xyz'], /not a member id in hexadecimal/],
     [['member', 'add', 'n4'], /required option '--peer-urls <urls>' not specified/],
     [['member', 'add', 'n4', '--peer-urls', 'h:1'], /--peer-urls: 'h:1' is not of the form/],
@@ -68,7 +70,7 @@ test('the server gets its options from flags and environment', async () => {
 test('a wrong server flag is a usage error, and no server is started', async () => {
   const { code, err, server } = await run(['server', '--cert-file=x']);
   expect({ code, server }).toEqual({ code: 2, server: null });
-  expect(err).toMatch(/^error: --cert-file is not supported by this version/);
+  expect(err).toMatch(/^error: --cert-file and --key-file are needed together/);
 });
 
 test('a cluster that is not there is told in one line', async () => {

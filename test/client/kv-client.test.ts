@@ -219,7 +219,7 @@ test('a call can be canceled', async () => {
 test('endpoints that are no addresses are refused by name', () => {
   for (const endpoint of [
     'localhost',
-    'https://localhost:2379',
+    'unix://localhost:2379',
     'http://localhost:2379/path',
     'h:99999',
     '',

@@ -313,7 +313,7 @@ async function callOne<Req, Res>(
   request: Partial<Req>,
 ): Promise<Res> {
   const address = member.clientUrl.replace('http://', '');
-  const channels = new Channels([address]);
+  const channels = new Channels([{ address, tls: null }]);
   try {
     return await channels.unaryAt(address, method, { request, timeoutMs: PATIENCE_MS });
   } finally {
