@@ -178,6 +178,14 @@ class Call implements RpcCall {
     return this.#surface.getPeer();
   }
 
+  get certificateName(): string | undefined {
+    const names = this.#surface.getAuthContext().sslPeerCertificate?.subject?.CN as
+      | string
+      | readonly string[]
+      | undefined;
+    return typeof names === 'string' ? names : names?.at(-1);
+  }
+
   get deadlineMs(): number {
     return Number(this.#surface.getDeadline());
   }

@@ -3,6 +3,7 @@ import { StoreError } from '../../lib/errors.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { unary } from '../../rpc/service.ts';
 import type { EtcdBackend } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 import type { EtcdLimits } from './limits.ts';
 import * as translate from './translate.ts';
@@ -18,7 +19,7 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
     const request = translate.rangeRequest(message);
     checkRange(request);
     const { header, result } = await backend.range(request, {
-      signal: call.signal,
+      ...contextOf(call),
       serializable: message.serializable,
     });
     return translate.rangeResponse(result, translate.wireHeader(header));
@@ -29,7 +30,7 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
     const request = translate.putRequest(message);
     checkPut(request);
     checkSize(requestBytes);
-    const { header, result } = await backend.put(request, { signal: call.signal });
+    const { header, result } = await backend.put(request, contextOf(call));
     return translate.putResponse(result, translate.wireHeader(header));
   });
 
@@ -38,7 +39,7 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
     const request = translate.deleteRangeRequest(message);
     checkDeleteRange(request);
     checkSize(requestBytes);
-    const { header, result } = await backend.deleteRange(request, { signal: call.signal });
+    const { header, result } = await backend.deleteRange(request, contextOf(call));
     return translate.deleteRangeResponse(result, translate.wireHeader(header));
   });
 
@@ -48,7 +49,7 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
     checkTxn(request, { opsMax: limits.txnOpsMax });
     if (translate.writes(message)) checkSize(requestBytes);
     const { header, result } = await backend.txn(request, {
-      signal: call.signal,
+      ...contextOf(call),
       serializable: translate.isSerializable(message),
     });
     return translate.txnResponse(result, translate.wireHeader(header));
@@ -58,7 +59,7 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
     requireLeader(call, backend);
     const { header } = await backend.compact(
       { revision: translate.saturated(message.revision), physical: message.physical },
-      { signal: call.signal },
+      contextOf(call),
     );
     return { header: translate.wireHeader(header) };
   });

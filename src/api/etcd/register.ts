@@ -1,5 +1,6 @@
 import type { RpcServer } from '../../rpc/server.ts';
 import { refuseRest } from '../../rpc/service.ts';
+import { registerAuth } from './auth.ts';
 import type { EtcdBackend } from './backend.ts';
 import { registerCluster } from './cluster.ts';
 import { registerKv } from './kv.ts';
@@ -21,8 +22,7 @@ const ETCD_SERVICES = [
 ] as const;
 
 /**
- * Registers etcd's API. Methods that this server does not have (authentication, locks, elections, RangeStream,
- * Downgrade) fail with `unimplemented` and a text that names them.
+ * Registers etcd's API. Methods that this server does not have (locks, elections, RangeStream, Downgrade) fail with `unimplemented` and a text that names them.
  */
 export function registerEtcd(server: RpcServer, backend: EtcdBackend, limits: EtcdLimits): void {
   registerKv(server, backend, limits);
@@ -30,5 +30,6 @@ export function registerEtcd(server: RpcServer, backend: EtcdBackend, limits: Et
   registerLease(server, backend, limits);
   registerCluster(server, backend);
   registerMaintenance(server, backend);
+  registerAuth(server, backend);
   for (const service of ETCD_SERVICES) refuseRest(server, service);
 }

@@ -125,6 +125,9 @@ export class Model {
       case 'member-update':
       case 'member-publish':
         return 'unknown';
+      default:
+        // Users, roles and permissions.
+        return 'unknown';
     }
   }
 
