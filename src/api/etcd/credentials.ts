@@ -11,10 +11,10 @@ export function contextOf(call: RpcCall): ClientContext {
   return credentials === undefined ? { signal: call.signal } : { signal: call.signal, credentials };
 }
 
-/** The client's address without its port. */
+/** The client's address without its port; empty when it is not known. */
 export function addressOf({ peer }: RpcCall): string {
   const colon = peer.lastIndexOf(':');
-  return colon === -1 ? peer : peer.slice(0, colon);
+  return colon === -1 ? '' : peer.slice(0, colon);
 }
 
 function credentialsOf(call: RpcCall): Credentials | undefined {

@@ -35,7 +35,9 @@ export class Attempts {
     if (account.balance < 1) throw new StoreError('too-many-requests', 'too many wrong passwords');
   }
 
+  /** @param address empty = not known: it counts for nobody */
   failed(address: string): void {
+    if (address === '') return;
     const account = this.#accounts.get(address) ?? { balance: BURST, countedMs: this.#clock.nowMs() };
     this.#refill(account);
     account.balance = Math.max(account.balance - 1, -DEBT_MAX);
