@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type CallOptions, KvClient } from '../client/kv-client.ts';
+import type { CallOptions, KvClient } from '../client/kv-client.ts';
 import type { StatusAnswer } from '../client/types.ts';
 import { type Context, withContext } from './context.ts';
 import { formatBytes, formatId, formatTable } from './format.ts';

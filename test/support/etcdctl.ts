@@ -33,6 +33,8 @@ export function run(
         resolve({ code, stdout, stderr });
       },
     );
+    // A command that fails early does not read what it is given.
+    child.stdin?.on('error', () => undefined);
     child.stdin?.end(input);
   });
 }

@@ -54,7 +54,7 @@ export class WatchGuard {
   recheck(): void {
     if (!this.#auth().enabled) return;
     for (const [stream, sink] of this.#streams) {
-      for (const { id, owner, target } of [...stream.watchers.values()]) {
+      for (const { id, owner, target } of stream.watchers.values()) {
         const refusal = this.#refusal(owner as Principal, targetRange(target));
         if (refusal === null) continue;
         stream.cancel(id);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { AuthStore, NAME_BYTES_MAX, ROLE_BYTES_MAX } from '../../../src/core/auth/auth-store.ts';
 import { ANONYMOUS, type AuthOperation, INTERNAL_USER } from '../../../src/core/auth/operations.ts';
 import type { PermissionKind } from '../../../src/core/auth/permission.ts';
-import { StoreError } from '../../../src/lib/errors.ts';
+import type { StoreError } from '../../../src/lib/errors.ts';
 
 const range = (key: string, rangeEnd = ''): { key: Buffer; rangeEnd: Buffer } => ({
   key: Buffer.from(key, 'latin1'),
