@@ -1,4 +1,4 @@
-import { parse as parseYaml } from 'yaml';
+import { parseDocument } from 'yaml';
 import { StoreError } from './lib/errors.ts';
 import { type AuthTokenOptions, parseAuthToken } from './option-auth.ts';
 import {
@@ -198,7 +198,11 @@ function loadYaml(path: Setting, readFile: OptionSources['readFile']): unknown {
     throw badOptions(`${path.label}: cannot read ${path.text}: ${reasonOf(cause)}`, cause);
   }
   try {
-    return parseYaml(text) as unknown;
+    const document = parseDocument(text, { stringKeys: true });
+    // What it only warns of, such as an unknown tag, it would take for something else than was meant.
+    const problem = document.errors[0] ?? document.warnings[0];
+    if (problem !== undefined) throw problem;
+    return document.toJS() as unknown;
   } catch (cause) {
     throw badOptions(`${path.label}: ${path.text} is not YAML: ${reasonOf(cause)}`, cause);
   }

@@ -240,6 +240,9 @@ test('a file that is missing, is not YAML or holds no options is refused', () =>
   expect(refusal({ argv: ['--config-file=c'], files: { c: 'name: {a: b}' } })).toContain(
     "'name' in c must be a text",
   );
+  for (const strange of ['name: !!strr n1', 'name: !conclave n1', '? [name]\n: n1']) {
+    expect(refusal({ argv: ['--config-file=c'], files: { c: strange } })).toContain('c is not YAML');
+  }
   expect(refusal({ argv: ['--config-file=c'], files: { c: 'config-file: d' } })).toContain(
     'cannot name another file',
   );

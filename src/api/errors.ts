@@ -111,7 +111,7 @@ const TABLE: Readonly<Record<StoreErrorCode, ErrorMapping>> = {
 /** The row of a code. */
 export function errorMapping(code: StoreErrorCode): ErrorMapping {
   // A newer peer may know codes that this release does not.
-  return TABLE[code] ?? TABLE.unhealthy;
+  return Object.hasOwn(TABLE, code) ? TABLE[code] : TABLE.unhealthy;
 }
 
 /** What a handler's rejection becomes for a gRPC client. Bugs become `internal`, without their text. */

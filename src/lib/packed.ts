@@ -30,6 +30,11 @@ export interface UnpackLimits {
   readonly depthMax: number;
   /** Items of any one array. */
   readonly itemsMax: number;
+  /**
+   * Values altogether, arrays included; default: as many as there are bytes. An empty array takes one byte packed and
+   * some forty unpacked.
+   */
+  readonly valuesMax?: number;
 }
 
 /** Fits the deepest transaction; the bytes themselves bound the items. */
@@ -49,7 +54,7 @@ export function pack(value: Packed): Buffer {
  *
  * @throws MalformedError unless the bytes are exactly one value within the limits
  */
-export function unpack(bytes: Buffer, limits = DEFAULT_LIMITS): Packed {
+export function unpack(bytes: Buffer, limits: UnpackLimits = DEFAULT_LIMITS): Packed {
   scan(bytes, limits);
   return codec.unpack(bytes) as Packed;
 }
@@ -176,13 +181,16 @@ function bytesOf(value: Packed): Buffer {
 const CUT_SHORT = 'a packed value is cut short';
 
 /** Checks that the bytes are exactly one value made of the types of `Packed`. Takes no stack, whatever they say. */
-function scan(bytes: Buffer, { depthMax, itemsMax }: UnpackLimits): void {
+function scan(bytes: Buffer, { depthMax, itemsMax, valuesMax = bytes.length }: UnpackLimits): void {
   /** Per enclosing array, the items still to come. */
   const outer: number[] = [];
   let offset = 0;
   let pending = 1;
+  let values = 0;
   while (pending > 0) {
     checkForm(offset < bytes.length, CUT_SHORT);
+    values += 1;
+    checkForm(values <= valuesMax, 'a packed value has too many parts');
     const headBytes = arrayHeadBytes(bytes[offset]!);
     pending -= 1;
     if (headBytes === 0) {

@@ -1,6 +1,15 @@
 import type { MemberId } from '../core/raft/messages.ts';
 import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
-import { checkForm, Fields, int64, MalformedError, type Packed, pack, unpack } from '../lib/packed.ts';
+import {
+  checkForm,
+  Fields,
+  int64,
+  MalformedError,
+  type Packed,
+  pack,
+  type UnpackLimits,
+  unpack,
+} from '../lib/packed.ts';
 import type { ForwardAnswer } from './proposals.ts';
 
 /** What a member asks of another on the request stream. All but the last two are for the leader. */
@@ -53,6 +62,8 @@ const REQUEST_TYPES = [
   'apply-hash',
   'tail-check',
 ] as const satisfies readonly PeerRequest['type'][];
+/** Commands are bytes here: the longest list is that of the proposals that one member may have waiting. */
+const LIMITS: UnpackLimits = { depthMax: 4, itemsMax: 0xffff, valuesMax: 2 ** 18 };
 const FORWARD_ANSWERS = ['accepted', 'refused', 'busy'] as const satisfies readonly ForwardAnswer[];
 
 export function encodePeerRequest(request: PeerRequest): Buffer {
@@ -183,7 +194,7 @@ function failure({ code, detail }: { readonly code: string; readonly detail: str
 
 function checked<T>(bytes: Buffer, read: (fields: Fields) => T): T {
   try {
-    return read(new Fields(unpack(bytes)));
+    return read(new Fields(unpack(bytes, LIMITS)));
   } catch (error) {
     if (error instanceof MalformedError) throw new StoreError('unimplemented', error.message);
     throw error;

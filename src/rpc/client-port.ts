@@ -2,7 +2,6 @@ import { createServer as createHttpServer, type Server as HttpServer, type Reque
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { StoreError } from '../lib/errors.ts';
-import { withPlainAuthority } from './authority-filter.ts';
 import type { GrpcServer } from './grpc-server.ts';
 
 export interface ClientPortOptions {
@@ -74,7 +73,7 @@ export class ClientPort {
     if (this.#closed) return;
     this.#closed = true;
     const closed = this.#listeners.map((server) => new Promise((resolve) => server.close(resolve)));
-    this.#options.grpc.drain(graceMs);
+    this.#options.grpc.drain();
     this.#http.close();
     this.#http.closeIdleConnections();
     for (const socket of this.#undecided) socket.destroy();
@@ -172,7 +171,7 @@ export class ClientPort {
 
   #hand(socket: Socket, isHttp2: boolean): void {
     if (this.#closed) socket.destroy();
-    else if (isHttp2) this.#options.grpc.accept(withPlainAuthority(socket));
+    else if (isHttp2) this.#options.grpc.accept(socket);
     else this.#http.emit('connection', socket);
   }
 }

@@ -1,17 +1,14 @@
-import { type EventEmitter, setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
-import grpc from '@grpc/grpc-js';
+import { TLSSocket } from 'node:tls';
 import { assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
-import type {
-  BidiHandler,
-  RpcCall,
-  RpcServer,
-  RpcWriter,
-  ServerStreamHandler,
-  UnaryHandler,
-} from './server.ts';
-import { RpcError } from './status.ts';
+import { type ConnectedClient, GrpcCall, refuse } from './grpc-call.ts';
+import { ServerConnection } from './http2/connection.ts';
+import type { RequestHead } from './http2/request-head.ts';
+import type { ServerStream, StreamReceiver } from './http2/stream.ts';
+import { RequestQueue } from './request-queue.ts';
+import type { BidiHandler, RpcServer, ServerStreamHandler, UnaryHandler } from './server.ts';
+import { RpcError, rpcStatus } from './status.ts';
 
 export interface GrpcServerOptions {
   /** A larger request is refused with `resource-exhausted`. Default 2 MiB: etcd's 1.5 MiB and 512 KiB of framing. */
@@ -32,108 +29,251 @@ const RECEIVE_BYTES_MAX = 2 * 1024 * 1024;
 const KEEPALIVE_INTERVAL_MS = 2 * 60 * 60 * 1000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
 const CONCURRENT_STREAMS_MAX = 2 ** 31 - 1;
-/** Beyond either, a stream's writer is not writable; a message is never refused. */
-const STREAM_PENDING_BYTES_MAX = 1024 * 1024;
-const STREAM_PENDING_MESSAGES_MAX = 32 * 1024;
+/** A client that has said nothing of HTTP/2 by then is disconnected. */
+const GREETING_MS = 10_000;
+const HEADER_LIST_BYTES_MAX = 64 * 1024;
+/** Answers that wait for a client to read them, of one connection; beyond it new calls are refused. */
+const CONNECTION_QUEUED_BYTES_MAX = 64 * 1024 * 1024;
+/** Connections are looked at this often. */
+const LOOK_INTERVAL_MS = 1_000;
+/** Deadlines are kept this exactly. */
+const DEADLINE_INTERVAL_MS = 20;
+/** Multiples of a millisecond, by the unit of a `grpc-timeout`. */
+const TIMEOUT_UNITS_MS: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1_000,
+  m: 1,
+  u: 1e-3,
+  n: 1e-6,
+};
 
-const identity = (bytes: Buffer): Buffer => bytes;
+type Method =
+  | { readonly kind: 'unary'; readonly handler: UnaryHandler }
+  | { readonly kind: 'serverStream'; readonly handler: ServerStreamHandler }
+  | { readonly kind: 'bidi'; readonly handler: BidiHandler };
 
 /**
- * The gRPC server on `@grpc/grpc-js`. It listens nowhere itself: connections are handed to it by `accept`.
- *
- * Clients may ping as often as they like (etcd refuses more than one in 5 s): grpc-js does not police pings.
+ * gRPC over HTTP/2, of our own: the server's side of the protocol, without generated code. It listens nowhere
+ * itself: connections are handed to it by `accept`.
  */
 export class GrpcServer implements RpcServer {
-  readonly #server: grpc.Server;
-  readonly #injector: ReturnType<grpc.Server['createConnectionInjector']>;
   readonly #options: GrpcServerOptions;
-  readonly #paths: string[] = [];
-  readonly #streams = new Set<StreamCall>();
+  readonly #methods = new Map<string, Method>();
+  readonly #connections = new Set<ServerConnection>();
+  /** Calls of streams that are not over, which a stop ends. */
+  readonly #streaming = new Set<GrpcCall>();
+  readonly #withDeadline = new Set<GrpcCall>();
+  #lookTimer: NodeJS.Timeout | null = null;
+  #deadlineTimer: NodeJS.Timeout | null = null;
 
   constructor(options: GrpcServerOptions) {
     this.#options = options;
-    this.#server = new grpc.Server({
-      'grpc.max_receive_message_length': options.receiveBytesMax ?? RECEIVE_BYTES_MAX,
-      'grpc.max_send_message_length': -1,
-      'grpc.keepalive_time_ms': options.keepaliveIntervalMs ?? KEEPALIVE_INTERVAL_MS,
-      'grpc.keepalive_timeout_ms': options.keepaliveTimeoutMs ?? KEEPALIVE_TIMEOUT_MS,
-      'grpc.max_concurrent_streams': options.concurrentStreamsMax ?? CONCURRENT_STREAMS_MAX,
-      // Its registry of sockets and calls costs time on every call and nobody reads it.
-      'grpc.enable_channelz': 0,
-    });
-    this.#injector = this.#server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
   }
 
   unary(path: string, handler: UnaryHandler): void {
-    this.#register(path, 'unary', (surface: grpc.ServerUnaryCall<Buffer, Buffer>, callback: Callback) => {
-      const call = new Call(surface);
-      handler(surface.request, call).then(
-        (answer) => callback(null, answer, call.trailers),
-        (error: unknown) => callback(this.#failure(error, call)),
-      );
-    });
+    this.#register(path, { kind: 'unary', handler });
   }
 
   serverStream(path: string, handler: ServerStreamHandler): void {
-    this.#register(path, 'serverStream', (surface: grpc.ServerWritableStream<Buffer, Buffer>) => {
-      const call = new StreamCall(surface);
-      this.#run(call, surface, handler(surface.request, call, call.writer));
-    });
+    this.#register(path, { kind: 'serverStream', handler });
   }
 
   bidi(path: string, handler: BidiHandler): void {
-    this.#register(path, 'bidi', (surface: grpc.ServerDuplexStream<Buffer, Buffer>) => {
-      const call = new StreamCall(surface);
-      this.#run(call, surface, handler(requestsOf(surface), call, call.writer));
-    });
+    this.#register(path, { kind: 'bidi', handler });
   }
 
   paths(): readonly string[] {
-    return this.#paths;
+    return [...this.#methods.keys()];
   }
 
   /** Serves a connection whose first bytes are HTTP/2's preface. */
-  accept(connection: Duplex): void {
-    this.#injector.injectConnection(connection);
+  accept(socket: Duplex): void {
+    const client = { peer: peerOf(socket), certificateName: certificateNameOf(socket) };
+    const connection: ServerConnection = new ServerConnection(socket, {
+      limits: {
+        streamsMax: this.#options.concurrentStreamsMax ?? CONCURRENT_STREAMS_MAX,
+        headerListBytesMax: HEADER_LIST_BYTES_MAX,
+      },
+      open: (stream, head) => this.#open(stream, { head, client }),
+      closed: () => {
+        this.#connections.delete(connection);
+        if (this.#connections.size === 0) this.#stopLooking();
+      },
+      onBug: this.#options.onBug,
+    });
+    this.#connections.add(connection);
+    this.#lookTimer ??= setInterval(() => this.#look(), LOOK_INTERVAL_MS).unref();
   }
 
-  /**
-   * Tells clients to go elsewhere, ends every stream with `stopped`, lets unary calls finish, and cuts what is
-   * still there after `graceMs`.
-   */
-  drain(graceMs: number): void {
-    for (const stream of this.#streams) stream.abort(new StoreError('stopped'));
-    this.#injector.drain(graceMs);
+  /** Tells clients to go elsewhere, ends every stream with `stopped`, and lets unary calls finish. */
+  drain(): void {
+    for (const call of this.#streaming) call.abort(new StoreError('stopped'));
+    for (const connection of this.#connections) connection.drain();
   }
 
   /** Cuts everything at once. */
   destroy(): void {
-    this.#server.forceShutdown();
+    for (const connection of this.#connections) connection.destroy();
+    if (this.#deadlineTimer !== null) clearInterval(this.#deadlineTimer);
+    this.#deadlineTimer = null;
   }
 
-  #register(path: string, kind: string, handler: unknown): void {
-    const fresh = this.#server.register(
-      path,
-      handler as grpc.handleUnaryCall<Buffer, Buffer>,
-      identity,
-      identity,
-      kind,
+  #register(path: string, method: Method): void {
+    assert(!this.#methods.has(path), 'a method is registered once');
+    this.#methods.set(path, method);
+  }
+
+  #look(): void {
+    const times = {
+      greetingMs: GREETING_MS,
+      idleMs: this.#options.keepaliveIntervalMs ?? KEEPALIVE_INTERVAL_MS,
+      answerMs: this.#options.keepaliveTimeoutMs ?? KEEPALIVE_TIMEOUT_MS,
+    };
+    for (const connection of this.#connections) connection.look(times);
+  }
+
+  #stopLooking(): void {
+    if (this.#lookTimer !== null) clearInterval(this.#lookTimer);
+    this.#lookTimer = null;
+  }
+
+  // ---- calls --------------------------------------------------------------------------------------------------
+
+  #open(
+    stream: ServerStream,
+    request: { readonly head: RequestHead; readonly client: ConnectedClient },
+  ): StreamReceiver {
+    const { head } = request;
+    const wrong = wrongRequest(head);
+    if (wrong !== null) {
+      refuse(stream, [[':status', wrong]]);
+      return NOBODY;
+    }
+    const method = this.#methods.get(head.path);
+    const refusal = method === undefined ? unknownMethod(head.path) : this.#refusal(stream, head);
+    if (method === undefined || refusal !== null) {
+      const call = this.#call(stream, { ...request, onMessage: () => {}, onEnd: () => {} });
+      call.fail(refusal!);
+      return call;
+    }
+    if (method.kind === 'bidi') return this.#openBidi(stream, { ...request, handler: method.handler });
+    return this.#openOneRequest(stream, { ...request, method });
+  }
+
+  #refusal(stream: ServerStream, head: RequestHead): RpcError | null {
+    const encoding = head.fields.get('grpc-encoding') ?? 'identity';
+    if (encoding !== 'identity' && encoding !== 'gzip') {
+      const text = `grpc: Decompressor is not installed for grpc-encoding "${encoding}"`;
+      return new RpcError(rpcStatus.unimplemented, text);
+    }
+    if (stream.connectionQueuedBytes <= CONNECTION_QUEUED_BYTES_MAX) return null;
+    return new RpcError(
+      rpcStatus.resourceExhausted,
+      `etcdserver: the client does not read its answers; ${CONNECTION_QUEUED_BYTES_MAX} bytes wait for it`,
     );
-    assert(fresh, 'a method is registered once');
-    this.#paths.push(path);
   }
 
-  #run(call: StreamCall, surface: StreamSurface, work: Promise<void>): void {
-    this.#streams.add(call);
-    // The client's stop must end a handler that waits for something else, too: whichever comes first decides.
-    Promise.race([work, call.stopped])
+  #openOneRequest(
+    stream: ServerStream,
+    request: {
+      readonly head: RequestHead;
+      readonly client: ConnectedClient;
+      readonly method: Exclude<Method, { readonly kind: 'bidi' }>;
+    },
+  ): StreamReceiver {
+    let message: Buffer | null = null;
+    const { method } = request;
+    const call = this.#call(stream, {
+      ...request,
+      onMessage: (bytes) => {
+        if (message === null) message = bytes;
+        else throw new RpcError(rpcStatus.internal, 'grpc: a second request on a call that takes one');
+      },
+      onEnd: () => {
+        if (message === null) {
+          call.fail({ code: rpcStatus.internal, message: 'grpc: the call has no request' });
+        } else if (method.kind === 'unary') this.#runUnary(call, method.handler(message, call));
+        else this.#runStream(call, method.handler(message, call, call.writer));
+      },
+    });
+    return call;
+  }
+
+  #openBidi(
+    stream: ServerStream,
+    request: { readonly head: RequestHead; readonly client: ConnectedClient; readonly handler: BidiHandler },
+  ): StreamReceiver {
+    const queue = new RequestQueue({ onFull: () => call.hold(), onDrain: () => call.go() });
+    const call = this.#call(stream, {
+      ...request,
+      onMessage: (message) => queue.push(message),
+      onEnd: () => queue.end(),
+    });
+    call.signal.addEventListener('abort', () => queue.end(), { once: true });
+    this.#runStream(call, request.handler(queue, call, call.writer));
+    return call;
+  }
+
+  #call(
+    stream: ServerStream,
+    options: {
+      readonly head: RequestHead;
+      readonly client: ConnectedClient;
+      readonly onMessage: (message: Buffer) => void;
+      readonly onEnd: () => void;
+    },
+  ): GrpcCall {
+    const deadlineMs = deadlineOf(options.head.fields.get('grpc-timeout'));
+    const call: GrpcCall = new GrpcCall({
+      ...options,
+      stream,
+      deadlineMs,
+      receiveBytesMax: this.#options.receiveBytesMax ?? RECEIVE_BYTES_MAX,
+      onOver: () => this.#withDeadline.delete(call),
+    });
+    if (deadlineMs === Number.POSITIVE_INFINITY) return call;
+    this.#withDeadline.add(call);
+    this.#deadlineTimer ??= setInterval(() => this.#expire(), DEADLINE_INTERVAL_MS).unref();
+    return call;
+  }
+
+  #expire(): void {
+    const nowMs = Date.now();
+    for (const call of this.#withDeadline) {
+      if (nowMs < call.deadlineMs) continue;
+      call.expire(this.#options.errorStatus(new StoreError('deadline-exceeded')));
+    }
+    if (this.#withDeadline.size > 0 || this.#deadlineTimer === null) return;
+    clearInterval(this.#deadlineTimer);
+    this.#deadlineTimer = null;
+  }
+
+  #runUnary(call: GrpcCall, work: Promise<Buffer>): void {
+    work
       .then(
-        () => surface.end(call.trailers),
-        // grpc-js turns an `error` event into the call's status, after the messages written before it.
-        (error: unknown) => surface.emit('error', this.#failure(error, call)),
+        (answer) => {
+          call.write(answer);
+          call.succeed();
+        },
+        (error: unknown) => call.fail(this.#failure(error)),
+      )
+      .catch(this.#options.onBug);
+  }
+
+  #runStream(call: GrpcCall, work: Promise<void>): void {
+    this.#streaming.add(call);
+    // The client's stop must end a handler that waits for something else, too: whichever comes first decides.
+    const stopped = new Promise<never>((_, reject) => {
+      call.signal.addEventListener('abort', () => reject(call.signal.reason as StoreError), { once: true });
+    });
+    Promise.race([work, stopped])
+      .then(
+        () => call.succeed(),
+        (error: unknown) => call.fail(this.#failure(error)),
       )
       .finally(() => {
-        this.#streams.delete(call);
+        this.#streaming.delete(call);
         call.abort(new StoreError('canceled'));
       })
       .catch(this.#options.onBug);
@@ -141,14 +281,9 @@ export class GrpcServer implements RpcServer {
     work.catch((error: unknown) => this.#noticeBug(error));
   }
 
-  #failure(error: unknown, call: Call): grpc.ServerErrorResponse {
+  #failure(error: unknown): RpcError {
     this.#noticeBug(error);
-    const status = error instanceof RpcError ? error : this.#options.errorStatus(error);
-    return Object.assign(new Error(status.message), {
-      code: status.code,
-      details: status.message,
-      ...(call.trailers === undefined ? {} : { metadata: call.trailers }),
-    });
+    return error instanceof RpcError ? error : this.#options.errorStatus(error);
   }
 
   #noticeBug(error: unknown): void {
@@ -156,145 +291,36 @@ export class GrpcServer implements RpcServer {
   }
 }
 
-type Callback = grpc.sendUnaryData<Buffer>;
-type Surface = grpc.ServerUnaryCall<Buffer, Buffer> | StreamSurface;
-type StreamSurface = grpc.ServerWritableStream<Buffer, Buffer> | grpc.ServerDuplexStream<Buffer, Buffer>;
+/** The receiver of what comes after an answer was given without it. */
+const NOBODY: StreamReceiver = { data: () => {}, end: () => {}, cancel: () => {}, sent: () => {} };
 
-class Call implements RpcCall {
-  /** Made on first use: few calls have any. */
-  trailers: grpc.Metadata | undefined;
-  readonly #surface: Surface;
-  #controller: AbortController | null = null;
-
-  constructor(surface: Surface) {
-    this.#surface = surface;
-  }
-
-  get path(): string {
-    return this.#surface.getPath();
-  }
-
-  get peer(): string {
-    return this.#surface.getPeer();
-  }
-
-  get certificateName(): string | undefined {
-    const names = this.#surface.getAuthContext().sslPeerCertificate?.subject?.CN as
-      | string
-      | readonly string[]
-      | undefined;
-    return typeof names === 'string' ? names : names?.at(-1);
-  }
-
-  get deadlineMs(): number {
-    return Number(this.#surface.getDeadline());
-  }
-
-  /** Made on first use: most unary calls never need it. */
-  get signal(): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController();
-      // A stream's requests, each with listeners of its own, share it.
-      setMaxListeners(0, this.#controller.signal);
-      if (this.#surface.cancelled) this.#cancel();
-      else (this.#surface as EventEmitter).once('cancelled', () => this.#cancel());
-    }
-    return this.#controller.signal;
-  }
-
-  metadata(name: string): string | undefined {
-    const value = this.#surface.metadata.get(name)[0];
-    return typeof value === 'string' ? value : undefined;
-  }
-
-  setTrailer(name: string, value: string): void {
-    this.trailers ??= new grpc.Metadata();
-    this.trailers.set(name, value);
-  }
-
-  abort(reason: StoreError): void {
-    void this.signal;
-    if (!this.signal.aborted) this.#controller!.abort(reason);
-  }
-
-  #cancel(): void {
-    this.abort(new StoreError(Date.now() >= this.deadlineMs ? 'deadline-exceeded' : 'canceled'));
-  }
+/** The HTTP status of a request that is not gRPC at all, or null. */
+function wrongRequest(head: RequestHead): string | null {
+  if (head.method !== 'POST') return '405';
+  return /^application\/grpc($|[+;])/.test(head.fields.get('content-type') ?? '') ? null : '415';
 }
 
-class StreamCall extends Call {
-  readonly writer: StreamWriter;
-  /** Rejects when the call is over before its handler is; the reason is the signal's. */
-  readonly stopped: Promise<never>;
-
-  constructor(surface: StreamSurface) {
-    super(surface);
-    this.writer = new StreamWriter(surface, this.signal);
-    this.stopped = new Promise((_, reject) => {
-      this.signal.addEventListener('abort', () => reject(this.signal.reason as StoreError), { once: true });
-    });
-    this.stopped.catch(() => undefined);
-  }
+/** In the words of grpc-go, which clients of etcd know. */
+function unknownMethod(path: string): RpcError {
+  const [, service, method] = path.split('/');
+  return new RpcError(rpcStatus.unimplemented, `unknown method ${method ?? ''} for service ${service ?? ''}`);
 }
 
-class StreamWriter implements RpcWriter {
-  readonly #surface: StreamSurface;
-  readonly #signal: AbortSignal;
-  #pendingBytes = 0;
-  #pendingMessages = 0;
-  #listener: (() => void) | null = null;
-  #waiting: (() => void)[] = [];
-
-  constructor(surface: StreamSurface, signal: AbortSignal) {
-    this.#surface = surface;
-    this.#signal = signal;
-    signal.addEventListener('abort', () => this.#release(), { once: true });
-  }
-
-  get writable(): boolean {
-    return (
-      this.#pendingBytes <= STREAM_PENDING_BYTES_MAX && this.#pendingMessages <= STREAM_PENDING_MESSAGES_MAX
-    );
-  }
-
-  write(message: Buffer): void {
-    if (this.#signal.aborted) return;
-    this.#pendingBytes += message.length;
-    this.#pendingMessages += 1;
-    this.#surface.write(message, () => this.#written(message.length));
-  }
-
-  onDrain(listener: () => void): void {
-    this.#listener = listener;
-  }
-
-  drained(): Promise<void> {
-    if (this.writable || this.#signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.push(resolve));
-  }
-
-  /** The bytes left for the transport: HTTP/2's flow control let them pass. */
-  #written(bytes: number): void {
-    const blocked = !this.writable;
-    this.#pendingBytes -= bytes;
-    this.#pendingMessages -= 1;
-    if (!blocked || !this.writable || this.#signal.aborted) return;
-    this.#release();
-    this.#listener?.();
-  }
-
-  #release(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resolve of waiting) resolve();
-  }
+/** Milliseconds since the epoch; Infinity without a timeout, or with one that is malformed. */
+function deadlineOf(timeout: string | undefined): number {
+  const match = timeout === undefined ? null : /^(\d{1,8})([HMSmun])$/.exec(timeout);
+  if (match === null) return Number.POSITIVE_INFINITY;
+  return Date.now() + Math.ceil(Number(match[1]) * TIMEOUT_UNITS_MS[match[2]!]!);
 }
 
-async function* requestsOf(surface: grpc.ServerDuplexStream<Buffer, Buffer>): AsyncGenerator<Buffer> {
-  try {
-    // A handler that stops reading early still has a status to send: leaving the loop must not end the stream.
-    for await (const message of surface.iterator({ destroyOnReturn: false })) yield message as Buffer;
-  } catch {
-    // The stream was destroyed because the call is over; the call's signal says why.
-  }
+function peerOf(socket: Duplex): string {
+  const { remoteAddress, remotePort } = socket as { remoteAddress?: string; remotePort?: number };
+  return `${remoteAddress ?? 'unknown'}:${remotePort ?? 0}`;
+}
+
+/** Undefined unless the client showed a certificate and the port verified it; of several common names the last. */
+function certificateNameOf(socket: Duplex): string | undefined {
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
+  const names = socket.getPeerCertificate().subject?.CN as string | readonly string[] | undefined;
+  return typeof names === 'string' ? names : names?.at(-1);
 }

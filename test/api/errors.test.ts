@@ -90,3 +90,10 @@ test('what is no StoreError: an RpcError stays, a bug tells nothing', () => {
     message: 'etcdserver: internal error',
   });
 });
+
+test.each(['not-yet-known', 'constructor', '__proto__'])(
+  'a code that only a newer peer knows is a failure to try again: %s',
+  (code) => {
+    expect(errorMapping(code as StoreErrorCode)).toEqual(errorMapping('unhealthy'));
+  },
+);

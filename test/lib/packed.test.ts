@@ -172,6 +172,8 @@ describe('malformed bytes', () => {
     expect(unpack(pack([[1], 2, 3]), limits)).toEqual([[1], 2, 3]);
     expect(() => unpack(nested(3), limits)).toThrow(/nested too deep/);
     expect(() => unpack(pack([[1, 2, 3, 4]]), limits)).toThrow(/too long/);
+    expect(unpack(pack([[1], [], 3]), { ...limits, valuesMax: 5 })).toEqual([[1], [], 3]);
+    expect(() => unpack(pack([[1], [2], 3]), { ...limits, valuesMax: 5 })).toThrow(/too many parts/);
   });
 });
 

@@ -335,6 +335,31 @@ describe('the caller', () => {
     expect(many.proposals.pendingCount).toBe(50_000);
   });
 
+  test('is refused while this member has more than 5,000 committed entries to apply', async () => {
+    const fixture = new Fixture(new TestNode());
+    const { node } = fixture.raft;
+    node.campaign();
+    const commit = (count: number): void => {
+      for (let i = 0; i < count; i++) {
+        node.propose([Buffer.alloc(0)]);
+        while (node.hasReady()) {
+          const ready = node.ready();
+          if (ready.append !== null) node.appended(ready.append.seq);
+          else break;
+        }
+      }
+    };
+    commit(1);
+    commit(5_000 - node.applyLagEntries);
+    expect(node.applyLagEntries).toBe(5_000);
+    const taken = fixture.propose('a');
+    commit(1);
+    const refused = fixture.propose('b');
+    await settled();
+    expect([taken.outcome, refused.outcome]).toEqual(['waiting', 'too-many-requests']);
+    fixture.proposals.stop();
+  });
+
   test('hears that the member stopped, also when it asks later', async () => {
     const fixture = new Fixture(TestNode.follower());
     const before = fixture.propose('a');

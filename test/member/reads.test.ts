@@ -184,6 +184,27 @@ describe('the caller', () => {
     expect(fixture.asked()).toEqual([]);
   });
 
+  test('is refused while 100,000 others wait, and not any more once they are served', async () => {
+    const fixture = new Fixture(TestNode.follower());
+    const first = fixture.read();
+    // Real signals, each with its listener, would take most of the time.
+    const signal = { addEventListener: () => {}, removeEventListener: () => {} } as unknown as AbortSignal;
+    for (let i = 1; i < 100_000; i++) fixture.read(signal);
+    const refused = fixture.read();
+    fixture.turn();
+    const stillRefused = fixture.read();
+    await settled();
+    expect([first.outcome, refused.outcome, stillRefused.outcome]).toEqual([
+      'waiting',
+      'too-many-requests',
+      'too-many-requests',
+    ]);
+    fixture.answer(FIRST_CONTEXT, 1);
+    const next = fixture.read();
+    await settled();
+    expect([first.outcome, next.outcome]).toEqual(['served', 'waiting']);
+  });
+
   test('hears that the member stopped, in whatever part of its way the read is', async () => {
     const fixture = new Fixture(TestNode.follower());
     const confirmed = fixture.read();

@@ -118,13 +118,14 @@ export class TestCluster {
 }
 
 export function newPlace(name: string): Place {
-  const disk = new MemoryDisk();
+  const levels = new MemoryLevelOpener();
+  const disk = new MemoryDisk({ databases: () => levels.paths });
   return {
     name,
     url: `http://${name}:2380`,
     disk,
     stalling: new StallingDisk(disk),
-    levels: new MemoryLevelOpener(),
+    levels,
     member: null,
     fatal: null,
   };

@@ -4,7 +4,7 @@ import { toRpcError } from '../../src/api/errors.ts';
 import { ClientPort, type ClientPortTls } from '../../src/rpc/client-port.ts';
 import { codec, serviceMethods } from '../../src/rpc/codec.ts';
 import type { Messages, Methods } from '../../src/rpc/generated/messages.ts';
-import { GrpcServer } from '../../src/rpc/grpc-server.ts';
+import { GrpcServer, type GrpcServerOptions } from '../../src/rpc/grpc-server.ts';
 
 type Request<P extends keyof Methods> = Partial<Messages[Methods[P]['request']]>;
 type Response<P extends keyof Methods> = Messages[Methods[P]['response']];
@@ -20,16 +20,21 @@ export class Harness implements AsyncDisposable {
   portNumber = 0;
   #client: grpc.Client | null = null;
 
-  constructor(options: { http?: RequestListener; receiveBytesMax?: number; tls?: ClientPortTls } = {}) {
+  constructor(
+    options: { http?: RequestListener; tls?: ClientPortTls } & Partial<
+      Omit<GrpcServerOptions, 'errorStatus' | 'onBug'>
+    > = {},
+  ) {
+    const { http, tls, ...limits } = options;
     this.server = new GrpcServer({
       errorStatus: toRpcError,
       onBug: (error) => this.bugs.push(error),
-      ...(options.receiveBytesMax === undefined ? {} : { receiveBytesMax: options.receiveBytesMax }),
+      ...limits,
     });
     this.port = new ClientPort({
       grpc: this.server,
-      http: options.http ?? ((_request, response) => response.end()),
-      ...(options.tls === undefined ? {} : { tls: options.tls }),
+      http: http ?? ((_request, response) => response.end()),
+      ...(tls === undefined ? {} : { tls }),
     });
   }
 

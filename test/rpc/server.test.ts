@@ -200,6 +200,24 @@ describe('streams', () => {
     expect(drains).toBe(1);
   });
 
+  test('messages of no size are bounded by their number', async () => {
+    let written = 0;
+    const blocked = new Promise<void>((resolve) => {
+      harness.server.serverStream('/t.S/Flood', async (_request, _call, out) => {
+        for (; out.writable; written += 1) out.write(EMPTY);
+        resolve();
+        await out.drained();
+      });
+    });
+    const call = harness.client.makeServerStreamRequest('/t.S/Flood', identity, identity, EMPTY);
+    const status = statusOf(call);
+    await blocked;
+    // What the client's first window takes, five bytes each, has left; the bound and one wait.
+    expect(written).toBe(Math.floor(65_535 / 5) + 32 * 1024 + 1);
+    call.cancel();
+    expect(await status).toMatchObject({ code: 1 });
+  });
+
   test('closing the port ends streams as stopped and lets unary calls finish', async () => {
     let finish = (): void => undefined;
     const entered = new Promise<void>((resolve) => {
@@ -230,6 +248,21 @@ describe('streams', () => {
   });
 });
 
+function http2Frame(frame: {
+  readonly type: number;
+  readonly flags: number;
+  readonly stream: number;
+  readonly payload?: string;
+}): Buffer {
+  const payload = Buffer.from(frame.payload ?? '', 'hex');
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head[3] = frame.type;
+  head[4] = frame.flags;
+  head.writeUInt32BE(frame.stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
 describe('the port', () => {
   test('serves HTTP/1.1 beside gRPC', async () => {
     harness.server.unary('/t.S/Echo', async (request) => request);
@@ -251,6 +284,31 @@ describe('the port', () => {
     let text = '';
     for await (const chunk of socket) text += String(chunk);
     expect(text).toContain('PATCH /split');
+  });
+
+  test('a client that takes its request back in the same breath harms nobody', async () => {
+    harness.server.unary('/t.S/Echo', async (request) => request);
+    const socket = connect(harness.portNumber, '127.0.0.1');
+    await once(socket, 'connect');
+    const parts = [
+      Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+      http2Frame({ type: 4, flags: 0, stream: 0 }),
+    ];
+    for (let stream = 1; stream < 200; stream += 2) {
+      // POST, http, /, authority a: of no content type. Then a reset.
+      parts.push(http2Frame({ type: 1, flags: 4, stream, payload: '838684410161' }));
+      parts.push(http2Frame({ type: 3, flags: 0, stream, payload: '00000008' }));
+    }
+    // A ping: what came before it was taken when it is answered.
+    parts.push(http2Frame({ type: 6, flags: 0, stream: 0, payload: '0102030405060708' }));
+    socket.write(Buffer.concat(parts));
+    let heard = Buffer.alloc(0);
+    for await (const chunk of socket) {
+      heard = Buffer.concat([heard, chunk as Buffer]);
+      if (heard.includes(Buffer.from('0102030405060708', 'hex'))) break;
+    }
+    socket.destroy();
+    expect((await harness.unaryBytes('/t.S/Echo', Buffer.from('y'))).toString()).toBe('y');
   });
 
   test('a connection that closes without a word harms nobody', async () => {

@@ -180,7 +180,8 @@ export class Place {
     const files = await readTree(this.disk, '');
     const states = new Map<string, readonly (readonly [Buffer, Buffer])[]>();
     const names = await this.disk.list('');
-    for (const name of ['state-1', ...names].filter((each) => each.startsWith('state-'))) {
+    for (const name of names.filter((each) => each.startsWith('state-'))) {
+      // What the process had begun to remove when it was killed.
       if (!this.levels.exists(name)) continue;
       const level = await this.levels.open(name, { create: false });
       states.set(name, await level.scan({ gte: Buffer.alloc(0), lt: Buffer.alloc(64, 0xff), limit: 1e6 }));
@@ -220,7 +221,11 @@ export class Place {
   }
 
   #newDisk(): MemoryDisk {
-    return new MemoryDisk({ root: `${this.name}:`, onOperation: () => this.#pause() });
+    return new MemoryDisk({
+      root: `${this.name}:`,
+      onOperation: () => this.#pause(),
+      databases: () => this.levels.paths,
+    });
   }
 
   #newLevels(): MemoryLevelOpener {

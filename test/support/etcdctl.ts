@@ -33,8 +33,8 @@ export function run(
         resolve({ code, stdout, stderr });
       },
     );
-    // A command that fails early does not read what it is given.
-    child.stdin?.on('error', () => undefined);
+    // A command that takes no input may have ended before it is given: its code says how.
+    child.stdin?.on('error', () => {});
     child.stdin?.end(input);
   });
 }

@@ -243,7 +243,9 @@ export class Store {
    */
   finishRestore(marker: RestoreMarker): Revision[] {
     assert(!this.#restored && this.#currentRevision === FIRST_REVISION, 'a restore into a store in use');
-    assert(marker.hashCompactRevision <= marker.compactRevision, 'a marker hashed beyond its compaction');
+    if (marker.hashCompactRevision > marker.compactRevision) {
+      throw new StoreError('data-dir-corrupt', 'a marker is hashed beyond its compaction');
+    }
     const dropped = this.#dropCompacted(marker.hashCompactRevision);
     this.#verifyRestore(marker);
     this.#currentRevision = marker.currentRevision;

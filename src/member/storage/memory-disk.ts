@@ -10,6 +10,8 @@ export interface MemoryDiskOptions {
    * disk; an operation that a crash overtakes has no effect and rejects.
    */
   readonly onOperation?: (call: DiskCall) => Promise<void> | void;
+  /** Names of databases that stand beside the files, in the root directory: `list` names them too. */
+  readonly databases?: () => Iterable<string>;
 }
 /** `path` is '' for `space`; for an operation on an open file, the path it was opened by. */
 export interface DiskCall {
@@ -48,6 +50,7 @@ export class MemoryDisk implements Disk {
   operationCount = 0;
 
   readonly #onOperation: ((call: DiskCall) => Promise<void> | void) | undefined;
+  readonly #databases: () => Iterable<string>;
   #names = new Map<string, Node>();
   #durableNames = new Map<string, Node>();
   #unsyncedNames: NameChange[] = [];
@@ -58,6 +61,7 @@ export class MemoryDisk implements Disk {
   constructor(options: MemoryDiskOptions = {}) {
     this.root = options.root ?? 'memory:';
     this.#onOperation = options.onOperation;
+    this.#databases = options.databases ?? (() => []);
   }
 
   /** Makes the next such operation (on `path`, when given) fail with EIO, once. */
@@ -114,7 +118,7 @@ export class MemoryDisk implements Disk {
 
   list(path: string): Promise<string[]> {
     return this.#do({ operation: 'list', path }, () =>
-      [...this.#names.keys()]
+      [...this.#names.keys(), ...this.#databases()]
         .filter((name) => name !== '' && directoryOf(name) === path)
         .map((name) => (path === '' ? name : name.slice(path.length + 1)))
         .toSorted(),

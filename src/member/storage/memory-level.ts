@@ -67,6 +67,11 @@ export class MemoryLevelOpener implements LevelOpener {
     this.#databases.delete(path);
   }
 
+  /** Paths of all databases. */
+  get paths(): Iterable<string> {
+    return this.#databases.keys();
+  }
+
   exists(path: string): boolean {
     return this.#databases.has(path);
   }

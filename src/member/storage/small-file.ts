@@ -29,11 +29,20 @@ export function decodeSmallFile(content: Buffer, path: string): SmallFile {
   const end = text.indexOf('\n') + 1;
   const line = text.slice(0, end);
   if (text.slice(end) !== `crc32 ${checksumOf(line)}\n`) throw corrupt('checksum mismatch');
-  const parsed: unknown = JSON.parse(line);
+  const parsed = parsedJson(line);
   if (typeof parsed !== 'object' || parsed === null) throw corrupt('not an object');
   const { version, ...fields } = parsed as Record<string, unknown>;
-  if (typeof version !== 'number') throw corrupt('no version');
-  return { version, fields };
+  if (!Number.isSafeInteger(version)) throw corrupt('no version');
+  return { version: version as number, fields };
+}
+
+/** Undefined when the text is no JSON: whoever wrote it with a checksum that fits was not this program. */
+function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
 }
 
 /**

@@ -100,7 +100,8 @@ export function encodeSegmentHeader(
 /**
  * The segment header at the start of `source`, or null when it is not a valid one.
  *
- * @throws StoreError `data-dir-foreign` when it was written by a newer format
+ * @throws StoreError `data-dir-foreign` when it was written by a newer format; `data-dir-corrupt` when its number is
+ *   none that is ever written
  */
 export function decodeSegmentHeader(
   source: Buffer,
@@ -110,7 +111,9 @@ export function decodeSegmentHeader(
   const format = source.readUInt32LE(8);
   if (format !== WAL_FORMAT)
     throw new StoreError('data-dir-foreign', `log format ${format}, known is ${WAL_FORMAT}`);
-  return { tag: source.readUInt32LE(12), firstSeq: readInteger(source, 16) };
+  const firstSeq = readInteger(source, 16);
+  if (!Number.isSafeInteger(firstSeq)) throw malformed();
+  return { tag: source.readUInt32LE(12), firstSeq };
 }
 
 /** The size of the encoded record in bytes, header and padding included. */
@@ -162,9 +165,12 @@ export function checkRecord(source: Buffer, offset: number, tag: number): Record
   if (source.readUInt32LE(offset + 12) !== tag) return null;
   const checksum = source.readUInt32LE(offset);
   if (crc32(source.subarray(offset + 4, offset + sizeBytes)) !== checksum) return null;
+  const seq = readInteger(source, offset + 16);
+  const durableSeq = readInteger(source, offset + 24);
+  if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(durableSeq)) return null;
   return {
-    seq: readInteger(source, offset + 16),
-    durableSeq: readInteger(source, offset + 24),
+    seq,
+    durableSeq,
     previousChecksum: source.readUInt32LE(offset + 8),
     checksum,
     sizeBytes,
@@ -286,6 +292,7 @@ function writeEntries(writer: Writer, entries: readonly Entry[]): void {
 }
 function readEntries(reader: Reader, count: number): Entry[] {
   const first = reader.integer();
+  if (!Number.isSafeInteger(first + count)) throw malformed();
   const entries: Entry[] = [];
   for (let i = 0; i < count; i++) {
     const term = reader.integer();
@@ -346,7 +353,9 @@ class Reader {
     return this.#source.readUInt32LE(this.#take(4));
   }
   integer(): number {
-    return readInteger(this.#source, this.#take(8));
+    const value = readInteger(this.#source, this.#take(8));
+    if (!Number.isSafeInteger(value)) throw malformed();
+    return value;
   }
   integers(): number[] {
     const count = this.u32();
@@ -372,10 +381,11 @@ function writeInteger(target: Buffer, value: number, offset: number): number {
   target.writeUInt32LE(value % TWO_TO_32, offset);
   return target.writeUInt32LE(Math.floor(value / TWO_TO_32), offset + 4);
 }
+/** Not necessarily a safe integer: the caller knows what it means when it is none. */
 function readInteger(source: Buffer, offset: number): number {
   return source.readUInt32LE(offset) + source.readUInt32LE(offset + 4) * TWO_TO_32;
 }
 
 function malformed(): StoreError {
-  return new StoreError('data-dir-corrupt', 'a log record with a good checksum has a malformed body');
+  return new StoreError('data-dir-corrupt', 'a part of the log with a good checksum is malformed');
 }

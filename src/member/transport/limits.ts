@@ -14,8 +14,8 @@ export const SNAPSHOT_FRAME_BYTES_MAX = 16 * MIB;
 export const UNREAD_REPLY_BYTES_MAX = 64 * 1024;
 /** Text of a refusal or of a failed request; longer text is cut. UTF-16 units. */
 export const REASON_LENGTH_MAX = 512;
-/** What is packed here is flat: messages, their fields, lists of members. */
-export const FIELDS_LIMITS: UnpackLimits = { depthMax: 4, itemsMax: 0xffff };
+/** What is packed here is flat and small: messages, their fields, lists of members. */
+export const FIELDS_LIMITS: UnpackLimits = { depthMax: 4, itemsMax: 0xffff, valuesMax: 2 ** 18 };
 
 /** Every bound and delay of the network between members. What happens at a bound stands beside it. */
 export interface TransportLimits {

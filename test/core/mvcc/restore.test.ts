@@ -90,6 +90,12 @@ test('lost, resurrected, changed and misplaced rows are refused', () => {
   expect(code(rows, { ...marker, currentRevision: 5 })).toBe('data-dir-corrupt');
 });
 
+test('a marker that is hashed beyond its compaction is damage', () => {
+  const harness = written();
+  const marker = { ...markerOf(harness), compactRevision: 3, hashCompactRevision: 4 };
+  expect(() => restore(harness.source.all(), marker, harness)).toThrow(/^data-dir-corrupt/);
+});
+
 test('writing goes on after a restore', () => {
   const harness = written();
   const { store } = restore(harness.source.all(), markerOf(harness), harness);

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { WATCH_LIMITS_DEFAULT } from '../../../src/core/watch/hub.ts';
 import { AssertionError } from '../../../src/lib/assert.ts';
 import { bytes, Harness, put, remove, txn } from '../mvcc/fixture.ts';
 import { RecordingSink, WatchHarness, watch } from './fixture.ts';
@@ -201,6 +202,18 @@ test('all watchers together are bounded', () => {
   expect(other.create(watch(1n, 'k'))).toContain('too many');
   stream.close();
   expect(other.create(watch(1n, 'k'))).toBeNull();
+});
+
+test('without other limits a stream may have 100,000 watchers and a member a million', () => {
+  expect(WATCH_LIMITS_DEFAULT).toMatchObject({ watchersMax: 1_000_000, watchersPerStreamMax: 100_000 });
+  const { harness, hub, sink, stream } = open();
+  for (let i = 0; i < 100_000; i++) {
+    if (stream.create(watch(BigInt(i), `k${i}`)) !== null) expect.unreachable(`watch ${i} is refused`);
+  }
+  expect(stream.create(watch(100_000n, 'k'))).toContain('too many');
+  expect(hub.open(new RecordingSink()).create(watch(1n, 'k'))).toBeNull();
+  harness.write(put('k99999'));
+  expect(sink.take()).toEqual(['99999@2:+k99999']);
 });
 
 test('nothing follows a cancel or a close', () => {

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib';
 import { expect, test } from 'vitest';
 import {
   ACTIVE_FILE,
@@ -18,7 +19,7 @@ import {
   writeQuarantine,
 } from '../../../src/member/storage/data-dir.ts';
 import { MemoryDisk } from '../../../src/member/storage/memory-disk.ts';
-import { encodeSmallFile, writeSmallFile } from '../../../src/member/storage/small-file.ts';
+import { decodeSmallFile, encodeSmallFile, writeSmallFile } from '../../../src/member/storage/small-file.ts';
 import { seededRandom } from './seeded-random.ts';
 
 const IDENTITY = { clusterId: 2 ** 53 - 1, memberId: 42, name: 'n1', incarnation: 7 };
@@ -132,6 +133,15 @@ test('a newer version is foreign; wrong fields are damage', async () => {
     /^\{"version":1\}\ncrc32 [0-9a-f]{8}\n$/,
   );
 });
+
+test.each(['', 'version 1', '{"version":1', '[]', 'null', '{"version":1e999}', '{"version":"1"}'])(
+  'a line that is no small file is damage, whatever its checksum: %s',
+  (line) => {
+    const sum = crc32(`${line}\n`).toString(16).padStart(8, '0');
+    const content = Buffer.from(`${line}\ncrc32 ${sum}\n`);
+    expect(() => decodeSmallFile(content, 'FILE')).toThrow(/^data-dir-corrupt: FILE/);
+  },
+);
 
 test('the ballast is reserved when there is room, and given back on a full disk', async () => {
   const disk = new MemoryDisk();

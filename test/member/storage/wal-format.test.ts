@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Entry } from '../../../src/core/raft/messages.ts';
@@ -117,6 +118,26 @@ test('a record whose sections do not fit it is refused', () => {
   expect(() => decodeRecord(claims, 0, header)).toThrow('malformed');
   claims.writeUInt32LE(1, 32);
   expect(() => decodeRecord(claims, 0, header)).toThrow('malformed');
+});
+
+test('an integer beyond 2^53 is damage, although the checksum holds', () => {
+  const bytes = encoded(PLAIN);
+  const header = checkRecord(bytes, 0, TAG)!;
+  // The highest bytes of the hard state's term, and of the first entry's index.
+  for (const offset of [47, 71]) {
+    const damaged = Buffer.from(bytes);
+    damaged[offset] = 1;
+    expect(() => decodeRecord(damaged, 0, header)).toThrow('malformed');
+  }
+  const segment = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  encodeSegmentHeader(segment, { tag: TAG, firstSeq: 1 });
+  segment[23] = 1;
+  segment.writeUInt32LE(crc32(segment.subarray(0, 28)), 28);
+  expect(() => decodeSegmentHeader(segment)).toThrow('malformed');
+  const record = Buffer.from(bytes);
+  record[23] = 1;
+  record.writeUInt32LE(crc32(record.subarray(4)), 0);
+  expect(checkRecord(record, 0, TAG)).toBeNull();
 });
 
 const integers = fc.maxSafeNat();

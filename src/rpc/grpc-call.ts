@@ -1,0 +1,292 @@
+import { setMaxListeners } from 'node:events';
+import { StoreError } from '../lib/errors.ts';
+import { encodeFields, type Field } from './http2/hpack.ts';
+import { MESSAGE_HEAD_BYTES, MessageReader } from './http2/message-reader.ts';
+import { errorCode, FRAME_HEAD_BYTES, frameFlag, frameType, writeFrameHead } from './http2/protocol.ts';
+import type { RequestHead } from './http2/request-head.ts';
+import type { ServerStream, StreamReceiver } from './http2/stream.ts';
+import type { RpcCall, RpcWriter } from './server.ts';
+import { RpcError, type RpcStatusCode, rpcStatus } from './status.ts';
+
+/** Beyond either, a stream's writer is not writable; a message is never refused. */
+const STREAM_PENDING_BYTES_MAX = 1024 * 1024;
+const STREAM_PENDING_MESSAGES_MAX = 32 * 1024;
+
+const HEADERS = headersFrame(
+  [
+    [':status', '200'],
+    ['content-type', 'application/grpc'],
+  ],
+  { ends: false },
+);
+const TRAILERS_OK = headersFrame([['grpc-status', '0']], { ends: true });
+
+/** What is known of a client from its connection; as in `RpcCall`. */
+export type ConnectedClient = Pick<RpcCall, 'peer' | 'certificateName'>;
+
+export interface GrpcCallOptions {
+  readonly stream: ServerStream;
+  readonly head: RequestHead;
+  readonly client: ConnectedClient;
+  /** Milliseconds since the epoch, or Infinity. */
+  readonly deadlineMs: number;
+  readonly receiveBytesMax: number;
+  /** A message has come whole. */
+  readonly onMessage: (message: Buffer) => void;
+  /** The request is complete. */
+  readonly onEnd: () => void;
+  /** The call is over, for whatever reason. Called once. */
+  readonly onOver: () => void;
+}
+
+/** One gRPC call over one HTTP/2 stream ("gRPC over HTTP/2"). */
+export class GrpcCall implements RpcCall, StreamReceiver {
+  readonly path: string;
+  readonly peer: string;
+  readonly certificateName: string | undefined;
+  readonly deadlineMs: number;
+  readonly #options: GrpcCallOptions;
+  readonly #stream: ServerStream;
+  readonly #reader: MessageReader;
+  #trailers: Field[] | null = null;
+  #controller: AbortController | null = null;
+  /** Why the signal is aborted, or will be when somebody asks for it. */
+  #stopReason: StoreError | null = null;
+  #headersSent = false;
+  #over = false;
+  #writer: Writer | null = null;
+  /** Nothing is given back to the client's window now. */
+  #held = false;
+  #heldBytes = 0;
+
+  constructor(options: GrpcCallOptions) {
+    this.#options = options;
+    this.#stream = options.stream;
+    this.path = options.head.path;
+    this.peer = options.client.peer;
+    this.certificateName = options.client.certificateName;
+    this.deadlineMs = options.deadlineMs;
+    this.#reader = new MessageReader({
+      bytesMax: options.receiveBytesMax,
+      compressed: options.head.fields.get('grpc-encoding') === 'gzip',
+      take: options.onMessage,
+    });
+  }
+
+  get isOver(): boolean {
+    return this.#over;
+  }
+
+  /** Made on first use: most unary calls never need it. */
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      // A stream's requests, each with listeners of its own, share it.
+      setMaxListeners(0, this.#controller.signal);
+      if (this.#stopReason !== null) this.#controller.abort(this.#stopReason);
+    }
+    return this.#controller.signal;
+  }
+
+  get writer(): RpcWriter {
+    this.#writer ??= new Writer(this, this.#stream);
+    return this.#writer;
+  }
+
+  metadata(name: string): string | undefined {
+    return name.endsWith('-bin') ? undefined : this.#options.head.fields.get(name);
+  }
+
+  setTrailer(name: string, value: string): void {
+    this.#trailers ??= [];
+    this.#trailers.push([name, encodeText(value)]);
+  }
+
+  /** Stops the handler; what becomes of the call is said by `succeed` or `fail`. */
+  abort(reason: StoreError): void {
+    if (this.#stopReason !== null) return;
+    this.#stopReason = reason;
+    this.#controller?.abort(reason);
+    this.#writer?.release();
+  }
+
+  write(message: Buffer): void {
+    if (this.#over) return;
+    this.#sendHeaders();
+    this.#stream.send(messageHead(message.length), message);
+  }
+
+  succeed(): void {
+    if (this.#over) return;
+    this.#sendHeaders();
+    this.#finish(
+      this.#trailers === null
+        ? TRAILERS_OK
+        : headersFrame([['grpc-status', '0'], ...this.#trailers], { ends: true }),
+    );
+  }
+
+  fail({ code, message }: { readonly code: RpcStatusCode; readonly message: string }): void {
+    if (this.#over) return;
+    const fields: Field[] = this.#headersSent
+      ? []
+      : [
+          [':status', '200'],
+          ['content-type', 'application/grpc'],
+        ];
+    fields.push(['grpc-status', String(code)], ['grpc-message', encodeText(message)]);
+    this.#finish(headersFrame([...fields, ...(this.#trailers ?? [])], { ends: true }));
+  }
+
+  /** Lets the client send no more than its window until `go`: its requests are not taken fast enough. */
+  hold(): void {
+    this.#held = true;
+  }
+
+  go(): void {
+    this.#held = false;
+    if (this.#heldBytes > 0) this.#stream.consumed(this.#heldBytes);
+    this.#heldBytes = 0;
+  }
+
+  // ---- for the stream -----------------------------------------------------------------------------------------
+
+  data(bytes: Buffer): void {
+    if (this.#over) return;
+    if (this.#held) this.#heldBytes += bytes.length;
+    else this.#stream.consumed(bytes.length);
+    try {
+      this.#reader.push(bytes);
+    } catch (error) {
+      if (!(error instanceof RpcError)) throw error;
+      this.fail(error);
+      this.abort(new StoreError('canceled'));
+    }
+  }
+
+  end(): void {
+    if (this.#over) return;
+    if (this.#reader.isPartial) {
+      this.fail({ code: rpcStatus.internal, message: 'grpc: the request ends within a message' });
+      this.abort(new StoreError('canceled'));
+    } else this.#options.onEnd();
+  }
+
+  cancel(): void {
+    this.#end();
+    this.abort(new StoreError('canceled'));
+  }
+
+  sent(): void {
+    this.#writer?.sent();
+  }
+
+  /** The client does not wait any longer: nothing that is queued for it need be sent. */
+  expire(status: RpcError): void {
+    if (this.#over) return;
+    if (this.#stream.queuedMessages > 0) {
+      this.#stream.fail(errorCode.cancel);
+      return;
+    }
+    this.fail(status);
+    this.abort(new StoreError('deadline-exceeded'));
+  }
+
+  #sendHeaders(): void {
+    if (this.#headersSent) return;
+    this.#headersSent = true;
+    this.#stream.sendHeaders(HEADERS);
+  }
+
+  #finish(frame: Buffer): void {
+    this.#end();
+    this.#stream.finish(frame);
+  }
+
+  #end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#options.onOver();
+  }
+}
+
+class Writer implements RpcWriter {
+  readonly #call: GrpcCall;
+  readonly #stream: ServerStream;
+  #listener: (() => void) | null = null;
+  #waiting: (() => void)[] = [];
+  #wasWritable = true;
+
+  constructor(call: GrpcCall, stream: ServerStream) {
+    this.#call = call;
+    this.#stream = stream;
+  }
+
+  get writable(): boolean {
+    const { queuedBytes, queuedMessages } = this.#stream;
+    return queuedBytes <= STREAM_PENDING_BYTES_MAX && queuedMessages <= STREAM_PENDING_MESSAGES_MAX;
+  }
+
+  write(message: Buffer): void {
+    this.#call.write(message);
+    if (!this.writable) this.#wasWritable = false;
+  }
+
+  onDrain(listener: () => void): void {
+    this.#listener = listener;
+  }
+
+  drained(): Promise<void> {
+    if (this.writable || this.#call.isOver) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Some of what was queued has left. */
+  sent(): void {
+    if (this.#wasWritable || !this.writable) return;
+    this.#wasWritable = true;
+    this.release();
+    this.#listener?.();
+  }
+
+  release(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+}
+
+/** Answers a request that is no gRPC call, and ends its stream. */
+export function refuse(stream: ServerStream, fields: readonly Field[]): void {
+  stream.finish(headersFrame(fields, { ends: true }));
+}
+
+function messageHead(bytes: number): Buffer {
+  const head = Buffer.allocUnsafe(MESSAGE_HEAD_BYTES);
+  head[0] = 0;
+  head.writeUInt32BE(bytes, 1);
+  return head;
+}
+
+/** A whole HEADERS frame whose stream is yet to be set. Trailers of ours always fit in one frame. */
+function headersFrame(fields: readonly Field[], { ends }: { readonly ends: boolean }): Buffer {
+  const block = encodeFields(fields);
+  const frame = Buffer.concat([Buffer.alloc(FRAME_HEAD_BYTES), block]);
+  const flags = frameFlag.endHeaders | (ends ? frameFlag.endStream : 0);
+  writeFrameHead(frame, 0, { bytes: block.length, type: frameType.headers, flags, streamId: 0 });
+  return frame;
+}
+
+/** Longest text in a trailer, so that its frame is one that every client takes. */
+const TEXT_BYTES_MAX = 4 * 1024;
+
+/** "Percent-Encoded" of gRPC over HTTP/2: visible ASCII but the percent sign stays. */
+function encodeText(text: string): string {
+  if (/^[ -$&-~]*$/.test(text) && text.length <= TEXT_BYTES_MAX) return text;
+  let encoded = '';
+  for (const byte of Buffer.from(text).subarray(0, TEXT_BYTES_MAX / 3)) {
+    const plain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
+    encoded += plain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  }
+  return encoded;
+}

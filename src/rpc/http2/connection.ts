@@ -1,0 +1,571 @@
+import type { Duplex } from 'node:stream';
+import { type Field, HpackDecoder } from './hpack.ts';
+import { Outbox } from './outbox.ts';
+import {
+  ConnectionError,
+  type ErrorCode,
+  errorCode,
+  FRAME_BYTES_MAX,
+  FRAME_HEAD_BYTES,
+  frameFlag,
+  frameType,
+  PREFACE,
+  setting,
+  WINDOW_BYTES_DEFAULT,
+  WINDOW_BYTES_MAX,
+  writeFrameHead,
+} from './protocol.ts';
+import { type RequestHead, requestHead } from './request-head.ts';
+import { ServerStream, type StreamReceiver } from './stream.ts';
+
+/** Named bounds of one connection; over any of them the client is told why and loses the stream or the connection. */
+export interface ConnectionLimits {
+  /** Streams at a time; more are refused (REFUSED_STREAM). */
+  readonly streamsMax: number;
+  /** One request's header fields, counted as RFC 9113 6.5.2 does. */
+  readonly headerListBytesMax: number;
+}
+
+export interface ConnectionOptions {
+  readonly limits: ConnectionLimits;
+  /** A request has begun. What it returns is told of the rest. */
+  readonly open: (stream: ServerStream, head: RequestHead) => StreamReceiver;
+  readonly closed: () => void;
+  /** Told of errors that are no client's fault. */
+  readonly onBug: (error: unknown) => void;
+}
+
+/** Receiving windows: what clients may send ahead of being read. */
+const STREAM_WINDOW_BYTES = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024;
+/** One header block may come in this many bytes, compressed, and in this many CONTINUATION frames. */
+const HEADER_BLOCK_BYTES_MAX = 64 * 1024;
+const CONTINUATIONS_MAX = 16;
+/** Frames of no use to a request that a client may send a second; more are a flood. Any DATA of ours starts anew. */
+const IDLE_FRAMES_MAX = 10_000;
+/** Streams that a client may reset a second before they are answered (CVE-2023-44487). */
+const RESETS_MAX = 1_000;
+/** A connection that has ended waits this long for the client to read the last words. */
+const LINGER_MS = 1_000;
+/** Header blocks seen lately, by their bytes. */
+const HEADS_KEPT = 256;
+const HEAD_BYTES_KEPT_MAX = 512;
+
+/** One HTTP/2 connection on the server's side (RFC 9113). Priorities are ignored, nothing is pushed. */
+export class ServerConnection {
+  readonly #options: ConnectionOptions;
+  readonly #socket: Duplex;
+  readonly outbox: Outbox;
+  readonly #decoder: HpackDecoder;
+  readonly #streams = new Map<number, ServerStream>();
+  /** Streams with something to send that the connection's window or the socket holds back. */
+  readonly #waiting = new Set<ServerStream>();
+  #heads = new Map<string, RequestHead | null>();
+  #held: Buffer | null = null;
+  #prefaceLeft = PREFACE.length;
+  #sawSettings = false;
+  #lastStreamId = 0;
+  /** A header block that CONTINUATION frames go on with. */
+  #block: {
+    readonly streamId: number;
+    readonly flags: number;
+    readonly parts: Buffer[];
+    bytes: number;
+  } | null = null;
+  #sendWindow = WINDOW_BYTES_DEFAULT;
+  #streamSendWindow = WINDOW_BYTES_DEFAULT;
+  #receivedUnacknowledged = 0;
+  #idleFrames = 0;
+  #resets = 0;
+  #draining = false;
+  #closed = false;
+  /** Anything came since the last look. */
+  #heard = true;
+  #pingSentMs: number | null = null;
+  #lastHeardMs: number;
+  readonly #openedMs: number;
+  /** The largest frame that the client takes. */
+  frameBytesMax = FRAME_BYTES_MAX;
+
+  /** @param socket at the very start of the client's preface */
+  constructor(socket: Duplex, options: ConnectionOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.outbox = new Outbox(socket);
+    this.#decoder = new HpackDecoder({ listBytesMax: options.limits.headerListBytesMax });
+    this.#openedMs = performance.now();
+    this.#lastHeardMs = this.#openedMs;
+    socket.on('data', (chunk: Buffer) => this.#receive(chunk));
+    socket.on('drain', () => this.pump());
+    socket.on('end', () => this.#finish());
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.#close());
+    this.#greet();
+  }
+
+  /** Bytes of answers that wait for a window or for the socket. */
+  queuedBytes = 0;
+
+  get sendWindow(): number {
+    return this.#sendWindow;
+  }
+
+  /** What a stream may send at first. */
+  get streamSendWindow(): number {
+    return this.#streamSendWindow;
+  }
+
+  /** New streams are refused from now on; the connection ends with its last stream. */
+  drain(): void {
+    if (this.#draining || this.#closed) return;
+    this.#draining = true;
+    this.#sendGoaway(errorCode.noError, '');
+    if (this.#streams.size === 0) this.#finish();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+    this.#close();
+  }
+
+  /**
+   * To be called about once a second: starts the budgets anew and looks after connections that say nothing.
+   *
+   * @param times the client's SETTINGS must have come within `greetingMs`; after `idleMs` of silence it is pinged,
+   *   and has `answerMs` to say anything
+   */
+  look(times: { readonly greetingMs: number; readonly idleMs: number; readonly answerMs: number }): void {
+    const nowMs = performance.now();
+    this.#idleFrames = 0;
+    this.#resets = 0;
+    if (this.#heard) {
+      this.#heard = false;
+      this.#lastHeardMs = nowMs;
+      this.#pingSentMs = null;
+    }
+    if (!this.#sawSettings && nowMs - this.#openedMs > times.greetingMs) this.destroy();
+    else if (this.#pingSentMs !== null) {
+      if (nowMs - this.#pingSentMs > times.answerMs) this.destroy();
+    } else if (nowMs - this.#lastHeardMs > times.idleMs) {
+      this.#pingSentMs = nowMs;
+      this.#frame(frameType.ping, 0, 0, Buffer.alloc(8));
+    }
+  }
+
+  // ---- for streams --------------------------------------------------------------------------------------------
+
+  /** DATA of that size goes out: the windows shrink, and the client is plainly waiting for it. */
+  spend(bytes: number): void {
+    this.#sendWindow -= bytes;
+    this.#idleFrames = 0;
+  }
+
+  /** The stream goes on when the connection can send again. */
+  wait(stream: ServerStream): void {
+    this.#waiting.add(stream);
+  }
+
+  forget(stream: ServerStream): void {
+    this.#streams.delete(stream.id);
+    this.#waiting.delete(stream);
+    if (this.#draining && this.#streams.size === 0) this.#finish();
+  }
+
+  sendReset(streamId: number, code: ErrorCode): void {
+    const payload = Buffer.allocUnsafe(4);
+    payload.writeUInt32BE(code);
+    this.#frame(frameType.rstStream, 0, streamId, payload);
+  }
+
+  sendWindowUpdate(streamId: number, bytes: number): void {
+    const payload = Buffer.allocUnsafe(4);
+    payload.writeUInt32BE(bytes);
+    this.#frame(frameType.windowUpdate, 0, streamId, payload);
+  }
+
+  /** Lets streams that wait send on, each in its turn. */
+  pump(): void {
+    for (const stream of this.#waiting) {
+      if (this.#sendWindow <= 0 || this.outbox.isFull) return;
+      this.#waiting.delete(stream);
+      stream.pump();
+    }
+  }
+
+  // ---- receiving ----------------------------------------------------------------------------------------------
+
+  #receive(chunk: Buffer): void {
+    if (this.#closed) return;
+    this.#heard = true;
+    try {
+      this.#readFrames(this.#held === null ? chunk : Buffer.concat([this.#held, chunk]));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #readFrames(bytes: Buffer): void {
+    let offset = this.#prefaceLeft > 0 ? this.#readPreface(bytes) : 0;
+    while (bytes.length - offset >= FRAME_HEAD_BYTES && !this.#closed) {
+      const length = (bytes[offset]! << 16) | (bytes[offset + 1]! << 8) | bytes[offset + 2]!;
+      if (length > FRAME_BYTES_MAX)
+        throw new ConnectionError(errorCode.frameSizeError, 'a frame is too large');
+      const start = offset + FRAME_HEAD_BYTES;
+      const end = start + length;
+      if (end > bytes.length) break;
+      const streamId = bytes.readUInt32BE(offset + 5) & 0x7fff_ffff;
+      this.#readFrame(
+        { type: bytes[offset + 3]!, flags: bytes[offset + 4]!, streamId },
+        bytes.subarray(start, end),
+      );
+      offset = end;
+    }
+    this.#held = offset === bytes.length ? null : offset === 0 ? bytes : bytes.subarray(offset);
+  }
+
+  #readPreface(bytes: Buffer): number {
+    const from = PREFACE.length - this.#prefaceLeft;
+    const length = Math.min(this.#prefaceLeft, bytes.length);
+    if (!bytes.subarray(0, length).equals(PREFACE.subarray(from, from + length))) {
+      throw new ConnectionError(errorCode.protocolError, 'the preface is not that of HTTP/2');
+    }
+    this.#prefaceLeft -= length;
+    return length;
+  }
+
+  #readFrame(head: FrameHead, payload: Buffer): void {
+    if (this.#block !== null && head.type !== frameType.continuation) {
+      throw new ConnectionError(errorCode.protocolError, 'a header block was interrupted');
+    }
+    if (!this.#sawSettings && head.type !== frameType.settings) {
+      throw new ConnectionError(errorCode.protocolError, 'the first frame is not SETTINGS');
+    }
+    switch (head.type) {
+      case frameType.data:
+        return this.#readData(head, payload);
+      case frameType.headers:
+        return this.#readHeaders(head, payload);
+      case frameType.continuation:
+        return this.#readContinuation(head, payload);
+      case frameType.rstStream:
+        return this.#readReset(head, payload);
+      case frameType.settings:
+        return this.#readSettings(head, payload);
+      case frameType.ping:
+        return this.#readPing(head, payload);
+      case frameType.windowUpdate:
+        return this.#readWindowUpdate(head, payload);
+      case frameType.goaway:
+        return this.#readGoaway(head);
+      case frameType.priority:
+        return this.#readPriority(head, payload);
+      case frameType.pushPromise:
+        throw new ConnectionError(errorCode.protocolError, 'a client pushes nothing');
+      default:
+        // Unknown types are ignored (RFC 9113, 4.1).
+        this.#countIdleFrame();
+    }
+  }
+
+  #readData(head: FrameHead, payload: Buffer): void {
+    if (head.streamId === 0 || head.streamId > this.#lastStreamId) {
+      throw new ConnectionError(errorCode.protocolError, 'DATA for a stream that was never opened');
+    }
+    this.#acknowledge(payload.length);
+    const ended = (head.flags & frameFlag.endStream) !== 0;
+    if (payload.length === 0 && !ended) this.#countIdleFrame();
+    const data = withoutPadding(head, payload);
+    const stream = this.#streams.get(head.streamId);
+    // One that is over already: its bytes were on their way.
+    if (stream === undefined) return;
+    stream.receive(data, { windowBytes: payload.length, ended });
+  }
+
+  /** The connection's window always opens again: what is held back is held by the streams' windows. */
+  #acknowledge(bytes: number): void {
+    this.#receivedUnacknowledged += bytes;
+    if (this.#receivedUnacknowledged > CONNECTION_WINDOW_BYTES) {
+      throw new ConnectionError(errorCode.flowControlError, 'more than the connection window was sent');
+    }
+    if (this.#receivedUnacknowledged < CONNECTION_WINDOW_BYTES / 2) return;
+    this.sendWindowUpdate(0, this.#receivedUnacknowledged);
+    this.#receivedUnacknowledged = 0;
+  }
+
+  #readHeaders(head: FrameHead, payload: Buffer): void {
+    if (head.streamId % 2 === 0) {
+      throw new ConnectionError(errorCode.protocolError, 'clients open streams of odd numbers');
+    }
+    let block = withoutPadding(head, payload);
+    if ((head.flags & frameFlag.priority) !== 0) {
+      if (block.length < 5) throw new ConnectionError(errorCode.frameSizeError, 'HEADERS is too short');
+      block = block.subarray(5);
+    }
+    if ((head.flags & frameFlag.endHeaders) !== 0) this.#readBlock(head, block);
+    else this.#block = { ...head, parts: [Buffer.from(block)], bytes: block.length };
+  }
+
+  #readContinuation(head: FrameHead, payload: Buffer): void {
+    const block = this.#block;
+    if (block === null || block.streamId !== head.streamId) {
+      throw new ConnectionError(errorCode.protocolError, 'CONTINUATION continues nothing');
+    }
+    block.parts.push(Buffer.from(payload));
+    block.bytes += payload.length;
+    if (block.bytes > HEADER_BLOCK_BYTES_MAX || block.parts.length > CONTINUATIONS_MAX + 1) {
+      throw new ConnectionError(errorCode.enhanceYourCalm, 'a header block is too large');
+    }
+    if ((head.flags & frameFlag.endHeaders) === 0) return;
+    this.#block = null;
+    this.#readBlock(block, Buffer.concat(block.parts));
+  }
+
+  /** A whole block: it is decoded whatever becomes of the stream, since the next one may build on it. */
+  #readBlock(
+    { streamId, flags }: { readonly streamId: number; readonly flags: number },
+    block: Buffer,
+  ): void {
+    const head = this.#headOf(block);
+    const ended = (flags & frameFlag.endStream) !== 0;
+    if (streamId <= this.#lastStreamId) {
+      this.#readTrailers(streamId, ended);
+      return;
+    }
+    this.#lastStreamId = streamId;
+    if (this.#draining || this.#streams.size >= this.#options.limits.streamsMax) {
+      this.#countReset();
+      this.sendReset(streamId, errorCode.refusedStream);
+      return;
+    }
+    if (head === null) {
+      this.#countReset();
+      this.sendReset(streamId, errorCode.protocolError);
+      return;
+    }
+    const stream = new ServerStream(this, { id: streamId, receiveWindow: STREAM_WINDOW_BYTES, ended });
+    this.#streams.set(streamId, stream);
+    stream.receiver = this.#options.open(stream, head);
+    if (ended) stream.complete();
+  }
+
+  /** Trailers of a request: they end it, and say nothing that a call would need. */
+  #readTrailers(streamId: number, ended: boolean): void {
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined) return this.#countIdleFrame();
+    if (ended) stream.receive(EMPTY, { windowBytes: 0, ended });
+    else stream.fail(errorCode.protocolError);
+  }
+
+  /** Clients send the same few blocks over and over. */
+  #headOf(block: Buffer): RequestHead | null {
+    if (!this.#decoder.stateless || block.length > HEAD_BYTES_KEPT_MAX) return this.#decodeHead(block);
+    const key = block.toString('latin1');
+    let head = this.#heads.get(key);
+    if (head !== undefined) return head;
+    head = this.#decodeHead(block);
+    if (!this.#decoder.stateless) return head;
+    if (this.#heads.size >= HEADS_KEPT) this.#heads = new Map<string, RequestHead | null>();
+    this.#heads.set(key, head);
+    return head;
+  }
+
+  #decodeHead(block: Buffer): RequestHead | null {
+    const fields: readonly Field[] = this.#decoder.decode(block);
+    return requestHead(fields);
+  }
+
+  #readReset(head: FrameHead, payload: Buffer): void {
+    if (payload.length !== 4)
+      throw new ConnectionError(errorCode.frameSizeError, 'RST_STREAM has four bytes');
+    if (head.streamId === 0 || head.streamId > this.#lastStreamId) {
+      throw new ConnectionError(errorCode.protocolError, 'RST_STREAM for a stream that was never opened');
+    }
+    const stream = this.#streams.get(head.streamId);
+    if (stream === undefined) return this.#countIdleFrame();
+    if (!stream.answered) this.#countReset();
+    stream.cancel();
+  }
+
+  #readSettings(head: FrameHead, payload: Buffer): void {
+    if (head.streamId !== 0) throw new ConnectionError(errorCode.protocolError, 'SETTINGS has no stream');
+    this.#countIdleFrame();
+    if ((head.flags & frameFlag.ack) !== 0) {
+      if (payload.length > 0)
+        throw new ConnectionError(errorCode.frameSizeError, 'an acknowledgement is empty');
+      return;
+    }
+    if (payload.length % 6 !== 0)
+      throw new ConnectionError(errorCode.frameSizeError, 'SETTINGS is cut short');
+    this.#sawSettings = true;
+    for (let at = 0; at < payload.length; at += 6) {
+      this.#set(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
+    }
+    this.#frame(frameType.settings, frameFlag.ack, 0, EMPTY);
+  }
+
+  #set(name: number, value: number): void {
+    if (name === setting.initialWindowSize) {
+      if (value > WINDOW_BYTES_MAX) {
+        throw new ConnectionError(errorCode.flowControlError, 'a window cannot be that large');
+      }
+      const change = value - this.#streamSendWindow;
+      this.#streamSendWindow = value;
+      for (const stream of this.#streams.values()) {
+        if (stream.widen(change)) continue;
+        throw new ConnectionError(errorCode.flowControlError, 'a stream window is too large');
+      }
+    } else if (name === setting.maxFrameSize) {
+      if (value < FRAME_BYTES_MAX || value > 2 ** 24 - 1) {
+        throw new ConnectionError(errorCode.protocolError, 'frames cannot have that size');
+      }
+      this.frameBytesMax = value;
+    } else if (name === setting.enablePush && value > 1) {
+      throw new ConnectionError(errorCode.protocolError, 'ENABLE_PUSH is 0 or 1');
+    }
+  }
+
+  #readPing(head: FrameHead, payload: Buffer): void {
+    if (head.streamId !== 0) throw new ConnectionError(errorCode.protocolError, 'PING has no stream');
+    if (payload.length !== 8) throw new ConnectionError(errorCode.frameSizeError, 'PING has eight bytes');
+    this.#countIdleFrame();
+    if ((head.flags & frameFlag.ack) === 0) this.#frame(frameType.ping, frameFlag.ack, 0, payload);
+  }
+
+  #readWindowUpdate(head: FrameHead, payload: Buffer): void {
+    if (payload.length !== 4) {
+      throw new ConnectionError(errorCode.frameSizeError, 'WINDOW_UPDATE has four bytes');
+    }
+    this.#countIdleFrame();
+    const bytes = payload.readUInt32BE(0) & 0x7fff_ffff;
+    if (head.streamId > this.#lastStreamId) {
+      throw new ConnectionError(errorCode.protocolError, 'WINDOW_UPDATE for a stream that was never opened');
+    }
+    if (head.streamId !== 0) {
+      const stream = this.#streams.get(head.streamId);
+      if (stream === undefined) return;
+      if (bytes === 0) stream.fail(errorCode.protocolError);
+      else if (!stream.widen(bytes)) stream.fail(errorCode.flowControlError);
+      return;
+    }
+    if (bytes === 0) throw new ConnectionError(errorCode.protocolError, 'a window grows by nothing');
+    this.#sendWindow += bytes;
+    if (this.#sendWindow > WINDOW_BYTES_MAX) {
+      throw new ConnectionError(errorCode.flowControlError, 'the connection window is too large');
+    }
+    this.pump();
+  }
+
+  /** The client opens no more streams; those that it has go on. */
+  #readGoaway(head: FrameHead): void {
+    if (head.streamId !== 0) throw new ConnectionError(errorCode.protocolError, 'GOAWAY has no stream');
+    this.#countIdleFrame();
+    this.#draining = true;
+    if (this.#streams.size === 0) this.#finish();
+  }
+
+  #readPriority(head: FrameHead, payload: Buffer): void {
+    if (head.streamId === 0) throw new ConnectionError(errorCode.protocolError, 'PRIORITY has a stream');
+    if (payload.length !== 5) throw new ConnectionError(errorCode.frameSizeError, 'PRIORITY has five bytes');
+    this.#countIdleFrame();
+  }
+
+  // ---- budgets ------------------------------------------------------------------------------------------------
+
+  #countIdleFrame(): void {
+    this.#idleFrames += 1;
+    if (this.#idleFrames > IDLE_FRAMES_MAX) {
+      throw new ConnectionError(errorCode.enhanceYourCalm, 'too many frames that serve no request');
+    }
+  }
+
+  #countReset(): void {
+    this.#resets += 1;
+    if (this.#resets > RESETS_MAX) {
+      throw new ConnectionError(errorCode.enhanceYourCalm, 'too many streams are reset');
+    }
+  }
+
+  // ---- sending ------------------------------------------------------------------------------------------------
+
+  #greet(): void {
+    const settings: readonly (readonly [number, number])[] = [
+      // Header blocks that depend on no state are looked up whole.
+      [setting.headerTableSize, 0],
+      [setting.maxConcurrentStreams, this.#options.limits.streamsMax],
+      [setting.initialWindowSize, STREAM_WINDOW_BYTES],
+      [setting.maxHeaderListSize, this.#options.limits.headerListBytesMax],
+    ];
+    const payload = Buffer.alloc(settings.length * 6);
+    for (const [at, [name, value]] of settings.entries()) {
+      payload.writeUInt16BE(name, at * 6);
+      payload.writeUInt32BE(value, at * 6 + 2);
+    }
+    this.#frame(frameType.settings, 0, 0, payload);
+    this.sendWindowUpdate(0, CONNECTION_WINDOW_BYTES - WINDOW_BYTES_DEFAULT);
+  }
+
+  #frame(type: number, flags: number, streamId: number, payload: Buffer): void {
+    if (this.#closed) return;
+    const { buffer, offset } = this.outbox.reserve(FRAME_HEAD_BYTES + payload.length);
+    writeFrameHead(buffer, offset, { bytes: payload.length, type, flags, streamId });
+    payload.copy(buffer, offset + FRAME_HEAD_BYTES);
+  }
+
+  #sendGoaway(code: ErrorCode, text: string): void {
+    const payload = Buffer.alloc(8 + text.length);
+    payload.writeUInt32BE(this.#lastStreamId, 0);
+    payload.writeUInt32BE(code, 4);
+    payload.write(text, 8, 'latin1');
+    this.#frame(frameType.goaway, 0, 0, payload);
+  }
+
+  // ---- ending -------------------------------------------------------------------------------------------------
+
+  #fail(error: unknown): void {
+    if (!(error instanceof ConnectionError)) {
+      this.destroy();
+      this.#options.onBug(error);
+      return;
+    }
+    this.#sendGoaway(error.code, error.message);
+    this.#finish();
+  }
+
+  /** Everything was said. */
+  #finish(): void {
+    if (this.#closed) return;
+    this.outbox.flush();
+    if (!this.#socket.writableEnded) this.#socket.end();
+    this.#close();
+    // A client that neither reads nor closes does not keep the socket.
+    setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
+  }
+
+  #close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const streams = [...this.#streams.values()];
+    this.#streams.clear();
+    this.#waiting.clear();
+    for (const stream of streams) stream.cancel();
+    this.#options.closed();
+  }
+}
+
+interface FrameHead {
+  readonly type: number;
+  readonly flags: number;
+  readonly streamId: number;
+}
+
+const EMPTY = Buffer.alloc(0);
+
+function withoutPadding(head: FrameHead, payload: Buffer): Buffer {
+  if ((head.flags & frameFlag.padded) === 0) return payload;
+  const padding = payload[0];
+  if (padding === undefined) throw new ConnectionError(errorCode.frameSizeError, 'the padding is missing');
+  if (padding >= payload.length) {
+    throw new ConnectionError(errorCode.protocolError, 'there is more padding than frame');
+  }
+  return payload.subarray(1, payload.length - padding);
+}

@@ -1,0 +1,118 @@
+import type { Duplex } from 'node:stream';
+
+/** Where the next bytes of any connection's small frames are put; a new one is made when it is used up. */
+const SLAB_BYTES = 256 * 1024;
+/** Room that a connection takes from the slab at first; it doubles while one flush gathers more. */
+const ROOM_BYTES_MIN = 1024;
+const ROOM_BYTES_MAX = 32 * 1024;
+/** Longer pieces are handed to the socket as they are; shorter ones are cheaper to copy. */
+const COPY_BYTES_MAX = 4 * 1024;
+/** Above it the connection sends nothing that can wait. */
+const BACKLOG_BYTES_MAX = 1024 * 1024;
+
+let slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
+let slabUsed = 0;
+
+/** The bytes of one connection on their way out: gathered while the event loop turns once, then written at once. */
+export class Outbox {
+  readonly #socket: Duplex;
+  /** Whole pieces, in order, before what stands in the room. */
+  #parts: Buffer[] = [];
+  #room: Buffer | null = null;
+  #roomStart = 0;
+  #roomUsed = 0;
+  #nextRoomBytes = ROOM_BYTES_MIN;
+  #gatheredBytes = 0;
+  #scheduled = false;
+
+  constructor(socket: Duplex) {
+    this.#socket = socket;
+  }
+
+  /** Bytes that the operating system has not taken yet. */
+  get backlogBytes(): number {
+    return this.#gatheredBytes + this.#socket.writableLength;
+  }
+
+  get isFull(): boolean {
+    return this.backlogBytes > BACKLOG_BYTES_MAX;
+  }
+
+  /** Room for `bytes`, which count as written: the caller fills `buffer` from `offset` on before anything else. */
+  reserve(bytes: number): { readonly buffer: Buffer; readonly offset: number } {
+    if (this.#room === null || this.#roomUsed + bytes > this.#room.length) this.#takeRoom(bytes);
+    const offset = this.#roomUsed;
+    this.#roomUsed += bytes;
+    this.#note(bytes);
+    return { buffer: this.#room!, offset };
+  }
+
+  /** `bytes` must not change any more. */
+  push(bytes: Buffer): void {
+    if (bytes.length <= COPY_BYTES_MAX) {
+      const { buffer, offset } = this.reserve(bytes.length);
+      bytes.copy(buffer, offset);
+      return;
+    }
+    this.#cutRoom();
+    this.#parts.push(bytes);
+    this.#note(bytes.length);
+  }
+
+  flush(): void {
+    this.#scheduled = false;
+    this.#cutRoom();
+    const parts = this.#parts;
+    if (parts.length === 0) return;
+    this.#giveBackRoom();
+    this.#parts = [];
+    this.#gatheredBytes = 0;
+    this.#nextRoomBytes = ROOM_BYTES_MIN;
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableEnded) return;
+    if (parts.length === 1) {
+      socket.write(parts[0]!);
+      return;
+    }
+    socket.cork();
+    for (const part of parts) socket.write(part);
+    socket.uncork();
+  }
+
+  #note(bytes: number): void {
+    this.#gatheredBytes += bytes;
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => this.flush());
+  }
+
+  #takeRoom(bytesMin: number): void {
+    this.#cutRoom();
+    const bytes = Math.max(bytesMin, this.#nextRoomBytes);
+    this.#nextRoomBytes = Math.min(bytes * 2, ROOM_BYTES_MAX);
+    if (slabUsed + bytes > slab.length) {
+      slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, bytes));
+      slabUsed = 0;
+    }
+    this.#room = slab.subarray(slabUsed, slabUsed + bytes);
+    slabUsed += bytes;
+    this.#roomStart = 0;
+    this.#roomUsed = 0;
+  }
+
+  /** What stands in the room so far becomes a piece. */
+  #cutRoom(): void {
+    if (this.#room === null || this.#roomUsed === this.#roomStart) return;
+    this.#parts.push(this.#room.subarray(this.#roomStart, this.#roomUsed));
+    this.#roomStart = this.#roomUsed;
+  }
+
+  /** The unused end goes back when nobody took room after it. */
+  #giveBackRoom(): void {
+    const room = this.#room;
+    if (room === null) return;
+    this.#room = null;
+    const ends = room.buffer === slab.buffer && room.byteOffset + room.length === slab.byteOffset + slabUsed;
+    if (ends) slabUsed -= room.length - this.#roomUsed;
+  }
+}

@@ -1,0 +1,96 @@
+import { expect, test } from 'vitest';
+import { Housekeeping } from '../../src/member/housekeeping.ts';
+import type { LogStore } from '../../src/member/ports.ts';
+import type { Replica } from '../../src/member/replica.ts';
+import { ManualClock } from './manual-clock.ts';
+import { TestNode } from './raft-node.ts';
+
+const LOG_BYTES_MAX = 512 * 1024 * 1024;
+const SNAPSHOT_COUNT = 100;
+const CATCH_UP_ENTRIES = 50;
+
+/** A log that takes up as much as it is told to, and the index it was cut at. */
+class SizedLog implements LogStore {
+  readonly lastSeq = 0;
+  sizeBytes = 0;
+  readonly releases: number[] = [];
+
+  async append(): Promise<void> {}
+  async release({ index }: { readonly index: number }): Promise<void> {
+    this.releases.push(index);
+  }
+  async close(): Promise<void> {}
+}
+
+class Fixture {
+  readonly log = new SizedLog();
+  readonly raft = TestNode.leader();
+  pinnedIndex = Number.POSITIVE_INFINITY;
+  readonly housekeeping: Housekeeping;
+  #barrierIndex = 0;
+
+  constructor() {
+    const marker = (): { readonly appliedIndex: number } => ({ appliedIndex: this.#barrierIndex });
+    const store = {
+      get durable() {
+        return marker();
+      },
+      barrier: async () => marker(),
+    };
+    const replica = { store } as unknown as Replica;
+    this.housekeeping = new Housekeeping({
+      node: this.raft.node,
+      log: this.log,
+      clock: new ManualClock(),
+      replica: () => replica,
+      snapshotCount: SNAPSHOT_COUNT,
+      catchUpEntries: CATCH_UP_ENTRIES,
+      pinnedIndex: () => this.pinnedIndex,
+      barrierSeconds: () => {},
+      fatal: (error) => expect.unreachable(String(error)),
+    });
+  }
+
+  /** Applies entries until the last has this index, then makes a barrier there. */
+  async barrierAt(index: number): Promise<void> {
+    while (this.raft.node.status().commit < index) {
+      this.raft.node.propose([Buffer.alloc(1)]);
+      this.raft.settle();
+    }
+    this.#barrierIndex = index;
+    await this.housekeeping.barrier();
+  }
+
+  get firstIndex(): number {
+    return this.raft.node.status().firstIndex;
+  }
+}
+
+test('a log within its bound is cut when enough has gathered, and keeps what slow members may need', async () => {
+  const fixture = new Fixture();
+  fixture.log.sizeBytes = LOG_BYTES_MAX;
+  await fixture.barrierAt(SNAPSHOT_COUNT);
+  expect(fixture.log.releases).toEqual([]);
+  await fixture.barrierAt(200);
+  expect(fixture.log.releases).toEqual([200 - CATCH_UP_ENTRIES]);
+  expect(fixture.firstIndex).toBe(200 - CATCH_UP_ENTRIES + 1);
+});
+
+test('a snapshot in flight keeps what it needs of a log within its bound', async () => {
+  const fixture = new Fixture();
+  fixture.pinnedIndex = 120;
+  await fixture.barrierAt(300);
+  expect(fixture.log.releases).toEqual([120]);
+});
+
+test('a log beyond 512 MiB is cut down to the barrier, whoever may need it', async () => {
+  const fixture = new Fixture();
+  fixture.pinnedIndex = 5;
+  fixture.log.sizeBytes = LOG_BYTES_MAX + 1;
+  await fixture.barrierAt(20);
+  expect(fixture.log.releases).toEqual([20]);
+  expect(fixture.firstIndex).toBe(21);
+  // Nothing was added: there is nothing to cut.
+  await fixture.barrierAt(20);
+  expect(fixture.log.releases).toEqual([20]);
+});
