@@ -14,6 +14,8 @@ import type { SignIn, Tokens } from './tokens.ts';
 
 /** How often a sign-in is begun anew because the password was changed while it was checked. */
 const SIGN_IN_RETRIES_MAX = 5;
+/** Characters of a name that is logged: anybody can send any. */
+const LOGGED_NAME_MAX = 64;
 
 export interface AccountsOptions {
   readonly access: Access;
@@ -199,7 +201,7 @@ export class Accounts {
     const hash = user === undefined || user.noPassword ? null : user.passwordHash;
     if (!(await passwords.fits(password, hash))) {
       attempts.failed(address);
-      logger.warn({ user: name, address }, 'a sign-in failed');
+      logger.warn({ user: name.slice(0, LOGGED_NAME_MAX), address }, 'a sign-in failed');
       throw new StoreError('auth-failed');
     }
     const offer = tokens.offer();
