@@ -1,6 +1,7 @@
 import { parseDocument } from 'yaml';
 import { parseDuration } from './lib/duration.ts';
 import { StoreError } from './lib/errors.ts';
+import { type AuthTokenOptions, parseAuthToken } from './option-auth.ts';
 import {
   EXPERIMENTAL_PREFIX,
   FIXED_FLAGS,
@@ -50,6 +51,10 @@ export interface ServerOptions {
   readonly corsOrigins: readonly string[];
   readonly maxRequestBytes: number;
   readonly maxTxnOps: number;
+  readonly authToken: AuthTokenOptions;
+  readonly authTokenTtlMs: number;
+  /** Cost of a password hash: each step doubles its time and memory. */
+  readonly passwordCost: number;
   readonly logLevel: LogLevel;
 }
 
@@ -152,7 +157,12 @@ function takesNoWord(name: string): boolean {
 const ENVIRONMENT_PREFIX = 'CONCLAVE_';
 
 /** Variables of the same prefix that the client commands read. */
-const CLIENT_VARIABLES: ReadonlySet<string> = new Set(['CONCLAVE_ENDPOINTS', 'CONCLAVE_TIMEOUT']);
+const CLIENT_VARIABLES: ReadonlySet<string> = new Set([
+  'CONCLAVE_ENDPOINTS',
+  'CONCLAVE_TIMEOUT',
+  'CONCLAVE_USER',
+  'CONCLAVE_PASSWORD',
+]);
 
 /** What container platforms set for every service whose name starts with ours (`CONCLAVE_PORT_2379_TCP_ADDR`). */
 const SERVICE_LINK =
@@ -286,6 +296,8 @@ const LIMITS = {
   requestBytes: { min: 1024, max: 10 * 1024 * 1024 },
   retentionMs: { min: 1_000, max: 10 * 365 * 24 * MS_PER_HOUR },
   txnOps: { min: 1, max: 65_536 },
+  tokenTtlSeconds: { min: 1, max: 86_400 * 365 },
+  passwordCost: { min: 4, max: 13 },
 } as const;
 const ELECTION_HEARTBEATS_MIN = 5;
 /** What `--quota-backend-bytes=0` means: 2 GiB. */
@@ -323,6 +335,9 @@ function validated(settings: Settings): ServerOptions {
     corsOrigins: corsOrigins(settings),
     maxRequestBytes: settings.integer('max-request-bytes', LIMITS.requestBytes),
     maxTxnOps: settings.integer('max-txn-ops', LIMITS.txnOps),
+    authToken: parseAuthToken(settings.or('auth-token')),
+    authTokenTtlMs: 1_000 * settings.integer('auth-token-ttl', LIMITS.tokenTtlSeconds),
+    passwordCost: settings.integer('bcrypt-cost', LIMITS.passwordCost),
     logLevel: settings.oneOf('log-level', ['debug', 'info', 'warn', 'error']),
   };
 }

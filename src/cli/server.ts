@@ -24,7 +24,13 @@ export async function serverCommand(
   return runServer(parseServerOptions(argv, { env: io.env, readFile }));
 }
 
-const GROUPS: readonly ServerFlag['group'][] = ['Member', 'Cluster', 'Limits', 'Operations'];
+const GROUPS: readonly ServerFlag['group'][] = [
+  'Member',
+  'Cluster',
+  'Limits',
+  'Authentication',
+  'Operations',
+];
 const KIND_WORDS = { text: ' VALUE', boolean: '', integer: ' N', urls: ' URLS' } as const;
 const FLAG_COLUMN_WIDTH = 38;
 

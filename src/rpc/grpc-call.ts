@@ -21,10 +21,13 @@ const HEADERS = headersFrame(
 );
 const TRAILERS_OK = headersFrame([['grpc-status', '0']], { ends: true });
 
+/** What is known of a client from its connection; as in `RpcCall`. */
+export type ConnectedClient = Pick<RpcCall, 'peer' | 'certificateName'>;
+
 export interface GrpcCallOptions {
   readonly stream: ServerStream;
   readonly head: RequestHead;
-  readonly peer: string;
+  readonly client: ConnectedClient;
   /** Milliseconds since the epoch, or Infinity. */
   readonly deadlineMs: number;
   readonly receiveBytesMax: number;
@@ -40,6 +43,7 @@ export interface GrpcCallOptions {
 export class GrpcCall implements RpcCall, StreamReceiver {
   readonly path: string;
   readonly peer: string;
+  readonly certificateName: string | undefined;
   readonly deadlineMs: number;
   readonly #options: GrpcCallOptions;
   readonly #stream: ServerStream;
@@ -62,7 +66,8 @@ export class GrpcCall implements RpcCall, StreamReceiver {
     this.#options = options;
     this.#stream = options.stream;
     this.path = options.head.path;
-    this.peer = options.peer;
+    this.peer = options.client.peer;
+    this.certificateName = options.client.certificateName;
     this.deadlineMs = options.deadlineMs;
     this.#reader = new MessageReader({
       bytesMax: options.receiveBytesMax,

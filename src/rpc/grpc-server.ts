@@ -1,7 +1,8 @@
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
-import { GrpcCall, refuse } from './grpc-call.ts';
+import { type ConnectedClient, GrpcCall, refuse } from './grpc-call.ts';
 import { ServerConnection } from './http2/connection.ts';
 import type { RequestHead } from './http2/request-head.ts';
 import type { ServerStream, StreamReceiver } from './http2/stream.ts';
@@ -91,13 +92,13 @@ export class GrpcServer implements RpcServer {
 
   /** Serves a connection whose first bytes are HTTP/2's preface. */
   accept(socket: Duplex): void {
-    const peer = peerOf(socket);
+    const client = { peer: peerOf(socket), certificateName: certificateNameOf(socket) };
     const connection: ServerConnection = new ServerConnection(socket, {
       limits: {
         streamsMax: this.#options.concurrentStreamsMax ?? CONCURRENT_STREAMS_MAX,
         headerListBytesMax: HEADER_LIST_BYTES_MAX,
       },
-      open: (stream, head) => this.#open(stream, { head, peer }),
+      open: (stream, head) => this.#open(stream, { head, client }),
       closed: () => {
         this.#connections.delete(connection);
         if (this.#connections.size === 0) this.#stopLooking();
@@ -144,7 +145,7 @@ export class GrpcServer implements RpcServer {
 
   #open(
     stream: ServerStream,
-    request: { readonly head: RequestHead; readonly peer: string },
+    request: { readonly head: RequestHead; readonly client: ConnectedClient },
   ): StreamReceiver {
     const { head } = request;
     const wrong = wrongRequest(head);
@@ -180,7 +181,7 @@ export class GrpcServer implements RpcServer {
     stream: ServerStream,
     request: {
       readonly head: RequestHead;
-      readonly peer: string;
+      readonly client: ConnectedClient;
       readonly method: Exclude<Method, { readonly kind: 'bidi' }>;
     },
   ): StreamReceiver {
@@ -204,7 +205,7 @@ export class GrpcServer implements RpcServer {
 
   #openBidi(
     stream: ServerStream,
-    request: { readonly head: RequestHead; readonly peer: string; readonly handler: BidiHandler },
+    request: { readonly head: RequestHead; readonly client: ConnectedClient; readonly handler: BidiHandler },
   ): StreamReceiver {
     const queue = new RequestQueue({ onFull: () => call.hold(), onDrain: () => call.go() });
     const call = this.#call(stream, {
@@ -221,7 +222,7 @@ export class GrpcServer implements RpcServer {
     stream: ServerStream,
     options: {
       readonly head: RequestHead;
-      readonly peer: string;
+      readonly client: ConnectedClient;
       readonly onMessage: (message: Buffer) => void;
       readonly onEnd: () => void;
     },
@@ -319,4 +320,11 @@ function deadlineOf(timeout: string | undefined): number {
 function peerOf(socket: Duplex): string {
   const { remoteAddress, remotePort } = socket as { remoteAddress?: string; remotePort?: number };
   return `${remoteAddress ?? 'unknown'}:${remotePort ?? 0}`;
+}
+
+/** Undefined unless the client showed a certificate and the port verified it; of several common names the last. */
+function certificateNameOf(socket: Duplex): string | undefined {
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
+  const names = socket.getPeerCertificate().subject?.CN as string | readonly string[] | undefined;
+  return typeof names === 'string' ? names : names?.at(-1);
 }

@@ -26,6 +26,11 @@ export interface RpcCall {
   readonly path: string;
   /** `address:port` of the client. */
   readonly peer: string;
+  /**
+   * The subject's common name of the certificate that the client presented, when the server verifies client
+   * certificates and this one was verified; else undefined.
+   */
+  readonly certificateName: string | undefined;
   /** Milliseconds since the epoch, or Infinity. The server itself ends the call then. */
   readonly deadlineMs: number;
   /**

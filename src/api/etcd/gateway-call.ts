@@ -23,6 +23,8 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 export class GatewayCall implements RpcCall {
   readonly path: string;
   readonly peer: string;
+  /** As at etcd's gateway: a certificate is who may connect, not who asks. */
+  readonly certificateName = undefined;
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
   /** Rejects with the signal's reason when the call is over before its handler is. */
