@@ -6,7 +6,7 @@ export interface ServerFlag {
   /** As text, like every source gives it; empty = worked out from other options. */
   readonly default: string;
   readonly help: string;
-  readonly group: 'Member' | 'Cluster' | 'Security' | 'Limits' | 'Operations';
+  readonly group: 'Member' | 'Cluster' | 'Security' | 'Authentication' | 'Limits' | 'Operations';
 }
 
 /** Every option there is, in the order a person should read them. */
@@ -313,6 +313,27 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     help: 'entries kept below a compaction for members that lag',
   },
   {
+    name: 'auth-token',
+    kind: 'text',
+    default: 'simple',
+    group: 'Authentication',
+    help: "'simple', or jwt,pub-key=FILE,priv-key=FILE,sign-method=RS256,ttl=10m",
+  },
+  {
+    name: 'auth-token-ttl',
+    kind: 'integer',
+    default: '300',
+    group: 'Authentication',
+    help: 'seconds without use after which a simple token is over',
+  },
+  {
+    name: 'bcrypt-cost',
+    kind: 'integer',
+    default: '10',
+    group: 'Authentication',
+    help: 'cost of a password hash (scrypt): each step doubles time and memory; 4 to 13',
+  },
+  {
     name: 'listen-http-urls',
     kind: 'urls',
     default: '',
@@ -360,7 +381,6 @@ export const UNSUPPORTED_FLAGS: ReadonlyMap<string, string> = new Map([
   ...named('nothing here connects to the client port', ['client-cert-file', 'client-key-file']),
   ...named('use --trusted-ca-file', ['ca-file']),
   ...named('use --peer-trusted-ca-file', ['peer-ca-file']),
-  ...named('', ['auth-token', 'auth-token-ttl', 'bcrypt-cost']),
   ...named('list the members in --initial-cluster', [
     'discovery',
     'discovery-dial-timeout',

@@ -1,6 +1,7 @@
 import { parseDocument } from 'yaml';
 import { parseDuration } from './lib/duration.ts';
 import { StoreError } from './lib/errors.ts';
+import { type AuthTokenOptions, parseAuthToken } from './option-auth.ts';
 import {
   EXPERIMENTAL_PREFIX,
   FIXED_FLAGS,
@@ -59,6 +60,10 @@ export interface ServerOptions {
   readonly maxTxnOps: number;
   /** Calls open at a time on one client connection. */
   readonly maxConcurrentStreams: number;
+  readonly authToken: AuthTokenOptions;
+  readonly authTokenTtlMs: number;
+  /** Cost of a password hash: each step doubles its time and memory. */
+  readonly passwordCost: number;
   readonly logLevel: LogLevel;
 }
 
@@ -169,6 +174,8 @@ const CLIENT_VARIABLES: ReadonlySet<string> = new Set([
   'CONCLAVE_KEY',
   'CONCLAVE_INSECURE_SKIP_TLS_VERIFY',
   'CONCLAVE_INSECURE_TRANSPORT',
+  'CONCLAVE_USER',
+  'CONCLAVE_PASSWORD',
 ]);
 
 /** What container platforms set for every service whose name starts with ours (`CONCLAVE_PORT_2379_TCP_ADDR`). */
@@ -308,6 +315,8 @@ const LIMITS = {
   retentionMs: { min: 1_000, max: 10 * 365 * 24 * MS_PER_HOUR },
   txnOps: { min: 1, max: 65_536 },
   streams: { min: 1, max: 2 ** 32 - 1 },
+  tokenTtlSeconds: { min: 1, max: 86_400 * 365 },
+  passwordCost: { min: 4, max: 13 },
 } as const;
 const ELECTION_HEARTBEATS_MIN = 5;
 /** What `--quota-backend-bytes=0` means: 2 GiB. */
@@ -367,6 +376,9 @@ function validated(settings: Settings): ServerOptions {
     maxRequestBytes: settings.integer('max-request-bytes', LIMITS.requestBytes),
     maxTxnOps: settings.integer('max-txn-ops', LIMITS.txnOps),
     maxConcurrentStreams: settings.integer('max-concurrent-streams', LIMITS.streams),
+    authToken: parseAuthToken(settings.or('auth-token')),
+    authTokenTtlMs: 1_000 * settings.integer('auth-token-ttl', LIMITS.tokenTtlSeconds),
+    passwordCost: settings.integer('bcrypt-cost', LIMITS.passwordCost),
     logLevel: settings.oneOf('log-level', ['debug', 'info', 'warn', 'error']),
   };
 }

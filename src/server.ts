@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { pino } from 'pino';
 import { toRpcError } from './api/errors.ts';
 import { Gateway } from './api/etcd/gateway.ts';
@@ -10,8 +11,9 @@ import { operationsHandler } from './api/http/operations.ts';
 import { StoreError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { ETCD_VERSION, VERSION } from './lib/version.ts';
+import { jwtMethod } from './member/auth/jwt-tokens.ts';
 import type { Member } from './member/member.ts';
-import type { MemberOptions, MemberPorts } from './member/member-options.ts';
+import type { AuthOptions, MemberOptions, MemberPorts } from './member/member-options.ts';
 import { openMember } from './member/open-member.ts';
 import { FREE_BYTES_MIN } from './member/space-guard.ts';
 import { BALLAST_BYTES_DEFAULT } from './member/storage/data-dir.ts';
@@ -228,5 +230,29 @@ function memberOptions(options: ServerOptions): MemberOptions {
     ballastBytes: BALLAST_BYTES_DEFAULT,
     forceNewCluster: options.forceNewCluster,
     autoCompaction: options.autoCompaction,
+    auth: authOptions(options),
   };
+}
+
+/** @throws StoreError `bad-options` for a key file that cannot be read, or a way to sign that there is not */
+function authOptions({ authToken, authTokenTtlMs, passwordCost }: ServerOptions): AuthOptions {
+  const common = { tokenTtlMs: authTokenTtlMs, passwordCost };
+  if (authToken.type === 'simple') return { ...common, jwt: null };
+  const { method, publicKeyFile, privateKeyFile, ttlMs } = authToken;
+  const jwt = {
+    method: jwtMethod(method),
+    publicKey: publicKeyFile === null ? null : readKeyFile(publicKeyFile),
+    privateKey: privateKeyFile === null ? null : readKeyFile(privateKeyFile),
+    ttlMs,
+    nowMs: () => Date.now(),
+  };
+  return { ...common, jwt };
+}
+
+function readKeyFile(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new StoreError('bad-options', `--auth-token: cannot read ${path}`, { cause });
+  }
 }

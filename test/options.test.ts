@@ -58,6 +58,9 @@ test('without any option the defaults are those of etcd', () => {
     maxRequestBytes: 1_572_864,
     maxTxnOps: 128,
     maxConcurrentStreams: 2000,
+    authToken: { type: 'simple' },
+    authTokenTtlMs: 300_000,
+    passwordCost: 10,
     logLevel: 'info',
   });
 });
@@ -372,4 +375,39 @@ test('origins of web pages are listed, or all', () => {
   expect(origins('*')).toEqual(['*']);
   expect(origins('https://a.example, http://b:8080')).toEqual(['https://a.example', 'http://b:8080']);
   expect(refusal({ argv: ['--cors=a.example'] })).toContain('is no origin');
+});
+
+test('tokens are simple or signed, with what signing needs', () => {
+  const jwt = 'jwt,pub-key=/p.pem,priv-key=/k.pem,sign-method=RS256,ttl=1h30m';
+  expect(parse({ argv: ['--auth-token', jwt, '--auth-token-ttl=60', '--bcrypt-cost=4'] })).toMatchObject({
+    authToken: {
+      type: 'jwt',
+      method: 'RS256',
+      publicKeyFile: '/p.pem',
+      privateKeyFile: '/k.pem',
+      ttlMs: 5_400_000,
+    },
+    authTokenTtlMs: 60_000,
+    passwordCost: 4,
+  });
+  expect(parse({ env: { CONCLAVE_AUTH_TOKEN: 'jwt,sign-method=HS256,priv-key=k' } }).authToken).toEqual({
+    type: 'jwt',
+    method: 'HS256',
+    publicKeyFile: null,
+    privateKeyFile: 'k',
+    ttlMs: 300_000,
+  });
+  const refusals: readonly [string, RegExp][] = [
+    ['--auth-token=opaque', /--auth-token: 'opaque' is neither 'simple' nor 'jwt/],
+    ['--auth-token=simple,ttl=1m', /is neither/],
+    ['--auth-token=jwt', /jwt needs sign-method/],
+    ['--auth-token=jwt,sign-method', /'sign-method' is none of pub-key, priv-key, sign-method, ttl/],
+    ['--auth-token=jwt,sign-method=RS256,ttl=1m,ttl=2m', /ttl is given twice/],
+    ['--auth-token=jwt,sign-method=RS256,ttl=soon', /ttl 'soon' is not a duration/],
+    ['--auth-token=jwt,sign-method=RS256,ttl=0s', /ttl '0s' is not a duration/],
+    ['--auth-token=jwt,sign-method=RS256,secret=x', /'secret=x' is none of/],
+    ['--auth-token-ttl=0', /--auth-token-ttl: 0 is outside 1 to/],
+    ['--bcrypt-cost=31', /--bcrypt-cost: 31 is outside 4 to 13/],
+  ];
+  for (const [flag, text] of refusals) expect(refusal({ argv: [flag] })).toMatch(text);
 });

@@ -3,6 +3,7 @@ import { ClientError } from '../client/client-error.ts';
 import { StoreError } from '../lib/errors.ts';
 import { ETCD_VERSION, VERSION } from '../lib/version.ts';
 import { positiveSeconds, UsageError } from './arguments.ts';
+import { authCommands } from './auth.ts';
 import { addTlsFlags, withTruths } from './client-tls.ts';
 import { ENDPOINTS_DEFAULT } from './context.ts';
 import { exportCommand } from './export.ts';
@@ -63,6 +64,11 @@ function program(io: CliIo): Command {
         .choices(['simple', 'json'])
         .default('simple'),
     )
+    .option(
+      '--user <name[:password]>',
+      'who is asking, where authentication is enabled (default: CONCLAVE_USER); a missing password is asked for',
+    )
+    .option('--password <password>', "the user's password (default: CONCLAVE_PASSWORD)")
     .option('--command-timeout <duration>', 'how long one call may take', positiveSeconds, 5)
     .addHelpText(
       'after',
@@ -85,6 +91,7 @@ Examples:
   snapshotCommands(root, io);
   importCommands(root, io);
   exportCommand(root, io);
+  authCommands(root, io);
   verifyCommand(root, io);
   return root;
 }

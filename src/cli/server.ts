@@ -24,7 +24,14 @@ export async function serverCommand(
   return runServer(parseServerOptions(argv, { env: io.env, readFile }));
 }
 
-const GROUPS: readonly ServerFlag['group'][] = ['Member', 'Cluster', 'Security', 'Limits', 'Operations'];
+const GROUPS: readonly ServerFlag['group'][] = [
+  'Member',
+  'Cluster',
+  'Security',
+  'Authentication',
+  'Limits',
+  'Operations',
+];
 const KIND_WORDS = { text: ' VALUE', boolean: '', integer: ' N', urls: ' URLS' } as const;
 const FLAG_COLUMN_WIDTH = 38;
 

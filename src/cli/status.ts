@@ -38,10 +38,10 @@ Examples:
     });
 }
 
-async function clusterReports({ client, clientOf, call }: Context): Promise<readonly Report[]> {
+async function clusterReports({ client, call }: Context): Promise<readonly Report[]> {
   const { members } = await client.memberList(call);
   const endpoints = members.flatMap((member) => member.clientUrls.slice(0, 1));
-  using everyone = clientOf(endpoints);
+  using everyone = client.at(endpoints);
   return await ask(everyone, call);
 }
 

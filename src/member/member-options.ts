@@ -1,4 +1,5 @@
 import type { Logger } from '../lib/logger.ts';
+import type { JwtOptions } from './auth/jwt-tokens.ts';
 import type { AutoCompactionPolicy } from './auto-compaction.ts';
 import type { InitialMember } from './identity.ts';
 import type { MemberObserver } from './observer.ts';
@@ -29,6 +30,16 @@ export interface MemberOptions {
   readonly logSegmentBytes?: number;
   /** Drop all other members and go on alone with this member's data: the last resort after losing a majority. */
   readonly forceNewCluster: boolean;
+  /** How clients sign in; without it: simple tokens. */
+  readonly auth?: AuthOptions;
+}
+export interface AuthOptions {
+  /** Signed tokens instead of simple ones. */
+  readonly jwt: JwtOptions | null;
+  /** After so long without use a simple token is over. */
+  readonly tokenTtlMs: number;
+  /** Within `PASSWORD_COST`. */
+  readonly passwordCost: number;
 }
 
 /** What a member is connected to. */

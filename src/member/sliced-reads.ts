@@ -26,6 +26,11 @@ export interface SlicedReadsOptions {
 
 export interface SlicedReadContext {
   readonly signal: AbortSignal;
+  /**
+   * Throws when who asks may not read this, or may not any more. Asked in the very step in which anything is read,
+   * and once more when all of it is there.
+   */
+  readonly permit: () => void;
   /** Waits until there is room for an answer of about so many bytes. Asked for large answers only. */
   readonly reserve?: (bytes: number) => Promise<void>;
 }
@@ -50,33 +55,38 @@ export class SlicedReads {
     this.#options = options;
   }
 
-  /** @throws StoreError as `Store.range`; `canceled`, and what `reserve` rejects with */
+  /** @throws StoreError as `Store.range`; `canceled`, and what `permit` and `reserve` fail with */
   async range(request: RangeRequest, context: SlicedReadContext): Promise<RangeResult> {
-    const begin = (): RangeResult | RangePlan =>
-      this.#options.read(({ store }) => store.beginRange(request, PIECE_BYTES_MAX));
+    const begin = (): RangeResult | RangePlan => {
+      context.permit();
+      return this.#options.read(({ store }) => store.beginRange(request, PIECE_BYTES_MAX));
+    };
     const begun = begin();
     if (begun.type === 'range') return begun;
     return this.#gather<RangeResult | RangePlan, RangeResult>(
       { first: begun, begin, context },
-      async (plan) => (plan.type === 'range' ? plan : this.#finish(plan, context.signal)),
+      async (plan) => (plan.type === 'range' ? plan : this.#finish(plan, context)),
     );
   }
 
-  /** A transaction that only reads. @throws StoreError as `Store.applyTxn`; `canceled` */
+  /** A transaction that only reads. @throws StoreError as `Store.applyTxn`; `canceled`, and as `range` */
   async txn(request: TxnRequest, context: SlicedReadContext): Promise<TxnResult> {
-    const begin = (): TxnPlan =>
-      this.#options.read(({ store, lessor }) => store.beginTxn(request, lessor, PIECE_BYTES_MAX));
+    const begin = (): TxnPlan => {
+      context.permit();
+      return this.#options.read(({ store, lessor }) => store.beginTxn(request, lessor, PIECE_BYTES_MAX));
+    };
     const begun = begin();
     const whole = wholeTxn(begun);
     if (whole !== null) return whole;
-    return this.#gather({ first: begun, begin, context }, (plan) => this.#finishTxn(plan, context.signal));
+    return this.#gather({ first: begun, begin, context }, (plan) => this.#finishTxn(plan, context));
   }
 
   /** A range whose pages are read as they are asked for. Sorting other than by ascending key is not for it. */
-  openRange(request: RangeRequest, signal: AbortSignal): OpenRange {
+  openRange(request: RangeRequest, context: SlicedReadContext): OpenRange {
+    context.permit();
     const plan = this.#options.read(({ store }) => store.beginRange(request, -1));
     if (plan.type === 'range') return { plan, pages: single(plan.kvs) };
-    return { plan, pages: this.#pages(plan, signal) };
+    return { plan, pages: this.#pages(plan, context) };
   }
 
   async #gather<Plan extends RangeResult | RangePlan | TxnPlan, Result>(
@@ -95,7 +105,9 @@ export class SlicedReads {
       let plan = first;
       for (let restarts = 0; ; restarts++) {
         try {
-          return await finish(plan);
+          const result = await finish(plan);
+          context.permit();
+          return result;
         } catch (error) {
           if (!isOvertaken(error) || restarts >= RESTARTS_MAX) throw error;
           plan = begin();
@@ -106,26 +118,27 @@ export class SlicedReads {
     }
   }
 
-  async #finish(plan: RangePlan, signal: AbortSignal): Promise<RangeResult> {
+  async #finish(plan: RangePlan, context: SlicedReadContext): Promise<RangeResult> {
     const kvs: RangePage['kvs'][number][] = [];
-    for await (const page of this.#pages(plan, signal)) for (const kv of page) kvs.push(kv);
+    for await (const page of this.#pages(plan, context)) for (const kv of page) kvs.push(kv);
     return finishRange(plan, kvs);
   }
 
-  async #finishTxn(plan: TxnPlan, signal: AbortSignal): Promise<TxnResult> {
+  async #finishTxn(plan: TxnPlan, context: SlicedReadContext): Promise<TxnResult> {
     const responses: ResponseOp[] = [];
     for (const response of plan.responses) {
-      if (response.type === 'range-plan') responses.push(await this.#finish(response, signal));
-      else if (response.type === 'txn-plan') responses.push(await this.#finishTxn(response, signal));
+      if (response.type === 'range-plan') responses.push(await this.#finish(response, context));
+      else if (response.type === 'txn-plan') responses.push(await this.#finishTxn(response, context));
       else responses.push(response);
     }
     return { type: 'txn', revision: plan.revision, succeeded: plan.succeeded, responses };
   }
 
-  async *#pages(plan: RangePlan, signal: AbortSignal): AsyncGenerator<RangePage['kvs']> {
+  async *#pages(plan: RangePlan, { signal, permit }: SlicedReadContext): AsyncGenerator<RangePage['kvs']> {
     const limits = { rowsMax: PIECE_ROWS_MAX, bytesMax: PIECE_BYTES_MAX };
     for (let from = 0; from < plan.keys.length; ) {
       if (signal.aborted) throw abortError(signal);
+      permit();
       const page = this.#options.read(({ store }) => store.loadPage(plan, from, limits));
       from = page.next;
       yield page.kvs;

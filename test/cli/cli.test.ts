@@ -16,7 +16,26 @@ test('every command explains itself', async () => {
   const commands = ['get', 'put', 'del', 'txn', 'watch', 'compact'].map((name) => ['kv', name]);
   const members = ['list', 'add', 'remove', 'update', 'promote'].map((name) => ['member', name]);
   const snapshots = ['save', 'restore', 'status'].map((name) => ['snapshot', name]);
-  for (const words of [...commands, ...members, ...snapshots, ['status'], ['verify'], ['server']]) {
+  const auth = ['enable', 'disable', 'status'].map((name) => ['auth', name]);
+  const users = ['add', 'passwd', 'delete', 'list', 'get', 'grant-role', 'revoke-role'].map((name) => [
+    'user',
+    name,
+  ]);
+  const roles = ['add', 'delete', 'get', 'list', 'grant-permission', 'revoke-permission'].map((name) => [
+    'role',
+    name,
+  ]);
+  for (const words of [
+    ...commands,
+    ...members,
+    ...snapshots,
+    ...auth,
+    ...users,
+    ...roles,
+    ['status'],
+    ['verify'],
+    ['server'],
+  ]) {
     const { code, out } = await run([...words, '--help']);
     expect(code, words.join(' ')).toBe(0);
     expect(out).toContain(`Usage: conclave ${words.join(' ')}`);

@@ -1,4 +1,5 @@
-import type { WatchDelivery, WatchOptions, WatchSink, WatchStream } from '../../src/core/watch/hub.ts';
+import type { WatchDelivery, WatchOptions, WatchSink } from '../../src/core/watch/hub.ts';
+import type { GuardedStream } from '../../src/member/auth/watch-guard.ts';
 import type { WatchHistory } from '../linearizability/history.ts';
 import type { AppliedLog } from './checkers/applied-log.ts';
 import { WatchValidator } from './checkers/watch-validator.ts';
@@ -32,7 +33,7 @@ interface Attachment {
   readonly process: SimProcess;
   readonly place: Place;
   readonly sink: WatchSink;
-  stream: WatchStream | null;
+  stream: GuardedStream | null;
   writable: boolean;
   ended: boolean;
 }
@@ -183,7 +184,7 @@ export class WatchClient {
       return;
     }
     const current = member.header().revision;
-    const stream = member.openWatch(attachment.sink);
+    const stream = member.openWatch(attachment.sink, { signal: new AbortController().signal });
     attachment.stream = stream;
     const refusal = stream.create({ ...this.#options, startRevision });
     if (refusal !== null) {

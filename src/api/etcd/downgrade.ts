@@ -3,6 +3,7 @@ import type { RpcServer } from '../../rpc/server.ts';
 import { unary } from '../../rpc/service.ts';
 import { RpcError, type RpcStatusCode, rpcStatus } from '../../rpc/status.ts';
 import type { EtcdBackend } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 
 /**
@@ -18,7 +19,7 @@ export function registerDowngrade(server: RpcServer, backend: EtcdBackend): void
       throw refusal(rpcStatus.invalidArgument, 'wrong downgrade target version format');
     }
     // As in etcd the member first hears from the cluster whether a downgrade is under way.
-    await backend.memberList({ linearizable: true }, { signal: call.signal });
+    await backend.memberList({ linearizable: true }, contextOf(call));
     switch (action) {
       case Action.VALIDATE:
       case Action.ENABLE:

@@ -5,6 +5,7 @@ import type { LeaderKey } from '../../rpc/generated/v3electionpb/v3election.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { serverStream, unary } from '../../rpc/service.ts';
 import type { EtcdBackend } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 import { asRecipe, recipeError } from './lock.ts';
 import { holds, put, Queue, type Ticket } from './queue.ts';
@@ -18,7 +19,7 @@ export function registerElection(server: RpcServer, backend: EtcdBackend): void 
   unary(server, '/v3electionpb.Election/Campaign', async (request, call) => {
     requireLeader(call, backend);
     return asRecipe(async () => {
-      const queue = new Queue(backend, request.name, call.signal);
+      const queue = new Queue(backend, request.name, contextOf(call));
       const lease = await queue.lease(request.lease);
       const { header, ticket, found } = await queue.join(lease, request.value);
       try {
@@ -42,7 +43,7 @@ export function registerElection(server: RpcServer, backend: EtcdBackend): void 
     requireLeader(call, backend);
     return asRecipe(async () => {
       const ticket = ticketOf(leader);
-      const queue = new Queue(backend, leader!.name, call.signal);
+      const queue = new Queue(backend, leader!.name, contextOf(call));
       return { header: wireHeader(await proclaim(queue, ticket, value)) };
     });
   });
@@ -51,7 +52,7 @@ export function registerElection(server: RpcServer, backend: EtcdBackend): void 
     requireLeader(call, backend);
     return asRecipe(async () => {
       const ticket = ticketOf(leader);
-      const queue = new Queue(backend, leader!.name, call.signal);
+      const queue = new Queue(backend, leader!.name, contextOf(call));
       return { header: wireHeader(await queue.leave(ticket)) };
     });
   });
@@ -59,7 +60,7 @@ export function registerElection(server: RpcServer, backend: EtcdBackend): void 
   unary(server, '/v3electionpb.Election/Leader', async (request, call) => {
     requireLeader(call, backend);
     return asRecipe(async () => {
-      const { header, kv } = await new Queue(backend, request.name, call.signal).head();
+      const { header, kv } = await new Queue(backend, request.name, contextOf(call)).head();
       if (kv === undefined) throw recipeError('election: no leader');
       return { header: wireHeader(header), kv: wireKeyValue(kv) };
     });
@@ -68,7 +69,7 @@ export function registerElection(server: RpcServer, backend: EtcdBackend): void 
   serverStream(server, '/v3electionpb.Election/Observe', async (request, call, out) => {
     requireLeader(call, backend);
     await asRecipe(async () => {
-      const queue = new Queue(backend, request.name, call.signal);
+      const queue = new Queue(backend, request.name, contextOf(call));
       for await (const { header, kv } of leaders(queue)) {
         out.write({ header: wireHeader(header), kv: wireKeyValue(kv) });
         await out.bytes.drained();

@@ -1,5 +1,7 @@
 import type { WatchDelivery, WatchEvent, WatchOptions, WatchSink } from '../../core/watch/delivery.ts';
 import { abortError, StoreError } from '../../lib/errors.ts';
+import type { ClientContext } from '../../member/auth/access.ts';
+import { refusalOf } from '../../member/auth/watch-guard.ts';
 import type { EtcdBackend } from './backend.ts';
 
 /** Deliveries kept for a reader that is slower than the watch; beyond it the watch waits and catches up. */
@@ -13,23 +15,25 @@ export interface Events {
 }
 
 /**
- * Watches one range from within the server, until the reader stops reading or `signal` aborts.
+ * Watches one range from within the server for a client, until the reader stops reading or the call is over.
  *
- * @throws StoreError `compacted` when the start or a position left behind is compacted; `too-many-requests` when the
- *   watch is refused; why `signal` was aborted
+ * @throws StoreError `compacted` when the start or a position left behind is compacted; why the client may not watch
+ *   the range, or may not any more; `too-many-requests` when the watch is refused; why the call is over
  */
 export async function* eventsOf(
-  backend: Pick<EtcdBackend, 'openWatch' | 'resumeWatch'>,
+  backend: Pick<EtcdBackend, 'credentialsSettled' | 'openWatch' | 'resumeWatch'>,
   range: Pick<WatchOptions, 'key' | 'rangeEnd' | 'startRevision'>,
-  signal: AbortSignal,
+  context: ClientContext,
 ): AsyncGenerator<Events> {
+  const { signal } = context;
+  await backend.credentialsSettled(context);
   const queue = new EventQueue();
-  const stream = backend.openWatch(queue);
+  const stream = backend.openWatch(queue, context);
   const wake = (): void => queue.wake();
   signal.addEventListener('abort', wake, { once: true });
   try {
     const refusal = stream.create({ ...range, ...EVERYTHING });
-    if (refusal !== null) throw new StoreError('too-many-requests', refusal);
+    if (refusal !== null) throw refused(refusal);
     for (;;) {
       const delivery = queue.take();
       if (signal.aborted) throw abortError(signal);
@@ -37,7 +41,7 @@ export async function* eventsOf(
         await queue.filled();
         continue;
       }
-      if (delivery.type === 'canceled') throw new StoreError('compacted');
+      if (delivery.type === 'canceled') throw new StoreError(refusalOf(delivery.reason) ?? 'compacted');
       if (delivery.type === 'events') yield delivery;
       if (queue.writable) backend.resumeWatch(queue);
     }
@@ -45,6 +49,11 @@ export async function* eventsOf(
     signal.removeEventListener('abort', wake);
     stream.close();
   }
+}
+
+function refused(reason: string): StoreError {
+  const code = refusalOf(reason);
+  return code === undefined ? new StoreError('too-many-requests', reason) : new StoreError(code);
 }
 
 const EVERYTHING = {

@@ -5,6 +5,7 @@ import { unary, unaryEncoded } from '../../rpc/service.ts';
 import { AnswerBudget } from './answer-budget.ts';
 import { encodeDeleteRange, encodeRange, encodeTxn } from './answers.ts';
 import type { EtcdBackend } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 import type { EtcdLimits } from './limits.ts';
 import { registerRangeStream } from './range-stream.ts';
@@ -17,14 +18,18 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
   };
 
   const budget = new AnswerBudget();
-  const reserveFor = (call: RpcCall) => (bytes: number) => budget.reserve(bytes, call);
+  /** Once for each call: a read that is begun anew keeps its room. */
+  const reserveFor = (call: RpcCall): ((bytes: number) => Promise<void>) => {
+    let reserved: Promise<void> | undefined;
+    return (bytes) => (reserved ??= budget.reserve(bytes, call));
+  };
 
   unaryEncoded(server, '/etcdserverpb.KV/Range', async (message, call) => {
     requireLeader(call, backend);
     const request = translate.rangeRequest(message);
     checkRange(request);
     const { header, result } = await backend.range(request, {
-      signal: call.signal,
+      ...contextOf(call),
       serializable: message.serializable,
       reserve: reserveFor(call),
     });
@@ -38,7 +43,7 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
     const request = translate.putRequest(message);
     checkPut(request);
     checkSize(requestBytes);
-    const { header, result } = await backend.put(request, { signal: call.signal });
+    const { header, result } = await backend.put(request, contextOf(call));
     return translate.putResponse(result, translate.wireHeader(header));
   });
 
@@ -47,7 +52,7 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
     const request = translate.deleteRangeRequest(message);
     checkDeleteRange(request);
     checkSize(requestBytes);
-    const { header, result } = await backend.deleteRange(request, { signal: call.signal });
+    const { header, result } = await backend.deleteRange(request, contextOf(call));
     return encodeDeleteRange(result, translate.wireHeader(header));
   });
 
@@ -57,7 +62,7 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
     checkTxn(request, { opsMax: limits.txnOpsMax });
     if (translate.writes(message)) checkSize(requestBytes);
     const { header, result } = await backend.txn(request, {
-      signal: call.signal,
+      ...contextOf(call),
       serializable: translate.isSerializable(message),
       reserve: reserveFor(call),
     });
@@ -68,7 +73,7 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
     requireLeader(call, backend);
     const { header } = await backend.compact(
       { revision: translate.saturated(message.revision), physical: message.physical },
-      { signal: call.signal },
+      contextOf(call),
     );
     return { header: translate.wireHeader(header) };
   });

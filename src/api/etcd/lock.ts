@@ -4,6 +4,7 @@ import { unary } from '../../rpc/service.ts';
 import { RpcError, rpcStatus } from '../../rpc/status.ts';
 import { errorMapping } from '../errors.ts';
 import type { EtcdBackend } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 import { Queue } from './queue.ts';
 import { wireHeader } from './translate.ts';
@@ -18,7 +19,7 @@ export function registerLock(server: RpcServer, backend: EtcdBackend): void {
   unary(server, '/v3lockpb.Lock/Lock', async (request, call) => {
     requireLeader(call, backend);
     return asRecipe(async () => {
-      const queue = new Queue(backend, request.name, call.signal);
+      const queue = new Queue(backend, request.name, contextOf(call));
       const { header, ticket, head } = await queue.join(await queue.lease(request.lease), NO_VALUE);
       if (head === undefined || head.createRevision === ticket.revision) {
         return { header: wireHeader(header), key: ticket.key };
@@ -42,7 +43,7 @@ export function registerLock(server: RpcServer, backend: EtcdBackend): void {
       if (request.key.length === 0) throw new StoreError('empty-key');
       const { header } = await backend.deleteRange(
         { type: 'delete-range', key: request.key, rangeEnd: NO_VALUE, prevKv: false },
-        { signal: call.signal },
+        contextOf(call),
       );
       return { header: wireHeader(header) };
     });

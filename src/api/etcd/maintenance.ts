@@ -9,6 +9,7 @@ import type { RpcServer } from '../../rpc/server.ts';
 import { serverStream, unary } from '../../rpc/service.ts';
 import { errorMapping } from '../errors.ts';
 import type { EtcdBackend } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 import { saturated, wireHeader } from './translate.ts';
 
@@ -20,14 +21,14 @@ export function registerMaintenance(server: RpcServer, backend: EtcdBackend): vo
   registerSnapshot(server, backend);
 
   unary(server, '/etcdserverpb.Maintenance/Defragment', async (_request, call) => {
-    await backend.defragment({ signal: call.signal });
+    await backend.defragment(contextOf(call));
     // Here and below etcd leaves the header out.
     return {};
   });
 
   unary(server, '/etcdserverpb.Maintenance/MoveLeader', async (request, call) => {
     requireLeader(call, backend);
-    await backend.moveLeader({ target: saturated(request.targetID) }, { signal: call.signal });
+    await backend.moveLeader({ target: saturated(request.targetID) }, contextOf(call));
     return {};
   });
 }
@@ -51,7 +52,7 @@ function registerAlarm(server: RpcServer, backend: EtcdBackend): void {
         member: saturated(request.memberID),
         alarm: ALARMS.get(request.alarm) ?? 'none',
       },
-      { signal: call.signal },
+      contextOf(call),
     );
     return {
       header: wireHeader(header),
@@ -64,8 +65,8 @@ function registerAlarm(server: RpcServer, backend: EtcdBackend): void {
 }
 
 function registerStatus(server: RpcServer, backend: EtcdBackend): void {
-  unary(server, '/etcdserverpb.Maintenance/Status', async () => {
-    const { header, result } = backend.status();
+  unary(server, '/etcdserverpb.Maintenance/Status', async (_request, call) => {
+    const { header, result } = await backend.statusFor(contextOf(call));
     return {
       header: wireHeader(header),
       version: ETCD_VERSION,
@@ -95,14 +96,14 @@ function statusErrors({ leader, alarms }: MemberStatus): string[] {
 
 function registerHashes(server: RpcServer, backend: EtcdBackend): void {
   unary(server, '/etcdserverpb.Maintenance/Hash', async (_request, call) => {
-    const { header, result } = await backend.hash({ signal: call.signal });
+    const { header, result } = await backend.hash(contextOf(call));
     return { header: wireHeader(header), hash: result.hash };
   });
 
   unary(server, '/etcdserverpb.Maintenance/HashKV', async (request, call) => {
     const { header, result } = await backend.hashKv(
       { revision: saturated(request.revision) },
-      { signal: call.signal },
+      contextOf(call),
     );
     return {
       header: wireHeader(header),
@@ -119,7 +120,7 @@ function registerHashes(server: RpcServer, backend: EtcdBackend): void {
  */
 function registerSnapshot(server: RpcServer, backend: EtcdBackend): void {
   serverStream(server, '/etcdserverpb.Maintenance/Snapshot', async (_request, call, out) => {
-    const { sizeBytes, frames } = await backend.snapshot({ signal: call.signal });
+    const { sizeBytes, frames } = await backend.snapshot(contextOf(call));
     const header = wireHeader(backend.header());
     let sentBytes = 0;
     const send = (blob: Buffer, last: boolean): void => {

@@ -2,6 +2,7 @@ import type { KeyValue, RangeRequest, RequestOp, TxnRequest } from '../../core/m
 import { assert } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
 import { prefixEnd } from '../../lib/range-end.ts';
+import type { ClientContext } from '../../member/auth/access.ts';
 import type { Header } from '../../member/member.ts';
 import type { EtcdBackend } from './backend.ts';
 import { eventsOf } from './events.ts';
@@ -29,12 +30,13 @@ export interface Ticket {
 export class Queue {
   readonly #backend: EtcdBackend;
   readonly #prefix: Buffer;
-  readonly #signal: AbortSignal;
+  readonly #context: ClientContext;
 
-  constructor(backend: EtcdBackend, name: Buffer, signal: AbortSignal) {
+  /** @param context whose lock or election it is: he needs the permissions that it takes to do all this himself */
+  constructor(backend: EtcdBackend, name: Buffer, context: ClientContext) {
     this.#backend = backend;
     this.#prefix = Buffer.concat([name, Buffer.from('/')]);
-    this.#signal = signal;
+    this.#context = context;
   }
 
   /** The lease given, or a new one of 60 seconds for 0. It is not kept alive here: that is its owner's affair. */
@@ -42,7 +44,7 @@ export class Queue {
     if (BigInt(id) !== 0n) return BigInt(id);
     const { result } = await this.#backend.leaseGrant(
       { id: 0n, ttlSeconds: LEASE_TTL_SECONDS },
-      { signal: this.#signal },
+      this.#context,
     );
     return result.id;
   }
@@ -100,12 +102,12 @@ export class Queue {
   /** Every change in the queue from a revision on. */
   changes(startRevision: number): ReturnType<typeof eventsOf> {
     const { key, rangeEnd } = this.#everybody();
-    return eventsOf(this.#backend, { key, rangeEnd, startRevision }, this.#signal);
+    return eventsOf(this.#backend, { key, rangeEnd, startRevision }, this.#context);
   }
 
   /** Every change of one key from a revision on. */
   changesOf(key: Buffer, startRevision: number): ReturnType<typeof eventsOf> {
-    return eventsOf(this.#backend, { key, rangeEnd: EMPTY, startRevision }, this.#signal);
+    return eventsOf(this.#backend, { key, rangeEnd: EMPTY, startRevision }, this.#context);
   }
 
   /** Leaves the queue, if the place is still this one. Nothing happens to a later place of the same lease. */
@@ -117,7 +119,8 @@ export class Queue {
 
   /** Leaves on behalf of a client that went away. Should it fail, the lease ends the place in time. */
   async abandon(ticket: Ticket): Promise<void> {
-    const queue = new Queue(this.#backend, this.#prefix, AbortSignal.timeout(CLEAN_UP_MS));
+    const signal = AbortSignal.timeout(CLEAN_UP_MS);
+    const queue = new Queue(this.#backend, this.#prefix, { ...this.#context, signal });
     try {
       await queue.leave(ticket);
     } catch (error) {
@@ -132,12 +135,12 @@ export class Queue {
   ): ReturnType<EtcdBackend['txn']> {
     return this.#backend.txn(
       { type: 'txn', compare, success, failure },
-      { signal: this.#signal, serializable: false },
+      { ...this.#context, serializable: false },
     );
   }
 
   #range(request: RangeRequest): ReturnType<EtcdBackend['range']> {
-    return this.#backend.range(request, { signal: this.#signal, serializable: false });
+    return this.#backend.range(request, { ...this.#context, serializable: false });
   }
 
   async #deleted(key: Buffer, startRevision: number): Promise<void> {

@@ -4,13 +4,15 @@ import type { RpcServer } from '../../rpc/server.ts';
 import { serverStream } from '../../rpc/service.ts';
 import { RpcError, rpcStatus } from '../../rpc/status.ts';
 import type { EtcdBackend } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 import * as translate from './translate.ts';
 
 /**
  * Registers `etcdserverpb.KV/RangeStream` (etcd 3.7): the answer of a Range in pieces of about 1 MiB, at the client's
  * pace, all of one revision. Put together as protobuf merges messages they are the Range's answer: keys in every
- * piece; header, count and more in the last. When the revision is compacted before the end the stream fails.
+ * piece; header, count and more in the last. When the revision is compacted before the end, or the
+ * permission taken away, the stream fails.
  */
 export function registerRangeStream(server: RpcServer, backend: EtcdBackend): void {
   serverStream(server, '/etcdserverpb.KV/RangeStream', async (message, call, out) => {
@@ -21,7 +23,7 @@ export function registerRangeStream(server: RpcServer, backend: EtcdBackend): vo
     // Without an order the target says nothing: keys come as they are stored.
     const request: RangeRequest = { ...asked, sortTarget: 'key' };
     const { header, result } = await backend.openRange(request, {
-      signal: call.signal,
+      ...contextOf(call),
       serializable: message.serializable,
     });
     const { more, count } = result.plan;

@@ -1,5 +1,6 @@
 import type { RpcServer } from '../../rpc/server.ts';
 import { refuseRest } from '../../rpc/service.ts';
+import { registerAuth } from './auth.ts';
 import type { EtcdBackend } from './backend.ts';
 import { registerCluster } from './cluster.ts';
 import { registerDowngrade } from './downgrade.ts';
@@ -24,8 +25,8 @@ const ETCD_SERVICES = [
 ] as const;
 
 /**
- * Registers etcd's API. Methods that this server does not have (authentication) fail with `unimplemented` and a text
- * that names them.
+ * Registers etcd's API. A method of it that this server does not have fails with `unimplemented` and a text that names
+ * it.
  */
 export function registerEtcd(server: RpcServer, backend: EtcdBackend, limits: EtcdLimits): void {
   registerKv(server, backend, limits);
@@ -36,5 +37,6 @@ export function registerEtcd(server: RpcServer, backend: EtcdBackend, limits: Et
   registerDowngrade(server, backend);
   registerLock(server, backend);
   registerElection(server, backend);
+  registerAuth(server, backend);
   for (const service of ETCD_SERVICES) refuseRest(server, service);
 }

@@ -1,10 +1,12 @@
 import { STREAM_WATCH_ID, type WatchDelivery, type WatchSink } from '../../core/watch/delivery.ts';
 import { unreachable } from '../../lib/assert.ts';
+import type { ClientContext } from '../../member/auth/access.ts';
 import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import { WatchCreateRequest_FilterType as Filter } from '../../rpc/generated/etcdserverpb/rpc.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { bidi, type MessageWriter } from '../../rpc/service.ts';
 import type { EtcdBackend, WatchStream } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { whileLeader } from './leader.ts';
 import { type EtcdLimits, GRPC_OVERHEAD_BYTES } from './limits.ts';
 import { saturated, wireHeader, wireInteger } from './translate.ts';
@@ -14,11 +16,13 @@ import { encodeEvents } from './watch-encoding.ts';
 export function registerWatch(server: RpcServer, backend: EtcdBackend, limits: EtcdLimits): void {
   bidi(server, '/etcdserverpb.Watch/Watch', (requests, call, out) =>
     whileLeader({ call, backend, graceMs: limits.leaderLossGraceMs }, async () => {
-      const session = new WatchSession({ backend, limits, out });
+      const context = contextOf(call);
+      const session = new WatchSession({ backend, limits, out, context });
       const close = (): void => session.close();
       call.signal.addEventListener('abort', close, { once: true });
       try {
         for await (const request of requests) {
+          if (request.create_request) await backend.credentialsSettled(context);
           session.take(request);
           // A client that asks without reading the answers is not read further.
           await out.bytes.drained();
@@ -52,11 +56,12 @@ class WatchSession implements WatchSink {
     readonly backend: EtcdBackend;
     readonly limits: EtcdLimits;
     readonly out: MessageWriter<Partial<wire.WatchResponse>>;
+    readonly context: ClientContext;
   }) {
     this.#backend = options.backend;
     this.#out = options.out;
     this.#fragmentBytesMax = options.limits.requestBytesMax + GRPC_OVERHEAD_BYTES;
-    this.#stream = options.backend.openWatch(this);
+    this.#stream = options.backend.openWatch(this, options.context);
     options.out.bytes.onDrain(() => {
       if (!this.#closed) this.#backend.resumeWatch(this);
     });

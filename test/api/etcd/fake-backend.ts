@@ -91,7 +91,7 @@ export class FakeBackend implements EtcdBackend {
     this.#answer(request, { hash: 5, compactRevision: 3, revision: 9 });
   moveLeader: EtcdBackend['moveLeader'] = (request) => this.#answer(request, null);
 
-  status: EtcdBackend['status'] = () => ({
+  statusFor: EtcdBackend['statusFor'] = async () => ({
     header: HEADER,
     result: {
       leader: 7,
@@ -110,6 +110,35 @@ export class FakeBackend implements EtcdBackend {
     sizeBytes: this.snapshotBytes,
     frames: streamOf(this.frames),
   });
+
+  readonly accounts: EtcdBackend['accounts'] = {
+    enable: () => this.#answer('enable', null),
+    disable: () => this.#answer('disable', null),
+    status: () => this.#answer('status', { enabled: true, revision: 12 }),
+    authenticate: (request) => this.#answer(request, 'letters.5'),
+    userAdd: (request) => this.#answer(request, null),
+    userChangePassword: (request) => this.#answer(request, null),
+    userDelete: (name) => this.#answer({ userDelete: name }, null),
+    userGrantRole: (request) => this.#answer({ grant: request }, null),
+    userRevokeRole: (request) => this.#answer({ revoke: request }, null),
+    userGet: (name) => this.#answer({ userGet: name }, ['a', 'b']),
+    userList: () => this.#answer('users', ['u', 'v']),
+    roleAdd: (name) => this.#answer({ roleAdd: name }, null),
+    roleDelete: (name) => this.#answer({ roleDelete: name }, null),
+    roleGrantPermission: (request) => this.#answer(request, null),
+    roleRevokePermission: (request) => this.#answer(request, null),
+    roleGet: (name) =>
+      this.#answer(
+        { roleGet: name },
+        {
+          name,
+          permissions: [{ kind: 'read-write', key: Buffer.from('k'), rangeEnd: Buffer.from('l') }],
+        },
+      ),
+    roleList: () => this.#answer('roles', ['r', 's']),
+  };
+
+  async credentialsSettled(): Promise<void> {}
 
   openWatch(sink: WatchSink): WatchStream {
     const stream = new FakeWatchStream(sink);

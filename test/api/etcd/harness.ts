@@ -1,3 +1,4 @@
+import type { EtcdBackend } from '../../../src/api/etcd/backend.ts';
 import { Gateway } from '../../../src/api/etcd/gateway.ts';
 import type { EtcdLimits } from '../../../src/api/etcd/limits.ts';
 import { DEFAULT_ETCD_LIMITS } from '../../../src/api/etcd/limits.ts';
@@ -11,18 +12,19 @@ export interface EtcdHarnessOptions {
   readonly gatewayBytesMax?: number;
 }
 
-/** The etcd face, gRPC and JSON, over a fake backend, on a real server. */
-export class EtcdHarness extends Harness {
-  readonly backend = new FakeBackend();
+/** The etcd face, gRPC and JSON, over some backend, on a real server. */
+export class FaceHarness<Backend extends EtcdBackend> extends Harness {
+  readonly backend: Backend;
   readonly gateway: Gateway;
 
-  constructor(limits: Partial<EtcdLimits> = {}, options: EtcdHarnessOptions = {}) {
+  constructor(backend: Backend, limits: Partial<EtcdLimits> = {}, options: EtcdHarnessOptions = {}) {
     super({
       http: (request, response) =>
         this.gateway.handler((_, unclaimed) => {
           unclaimed.writeHead(200).end('unclaimed');
         })(request, response),
     });
+    this.backend = backend;
     const methods = new MethodTable(this.server);
     registerEtcd(methods, this.backend, { ...DEFAULT_ETCD_LIMITS, leaderLossGraceMs: 0, ...limits });
     this.gateway = new Gateway({
@@ -40,5 +42,12 @@ export class EtcdHarness extends Harness {
       headers,
       body: typeof body === 'string' ? body : JSON.stringify(body),
     });
+  }
+}
+
+/** The etcd face over a fake backend. */
+export class EtcdHarness extends FaceHarness<FakeBackend> {
+  constructor(limits: Partial<EtcdLimits> = {}, options: EtcdHarnessOptions = {}) {
+    super(new FakeBackend(), limits, options);
   }
 }

@@ -1,3 +1,4 @@
+import { ROOT } from './comparison.ts';
 import { canonical } from './plain.ts';
 import type { Outcome, Side } from './side.ts';
 
@@ -87,6 +88,26 @@ export const DELIBERATE: readonly Deliberate[] = [
     conclave: [{ memberID: '(member)', alarm: '1' }],
   },
   {
+    // A transaction of who may not read: of what was there before, and of a range within another transaction.
+    id: 'transaction-permissions',
+    show: (side) =>
+      withWriter(side, async () => {
+        const tried = (op: object): Promise<string> =>
+          statusOf(side.call('KV/Txn', { success: [op] }, 'writer'));
+        return [
+          await tried({ request_range: { key: bytes('p') } }),
+          await tried({ request_put: { key: bytes('p'), prev_kv: true } }),
+          await tried({ request_txn: { success: [{ request_range: { key: bytes('p') } }] } }),
+        ];
+      }),
+    etcd: ['7 etcdserver: permission denied', 'ok', 'ok'],
+    conclave: [
+      '7 etcdserver: permission denied',
+      '7 etcdserver: permission denied',
+      '7 etcdserver: permission denied',
+    ],
+  },
+  {
     id: 'watch-from-negative-revision',
     show: async (side) => {
       const tape = side.watches(1);
@@ -140,6 +161,31 @@ export const DELIBERATE: readonly Deliberate[] = [
     conclave: 'etcdserver: mvcc: required revision has been compacted',
   },
 ];
+
+/** root, and a user who may write everything but read nothing, on `side`; with authentication enabled. */
+async function withWriter(side: Side, work: () => Promise<unknown>): Promise<unknown> {
+  const auth = (method: string, request: object): Promise<Outcome> => side.call(`Auth/${method}`, request);
+  const perm = { permType: 1, key: TO_END, range_end: TO_END };
+  for (const [method, request] of [
+    ['UserAdd', ROOT],
+    ['RoleAdd', { name: 'root' }],
+    ['UserGrantRole', { user: ROOT.name, role: 'root' }],
+    ['UserAdd', { name: 'writer', password: 'w' }],
+    ['RoleAdd', { name: 'writer' }],
+    ['RoleGrantPermission', { name: 'writer', perm }],
+    ['UserGrantRole', { user: 'writer', role: 'writer' }],
+    ['AuthEnable', {}],
+  ] as const) {
+    await auth(method, request);
+  }
+  await side.login(ROOT.name, ROOT.password);
+  await side.login('writer', 'w');
+  try {
+    return await work();
+  } finally {
+    await side.call('Auth/AuthDisable', {}, ROOT.name);
+  }
+}
 
 async function statusOf(asked: Promise<Outcome>): Promise<string> {
   const outcome = await asked;

@@ -2,6 +2,7 @@ import type { Prng } from '../../core/raft/prng.ts';
 import { ROOT } from './comparison.ts';
 import { key, rangeEnd } from './generate-kv.ts';
 import type { Fields, Operation } from './operations.ts';
+import { NOBODY } from './side.ts';
 
 const TO_END = Buffer.from([0]);
 const USERS = ['alice', 'bob', 'carol'] as const;
@@ -108,7 +109,7 @@ export function disableAuth(): Operation[] {
 export function caller(random: Prng): string | undefined {
   if (random.chance(40)) return ROOT.name;
   if (random.chance(8)) return undefined;
-  return random.chance(4) ? 'nobody' : random.pick(USERS);
+  return random.chance(4) ? NOBODY : random.pick(USERS);
 }
 
 export function login(random: Prng): Operation {

@@ -44,7 +44,7 @@ const KINDS: readonly Weighted[] = [
 ];
 const WEIGHT = KINDS.reduce((sum, { weight }) => sum + weight, 0);
 
-/** A stream of `count` operations; equal arguments give equal streams. */
+/** A stream of `count` operations or some more, so that nothing stays switched on; equal arguments give equal streams. */
 export function generate(options: {
   readonly seed: number;
   readonly count: number;
@@ -60,7 +60,6 @@ export function generate(options: {
     else if (options.auth && kind < 25) operations.push(authCall(random));
     else operations.push(plainOperation(random));
   }
-  operations.length = options.count;
   return [...operations, { type: 'settle' }, ...shortLeases()];
 }
 
@@ -99,9 +98,12 @@ function alarmed(random: Prng): Operation[] {
 /** Without space etcd lets a transaction pass whose only puts are in inner transactions; we do not. */
 function putsOnlyWithin(operation: Operation): boolean {
   if (operation.type !== 'call' || operation.path !== 'KV/Txn') return false;
-  const { success = [], failure = [] } = operation.request;
-  const ops = [...(success as readonly Fields[]), ...(failure as readonly Fields[])];
+  const ops = opsOf(operation.request);
   return ops.some((op) => op['request_txn']) && !ops.some((op) => op['request_put']);
+}
+
+function opsOf({ success = [], failure = [] }: Fields): readonly Fields[] {
+  return [...(success as readonly Fields[]), ...(failure as readonly Fields[])];
 }
 
 function authenticated(random: Prng): Operation[] {
@@ -123,11 +125,22 @@ function authenticated(random: Prng): Operation[] {
   return [...enableAuth(random), ...reopened, ...within, ...disableAuth(), ...reopened];
 }
 
-/** For leases, maintenance, members and compactions etcd 3.4 asks for fewer rights than we: here only root has them. */
+/**
+ * For leases, maintenance, members, compactions and some of what a transaction can hold etcd 3.4 asks for fewer rights
+ * than we: here only root has them.
+ */
 function isHardened(operation: Operation): boolean {
+  if (operation.type === 'keep-alive') return true;
+  if (operation.type !== 'call') return false;
+  if (operation.path === 'KV/Txn') return opsOf(operation.request).some(isOverlooked);
+  return /^(Lease|Maintenance|Cluster)|Compact$/.test(operation.path);
+}
+
+/** `transaction-permissions`: what is within, what was there before, and whose lease it is. */
+function isOverlooked(op: Fields): boolean {
+  const put = op['request_put'] as Fields | undefined;
   return (
-    operation.type === 'keep-alive' ||
-    (operation.type === 'call' && /^(Lease|Maintenance|Cluster)|Compact$/.test(operation.path))
+    op['request_txn'] !== undefined || (put !== undefined && (put['prev_kv'] === true || 'lease' in put))
   );
 }
 

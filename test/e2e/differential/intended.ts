@@ -48,6 +48,21 @@ const RULES: readonly Rule[] = [
       isStatus(ours, 3, 'etcdserver: given member URLs are invalid'),
   },
   {
+    id: 'password-for-who-has-none',
+    applies: (operation, reference, ours) =>
+      operation.type === 'login' &&
+      isStatus(reference, 2, 'auth: authentication failed, password was given for no password user') &&
+      isStatus(ours, 3, 'etcdserver: authentication failed, invalid user ID or password'),
+  },
+  {
+    id: 'root-role-shown',
+    applies: (operation, reference, ours) =>
+      operation.type === 'call' &&
+      operation.path === 'Auth/RoleGet' &&
+      operation.request['role'] === 'root' &&
+      sameBut('perm', reference, ours),
+  },
+  {
     id: 'transaction-check-order',
     applies: (operation, reference, ours) =>
       operation.type === 'call' &&

@@ -121,6 +121,9 @@ export class Model {
       case 'member-update':
       case 'member-publish':
         return 'unknown';
+      default:
+        // Users, roles and permissions.
+        return 'unknown';
     }
   }
 
