@@ -347,3 +347,16 @@ describe('RangeStream', () => {
     }
   });
 });
+
+test('a read that is begun anew keeps the room that its answer has', async () => {
+  // More than there is room for, twice.
+  const bytes = 600 * 1024 * 1024;
+  const { range } = etcd.backend;
+  etcd.backend.range = async (request, context) => {
+    await context.reserve!(bytes);
+    await context.reserve!(bytes);
+    return range(request, context);
+  };
+  const answer = await etcd.unary('/etcdserverpb.KV/Range', { key: Buffer.from('k') }, { deadlineMs: 5_000 });
+  expect(answer.kvs).toHaveLength(1);
+});
