@@ -1,7 +1,6 @@
 export { ClientError, type ClientErrorCode } from './client/client-error.ts';
 export type { ClientTls } from './client/endpoint.ts';
 export { type CallOptions, KvClient, type KvClientOptions } from './client/kv-client.ts';
-export { ALL_FROM, prefixEnd } from './client/range-end.ts';
 export type {
   Bytes,
   Compare,
@@ -27,3 +26,4 @@ export type {
   WatchEvent,
   WatchOptions,
 } from './client/types.ts';
+export { ALL_FROM, prefixEnd } from './lib/range-end.ts';

@@ -264,6 +264,20 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     help: 'size of the data at which writes are refused until space is freed (0: 2 GiB)',
   },
   {
+    name: 'auto-compaction-mode',
+    kind: 'text',
+    default: 'periodic',
+    group: 'Limits',
+    help: "'periodic' keeps the history of a time, 'revision' a number of revisions",
+  },
+  {
+    name: 'auto-compaction-retention',
+    kind: 'text',
+    default: '0',
+    group: 'Limits',
+    help: 'history to keep: hours or a duration (30m), or revisions, by the mode (0: all)',
+  },
+  {
     name: 'max-request-bytes',
     kind: 'integer',
     default: '1572864',
@@ -306,6 +320,13 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     help: 'where /health /livez /readyz /version /metrics are served besides the client URLs',
   },
   {
+    name: 'cors',
+    kind: 'text',
+    default: '',
+    group: 'Operations',
+    help: 'origins whose web pages may use the JSON gateway, comma-separated, or *',
+  },
+  {
     name: 'log-level',
     kind: 'text',
     default: 'info',
@@ -340,10 +361,6 @@ export const UNSUPPORTED_FLAGS: ReadonlyMap<string, string> = new Map([
   ...named('use --trusted-ca-file', ['ca-file']),
   ...named('use --peer-trusted-ca-file', ['peer-ca-file']),
   ...named('', ['auth-token', 'auth-token-ttl', 'bcrypt-cost']),
-  ...named("compact by request: 'conclave kv compact' or 'etcdctl compaction'", [
-    'auto-compaction-mode',
-    'auto-compaction-retention',
-  ]),
   ...named('list the members in --initial-cluster', [
     'discovery',
     'discovery-dial-timeout',
@@ -417,7 +434,6 @@ export const UNSUPPORTED_FLAGS: ReadonlyMap<string, string> = new Map([
     'debug',
   ]),
   ...named('', [
-    'cors',
     'host-whitelist',
     'enable-pprof',
     'enable-grpc-gateway',

@@ -1,4 +1,5 @@
 import { parseDocument } from 'yaml';
+import { parseDuration } from './lib/duration.ts';
 import { StoreError } from './lib/errors.ts';
 import {
   EXPERIMENTAL_PREFIX,
@@ -50,12 +51,21 @@ export interface ServerOptions {
   /** Entries kept in the log below a compaction, for members that lag. */
   readonly snapshotCatchUpEntries: number;
   readonly quotaBackendBytes: number;
+  /** What history is kept for; null: until somebody compacts. */
+  readonly autoCompaction: AutoCompactionOption | null;
+  /** Origins whose web pages may use the JSON gateway; `*` for all. */
+  readonly corsOrigins: readonly string[];
   readonly maxRequestBytes: number;
   readonly maxTxnOps: number;
   /** Calls open at a time on one client connection. */
   readonly maxConcurrentStreams: number;
   readonly logLevel: LogLevel;
 }
+
+/** A member's `AutoCompactionPolicy`. */
+export type AutoCompactionOption =
+  | { readonly mode: 'periodic'; readonly periodMs: number }
+  | { readonly mode: 'revision'; readonly revisions: number };
 
 /** Where options come from besides the command line. */
 export interface OptionSources {
@@ -288,12 +298,14 @@ class Settings {
 
 // ---- validation ---------------------------------------------------------------------------------------------
 
+const MS_PER_HOUR = 3_600_000;
 const LIMITS = {
   heartbeatMs: { min: 1, max: 10_000 },
   electionMs: { min: 5, max: 50_000 },
   entries: { min: 1, max: 100_000_000 },
   quotaBytes: { min: 0, max: Number.MAX_SAFE_INTEGER },
   requestBytes: { min: 1024, max: 10 * 1024 * 1024 },
+  retentionMs: { min: 1_000, max: 10 * 365 * 24 * MS_PER_HOUR },
   txnOps: { min: 1, max: 65_536 },
   streams: { min: 1, max: 2 ** 32 - 1 },
 } as const;
@@ -350,6 +362,8 @@ function validated(settings: Settings): ServerOptions {
     snapshotCount: settings.integer('snapshot-count', LIMITS.entries),
     snapshotCatchUpEntries: settings.integer('snapshot-catchup-entries', LIMITS.entries),
     quotaBackendBytes: quota === 0 ? QUOTA_BYTES_DEFAULT : quota,
+    autoCompaction: autoCompaction(settings),
+    corsOrigins: corsOrigins(settings),
     maxRequestBytes: settings.integer('max-request-bytes', LIMITS.requestBytes),
     maxTxnOps: settings.integer('max-txn-ops', LIMITS.txnOps),
     maxConcurrentStreams: settings.integer('max-concurrent-streams', LIMITS.streams),
@@ -364,6 +378,39 @@ function refusePlain(label: string, urls: readonly string[]): void {
   throw badOptions(
     `${label}: ${plain} would leave this machine unencrypted; use https:// or --allow-insecure-transport`,
   );
+}
+
+/** As etcd reads it: a bare number is hours or revisions, by the mode; anything else is a duration. */
+function autoCompaction(settings: Settings): AutoCompactionOption | null {
+  const mode = settings.oneOf('auto-compaction-mode', ['periodic', 'revision']);
+  const { label, text } = settings.or('auto-compaction-retention');
+  const count = /^\d+$/.test(text) ? Number(text) : null;
+  if (count === 0) return null;
+  if (mode === 'revision') {
+    if (count === null || !Number.isSafeInteger(count)) {
+      throw badOptions(`${label}: '${text}' is not a number of revisions`);
+    }
+    return { mode, revisions: count };
+  }
+  const periodMs = count === null ? parseDuration(text) : count * MS_PER_HOUR;
+  if (periodMs === null) {
+    throw badOptions(`${label}: '${text}' is neither a number of hours nor a duration such as 30m or 1h30m`);
+  }
+  if (periodMs === 0) return null;
+  if (periodMs < LIMITS.retentionMs.min || periodMs > LIMITS.retentionMs.max) {
+    throw badOptions(`${label}: ${text} is outside 1s to ${LIMITS.retentionMs.max / MS_PER_HOUR}h`);
+  }
+  return { mode, periodMs };
+}
+
+function corsOrigins(settings: Settings): readonly string[] {
+  const { label, text } = settings.or('cors');
+  const origins = text.split(',').flatMap((part) => (part.trim() === '' ? [] : [part.trim()]));
+  const wrong = origins.find((origin) => origin !== '*' && !/^https?:\/\/[^/?#\s]+$/.test(origin));
+  if (wrong !== undefined) {
+    throw badOptions(`${label}: '${wrong}' is no origin, such as https://console.example.com, or *`);
+  }
+  return origins;
 }
 
 function memberName(settings: Settings): string {

@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { toRpcError } from './api/errors.ts';
+import { Gateway } from './api/etcd/gateway.ts';
 import { DEFAULT_ETCD_LIMITS, GRPC_OVERHEAD_BYTES } from './api/etcd/limits.ts';
 import { registerEtcd } from './api/etcd/register.ts';
 import { HttpListener } from './api/http/listener.ts';
@@ -22,6 +23,7 @@ import type { ServerOptions } from './options.ts';
 import { ClientPort } from './rpc/client-port.ts';
 import { GrpcServer } from './rpc/grpc-server.ts';
 import { registerHealth } from './rpc/health.ts';
+import { MethodTable } from './rpc/method-table.ts';
 import { registerReflection } from './rpc/reflection.ts';
 import { openTls } from './server-tls.ts';
 import type { TlsEndpoint } from './tls/endpoint.ts';
@@ -68,7 +70,9 @@ class Server {
   async run(): Promise<number> {
     const operations = operationsHandler({
       readiness: () => this.#member?.readiness() ?? { live: true, ready: false, reasons: ['starting'] },
-      version: { server: ETCD_VERSION, cluster: ETCD_VERSION },
+      alarms: () => this.#member?.alarms() ?? [],
+      read: async (options) => this.#member?.check(options),
+      version: { server: ETCD_VERSION, cluster: ETCD_VERSION, storage: ETCD_VERSION },
       metrics: {
         contentType: 'text/plain; version=0.0.4; charset=utf-8',
         render: async () => this.#metrics?.render() ?? '',
@@ -114,7 +118,8 @@ class Server {
       errorStatus: toRpcError,
       onBug: (error) => this.fail(error),
     });
-    registerEtcd(grpc, member, {
+    const methods = new MethodTable(grpc);
+    registerEtcd(methods, member, {
       ...DEFAULT_ETCD_LIMITS,
       requestBytesMax: maxRequestBytes,
       txnOpsMax: maxTxnOps,
@@ -125,7 +130,18 @@ class Server {
       onChange: (listener) => member.onLeaderChange(listener),
     });
     registerReflection(grpc);
-    const port = new ClientPort({ grpc, http: operations, tls: this.#clientTls, logger: this.#logger });
+    const gateway = new Gateway({
+      methods,
+      requestBytesMax: maxRequestBytes + GRPC_OVERHEAD_BYTES,
+      corsOrigins: this.#options.corsOrigins,
+      onBug: (error) => this.fail(error),
+    });
+    const port = new ClientPort({
+      grpc,
+      http: gateway.handler(operations),
+      tls: this.#clientTls,
+      logger: this.#logger,
+    });
     this.#grpc = grpc;
     this.#port = port;
     try {
@@ -136,6 +152,7 @@ class Server {
     } finally {
       // First the leadership, so that the others serve on; then the clients in their own time; then the member.
       await member.handOver();
+      gateway.drain();
       await port.close({ graceMs: STOP_GRACE_MS });
       await member.stop();
       this.#logger.info({}, 'stopped');
@@ -210,5 +227,6 @@ function memberOptions(options: ServerOptions): MemberOptions {
     freeBytesMin: FREE_BYTES_MIN,
     ballastBytes: BALLAST_BYTES_DEFAULT,
     forceNewCluster: options.forceNewCluster,
+    autoCompaction: options.autoCompaction,
   };
 }

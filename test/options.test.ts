@@ -53,6 +53,8 @@ test('without any option the defaults are those of etcd', () => {
     snapshotCount: 10_000,
     snapshotCatchUpEntries: 5000,
     quotaBackendBytes: 2 ** 31,
+    autoCompaction: null,
+    corsOrigins: [],
     maxRequestBytes: 1_572_864,
     maxTxnOps: 128,
     maxConcurrentStreams: 2000,
@@ -340,4 +342,34 @@ test('whatever stands on the command line, the answer is options or a bad-option
     }),
     { numRuns: 300 },
   );
+});
+
+test('automatic compaction is read as etcd reads it', () => {
+  const policy = (...argv: string[]) => parse({ argv }).autoCompaction;
+  const retention = (text: string) => policy(`--auto-compaction-retention=${text}`);
+  expect(retention('0')).toBeNull();
+  expect(retention('0h')).toBeNull();
+  expect(retention('1')).toEqual({ mode: 'periodic', periodMs: 3_600_000 });
+  expect(retention('1h30m')).toEqual({ mode: 'periodic', periodMs: 5_400_000 });
+  const byRevision = ['--auto-compaction-mode=revision', '--auto-compaction-retention=1000'];
+  expect(policy(...byRevision)).toEqual({ mode: 'revision', revisions: 1000 });
+  expect(policy('--auto-compaction-mode=revision')).toBeNull();
+});
+
+test('automatic compaction that makes no sense is refused', () => {
+  const refused = (...argv: string[]) => refusal({ argv });
+  expect(refused('--auto-compaction-retention=soon')).toContain('neither a number of hours nor a duration');
+  expect(refused('--auto-compaction-retention=-1')).toContain('neither a number of hours nor a duration');
+  expect(refused('--auto-compaction-retention=1ms')).toContain('is outside 1s to');
+  expect(refused('--auto-compaction-mode=daily')).toContain('none of periodic, revision');
+  expect(refused('--auto-compaction-mode=revision', '--auto-compaction-retention=5m')).toContain(
+    'is not a number of revisions',
+  );
+});
+
+test('origins of web pages are listed, or all', () => {
+  const origins = (text: string) => parse({ argv: [`--cors=${text}`] }).corsOrigins;
+  expect(origins('*')).toEqual(['*']);
+  expect(origins('https://a.example, http://b:8080')).toEqual(['https://a.example', 'http://b:8080']);
+  expect(refusal({ argv: ['--cors=a.example'] })).toContain('is no origin');
 });

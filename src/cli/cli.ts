@@ -5,6 +5,8 @@ import { ETCD_VERSION, VERSION } from '../lib/version.ts';
 import { positiveSeconds, UsageError } from './arguments.ts';
 import { addTlsFlags, withTruths } from './client-tls.ts';
 import { ENDPOINTS_DEFAULT } from './context.ts';
+import { exportCommand } from './export.ts';
+import { importCommands } from './import.ts';
 import { type CliIo, processIo } from './io.ts';
 import { kvCommands } from './kv.ts';
 import { memberCommands } from './member.ts';
@@ -81,6 +83,8 @@ Examples:
   statusCommand(root, io);
   memberCommands(root, io);
   snapshotCommands(root, io);
+  importCommands(root, io);
+  exportCommand(root, io);
   verifyCommand(root, io);
   return root;
 }

@@ -1,4 +1,5 @@
 import type { Logger } from '../lib/logger.ts';
+import type { AutoCompactionPolicy } from './auto-compaction.ts';
 import type { InitialMember } from './identity.ts';
 import type { MemberObserver } from './observer.ts';
 import type { Clock, Disk, LevelOpener, Random, Transport } from './ports.ts';
@@ -22,6 +23,8 @@ export interface MemberOptions {
   readonly cacheBytesMax: number;
   readonly freeBytesMin: number;
   readonly ballastBytes: number;
+  /** What history is kept for; null: until somebody compacts. */
+  readonly autoCompaction: AutoCompactionPolicy | null;
   /** What a segment of the log is preallocated to; default as in `openLog`. */
   readonly logSegmentBytes?: number;
   /** Drop all other members and go on alone with this member's data: the last resort after losing a majority. */

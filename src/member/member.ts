@@ -1,5 +1,4 @@
 import type { AlarmKind, Operation } from '../core/command.ts';
-import { LEASE_TTL_SECONDS_MAX } from '../core/lease/lease.ts';
 import type {
   DeleteRangeRequest,
   DeleteRangeResult,
@@ -25,6 +24,7 @@ import type { Clock, Random } from './ports.ts';
 import type { CallContext, Proposals } from './proposals.ts';
 import type { Reads } from './reads.ts';
 import type { ReadyLoop } from './ready-loop.ts';
+import { type OpenRange, type SlicedReadContext, SlicedReads } from './sliced-reads.ts';
 import type { Backup, Snapshots } from './snapshots.ts';
 import type { SpaceGuard } from './space-guard.ts';
 
@@ -44,6 +44,9 @@ export interface Answer<T> {
   readonly header: Header;
   readonly result: T;
 }
+/** A read's own context; `reserve` waits for room for a large answer. */
+export type ReadContext = CallContext & SlicedReadContext & { readonly serializable: boolean };
+
 export interface AlarmRequest {
   readonly action: 'get' | 'activate' | 'deactivate';
   readonly member: MemberId;
@@ -62,7 +65,7 @@ export interface MemberStatus {
   readonly dbSizeBytes: number;
   readonly dbSizeInUseBytes: number;
   readonly quotaBytes: number;
-  readonly errors: readonly string[];
+  readonly alarms: readonly MemberAlarm[];
 }
 export interface Readiness {
   readonly live: boolean;
@@ -109,6 +112,7 @@ export class Member {
   readonly id: MemberId;
   readonly clusterId: number;
   readonly #parts: MemberParts;
+  readonly #sliced: SlicedReads;
   #stopped: Promise<void> | null = null;
   #isLeaving = false;
 
@@ -116,17 +120,28 @@ export class Member {
     this.id = parts.id;
     this.clusterId = parts.clusterId;
     this.#parts = parts;
+    this.#sliced = new SlicedReads({ clock: parts.clock, read: (read) => this.#read(read) });
   }
 
   // ---- keys -------------------------------------------------------------------------------------------------
 
   /** @throws StoreError `compacted`, `future-revision` */
-  async range(
-    request: RangeRequest,
-    context: CallContext & { readonly serializable: boolean },
-  ): Promise<Answer<RangeResult>> {
+  async range(request: RangeRequest, context: ReadContext): Promise<Answer<RangeResult>> {
     if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
-    return this.#answer(this.#read((machine) => machine.store.range(request)));
+    const result = await this.#sliced.range(request, context);
+    return { header: { ...this.header(), revision: result.revision }, result };
+  }
+
+  /**
+   * A range in ascending order of keys, whose pages are read as they are asked for, at one revision. Asking for a
+   * page fails with `compacted` when that revision is compacted meanwhile.
+   *
+   * @throws StoreError `compacted`, `future-revision`
+   */
+  async openRange(request: RangeRequest, context: ReadContext): Promise<Answer<OpenRange>> {
+    if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
+    const result = this.#sliced.openRange(request, context.signal);
+    return { header: { ...this.header(), revision: result.plan.revision }, result };
   }
 
   /** @throws StoreError `lease-not-found`, `key-not-found`, `no-space`, `corrupt` */
@@ -145,13 +160,11 @@ export class Member {
    *
    * @throws StoreError as put, range and deleteRange
    */
-  async txn(
-    request: TxnRequest,
-    context: CallContext & { readonly serializable: boolean },
-  ): Promise<Answer<TxnResult>> {
+  async txn(request: TxnRequest, context: ReadContext): Promise<Answer<TxnResult>> {
     if (isReadOnly(request)) {
       if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
-      return this.#answer(this.#read(({ lessor, store }) => store.applyTxn(request, lessor).result));
+      const result = await this.#sliced.txn(request, context);
+      return { header: { ...this.header(), revision: result.revision }, result };
     }
     this.#parts.space.admit(bytesAdded(request));
     return this.#propose(request, 'txn', context);
@@ -174,7 +187,6 @@ export class Member {
     request: { readonly id: bigint; readonly ttlSeconds: number },
     context: CallContext,
   ): Promise<Answer<{ readonly id: bigint; readonly ttlSeconds: number }>> {
-    if (request.ttlSeconds > LEASE_TTL_SECONDS_MAX) throw new StoreError('lease-ttl-too-large');
     const id = request.id === 0n ? this.#randomLeaseId() : request.id;
     const ttlSeconds = Math.max(request.ttlSeconds, this.#parts.leaseTtlSecondsMin);
     await this.#command({ type: 'lease-grant', id, ttlSeconds }, context);
@@ -319,15 +331,13 @@ export class Member {
 
   // ---- maintenance ------------------------------------------------------------------------------------------
 
-  /** `member` 0 means this one for activate, and any for get. */
+  /** `member` 0 means this one for activate; get lists every member's, as etcd. */
   async alarm(request: AlarmRequest, context: CallContext): Promise<Answer<readonly MemberAlarm[]>> {
     const { action, alarm } = request;
     const before = this.#machine.alarms.list();
-    const matches = (item: MemberAlarm): boolean =>
-      (alarm === 'none' || item.alarm === alarm) && (request.member === 0 || item.member === request.member);
     switch (action) {
       case 'get':
-        return this.#answer(before.filter(matches));
+        return this.#answer(before.filter((item) => alarm === 'none' || item.alarm === alarm));
       case 'activate': {
         const member = request.member === 0 ? this.id : request.member;
         if (alarm === 'none') return this.#answer([]);
@@ -345,13 +355,23 @@ export class Member {
     }
   }
 
+  /** The raised alarms, as this member has applied them. */
+  alarms(): readonly MemberAlarm[] {
+    return this.#machine.alarms.list();
+  }
+
+  /**
+   * Fails when reads would: for health checks.
+   *
+   * @throws StoreError as a read
+   */
+  async check(options: { readonly serializable: boolean; readonly signal: AbortSignal }): Promise<void> {
+    if (!options.serializable) await this.#parts.reads.linearizable(options.signal);
+  }
+
   status(): Answer<MemberStatus> {
     const { loop, quotaBytes } = this.#parts;
     const status = loop.node.status();
-    const errors = this.#machine.alarms
-      .list()
-      .map((item) => `${item.alarm} alarm of member ${item.member.toString(16)}`);
-    if (status.leader === 0) errors.push('etcdserver: no leader');
     return this.#answer({
       leader: status.leader,
       raftIndex: status.commit,
@@ -361,7 +381,7 @@ export class Member {
       dbSizeBytes: this.#parts.stateBytes(),
       dbSizeInUseBytes: this.#machine.store.logicalBytes,
       quotaBytes,
-      errors,
+      alarms: this.#machine.alarms.list(),
     });
   }
 

@@ -7,6 +7,7 @@ import { WatchHub } from '../core/watch/hub.ts';
 import { AssertionError } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
 import { ApplyHashes } from './apply-hashes.ts';
+import { AutoCompaction } from './auto-compaction.ts';
 import type { BootedData } from './boot.ts';
 import { encodeAccount } from './bootstrap.ts';
 import { Housekeeping } from './housekeeping.ts';
@@ -78,6 +79,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
   readonly #housekeeping: Housekeeping;
   readonly #space: SpaceGuard;
   readonly #hashes: ApplyHashes;
+  readonly #compaction: AutoCompaction;
   readonly #server: PeerServer;
   readonly #removal: RemovalCheck;
   readonly #newcomers: Newcomers;
@@ -219,6 +221,17 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       members,
       ask,
       propose,
+    });
+    this.#compaction = new AutoCompaction({
+      policy: options.autoCompaction,
+      clock,
+      logger,
+      isLeader: () => loop.view.role === 'leader',
+      currentRevision: () => machine().store.currentRevision,
+      compact: async (revision) => {
+        const { outcome } = await propose({ type: 'compact', revision });
+        if (!outcome.ok) throw new StoreError(outcome.code);
+      },
     });
     this.#server = new PeerServer({
       loop,
@@ -435,6 +448,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
     this.#housekeeping.tick();
     this.#space.tick();
     this.#hashes.tick();
+    this.#compaction.tick();
     this.#removal.tick();
     this.#newcomers.tick();
     this.#pump.tick();

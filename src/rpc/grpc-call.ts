@@ -60,6 +60,9 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   #stopReason: StoreError | null = null;
   #headersSent = false;
   #over = false;
+  #isSettled = false;
+  /** Few calls have any. */
+  #listeners: (() => void)[] | null = null;
   #writer: Writer | null = null;
   /** Nothing is given back to the client's window now. */
   #held = false;
@@ -95,7 +98,7 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     return this.#controller.signal;
   }
 
-  get writer(): RpcWriter {
+  get writer(): Writer {
     this.#writer ??= new Writer(this, this.#stream);
     return this.#writer;
   }
@@ -121,6 +124,34 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     if (this.#over) return;
     this.#sendHeaders();
     this.#stream.send(messageHead(message.length), message);
+  }
+
+  /**
+   * Sends one message that comes in pieces, at the client's pace: no more of it waits for the client than of any
+   * stream. A client that takes nothing for `stallMs` is cut off.
+   */
+  async writePieces(pieces: readonly Buffer[], stallMs: number): Promise<void> {
+    if (this.#over) return;
+    this.#sendHeaders();
+    let head = messageHead(pieces.reduce((bytes, piece) => bytes + piece.length, 0));
+    for (const piece of pieces) {
+      if (this.#over) return;
+      this.#stream.send(head, piece);
+      head = NO_HEAD;
+      if (!this.writer.writable) await this.#drainedWithin(stallMs);
+    }
+  }
+
+  async #drainedWithin(stallMs: number): Promise<void> {
+    const timer = setTimeout(() => this.#stream.fail(errorCode.cancel), stallMs);
+    this.writer.blocked();
+    await this.writer.drained();
+    clearTimeout(timer);
+  }
+
+  onOver(listener: () => void): void {
+    if (this.#isSettled) listener();
+    else (this.#listeners ??= []).push(listener);
   }
 
   succeed(): void {
@@ -200,10 +231,12 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   cancel(): void {
     this.#end();
     this.abort(CANCELED);
+    this.#settle();
   }
 
   sent(): void {
     this.#writer?.sent();
+    if (this.#over && this.#stream.queuedMessages === 0) this.#settle();
   }
 
   /** The client does not wait any longer: nothing that is queued for it need be sent. */
@@ -226,6 +259,14 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   #finish(frame: Buffer): void {
     this.#end();
     this.#stream.finish(frame);
+    if (this.#stream.queuedMessages === 0) this.#settle();
+  }
+
+  /** The last of the answer has left, or nothing more of it can. */
+  #settle(): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    for (const listener of this.#listeners ?? []) listener();
   }
 
   #end(): void {
@@ -257,6 +298,11 @@ class Writer implements RpcWriter {
     if (!this.writable) this.#wasWritable = false;
   }
 
+  /** Something was sent past this writer, and there is no room now. */
+  blocked(): void {
+    this.#wasWritable = false;
+  }
+
   onDrain(listener: () => void): void {
     this.#listener = listener;
   }
@@ -285,6 +331,9 @@ class Writer implements RpcWriter {
 export function refuse(stream: ServerStream, fields: readonly Field[]): void {
   stream.finish(headersFrame(fields, { ends: true }));
 }
+
+/** Before the later pieces of a message stands nothing. */
+const NO_HEAD = Buffer.alloc(0);
 
 function messageHead(bytes: number): Buffer {
   const head = Buffer.allocUnsafe(MESSAGE_HEAD_BYTES);

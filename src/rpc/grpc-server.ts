@@ -9,7 +9,7 @@ import { MESSAGE_HEAD_BYTES } from './http2/message-reader.ts';
 import type { RequestHead } from './http2/request-head.ts';
 import type { ServerStream, StreamReceiver } from './http2/stream.ts';
 import { RequestQueue } from './request-queue.ts';
-import type { BidiHandler, RpcServer, ServerStreamHandler, UnaryHandler } from './server.ts';
+import type { BidiHandler, RpcServer, ServerStreamHandler, UnaryAnswer, UnaryHandler } from './server.ts';
 import { RpcError, rpcStatus } from './status.ts';
 
 export interface GrpcServerOptions {
@@ -23,6 +23,8 @@ export interface GrpcServerOptions {
   readonly concurrentStreamsMax?: number;
   /** Over the defaults. */
   readonly callLimits?: Partial<CallLimits>;
+  /** A client that takes nothing of an answer in pieces for this long is cut off; default 60 s. */
+  readonly answerStallMs?: number;
   /** What becomes of a handler's rejection. */
   readonly errorStatus: (error: unknown) => RpcError;
   /** Told of rejections that are neither RpcErrors nor StoreErrors: bugs. */
@@ -32,6 +34,7 @@ export interface GrpcServerOptions {
 const RECEIVE_BYTES_MAX = 2 * 1024 * 1024;
 const KEEPALIVE_INTERVAL_MS = 2 * 60 * 60 * 1000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
+const ANSWER_STALL_MS = 60_000;
 const CONCURRENT_STREAMS_MAX = 2_000;
 /** A client that has said nothing of HTTP/2 by then is disconnected. */
 const GREETING_MS = 10_000;
@@ -313,11 +316,12 @@ export class GrpcServer implements RpcServer {
     this.#deadlineTimer = null;
   }
 
-  #runUnary(call: GrpcCall, work: Promise<Buffer>): void {
+  #runUnary(call: GrpcCall, work: Promise<UnaryAnswer>): void {
     work
       .then(
-        (answer) => {
-          call.write(answer);
+        async (answer) => {
+          if (Buffer.isBuffer(answer)) call.write(answer);
+          else await call.writePieces(answer, this.#options.answerStallMs ?? ANSWER_STALL_MS);
           call.succeed();
         },
         (error: unknown) => call.fail(this.#failure(error)),

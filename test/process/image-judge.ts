@@ -203,6 +203,7 @@ const OPTIONS: MemberOptions = {
   cacheBytesMax: CACHE_BYTES_MAX,
   freeBytesMin: 0,
   ballastBytes: 0,
+  autoCompaction: null,
   logSegmentBytes: SEGMENT_BYTES,
   forceNewCluster: false,
 };

@@ -267,6 +267,7 @@ export class Cluster implements PlaceListener {
       ballastBytes: 0,
       logSegmentBytes: plan.logSegmentBytes,
       forceNewCluster: false,
+      autoCompaction: null,
     };
   }
 

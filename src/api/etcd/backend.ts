@@ -8,6 +8,7 @@ export type WatchStream = Pick<HubStream, 'create' | 'cancel' | 'requestProgress
 export type EtcdBackend = Pick<
   Member,
   | 'range'
+  | 'openRange'
   | 'put'
   | 'deleteRange'
   | 'txn'

@@ -1,28 +1,37 @@
 import { checkDeleteRange, checkPut, checkRange, checkTxn } from '../../core/mvcc/check.ts';
 import { StoreError } from '../../lib/errors.ts';
-import type { RpcServer } from '../../rpc/server.ts';
-import { unary } from '../../rpc/service.ts';
+import type { RpcCall, RpcServer } from '../../rpc/server.ts';
+import { unary, unaryEncoded } from '../../rpc/service.ts';
+import { AnswerBudget } from './answer-budget.ts';
+import { encodeDeleteRange, encodeRange, encodeTxn } from './answers.ts';
 import type { EtcdBackend } from './backend.ts';
 import { requireLeader } from './leader.ts';
 import type { EtcdLimits } from './limits.ts';
+import { registerRangeStream } from './range-stream.ts';
 import * as translate from './translate.ts';
 
-/** Registers `etcdserverpb.KV` without RangeStream. Checks come in etcd's order: the request, its size, the rest. */
+/** Registers `etcdserverpb.KV`. Checks come in etcd's order: the request, its size, the rest. */
 export function registerKv(server: RpcServer, backend: EtcdBackend, limits: EtcdLimits): void {
   const checkSize = (requestBytes: number): void => {
     if (requestBytes > limits.requestBytesMax) throw new StoreError('request-too-large');
   };
 
-  unary(server, '/etcdserverpb.KV/Range', async (message, call) => {
+  const budget = new AnswerBudget();
+  const reserveFor = (call: RpcCall) => (bytes: number) => budget.reserve(bytes, call);
+
+  unaryEncoded(server, '/etcdserverpb.KV/Range', async (message, call) => {
     requireLeader(call, backend);
     const request = translate.rangeRequest(message);
     checkRange(request);
     const { header, result } = await backend.range(request, {
       signal: call.signal,
       serializable: message.serializable,
+      reserve: reserveFor(call),
     });
-    return translate.rangeResponse(result, translate.wireHeader(header));
+    return encodeRange(result, translate.wireHeader(header));
   });
+
+  registerRangeStream(server, backend);
 
   unary(server, '/etcdserverpb.KV/Put', async (message, call, requestBytes) => {
     requireLeader(call, backend);
@@ -33,25 +42,26 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
     return translate.putResponse(result, translate.wireHeader(header));
   });
 
-  unary(server, '/etcdserverpb.KV/DeleteRange', async (message, call, requestBytes) => {
+  unaryEncoded(server, '/etcdserverpb.KV/DeleteRange', async (message, call, requestBytes) => {
     requireLeader(call, backend);
     const request = translate.deleteRangeRequest(message);
     checkDeleteRange(request);
     checkSize(requestBytes);
     const { header, result } = await backend.deleteRange(request, { signal: call.signal });
-    return translate.deleteRangeResponse(result, translate.wireHeader(header));
+    return encodeDeleteRange(result, translate.wireHeader(header));
   });
 
-  unary(server, '/etcdserverpb.KV/Txn', async (message, call, requestBytes) => {
+  unaryEncoded(server, '/etcdserverpb.KV/Txn', async (message, call, requestBytes) => {
     requireLeader(call, backend);
-    const request = translate.txnRequest(message);
+    const request = translate.txnRequest(message, limits.txnOpsMax);
     checkTxn(request, { opsMax: limits.txnOpsMax });
     if (translate.writes(message)) checkSize(requestBytes);
     const { header, result } = await backend.txn(request, {
       signal: call.signal,
       serializable: translate.isSerializable(message),
+      reserve: reserveFor(call),
     });
-    return translate.txnResponse(result, translate.wireHeader(header));
+    return encodeTxn(result, translate.wireHeader(header));
   });
 
   unary(server, '/etcdserverpb.KV/Compact', async (message, call) => {

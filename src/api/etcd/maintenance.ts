@@ -1,19 +1,18 @@
 import type { AlarmKind } from '../../core/command.ts';
-import type { AlarmRequest } from '../../member/member.ts';
+import { ETCD_VERSION } from '../../lib/version.ts';
+import type { AlarmRequest, MemberStatus } from '../../member/member.ts';
 import {
   AlarmRequest_AlarmAction as WireAction,
   AlarmType as WireAlarm,
 } from '../../rpc/generated/etcdserverpb/rpc.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { serverStream, unary } from '../../rpc/service.ts';
+import { errorMapping } from '../errors.ts';
 import type { EtcdBackend } from './backend.ts';
 import { requireLeader } from './leader.ts';
 import { saturated, wireHeader } from './translate.ts';
 
-/** The release of etcd whose behaviour this server has; clients choose their dialect by it. */
-export const ETCD_VERSION = '3.6.0';
-
-/** Registers `etcdserverpb.Maintenance` without Downgrade. */
+/** Registers `etcdserverpb.Maintenance` without Downgrade, which has a file of its own. */
 export function registerMaintenance(server: RpcServer, backend: EtcdBackend): void {
   registerAlarm(server, backend);
   registerStatus(server, backend);
@@ -21,17 +20,15 @@ export function registerMaintenance(server: RpcServer, backend: EtcdBackend): vo
   registerSnapshot(server, backend);
 
   unary(server, '/etcdserverpb.Maintenance/Defragment', async (_request, call) => {
-    const { header } = await backend.defragment({ signal: call.signal });
-    return { header: wireHeader(header) };
+    await backend.defragment({ signal: call.signal });
+    // Here and below etcd leaves the header out.
+    return {};
   });
 
   unary(server, '/etcdserverpb.Maintenance/MoveLeader', async (request, call) => {
     requireLeader(call, backend);
-    const { header } = await backend.moveLeader(
-      { target: saturated(request.targetID) },
-      { signal: call.signal },
-    );
-    return { header: wireHeader(header) };
+    await backend.moveLeader({ target: saturated(request.targetID) }, { signal: call.signal });
+    return {};
   });
 }
 
@@ -77,7 +74,7 @@ function registerStatus(server: RpcServer, backend: EtcdBackend): void {
       raftIndex: result.raftIndex,
       raftTerm: result.raftTerm,
       raftAppliedIndex: result.appliedIndex,
-      errors: [...result.errors],
+      errors: statusErrors(result),
       dbSizeInUse: result.dbSizeInUseBytes,
       isLearner: result.isLearner,
       storageVersion: ETCD_VERSION,
@@ -85,6 +82,15 @@ function registerStatus(server: RpcServer, backend: EtcdBackend): void {
       downgradeInfo: { enabled: false, targetVersion: '' },
     };
   });
+}
+
+/** As etcd prints them, to the space at an alarm's end: monitoring matches on it. */
+function statusErrors({ leader, alarms }: MemberStatus): string[] {
+  const errors = alarms.map(({ member, alarm }) => {
+    const name = alarm === 'no-space' ? 'NOSPACE' : 'CORRUPT';
+    return `${member === 0 ? '' : `memberID:${member} `}alarm:${name} `;
+  });
+  return leader === 0 ? [errorMapping('no-leader').text, ...errors] : errors;
 }
 
 function registerHashes(server: RpcServer, backend: EtcdBackend): void {

@@ -23,6 +23,8 @@ export function registerWatch(server: RpcServer, backend: EtcdBackend, limits: E
           // A client that asks without reading the answers is not read further.
           await out.bytes.drained();
         }
+        // Who has said all there is to say may go on listening.
+        await session.idle(call.signal);
       } finally {
         close();
       }
@@ -42,6 +44,8 @@ class WatchSession implements WatchSink {
   readonly #stream: WatchStream;
   readonly #watches = new Map<bigint, OpenWatch>();
   #nextId = 0n;
+  /** Called when the last watch is over. */
+  #onIdle: (() => void) | null = null;
   #closed = false;
 
   constructor(options: {
@@ -80,14 +84,14 @@ class WatchSession implements WatchSink {
           watch_id: wireInteger(delivery.watchId),
         });
       case 'canceled':
-        this.#watches.delete(delivery.watchId);
-        return this.#out.write({
+        this.#out.write({
           header: this.#header(),
           watch_id: wireInteger(delivery.watchId),
           canceled: true,
           compact_revision: delivery.compactRevision,
           cancel_reason: delivery.reason,
         });
+        return this.#remove(delivery.watchId);
       default:
         return unreachable(delivery);
     }
@@ -97,6 +101,20 @@ class WatchSession implements WatchSink {
     if (this.#closed) return;
     this.#closed = true;
     this.#stream.close();
+  }
+
+  /** Resolves when no watch is left, or when the call is over. */
+  async idle(signal: AbortSignal): Promise<void> {
+    if (this.#watches.size === 0 || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+  }
+
+  #remove(watchId: bigint): void {
+    this.#watches.delete(watchId);
+    if (this.#watches.size === 0) this.#onIdle?.();
   }
 
   #deliverEvents(delivery: WatchDelivery & { readonly type: 'events' }): void {
@@ -124,15 +142,16 @@ class WatchSession implements WatchSink {
       progressNotify: request.progress_notify,
     });
     if (refusal !== null) return this.#refuse(refusal);
+    // As in etcd a refused watch takes no id away.
+    if (asked === 0n) this.#nextId = watchId + 1n;
     this.#watches.set(watchId, { fragment: request.fragment });
     // Nothing was delivered yet: this comes before anything that the watch delivers.
     this.#out.write({ header: this.#header(), watch_id: wireInteger(watchId), created: true });
   }
 
   #freeId(): bigint {
-    while (this.#watches.has(this.#nextId)) this.#nextId += 1n;
-    const id = this.#nextId;
-    this.#nextId += 1n;
+    let id = this.#nextId;
+    while (this.#watches.has(id)) id += 1n;
     return id;
   }
 

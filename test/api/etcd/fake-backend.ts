@@ -36,6 +36,7 @@ export class FakeBackend implements EtcdBackend {
   frames: Buffer[] = [];
   snapshotBytes = 0;
   watchResumes = 0;
+  rangePages: (readonly KeyValue[])[] = [[KV], [KV, KV]];
 
   async #answer<T>(asked: unknown, result: T): Promise<Answer<T>> {
     this.asked.push(asked);
@@ -47,6 +48,11 @@ export class FakeBackend implements EtcdBackend {
 
   range: EtcdBackend['range'] = (request, { serializable }) =>
     this.#answer({ request, serializable }, { type: 'range', revision: 33, kvs: [KV], more: true, count: 9 });
+  openRange: EtcdBackend['openRange'] = (request, { serializable }) =>
+    this.#answer(
+      { request, serializable },
+      { plan: { revision: 33, more: true, count: 9 }, pages: streamOf(this.rangePages) },
+    );
   put: EtcdBackend['put'] = (request) =>
     this.#answer(request, { type: 'put', revision: 33, prevKv: request.prevKv ? KV : null });
   deleteRange: EtcdBackend['deleteRange'] = (request) =>
@@ -96,7 +102,7 @@ export class FakeBackend implements EtcdBackend {
       dbSizeBytes: 4096,
       dbSizeInUseBytes: 1024,
       quotaBytes: 2 ** 31,
-      errors: ['NOSPACE'],
+      alarms: [{ member: 7, alarm: 'no-space' }],
     },
   });
 
@@ -172,6 +178,6 @@ export class FakeWatchStream implements WatchStream {
   }
 }
 
-async function* streamOf(frames: readonly Buffer[]): AsyncGenerator<Buffer> {
+async function* streamOf<T>(frames: readonly T[]): AsyncGenerator<T> {
   yield* frames;
 }
