@@ -371,15 +371,6 @@ function validated(settings: Settings): ServerOptions {
   };
 }
 
-/** Plain text stays on this machine unless it was asked for. */
-function refusePlain(label: string, urls: readonly string[]): void {
-  const plain = urls.find((url) => url.startsWith('http:') && !isLoopback(url));
-  if (plain === undefined) return;
-  throw badOptions(
-    `${label}: ${plain} would leave this machine unencrypted; use https:// or --allow-insecure-transport`,
-  );
-}
-
 /** As etcd reads it: a bare number is hours or revisions, by the mode; anything else is a duration. */
 function autoCompaction(settings: Settings): AutoCompactionOption | null {
   const mode = settings.oneOf('auto-compaction-mode', ['periodic', 'revision']);
@@ -411,6 +402,15 @@ function corsOrigins(settings: Settings): readonly string[] {
     throw badOptions(`${label}: '${wrong}' is no origin, such as https://console.example.com, or *`);
   }
   return origins;
+}
+
+/** Plain text stays on this machine unless it was asked for. */
+function refusePlain(label: string, urls: readonly string[]): void {
+  const plain = urls.find((url) => url.startsWith('http:') && !isLoopback(url));
+  if (plain === undefined) return;
+  throw badOptions(
+    `${label}: ${plain} would leave this machine unencrypted; use https:// or --allow-insecure-transport`,
+  );
 }
 
 function memberName(settings: Settings): string {

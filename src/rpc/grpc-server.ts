@@ -21,10 +21,10 @@ export interface GrpcServerOptions {
   readonly keepaliveTimeoutMs?: number;
   /** Calls of one connection at a time, which clients are told; default 2,000. */
   readonly concurrentStreamsMax?: number;
-  /** Over the defaults. */
-  readonly callLimits?: Partial<CallLimits>;
   /** A client that takes nothing of an answer in pieces for this long is cut off; default 60 s. */
   readonly answerStallMs?: number;
+  /** Over the defaults. */
+  readonly callLimits?: Partial<CallLimits>;
   /** What becomes of a handler's rejection. */
   readonly errorStatus: (error: unknown) => RpcError;
   /** Told of rejections that are neither RpcErrors nor StoreErrors: bugs. */

@@ -175,7 +175,8 @@ export class Cluster implements PlaceListener {
   }
 
   started(place: Place): void {
-    if (!place.tailCut) place.tailUncertain = false;
+    // A fault of the disk that has not shown yet may still cut a record short.
+    if (!place.tailCut && !place.storageFaulty) place.tailUncertain = false;
     if (place.wiped) this.#fail('empty-disk', `${place.name} runs again under its old name on an empty disk`);
     if (place.rolledBack) this.#parts.trace.line(place.name, 'runs on an old copy of its data');
   }

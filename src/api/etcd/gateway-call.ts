@@ -1,7 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { abortError, StoreError } from '../../lib/errors.ts';
-import { clientConnectionOf } from '../../rpc/client-connection.ts';
 import type { RpcCall } from '../../rpc/server.ts';
 import { RpcError, rpcStatus } from '../../rpc/status.ts';
 
@@ -24,7 +23,8 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 export class GatewayCall implements RpcCall {
   readonly path: string;
   readonly peer: string;
-  readonly certificateName: string | undefined;
+  /** As etcd's gateway, which speaks for every client with one certificate: only a token says who calls. */
+  readonly certificateName = undefined;
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
   /** Rejects with the signal's reason when the call is over before its handler is. */
@@ -37,7 +37,6 @@ export class GatewayCall implements RpcCall {
   constructor(path: string, request: IncomingMessage, response: ServerResponse) {
     this.path = path;
     this.peer = `${request.socket.remoteAddress ?? 'unknown'}:${request.socket.remotePort ?? 0}`;
-    this.certificateName = clientConnectionOf(request.socket)?.certificateName;
     this.#request = request;
     this.signal = this.#controller.signal;
     // A stream's requests, each with listeners of its own, share it.
