@@ -142,6 +142,8 @@ class Server {
       grpc,
       http: gateway.handler(operations),
       tls: this.#clientTls,
+      // As in etcd: an authority alone says who may connect, not who they are.
+      certificatesName: this.#options.clientTls?.clientCertAuth ?? false,
       logger: this.#logger,
     });
     this.#grpc = grpc;

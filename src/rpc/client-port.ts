@@ -18,6 +18,8 @@ export interface ClientPortOptions {
   readonly http: RequestListener;
   /** Needed for `https` addresses. */
   readonly tls?: TlsEndpoint | null;
+  /** Whether a verified certificate's common name says who is calling. Default true. */
+  readonly certificatesName?: boolean;
   readonly logger?: Logger;
   /** Over the defaults. */
   readonly limits?: Partial<PortLimits>;
@@ -278,7 +280,7 @@ export class ClientPort {
     const refusal = this.#sockets.size > this.#limits.connectionsMax ? TOO_MANY_CONNECTIONS : null;
     const connection: ClientConnection = {
       peer: `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`,
-      certificateName: client.certificateName,
+      certificateName: this.#options.certificatesName === false ? undefined : client.certificateName,
       refusal,
     };
     if (this.#closed) socket.destroy();

@@ -217,6 +217,34 @@ test('certificates generated on both sides make a cluster, and are kept', async 
   expect(JSON.parse(health)).toMatchObject({ health: 'true' });
 });
 
+test.skipIf(skipWithoutEtcdctl)(
+  'a common name is a user when --client-cert-auth is on, and no more than a key to the door without it',
+  async () => {
+    const flags = mutualTls();
+    await start(1, flags);
+    const by = (name: string, ...args: readonly string[]): Promise<CommandResult> =>
+      etcdctl(cluster.endpoints, ...clientFlags(clientAuthority.issue(name), name), ...args);
+    const setUp: readonly (readonly string[])[] = [
+      ['user', 'add', 'root', '--no-password'],
+      ['user', 'add', 'alice', '--no-password'],
+      ['role', 'add', 'r'],
+      ['role', 'grant-permission', 'r', 'readwrite', 'a/', '--prefix=true'],
+      ['user', 'grant-role', 'alice', 'r'],
+      ['auth', 'enable'],
+    ];
+    for (const words of setUp) expect(await by('anybody', ...words)).toMatchObject({ code: 0 });
+    expect((await by('alice', 'put', 'a/1', 'x')).code).toBe(0);
+    expect((await by('alice', 'put', 'b', 'x')).stderr).toContain('etcdserver: permission denied');
+    expect((await by('root', 'put', 'b', 'x')).code).toBe(0);
+    expect((await by('mallory', 'get', 'a/1')).code).not.toBe(0);
+
+    const [member] = cluster.members;
+    await member!.process!.stop();
+    await cluster.launch(member!, { flags: flags.filter((flag) => flag !== '--client-cert-auth') }).ready();
+    expect((await by('root', 'put', 'b', 'x')).stderr).toContain('etcdserver: user name is empty');
+  },
+);
+
 test('the conclave command takes certificates from flags and variables, and says what is wrong', async () => {
   await start(1, mutualTls());
   const alice = clientAuthority.issue('alice');
