@@ -76,7 +76,8 @@ async function main(): Promise<number> {
 
 /** @returns 1 when one was not found */
 async function huntBugs(): Promise<number> {
-  const firstSeed = Number(values.seed ?? 1);
+  // The seed of a sample chooses the bugs; they are hunted as in a run of them all.
+  const firstSeed = values.sample === undefined ? Number(values.seed ?? 1) : 1;
   const seedsMax = Number(values.seeds ?? BUG_SEEDS_MAX);
   const bugs = await chosenBugs();
   let missed = 0;
