@@ -213,9 +213,14 @@ async function lagBehind(context: FaultContext): Promise<string> {
   const laggard = context.random.pick(arena.members.filter((member) => member !== leader));
   const { name, process } = laggard;
   arena.network.isolate(name);
-  // Whatever was on its way to the laggard before the cut stands in the log below this write.
-  await workload.acknowledgements(1);
   const others = arena.members.filter((member) => member !== laggard);
+  // A cut keeps what is sent into it, and would hand it over at its end: without connections nothing is sent.
+  for (const other of others) {
+    arena.network.reset({ from: name, to: other.name });
+    arena.network.reset({ from: other.name, to: name });
+  }
+  // Whatever the laggard has received stands in the log below this write.
+  await workload.acknowledgements(1);
   const reached = Math.max(...(await Promise.all(others.map((member) => arena.commitIndex(member)))));
   await eventually('every other log is cut', async () => {
     const first = await Promise.all(others.map((member) => arena.logFirstIndex(member)));
