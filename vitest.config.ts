@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-const shared = { env: { VERIFY: '1' }, testTimeout: 30_000 };
+const shared = { env: { VERIFY: '1' }, testTimeout: 120_000 };
 
 export default defineConfig({
   test: {

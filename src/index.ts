@@ -1,7 +1,10 @@
+export type { AuthClient } from './client/auth-client.ts';
 export { ClientError, type ClientErrorCode } from './client/client-error.ts';
+export type { ClientTls } from './client/endpoint.ts';
 export { type CallOptions, KvClient, type KvClientOptions } from './client/kv-client.ts';
-export { ALL_FROM, prefixEnd } from './client/range-end.ts';
+export type { Login } from './client/sign-in.ts';
 export type {
+  AuthStatusAnswer,
   Bytes,
   Compare,
   DeleteAnswer,
@@ -12,6 +15,7 @@ export type {
   LeaseTtlAnswer,
   MemberEntry,
   MembersAnswer,
+  Permission,
   PutAnswer,
   PutOptions,
   RangeAnswer,
@@ -26,3 +30,4 @@ export type {
   WatchEvent,
   WatchOptions,
 } from './client/types.ts';
+export { ALL_FROM, prefixEnd } from './lib/range-end.ts';

@@ -6,7 +6,7 @@ export interface ServerFlag {
   /** As text, like every source gives it; empty = worked out from other options. */
   readonly default: string;
   readonly help: string;
-  readonly group: 'Member' | 'Cluster' | 'Limits' | 'Operations';
+  readonly group: 'Member' | 'Cluster' | 'Security' | 'Authentication' | 'Limits' | 'Operations';
 }
 
 /** Every option there is, in the order a person should read them. */
@@ -96,11 +96,186 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     help: 'DANGEROUS: make this member alone a new cluster that keeps the data',
   },
   {
+    name: 'cert-file',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'certificate of the client URLs, PEM; read anew whenever it changes',
+  },
+  {
+    name: 'key-file',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'its key',
+  },
+  {
+    name: 'trusted-ca-file',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'authorities of client certificates: clients must present one',
+  },
+  {
+    name: 'client-cert-auth',
+    kind: 'boolean',
+    default: 'false',
+    group: 'Security',
+    help: 'client certificates also say which user calls (needs --trusted-ca-file)',
+  },
+  {
+    name: 'client-crl-file',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'revocation list of client certificates, PEM or DER',
+  },
+  {
+    name: 'client-cert-allowed-hostname',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'host names, comma-separated: a client certificate must be for one',
+  },
+  {
+    name: 'auto-tls',
+    kind: 'boolean',
+    default: 'false',
+    group: 'Security',
+    help: 'generate the certificate of the client URLs; clients cannot tell who answers',
+  },
+  {
+    name: 'peer-cert-file',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'certificate of the peer URLs, PEM; read anew whenever it changes',
+  },
+  {
+    name: 'peer-key-file',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'its key',
+  },
+  {
+    name: 'peer-client-cert-file',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'certificate to connect to other members with (default: --peer-cert-file)',
+  },
+  {
+    name: 'peer-client-key-file',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'its key',
+  },
+  {
+    name: 'peer-trusted-ca-file',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: "authorities of the other members' certificates: members must present one",
+  },
+  {
+    name: 'peer-client-cert-auth',
+    kind: 'boolean',
+    default: 'false',
+    group: 'Security',
+    help: 'as implied by --peer-trusted-ca-file, which it needs',
+  },
+  {
+    name: 'peer-crl-file',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: "revocation list of the other members' certificates, PEM or DER",
+  },
+  {
+    name: 'peer-cert-allowed-cn',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'common names, comma-separated: another member must have one',
+  },
+  {
+    name: 'peer-cert-allowed-hostname',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'host names, comma-separated: another member must be one',
+  },
+  {
+    name: 'peer-skip-client-san-verification',
+    kind: 'boolean',
+    default: 'false',
+    group: 'Security',
+    help: 'members may connect from addresses that their certificates are not for',
+  },
+  {
+    name: 'peer-auto-tls',
+    kind: 'boolean',
+    default: 'false',
+    group: 'Security',
+    help: 'generate the certificate of the peer URLs; members cannot tell who answers',
+  },
+  {
+    name: 'self-signed-cert-validity',
+    kind: 'integer',
+    default: '1',
+    group: 'Security',
+    help: 'years that generated certificates are valid',
+  },
+  {
+    name: 'cipher-suites',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'suites of TLS 1.2, comma-separated, best first',
+  },
+  {
+    name: 'tls-min-version',
+    kind: 'text',
+    default: 'TLS1.2',
+    group: 'Security',
+    help: 'TLS1.2 or TLS1.3',
+  },
+  {
+    name: 'tls-max-version',
+    kind: 'text',
+    default: '',
+    group: 'Security',
+    help: 'TLS1.2 or TLS1.3',
+  },
+  {
+    name: 'allow-insecure-transport',
+    kind: 'boolean',
+    default: 'false',
+    group: 'Security',
+    help: 'allow http URLs off this machine: anybody on the way can read and change data',
+  },
+  {
     name: 'quota-backend-bytes',
     kind: 'integer',
     default: '0',
     group: 'Limits',
     help: 'size of the data at which writes are refused until space is freed (0: 2 GiB)',
+  },
+  {
+    name: 'auto-compaction-mode',
+    kind: 'text',
+    default: 'periodic',
+    group: 'Limits',
+    help: "'periodic' keeps the history of a time, 'revision' a number of revisions",
+  },
+  {
+    name: 'auto-compaction-retention',
+    kind: 'text',
+    default: '0',
+    group: 'Limits',
+    help: 'history to keep: hours or a duration (30m), or revisions, by the mode (0: all)',
   },
   {
     name: 'max-request-bytes',
@@ -117,6 +292,13 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     help: 'most operations in one transaction',
   },
   {
+    name: 'max-concurrent-streams',
+    kind: 'integer',
+    default: '2000',
+    group: 'Limits',
+    help: 'most calls open at a time on one client connection',
+  },
+  {
     name: 'snapshot-count',
     kind: 'integer',
     default: '10000',
@@ -131,11 +313,39 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     help: 'entries kept below a compaction for members that lag',
   },
   {
+    name: 'auth-token',
+    kind: 'text',
+    default: 'simple',
+    group: 'Authentication',
+    help: "'simple', or jwt,pub-key=FILE,priv-key=FILE,sign-method=RS256,ttl=10m",
+  },
+  {
+    name: 'auth-token-ttl',
+    kind: 'integer',
+    default: '300',
+    group: 'Authentication',
+    help: 'seconds without use after which a simple token is over',
+  },
+  {
+    name: 'bcrypt-cost',
+    kind: 'integer',
+    default: '10',
+    group: 'Authentication',
+    help: 'cost of a password hash (scrypt): each step doubles time and memory; 4 to 13',
+  },
+  {
     name: 'listen-http-urls',
     kind: 'urls',
     default: '',
     group: 'Operations',
     help: 'where /health /livez /readyz /version /metrics are served besides the client URLs',
+  },
+  {
+    name: 'cors',
+    kind: 'text',
+    default: '',
+    group: 'Operations',
+    help: 'origins whose web pages may use the JSON gateway, comma-separated, or *',
   },
   {
     name: 'log-level',
@@ -163,45 +373,14 @@ export const FIXED_FLAGS: ReadonlyMap<string, { readonly only: string; readonly 
 /** Every flag of etcd's that starts so is unsupported. */
 export const EXPERIMENTAL_PREFIX = 'experimental-';
 
-const TLS = 'connections are not encrypted, so do not rely on it';
 const V2 = 'the v2 API does not exist here';
 const ALWAYS = 'it cannot be changed';
 
 /** etcd's flags that this version does not have, with what to tell who sets one (may be empty). */
 export const UNSUPPORTED_FLAGS: ReadonlyMap<string, string> = new Map([
-  ...named(TLS, [
-    'cert-file',
-    'key-file',
-    'client-cert-auth',
-    'client-crl-file',
-    'client-cert-allowed-hostname',
-    'client-cert-file',
-    'client-key-file',
-    'trusted-ca-file',
-    'auto-tls',
-    'ca-file',
-    'peer-ca-file',
-    'peer-cert-file',
-    'peer-key-file',
-    'peer-client-cert-auth',
-    'peer-client-cert-file',
-    'peer-client-key-file',
-    'peer-trusted-ca-file',
-    'peer-auto-tls',
-    'peer-crl-file',
-    'peer-cert-allowed-cn',
-    'peer-cert-allowed-hostname',
-    'peer-skip-client-san-verification',
-    'self-signed-cert-validity',
-    'cipher-suites',
-    'tls-min-version',
-    'tls-max-version',
-  ]),
-  ...named('', ['auth-token', 'auth-token-ttl', 'bcrypt-cost']),
-  ...named("compact by request: 'conclave kv compact' or 'etcdctl compaction'", [
-    'auto-compaction-mode',
-    'auto-compaction-retention',
-  ]),
+  ...named('nothing here connects to the client port', ['client-cert-file', 'client-key-file']),
+  ...named('use --trusted-ca-file', ['ca-file']),
+  ...named('use --peer-trusted-ca-file', ['peer-ca-file']),
   ...named('list the members in --initial-cluster', [
     'discovery',
     'discovery-dial-timeout',
@@ -251,7 +430,6 @@ export const UNSUPPORTED_FLAGS: ReadonlyMap<string, string> = new Map([
     'grpc-keepalive-min-time',
     'grpc-keepalive-interval',
     'grpc-keepalive-timeout',
-    'max-concurrent-streams',
     'max-learners',
     'watch-progress-notify-interval',
     'downgrade-check-time',
@@ -276,7 +454,6 @@ export const UNSUPPORTED_FLAGS: ReadonlyMap<string, string> = new Map([
     'debug',
   ]),
   ...named('', [
-    'cors',
     'host-whitelist',
     'enable-pprof',
     'enable-grpc-gateway',

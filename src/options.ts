@@ -1,5 +1,7 @@
 import { parseDocument } from 'yaml';
+import { parseDuration } from './lib/duration.ts';
 import { StoreError } from './lib/errors.ts';
+import { type AuthTokenOptions, parseAuthToken } from './option-auth.ts';
 import {
   EXPERIMENTAL_PREFIX,
   FIXED_FLAGS,
@@ -7,6 +9,7 @@ import {
   type ServerFlag,
   UNSUPPORTED_FLAGS,
 } from './option-flags.ts';
+import { isLoopback, type TlsOptions, tlsOptions } from './option-tls.ts';
 
 export { SERVER_FLAGS, type ServerFlag } from './option-flags.ts';
 
@@ -23,13 +26,19 @@ export interface InitialMember {
 export interface ServerOptions {
   readonly name: string;
   readonly dataDir: string;
-  /** URLs are `http://host:port`, no path; at least one each, `listenHttpUrls` aside. */
+  /** URLs are `http://host:port` or `https://host:port`, no path; at least one each, `listenHttpUrls` aside. */
   readonly listenClientUrls: readonly string[];
   readonly advertiseClientUrls: readonly string[];
   readonly listenPeerUrls: readonly string[];
   readonly initialAdvertisePeerUrls: readonly string[];
   /** Where health and metrics are served besides the client port; may be empty. */
   readonly listenHttpUrls: readonly string[];
+  /** How https addresses for clients, and `listenHttpUrls`, are served; null = there is no certificate. */
+  readonly clientTls: TlsOptions | null;
+  /** How https addresses between members are served and dialed; null = there is no certificate. */
+  readonly peerTls: TlsOptions | null;
+  /** Plain text is allowed to leave this machine. */
+  readonly allowInsecureTransport: boolean;
   /** Contains this member. Read only while the data directory is empty. */
   readonly initialCluster: readonly InitialMember[];
   readonly initialClusterState: 'new' | 'existing';
@@ -43,10 +52,25 @@ export interface ServerOptions {
   /** Entries kept in the log below a compaction, for members that lag. */
   readonly snapshotCatchUpEntries: number;
   readonly quotaBackendBytes: number;
+  /** What history is kept for; null: until somebody compacts. */
+  readonly autoCompaction: AutoCompactionOption | null;
+  /** Origins whose web pages may use the JSON gateway; `*` for all. */
+  readonly corsOrigins: readonly string[];
   readonly maxRequestBytes: number;
   readonly maxTxnOps: number;
+  /** Calls open at a time on one client connection. */
+  readonly maxConcurrentStreams: number;
+  readonly authToken: AuthTokenOptions;
+  readonly authTokenTtlMs: number;
+  /** Cost of a password hash: each step doubles its time and memory. */
+  readonly passwordCost: number;
   readonly logLevel: LogLevel;
 }
+
+/** A member's `AutoCompactionPolicy`. */
+export type AutoCompactionOption =
+  | { readonly mode: 'periodic'; readonly periodMs: number }
+  | { readonly mode: 'revision'; readonly revisions: number };
 
 /** Where options come from besides the command line. */
 export interface OptionSources {
@@ -142,7 +166,17 @@ function takesNoWord(name: string): boolean {
 const ENVIRONMENT_PREFIX = 'CONCLAVE_';
 
 /** Variables of the same prefix that the client commands read. */
-const CLIENT_VARIABLES: ReadonlySet<string> = new Set(['CONCLAVE_ENDPOINTS', 'CONCLAVE_TIMEOUT']);
+const CLIENT_VARIABLES: ReadonlySet<string> = new Set([
+  'CONCLAVE_ENDPOINTS',
+  'CONCLAVE_TIMEOUT',
+  'CONCLAVE_CACERT',
+  'CONCLAVE_CERT',
+  'CONCLAVE_KEY',
+  'CONCLAVE_INSECURE_SKIP_TLS_VERIFY',
+  'CONCLAVE_INSECURE_TRANSPORT',
+  'CONCLAVE_USER',
+  'CONCLAVE_PASSWORD',
+]);
 
 /** What container platforms set for every service whose name starts with ours (`CONCLAVE_PORT_2379_TCP_ADDR`). */
 const SERVICE_LINK =
@@ -263,17 +297,26 @@ class Settings {
   urls(name: string): readonly string[] {
     return urlList(this.or(name));
   }
+
+  refuse(detail: string): StoreError {
+    return badOptions(detail);
+  }
 }
 
 // ---- validation ---------------------------------------------------------------------------------------------
 
+const MS_PER_HOUR = 3_600_000;
 const LIMITS = {
   heartbeatMs: { min: 1, max: 10_000 },
   electionMs: { min: 5, max: 50_000 },
   entries: { min: 1, max: 100_000_000 },
   quotaBytes: { min: 0, max: Number.MAX_SAFE_INTEGER },
   requestBytes: { min: 1024, max: 10 * 1024 * 1024 },
+  retentionMs: { min: 1_000, max: 10 * 365 * 24 * MS_PER_HOUR },
   txnOps: { min: 1, max: 65_536 },
+  streams: { min: 1, max: 2 ** 32 - 1 },
+  tokenTtlSeconds: { min: 1, max: 86_400 * 365 },
+  passwordCost: { min: 4, max: 13 },
 } as const;
 const ELECTION_HEARTBEATS_MIN = 5;
 /** What `--quota-backend-bytes=0` means: 2 GiB. */
@@ -287,19 +330,40 @@ function validated(settings: Settings): ServerOptions {
     advertise: 'initial-advertise-peer-urls',
     listen: 'listen-peer-urls',
   });
+  const advertiseClientUrls = advertised(settings, {
+    advertise: 'advertise-client-urls',
+    listen: 'listen-client-urls',
+  });
   const quota = settings.integer('quota-backend-bytes', LIMITS.quotaBytes);
+  const listenHttpUrls = settings.urls('listen-http-urls');
+  const cluster = initialCluster(settings, { name, peerUrls: initialAdvertisePeerUrls });
+  const clientTls = tlsOptions('client', settings, [...listenClientUrls, ...listenHttpUrls]);
+  const peerTls = tlsOptions('peer', settings, [
+    ...listenPeerUrls,
+    ...cluster.flatMap((member) => member.peerUrls),
+  ]);
+  const allowInsecureTransport = settings.boolean('allow-insecure-transport');
+  if (!allowInsecureTransport) {
+    refusePlain('--listen-client-urls', listenClientUrls);
+    refusePlain('--listen-peer-urls', listenPeerUrls);
+    refusePlain('--listen-http-urls', listenHttpUrls);
+    refusePlain(
+      settings.given('initial-cluster')?.label ?? '--initial-advertise-peer-urls',
+      cluster.flatMap((member) => member.peerUrls),
+    );
+  }
   return {
     name,
     dataDir: settings.given('data-dir')?.text ?? `${name}.conclave`,
     listenClientUrls,
-    advertiseClientUrls: advertised(settings, {
-      advertise: 'advertise-client-urls',
-      listen: 'listen-client-urls',
-    }),
+    advertiseClientUrls,
     listenPeerUrls,
     initialAdvertisePeerUrls,
-    listenHttpUrls: settings.urls('listen-http-urls'),
-    initialCluster: initialCluster(settings, { name, peerUrls: initialAdvertisePeerUrls }),
+    listenHttpUrls,
+    clientTls,
+    peerTls,
+    allowInsecureTransport,
+    initialCluster: cluster,
     initialClusterState: settings.oneOf('initial-cluster-state', ['new', 'existing']),
     initialClusterToken: settings.text('initial-cluster-token'),
     forceNewCluster: settings.boolean('force-new-cluster'),
@@ -307,10 +371,58 @@ function validated(settings: Settings): ServerOptions {
     snapshotCount: settings.integer('snapshot-count', LIMITS.entries),
     snapshotCatchUpEntries: settings.integer('snapshot-catchup-entries', LIMITS.entries),
     quotaBackendBytes: quota === 0 ? QUOTA_BYTES_DEFAULT : quota,
+    autoCompaction: autoCompaction(settings),
+    corsOrigins: corsOrigins(settings),
     maxRequestBytes: settings.integer('max-request-bytes', LIMITS.requestBytes),
     maxTxnOps: settings.integer('max-txn-ops', LIMITS.txnOps),
+    maxConcurrentStreams: settings.integer('max-concurrent-streams', LIMITS.streams),
+    authToken: parseAuthToken(settings.or('auth-token')),
+    authTokenTtlMs: 1_000 * settings.integer('auth-token-ttl', LIMITS.tokenTtlSeconds),
+    passwordCost: settings.integer('bcrypt-cost', LIMITS.passwordCost),
     logLevel: settings.oneOf('log-level', ['debug', 'info', 'warn', 'error']),
   };
+}
+
+/** As etcd reads it: a bare number is hours or revisions, by the mode; anything else is a duration. */
+function autoCompaction(settings: Settings): AutoCompactionOption | null {
+  const mode = settings.oneOf('auto-compaction-mode', ['periodic', 'revision']);
+  const { label, text } = settings.or('auto-compaction-retention');
+  const count = /^\d+$/.test(text) ? Number(text) : null;
+  if (count === 0) return null;
+  if (mode === 'revision') {
+    if (count === null || !Number.isSafeInteger(count)) {
+      throw badOptions(`${label}: '${text}' is not a number of revisions`);
+    }
+    return { mode, revisions: count };
+  }
+  const periodMs = count === null ? parseDuration(text) : count * MS_PER_HOUR;
+  if (periodMs === null) {
+    throw badOptions(`${label}: '${text}' is neither a number of hours nor a duration such as 30m or 1h30m`);
+  }
+  if (periodMs === 0) return null;
+  if (periodMs < LIMITS.retentionMs.min || periodMs > LIMITS.retentionMs.max) {
+    throw badOptions(`${label}: ${text} is outside 1s to ${LIMITS.retentionMs.max / MS_PER_HOUR}h`);
+  }
+  return { mode, periodMs };
+}
+
+function corsOrigins(settings: Settings): readonly string[] {
+  const { label, text } = settings.or('cors');
+  const origins = text.split(',').flatMap((part) => (part.trim() === '' ? [] : [part.trim()]));
+  const wrong = origins.find((origin) => origin !== '*' && !/^https?:\/\/[^/?#\s]+$/.test(origin));
+  if (wrong !== undefined) {
+    throw badOptions(`${label}: '${wrong}' is no origin, such as https://console.example.com, or *`);
+  }
+  return origins;
+}
+
+/** Plain text stays on this machine unless it was asked for. */
+function refusePlain(label: string, urls: readonly string[]): void {
+  const plain = urls.find((url) => url.startsWith('http:') && !isLoopback(url));
+  if (plain === undefined) return;
+  throw badOptions(
+    `${label}: ${plain} would leave this machine unencrypted; use https:// or --allow-insecure-transport`,
+  );
 }
 
 function memberName(settings: Settings): string {
@@ -339,7 +451,7 @@ function advertised(
 ): readonly string[] {
   const given = settings.given(names.advertise);
   const urls = given === null ? settings.urls(names.listen) : urlList(given);
-  const wildcard = urls.find((url) => /^http:\/\/(0\.0\.0\.0|\[::\]):/.test(url));
+  const wildcard = urls.find((url) => /^https?:\/\/(0\.0\.0\.0|\[::\]):/.test(url));
   if (wildcard === undefined) return urls;
   if (given !== null) throw badOptions(`${given.label}: ${wildcard} is no address that others can reach`);
   throw badOptions(
@@ -407,8 +519,8 @@ function parseUrl(text: string, label: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || !text.includes('://'))
     throw badOptions(`${label}: '${text}' is not of the form http://host:port`);
-  if (url.protocol !== 'http:') {
-    throw badOptions(`${label}: '${text}': ${url.protocol}// is not supported by this version; use http://`);
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+    throw badOptions(`${label}: '${text}': ${url.protocol}// is not supported; use http:// or https://`);
   }
   if (
     url.pathname !== '/' ||
@@ -421,5 +533,5 @@ function parseUrl(text: string, label: string): string {
   }
   // URL drops a scheme's usual port, so the text itself tells whether one was written.
   if (!/:\d+\/?$/.test(text)) throw badOptions(`${label}: '${text}' has no port`);
-  return `http://${url.hostname}:${url.port === '' ? '80' : url.port}`;
+  return `${url.protocol}//${url.hostname}:${url.port === '' ? (url.protocol === 'https:' ? '443' : '80') : url.port}`;
 }

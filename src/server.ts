@@ -1,15 +1,19 @@
+import { readFileSync } from 'node:fs';
 import { pino } from 'pino';
 import { toRpcError } from './api/errors.ts';
+import { Gateway } from './api/etcd/gateway.ts';
 import { DEFAULT_ETCD_LIMITS, GRPC_OVERHEAD_BYTES } from './api/etcd/limits.ts';
 import { registerEtcd } from './api/etcd/register.ts';
 import { HttpListener } from './api/http/listener.ts';
 import { Metrics } from './api/http/metrics.ts';
+import type { NetworkFigures } from './api/http/network-metrics.ts';
 import { operationsHandler } from './api/http/operations.ts';
 import { StoreError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { ETCD_VERSION, VERSION } from './lib/version.ts';
+import { jwtMethod } from './member/auth/jwt-tokens.ts';
 import type { Member } from './member/member.ts';
-import type { MemberOptions, MemberPorts } from './member/member-options.ts';
+import type { AuthOptions, MemberOptions, MemberPorts } from './member/member-options.ts';
 import { openMember } from './member/open-member.ts';
 import { FREE_BYTES_MIN } from './member/space-guard.ts';
 import { BALLAST_BYTES_DEFAULT } from './member/storage/data-dir.ts';
@@ -21,7 +25,10 @@ import type { ServerOptions } from './options.ts';
 import { ClientPort } from './rpc/client-port.ts';
 import { GrpcServer } from './rpc/grpc-server.ts';
 import { registerHealth } from './rpc/health.ts';
+import { MethodTable } from './rpc/method-table.ts';
 import { registerReflection } from './rpc/reflection.ts';
+import { openTls } from './server-tls.ts';
+import type { TlsEndpoint } from './tls/endpoint.ts';
 
 /** Live values kept in memory; older and colder ones are read from disk. */
 const CACHE_BYTES_MAX = 256 * 1024 * 1024;
@@ -48,6 +55,10 @@ class Server {
   readonly #abort = new AbortController();
   #member: Member | null = null;
   #metrics: Metrics | null = null;
+  #clientTls: TlsEndpoint | null = null;
+  #peerTls: TlsEndpoint | null = null;
+  #port: ClientPort | null = null;
+  #grpc: GrpcServer | null = null;
   #end: (code: number) => void = () => {};
   readonly #ended = new Promise<number>((resolve) => {
     this.#end = resolve;
@@ -61,7 +72,9 @@ class Server {
   async run(): Promise<number> {
     const operations = operationsHandler({
       readiness: () => this.#member?.readiness() ?? { live: true, ready: false, reasons: ['starting'] },
-      version: { server: ETCD_VERSION, cluster: ETCD_VERSION },
+      alarms: () => this.#member?.alarms() ?? [],
+      read: async (options) => this.#member?.check(options),
+      version: { server: ETCD_VERSION, cluster: ETCD_VERSION, storage: ETCD_VERSION },
       metrics: {
         contentType: 'text/plain; version=0.0.4; charset=utf-8',
         render: async () => this.#metrics?.render() ?? '',
@@ -69,7 +82,11 @@ class Server {
     });
     this.#logger.info({ version: VERSION, options: this.#options }, 'starting');
     try {
-      await using _http = await HttpListener.open(this.#options.listenHttpUrls, operations);
+      const { client, peer } = openTls(this.#options, this.#logger);
+      this.#clientTls = client;
+      this.#peerTls = peer;
+      const { listenHttpUrls } = this.#options;
+      await using _http = await HttpListener.open(listenHttpUrls, operations, this.#clientTls);
       const member = await openMember(memberOptions(this.#options), this.#ports(), this.#abort.signal);
       this.#member = member;
       return await this.#serve(member, operations);
@@ -96,12 +113,15 @@ class Server {
 
   async #serve(member: Member, operations: ReturnType<typeof operationsHandler>): Promise<number> {
     const { maxRequestBytes, maxTxnOps, electionTimeoutMs, listenClientUrls } = this.#options;
+    const { maxConcurrentStreams } = this.#options;
     const grpc = new GrpcServer({
       receiveBytesMax: maxRequestBytes + GRPC_OVERHEAD_BYTES,
+      concurrentStreamsMax: maxConcurrentStreams,
       errorStatus: toRpcError,
       onBug: (error) => this.fail(error),
     });
-    registerEtcd(grpc, member, {
+    const methods = new MethodTable(grpc);
+    registerEtcd(methods, member, {
       ...DEFAULT_ETCD_LIMITS,
       requestBytesMax: maxRequestBytes,
       txnOpsMax: maxTxnOps,
@@ -112,7 +132,22 @@ class Server {
       onChange: (listener) => member.onLeaderChange(listener),
     });
     registerReflection(grpc);
-    const port = new ClientPort({ grpc, http: operations });
+    const gateway = new Gateway({
+      methods,
+      requestBytesMax: maxRequestBytes + GRPC_OVERHEAD_BYTES,
+      corsOrigins: this.#options.corsOrigins,
+      onBug: (error) => this.fail(error),
+    });
+    const port = new ClientPort({
+      grpc,
+      http: gateway.handler(operations),
+      tls: this.#clientTls,
+      // As in etcd: an authority alone says who may connect, not who they are.
+      certificatesName: this.#options.clientTls?.clientCertAuth ?? false,
+      logger: this.#logger,
+    });
+    this.#grpc = grpc;
+    this.#port = port;
     try {
       await port.listen(listenClientUrls);
       await member.ready(this.#abort.signal);
@@ -121,6 +156,7 @@ class Server {
     } finally {
       // First the leadership, so that the others serve on; then the clients in their own time; then the member.
       await member.handOver();
+      gateway.drain();
       await port.close({ graceMs: STOP_GRACE_MS });
       await member.stop();
       this.#logger.info({}, 'stopped');
@@ -135,6 +171,7 @@ class Server {
       levels: new ClassicLevelOpener(dataDir),
       transport: new TcpTransport({
         listenUrls: listenPeerUrls,
+        security: { tls: this.#peerTls, allowInsecure: this.#options.allowInsecureTransport },
         clock: systemClock,
         random: systemRandom,
         logger,
@@ -144,13 +181,30 @@ class Server {
       logger,
       observe: (memberId) => {
         const identity = { memberId, version: VERSION, etcdVersion: ETCD_VERSION };
-        this.#metrics = new Metrics(identity, () => {
-          if (this.#member === null) throw new StoreError('no-leader', 'the member is starting');
-          return this.#member.figures();
-        });
+        this.#metrics = new Metrics(
+          identity,
+          () => {
+            if (this.#member === null) throw new StoreError('no-leader', 'the member is starting');
+            return this.#member.figures();
+          },
+          () => this.#networkFigures(),
+        );
         return this.#metrics.observer;
       },
       fatal: (error) => this.fail(error),
+    };
+  }
+
+  #networkFigures(): NetworkFigures {
+    return {
+      connections: this.#port?.figures ?? { open: 0, refused: 0, handshakesFailed: 0 },
+      calls: this.#grpc?.callFigures ?? { open: 0, refused: 0, heldBytes: 0 },
+      certificatesNotAfterMs: new Map(
+        (['client', 'peer'] as const).flatMap((side) => {
+          const endpoint = side === 'client' ? this.#clientTls : this.#peerTls;
+          return endpoint === null ? [] : [[side, endpoint.notAfterMs] as const];
+        }),
+      ),
     };
   }
 
@@ -177,5 +231,30 @@ function memberOptions(options: ServerOptions): MemberOptions {
     freeBytesMin: FREE_BYTES_MIN,
     ballastBytes: BALLAST_BYTES_DEFAULT,
     forceNewCluster: options.forceNewCluster,
+    autoCompaction: options.autoCompaction,
+    auth: authOptions(options),
   };
+}
+
+/** @throws StoreError `bad-options` for a key file that cannot be read, or a way to sign that there is not */
+function authOptions({ authToken, authTokenTtlMs, passwordCost }: ServerOptions): AuthOptions {
+  const common = { tokenTtlMs: authTokenTtlMs, passwordCost };
+  if (authToken.type === 'simple') return { ...common, jwt: null };
+  const { method, publicKeyFile, privateKeyFile, ttlMs } = authToken;
+  const jwt = {
+    method: jwtMethod(method),
+    publicKey: publicKeyFile === null ? null : readKeyFile(publicKeyFile),
+    privateKey: privateKeyFile === null ? null : readKeyFile(privateKeyFile),
+    ttlMs,
+    nowMs: () => Date.now(),
+  };
+  return { ...common, jwt };
+}
+
+function readKeyFile(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new StoreError('bad-options', `--auth-token: cannot read ${path}`, { cause });
+  }
 }

@@ -41,6 +41,9 @@ test('without any option the defaults are those of etcd', () => {
     listenPeerUrls: ['http://localhost:2380'],
     initialAdvertisePeerUrls: ['http://localhost:2380'],
     listenHttpUrls: [],
+    clientTls: null,
+    peerTls: null,
+    allowInsecureTransport: false,
     initialCluster: [{ name: 'default', peerUrls: ['http://localhost:2380'] }],
     initialClusterState: 'new',
     initialClusterToken: 'etcd-cluster',
@@ -50,8 +53,14 @@ test('without any option the defaults are those of etcd', () => {
     snapshotCount: 10_000,
     snapshotCatchUpEntries: 5000,
     quotaBackendBytes: 2 ** 31,
+    autoCompaction: null,
+    corsOrigins: [],
     maxRequestBytes: 1_572_864,
     maxTxnOps: 128,
+    maxConcurrentStreams: 2000,
+    authToken: { type: 'simple' },
+    authTokenTtlMs: 300_000,
+    passwordCost: 10,
     logLevel: 'info',
   });
 });
@@ -126,17 +135,90 @@ test('variables of a container platform and of the client commands are none of t
   expect(parse({ env }).name).toBe('default');
 });
 
-test('https and other schemes are refused, wherever a URL stands', () => {
-  const flags = ['listen-client-urls', 'advertise-client-urls', 'listen-peer-urls', 'listen-http-urls'];
-  for (const flag of [...flags, 'initial-advertise-peer-urls']) {
-    expect(refusal({ argv: [`--${flag}=https://localhost:2379`] })).toMatch(
-      new RegExp(`--${flag}: 'https://localhost:2379': https:// is not supported by this version`),
+test('https needs a certificate, wherever the URL stands; other schemes are refused', () => {
+  for (const flag of ['listen-client-urls', 'listen-http-urls']) {
+    expect(refusal({ argv: [`--${flag}=https://localhost:2379`] })).toContain(
+      'https://localhost:2379 needs --cert-file and --key-file, or --auto-tls',
     );
   }
-  expect(refusal({ argv: ['--initial-cluster=default=https://localhost:2380'] })).toContain(
-    'https:// is not supp',
-  );
+  const peers = 'https://localhost:2380 needs --peer-cert-file and --peer-key-file, or --peer-auto-tls';
+  expect(refusal({ argv: ['--listen-peer-urls=https://localhost:2380'] })).toContain(peers);
+  expect(refusal({ argv: ['--initial-advertise-peer-urls=https://localhost:2380'] })).toContain(peers);
   expect(refusal({ argv: ['--listen-client-urls=unix://x:1'] })).toContain('unix:// is not supported');
+});
+
+test('plain text leaves this machine only when that is asked for', () => {
+  const cases = [
+    ['--listen-client-urls=http://10.0.0.1:2379'],
+    ['--listen-peer-urls=http://10.0.0.1:2380'],
+    ['--listen-http-urls=http://[2001:db8::1]:8080'],
+    ['--initial-cluster=default=http://localhost:2380,n2=http://h2:2380'],
+  ];
+  for (const argv of cases) {
+    expect(refusal({ argv })).toContain('would leave this machine unencrypted');
+    expect(parse({ argv: [...argv, '--allow-insecure-transport'] }).allowInsecureTransport).toBe(true);
+  }
+  const loopback = 'http://localhost:1,http://127.0.0.1:2,http://127.8.9.1:3,http://[::1]:4';
+  expect(parse({ argv: [`--listen-client-urls=${loopback}`] }).listenClientUrls).toHaveLength(4);
+  const mixed = ['--listen-client-urls=http://localhost:1,https://10.0.0.1:2', '--auto-tls'];
+  expect(parse({ argv: mixed }).clientTls).toMatchObject({ source: { type: 'generated', validityYears: 1 } });
+});
+
+test('TLS options are taken together or refused with what is missing', () => {
+  const client = ['--cert-file=c', '--key-file=k'];
+  const peer = ['--peer-cert-file=pc', '--peer-key-file=pk'];
+  const refusals: [readonly string[], string][] = [
+    [['--cert-file=c'], '--cert-file and --key-file are needed together'],
+    [['--peer-key-file=k'], '--peer-cert-file and --peer-key-file are needed together'],
+    [['--client-cert-auth'], '--client-cert-auth needs --cert-file'],
+    [[...client, '--client-cert-auth'], '--client-cert-auth needs --trusted-ca-file'],
+    [['--peer-trusted-ca-file=ca'], '--peer-trusted-ca-file needs --peer-cert-file'],
+    [[...client, '--client-crl-file=l'], 'need --trusted-ca-file'],
+    [[...peer, '--peer-cert-allowed-cn=a'], 'need --peer-trusted-ca-file'],
+    [
+      ['--peer-client-cert-file=a', '--peer-client-key-file=b'],
+      '--peer-client-cert-file needs --peer-cert-file',
+    ],
+    [
+      [...peer, '--peer-trusted-ca-file=ca', '--peer-cert-allowed-cn=a', '--peer-cert-allowed-hostname=b'],
+      'exclude each other',
+    ],
+    [[...client, '--cipher-suites=TLS_RSA_WITH_RC4_128_SHA'], 'names a suite that is none of TLS_ECDHE'],
+    [[...client, '--cipher-suites=X', '--tls-min-version=TLS1.3'], 'the suites of TLS 1.3 cannot be chosen'],
+    [[...client, '--tls-min-version=TLS1.1'], "'TLS1.1' is none of TLS1.2, TLS1.3"],
+    [[...client, '--tls-min-version=TLS1.3', '--tls-max-version=TLS1.2'], 'is later than'],
+    [['--auto-tls', '--self-signed-cert-validity=0'], 'outside 1 to 100'],
+  ];
+  for (const [argv, text] of refusals) expect(refusal({ argv })).toContain(text);
+  const suites = 'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256';
+  const { clientTls, peerTls } = parse({
+    argv: [
+      ...client,
+      '--auto-tls',
+      '--trusted-ca-file=ca',
+      '--client-crl-file=crl',
+      `--cipher-suites=${suites}`,
+      ...peer,
+      '--peer-client-cert-file=dc',
+      '--peer-client-key-file=dk',
+      '--peer-trusted-ca-file=pca',
+      '--peer-cert-allowed-cn=a, b',
+    ],
+  });
+  expect(clientTls).toMatchObject({
+    source: { type: 'files', certFile: 'c', keyFile: 'k', dialCertFile: null },
+    trustedCaFile: 'ca',
+    crlFile: 'crl',
+    clientCertAuth: false,
+    minVersion: 'TLSv1.2',
+    maxVersion: 'TLSv1.3',
+  });
+  expect(clientTls!.ciphers).toMatch(/:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305$/);
+  expect(peerTls).toMatchObject({
+    source: { certFile: 'pc', dialCertFile: 'dc', dialKeyFile: 'dk' },
+    allowedCommonNames: ['a', 'b'],
+    skipClientSanVerification: false,
+  });
 });
 
 test('malformed URLs are named', () => {
@@ -170,6 +252,7 @@ test('a wildcard address must be accompanied by one to advertise', () => {
     '--initial-advertise-peer-urls is needed',
   );
   const argv = ['--listen-client-urls=http://0.0.0.0:2379', '--advertise-client-urls=http://h1:2379'];
+  argv.push('--allow-insecure-transport');
   expect(parse({ argv }).advertiseClientUrls).toEqual(['http://h1:2379']);
   expect(refusal({ argv: ['--advertise-client-urls=http://0.0.0.0:2379'] })).toContain(
     'no address that others can',
@@ -214,6 +297,7 @@ test('the initial cluster contains this member under the address it advertises',
     'n1 has http://h1:2380, but --initial-advertise-peer',
   );
   const argv = ['--name=n2', cluster, '--initial-advertise-peer-urls=http://h2:2380'];
+  argv.push('--allow-insecure-transport');
   expect(parse({ argv }).initialCluster.map((member) => member.name)).toEqual(['n1', 'n2']);
 });
 
@@ -261,4 +345,69 @@ test('whatever stands on the command line, the answer is options or a bad-option
     }),
     { numRuns: 300 },
   );
+});
+
+test('automatic compaction is read as etcd reads it', () => {
+  const policy = (...argv: string[]) => parse({ argv }).autoCompaction;
+  const retention = (text: string) => policy(`--auto-compaction-retention=${text}`);
+  expect(retention('0')).toBeNull();
+  expect(retention('0h')).toBeNull();
+  expect(retention('1')).toEqual({ mode: 'periodic', periodMs: 3_600_000 });
+  expect(retention('1h30m')).toEqual({ mode: 'periodic', periodMs: 5_400_000 });
+  const byRevision = ['--auto-compaction-mode=revision', '--auto-compaction-retention=1000'];
+  expect(policy(...byRevision)).toEqual({ mode: 'revision', revisions: 1000 });
+  expect(policy('--auto-compaction-mode=revision')).toBeNull();
+});
+
+test('automatic compaction that makes no sense is refused', () => {
+  const refused = (...argv: string[]) => refusal({ argv });
+  expect(refused('--auto-compaction-retention=soon')).toContain('neither a number of hours nor a duration');
+  expect(refused('--auto-compaction-retention=-1')).toContain('neither a number of hours nor a duration');
+  expect(refused('--auto-compaction-retention=1ms')).toContain('is outside 1s to');
+  expect(refused('--auto-compaction-mode=daily')).toContain('none of periodic, revision');
+  expect(refused('--auto-compaction-mode=revision', '--auto-compaction-retention=5m')).toContain(
+    'is not a number of revisions',
+  );
+});
+
+test('origins of web pages are listed, or all', () => {
+  const origins = (text: string) => parse({ argv: [`--cors=${text}`] }).corsOrigins;
+  expect(origins('*')).toEqual(['*']);
+  expect(origins('https://a.example, http://b:8080')).toEqual(['https://a.example', 'http://b:8080']);
+  expect(refusal({ argv: ['--cors=a.example'] })).toContain('is no origin');
+});
+
+test('tokens are simple or signed, with what signing needs', () => {
+  const jwt = 'jwt,pub-key=/p.pem,priv-key=/k.pem,sign-method=RS256,ttl=1h30m';
+  expect(parse({ argv: ['--auth-token', jwt, '--auth-token-ttl=60', '--bcrypt-cost=4'] })).toMatchObject({
+    authToken: {
+      type: 'jwt',
+      method: 'RS256',
+      publicKeyFile: '/p.pem',
+      privateKeyFile: '/k.pem',
+      ttlMs: 5_400_000,
+    },
+    authTokenTtlMs: 60_000,
+    passwordCost: 4,
+  });
+  expect(parse({ env: { CONCLAVE_AUTH_TOKEN: 'jwt,sign-method=HS256,priv-key=k' } }).authToken).toEqual({
+    type: 'jwt',
+    method: 'HS256',
+    publicKeyFile: null,
+    privateKeyFile: 'k',
+    ttlMs: 300_000,
+  });
+  const refusals: readonly [string, RegExp][] = [
+    ['--auth-token=opaque', /--auth-token: 'opaque' is neither 'simple' nor 'jwt/],
+    ['--auth-token=simple,ttl=1m', /is neither/],
+    ['--auth-token=jwt', /jwt needs sign-method/],
+    ['--auth-token=jwt,sign-method', /'sign-method' is none of pub-key, priv-key, sign-method, ttl/],
+    ['--auth-token=jwt,sign-method=RS256,ttl=1m,ttl=2m', /ttl is given twice/],
+    ['--auth-token=jwt,sign-method=RS256,ttl=soon', /ttl 'soon' is not a duration/],
+    ['--auth-token=jwt,sign-method=RS256,ttl=0s', /ttl '0s' is not a duration/],
+    ['--auth-token=jwt,sign-method=RS256,secret=x', /'secret=x' is none of/],
+    ['--auth-token-ttl=0', /--auth-token-ttl: 0 is outside 1 to/],
+    ['--bcrypt-cost=31', /--bcrypt-cost: 31 is outside 4 to 13/],
+  ];
+  for (const [flag, text] of refusals) expect(refusal({ argv: [flag] })).toMatch(text);
 });

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander';
-import { ALL_FROM, prefixEnd } from '../client/range-end.ts';
 import type { KeyRange } from '../client/types.ts';
+import { ALL_FROM, prefixEnd } from '../lib/range-end.ts';
 
 /** Words of the command line as values; what is no such value is refused with the reason. */
 

@@ -3,7 +3,11 @@ import { ClientError } from '../client/client-error.ts';
 import { StoreError } from '../lib/errors.ts';
 import { ETCD_VERSION, VERSION } from '../lib/version.ts';
 import { positiveSeconds, UsageError } from './arguments.ts';
+import { authCommands } from './auth.ts';
+import { addTlsFlags, withTruths } from './client-tls.ts';
 import { ENDPOINTS_DEFAULT } from './context.ts';
+import { exportCommand } from './export.ts';
+import { importCommands } from './import.ts';
 import { type CliIo, processIo } from './io.ts';
 import { kvCommands } from './kv.ts';
 import { memberCommands } from './member.ts';
@@ -32,7 +36,7 @@ export async function runCli(argv: readonly string[], dependencies: CliDependenc
   const io = dependencies.io ?? processIo();
   try {
     if (argv[0] === 'server') return await serverCommand(argv.slice(1), io, dependencies.runServer);
-    await program(io).parseAsync([...argv], { from: 'user' });
+    await program(io).parseAsync(withTruths(argv), { from: 'user' });
     return io.wasInterrupted() ? EXIT.interrupted : EXIT.done;
   } catch (error) {
     return failed(error, io);
@@ -40,7 +44,7 @@ export async function runCli(argv: readonly string[], dependencies: CliDependenc
 }
 
 function program(io: CliIo): Command {
-  const root = new Command('conclave')
+  const root = addTlsFlags(new Command('conclave'))
     .description(
       'A configuration store that a platform can stand on: replicated by Raft, spoken to as etcd v3.',
     )
@@ -60,6 +64,11 @@ function program(io: CliIo): Command {
         .choices(['simple', 'json'])
         .default('simple'),
     )
+    .option(
+      '--user <name[:password]>',
+      'who is asking, where authentication is enabled (default: CONCLAVE_USER); a missing password is asked for',
+    )
+    .option('--password <password>', "the user's password (default: CONCLAVE_PASSWORD)")
     .option('--command-timeout <duration>', 'how long one call may take', positiveSeconds, 5)
     .addHelpText(
       'after',
@@ -80,6 +89,9 @@ Examples:
   statusCommand(root, io);
   memberCommands(root, io);
   snapshotCommands(root, io);
+  importCommands(root, io);
+  exportCommand(root, io);
+  authCommands(root, io);
   verifyCommand(root, io);
   return root;
 }

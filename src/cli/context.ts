@@ -1,12 +1,16 @@
 import type { Command } from 'commander';
 import { type CallOptions, KvClient } from '../client/kv-client.ts';
+import type { Login } from '../client/sign-in.ts';
+import { type TlsFlags, tlsFromFlags } from './client-tls.ts';
 import { toJson } from './format.ts';
 import type { CliIo } from './io.ts';
 
 /** Options that every command that talks to a cluster takes. */
-interface GlobalOptions {
+interface GlobalOptions extends TlsFlags {
   readonly endpoints?: string;
   readonly writeOut: 'simple' | 'json';
+  readonly user?: string;
+  readonly password?: string | boolean;
   /** Seconds. */
   readonly commandTimeout: number;
 }
@@ -39,7 +43,14 @@ export async function withContext(
   const options = command.optsWithGlobals<GlobalOptions>();
   const endpoints = options.endpoints ?? (io.env['CONCLAVE_ENDPOINTS'] || ENDPOINTS_DEFAULT);
   const timeoutMs = options.commandTimeout * 1000;
-  using client = new KvClient({ endpoints: endpoints.split(',').map((part) => part.trim()), timeoutMs });
+  const tls = await tlsFromFlags(options, io.env);
+  const login = await loginOf(io, options);
+  using client = new KvClient({
+    endpoints: endpoints.split(',').map((part) => part.trim()),
+    timeoutMs,
+    login,
+    ...(tls === undefined ? {} : { tls }),
+  });
   const json = options.writeOut === 'json';
   await work({
     io,
@@ -48,4 +59,28 @@ export async function withContext(
     json,
     print: async ({ lines, fields }) => io.out(json ? `${toJson(fields())}\n` : lines()),
   });
+}
+
+/** `name` or `name:password`. */
+export function nameAndPassword(text: string): { readonly name: string; readonly password: string | null } {
+  const colon = text.indexOf(':');
+  return colon === -1
+    ? { name: text, password: null }
+    : { name: text.slice(0, colon), password: text.slice(colon + 1) };
+}
+
+/** Who is asking: by flags, else by variables; a password that is missing is asked for. */
+async function loginOf(
+  io: CliIo,
+  options: Pick<GlobalOptions, 'user' | 'password'>,
+): Promise<Login | undefined> {
+  const user = options.user ?? io.env['CONCLAVE_USER'];
+  if (user === undefined || user === '') return undefined;
+  // `user add --no-password` is false here: not the password of who asks.
+  const flag = typeof options.password === 'string' ? options.password : undefined;
+  const given = flag ?? io.env['CONCLAVE_PASSWORD'];
+  // With a password of its own the name may hold a colon.
+  if (given !== undefined) return { user, password: given };
+  const { name, password } = nameAndPassword(user);
+  return { user: name, password: password ?? (await io.readPassword(`Password of ${name}: `)) };
 }

@@ -1,3 +1,6 @@
+import { createInterface } from 'node:readline';
+import { Writable } from 'node:stream';
+
 /** What a command reads and writes; a test gives it buffers, the executable the process's own streams. */
 export interface CliIo {
   /** Results. Resolves when the reader can take more. */
@@ -5,6 +8,8 @@ export interface CliIo {
   /** Everything else: errors, progress, hints. */
   err(text: string): void;
   readStdin(): Promise<Buffer>;
+  /** One line of standard input; a person is asked by `prompt`, and what is typed is not shown. */
+  readPassword(prompt: string): Promise<string>;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Whether a person watches stderr, so that a progress bar makes sense. */
   readonly interactive: boolean;
@@ -34,6 +39,7 @@ export function processIo(): CliIo {
       for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
       return Buffer.concat(chunks);
     },
+    readPassword,
     env: process.env,
     interactive: process.stderr.isTTY,
     interrupted: () => {
@@ -46,4 +52,22 @@ export function processIo(): CliIo {
     },
     wasInterrupted: () => interruption?.signal.aborted === true,
   };
+}
+
+async function readPassword(prompt: string): Promise<string> {
+  const isTerminal = process.stdin.isTTY && process.stderr.isTTY;
+  if (isTerminal) process.stderr.write(prompt);
+  const lines = createInterface({
+    input: process.stdin,
+    // What the terminal would show goes nowhere.
+    output: new Writable({ write: (_chunk, _encoding, done) => done() }),
+    terminal: isTerminal,
+  });
+  try {
+    for await (const line of lines) return line;
+    return '';
+  } finally {
+    lines.close();
+    if (isTerminal) process.stderr.write('\n');
+  }
 }

@@ -24,7 +24,14 @@ export async function serverCommand(
   return runServer(parseServerOptions(argv, { env: io.env, readFile }));
 }
 
-const GROUPS: readonly ServerFlag['group'][] = ['Member', 'Cluster', 'Limits', 'Operations'];
+const GROUPS: readonly ServerFlag['group'][] = [
+  'Member',
+  'Cluster',
+  'Security',
+  'Authentication',
+  'Limits',
+  'Operations',
+];
 const KIND_WORDS = { text: ' VALUE', boolean: '', integer: ' N', urls: ' URLS' } as const;
 const FLAG_COLUMN_WIDTH = 38;
 
@@ -49,8 +56,10 @@ Examples:
 
   The first of three members:
   $ conclave server --name n1 --data-dir /var/lib/conclave \\
-      --listen-client-urls http://10.0.0.1:2379 --listen-peer-urls http://10.0.0.1:2380 \\
-      --initial-cluster n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380,n3=http://10.0.0.3:2380
+      --listen-client-urls https://10.0.0.1:2379 --listen-peer-urls https://10.0.0.1:2380 \\
+      --cert-file n1.pem --key-file n1-key.pem --trusted-ca-file ca.pem \\
+      --peer-cert-file n1.pem --peer-key-file n1-key.pem --peer-trusted-ca-file ca.pem \\
+      --initial-cluster n1=https://10.0.0.1:2380,n2=https://10.0.0.2:2380,n3=https://10.0.0.3:2380
 
   A member that was added to a running cluster ('conclave member add' prints its options):
   $ conclave server --name n4 --initial-cluster-state existing --initial-cluster ...

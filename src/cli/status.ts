@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type CallOptions, KvClient } from '../client/kv-client.ts';
+import type { CallOptions, KvClient } from '../client/kv-client.ts';
 import type { StatusAnswer } from '../client/types.ts';
 import { type Context, withContext } from './context.ts';
 import { formatBytes, formatId, formatTable } from './format.ts';
@@ -41,7 +41,7 @@ Examples:
 async function clusterReports({ client, call }: Context): Promise<readonly Report[]> {
   const { members } = await client.memberList(call);
   const endpoints = members.flatMap((member) => member.clientUrls.slice(0, 1));
-  using everyone = new KvClient({ endpoints });
+  using everyone = client.at(endpoints);
   return await ask(everyone, call);
 }
 

@@ -4,11 +4,11 @@ import {
   type ClientDuplexStream,
   type ClientReadableStream,
   connectivityState,
-  credentials,
   Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
 import { ClientError, statusError } from './client-error.ts';
+import { channelCredentials, type EndpointAddress, tlsFailure } from './endpoint.ts';
 
 /** How long one endpoint may take to accept a connection before the next is tried. */
 const CONNECT_TIMEOUT_MS = 2000;
@@ -45,11 +45,11 @@ export interface Method<Req, Res> {
 export interface CallLimits {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
+  /** Shown to the server: who is asking. */
+  readonly token?: string | null;
 }
 
-interface Endpoint {
-  /** `host:port`. */
-  readonly address: string;
+interface Endpoint extends EndpointAddress {
   readonly client: Client;
 }
 
@@ -61,13 +61,13 @@ export class Channels {
   readonly #endpoints: readonly Endpoint[];
   #current = 0;
 
-  /** @param addresses `host:port` each, at least one */
-  constructor(addresses: readonly string[]) {
-    if (addresses.length === 0)
+  /** @param endpoints at least one @throws ClientError `invalid-argument` */
+  constructor(endpoints: readonly EndpointAddress[]) {
+    if (endpoints.length === 0)
       throw new ClientError('invalid-argument', 'no endpoint is given', { unsent: true });
-    this.#endpoints = addresses.map((address) => ({
-      address,
-      client: new Client(address, credentials.createInsecure(), CHANNEL_OPTIONS),
+    this.#endpoints = endpoints.map((endpoint) => ({
+      ...endpoint,
+      client: new Client(endpoint.address, channelCredentials(endpoint.tls), CHANNEL_OPTIONS),
     }));
   }
 
@@ -84,7 +84,7 @@ export class Channels {
       const endpoint = this.#endpoints[this.#current]!;
       try {
         await ready(endpoint, Math.min(deadlineMs, Date.now() + CONNECT_TIMEOUT_MS), limits.signal);
-        return await invoke(endpoint, method, request, { deadlineMs, signal: limits.signal });
+        return await invoke(endpoint, method, request, { ...limits, deadlineMs });
       } catch (error) {
         const found = error as ClientError;
         const again = found.unsent || (!method.mutating && found.code === 'unavailable');
@@ -106,7 +106,7 @@ export class Channels {
     const endpoint = this.#at(address);
     const deadlineMs = Date.now() + call.timeoutMs;
     await ready(endpoint, Math.min(deadlineMs, Date.now() + CONNECT_TIMEOUT_MS), call.signal);
-    return invoke(endpoint, method, call.request, { deadlineMs, signal: call.signal });
+    return invoke(endpoint, method, call.request, { ...call, deadlineMs });
   }
 
   /**
@@ -116,14 +116,14 @@ export class Channels {
    */
   async duplex<Req, Res>(
     method: Method<Req, Res>,
-    signal: AbortSignal | undefined,
+    { signal, token }: Pick<CallLimits, 'signal' | 'token'>,
   ): Promise<{ readonly address: string; readonly stream: ClientDuplexStream<Partial<Req>, Res> }> {
     let failure: unknown;
     for (let tried = 0; tried < this.#endpoints.length; tried += 1) {
       const endpoint = this.#endpoints[this.#current]!;
       try {
         await ready(endpoint, Date.now() + CONNECT_TIMEOUT_MS, signal);
-        const metadata = new Metadata();
+        const metadata = shown(token);
         metadata.set('hasleader', 'true');
         const { path, encode, decode } = method;
         const stream = endpoint.client.makeBidiStreamRequest(path, encode, decode, metadata);
@@ -141,12 +141,12 @@ export class Channels {
   async streamAt<Req, Res>(
     address: string,
     method: Method<Req, Res>,
-    call: { readonly request: Partial<Req>; readonly signal?: AbortSignal | undefined },
+    call: { readonly request: Partial<Req> } & Pick<CallLimits, 'signal' | 'token'>,
   ): Promise<ClientReadableStream<Res>> {
     const endpoint = this.#at(address);
     await ready(endpoint, Date.now() + CONNECT_TIMEOUT_MS, call.signal);
     const { path, encode, decode } = method;
-    return endpoint.client.makeServerStreamRequest(path, encode, decode, call.request);
+    return endpoint.client.makeServerStreamRequest(path, encode, decode, call.request, shown(call.token));
   }
 
   /** Turns to the next endpoint, unless another call has already turned away from this one. */
@@ -199,7 +199,11 @@ async function ready(endpoint: Endpoint, deadlineMs: number, signal: AbortSignal
     const gone = failed || state === connectivityState.SHUTDOWN;
     if (gone || !(await changed(endpoint, state, { deadlineMs: untilMs, signal }))) {
       if (signal?.aborted) throw canceled();
-      throw new ClientError('unavailable', `cannot connect to ${endpoint.address}`, { unsent: true });
+      const reason = await tlsFailure(endpoint);
+      const detail = reason === null ? '' : `: ${reason}`;
+      throw new ClientError('unavailable', `cannot connect to ${endpoint.address}${detail}`, {
+        unsent: true,
+      });
     }
   }
 }
@@ -223,7 +227,7 @@ async function invoke<Req, Res>(
   endpoint: Endpoint,
   method: Method<Req, Res>,
   request: Partial<Req>,
-  limits: { readonly deadlineMs: number; readonly signal: AbortSignal | undefined },
+  limits: Pick<CallLimits, 'signal' | 'token'> & { readonly deadlineMs: number },
 ): Promise<Res> {
   return new Promise((resolve, reject) => {
     const done = (error: ServiceError | null, response?: Res): void => {
@@ -236,11 +240,17 @@ async function invoke<Req, Res>(
       method.encode,
       method.decode,
       request,
-      new Metadata(),
+      shown(limits.token),
       { deadline: limits.deadlineMs },
       done,
     );
     const onAbort = (): void => call.cancel();
     limits.signal?.addEventListener('abort', onAbort, { once: true });
   });
+}
+
+function shown(token: string | null | undefined): Metadata {
+  const metadata = new Metadata();
+  if (token !== null && token !== undefined) metadata.set('token', token);
+  return metadata;
 }

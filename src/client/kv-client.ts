@@ -1,5 +1,8 @@
+import { AuthClient } from './auth-client.ts';
 import { type CallLimits, Channels, type Method } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
+import { type ClientTls, parseEndpoint } from './endpoint.ts';
+import { type Login, SignIn } from './sign-in.ts';
 import type {
   DeleteAnswer,
   DeleteOptions,
@@ -38,10 +41,16 @@ import {
 
 /** How to reach a cluster. */
 export interface KvClientOptions {
-  /** `host:port` or `http://host:port` of one or more members; the first that answers is used. */
+  /**
+   * `https://host:port`, `http://host:port` or `host:port` of one or more members; the first that answers is used.
+   * Without a scheme it is TLS when `tls` is given.
+   */
   readonly endpoints: readonly string[];
+  readonly tls?: ClientTls;
   /** How long a call may take unless it says otherwise; default 5000. */
   readonly timeoutMs?: number;
+  /** Who is asking, where the cluster wants to know; tokens are got and renewed as needed. */
+  readonly login?: Login | undefined;
 }
 /** Bounds of one call. */
 export interface CallOptions {
@@ -57,13 +66,20 @@ const TIMEOUT_MS_DEFAULT = 5000;
  * throws ClientError.
  */
 export class KvClient {
+  /** Users, roles and permissions. */
+  readonly auth: AuthClient;
+  readonly #options: KvClientOptions;
   readonly #channels: Channels;
+  readonly #signIn: SignIn;
   readonly #timeoutMs: number;
 
   /** Connects to nothing yet. @throws ClientError `invalid-argument` for an endpoint that is no address */
   constructor(options: KvClientOptions) {
-    this.#channels = new Channels(options.endpoints.map(endpointAddress));
+    this.#options = options;
+    this.#channels = new Channels(options.endpoints.map((text) => parseEndpoint(text, options.tls)));
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT;
+    this.#signIn = new SignIn(this.#channels, options.login);
+    this.auth = new AuthClient((method, request, call) => this.#unary(method, request, call));
   }
 
   /** `host:port` of every endpoint. */
@@ -99,7 +115,7 @@ export class KvClient {
 
   /** Every change in order, each once, resumed after failures; see `watch`. */
   watch(options: WatchOptions): AsyncGenerator<WatchBatch, void, undefined> {
-    return watch(this.#channels, options);
+    return watch({ channels: this.#channels, signIn: this.#signIn, timeoutMs: this.#timeoutMs }, options);
   }
 
   // ---- leases -----------------------------------------------------------------------------------------------
@@ -123,7 +139,20 @@ export class KvClient {
   async leaseKeepAlive(id: bigint, call: CallOptions = {}): Promise<number> {
     const timeout = AbortSignal.timeout(call.timeoutMs ?? this.#timeoutMs);
     const signal = call.signal === undefined ? timeout : AbortSignal.any([call.signal, timeout]);
-    const { stream } = await this.#channels.duplex(METHODS.leaseKeepAlive, signal);
+    return this.#signIn.with({ timeoutMs: this.#timeoutMs, signal }, (token) =>
+      this.#keepAliveOnce(id, { signal, timeout, token }),
+    );
+  }
+
+  async #keepAliveOnce(
+    id: bigint,
+    {
+      signal,
+      timeout,
+      token,
+    }: { readonly signal: AbortSignal; readonly timeout: AbortSignal; readonly token: string | null },
+  ): Promise<number> {
+    const { stream } = await this.#channels.duplex(METHODS.leaseKeepAlive, { signal, token });
     const onAbort = (): void => stream.cancel();
     signal.addEventListener('abort', onAbort, { once: true });
     try {
@@ -194,12 +223,15 @@ export class KvClient {
   /** @param endpoint one of `endpoints` */
   async status(endpoint: string, call: CallOptions = {}): Promise<StatusAnswer> {
     const limits = this.#limits(call);
-    return statusAnswer(await this.#channels.unaryAt(endpoint, METHODS.status, { request: {}, ...limits }));
+    return this.#signIn.with(limits, async (token) =>
+      statusAnswer(await this.#channels.unaryAt(endpoint, METHODS.status, { request: {}, ...limits, token })),
+    );
   }
 
   /** A backup as `endpoint` has it now, slice by slice; without a deadline, since its size is not known. */
   async *snapshot(endpoint: string, signal?: AbortSignal): AsyncGenerator<SnapshotSlice, void, undefined> {
-    const stream = await this.#channels.streamAt(endpoint, METHODS.snapshot, { request: {}, signal });
+    const token = await this.#signIn.token({ timeoutMs: this.#timeoutMs, signal });
+    const stream = await this.#channels.streamAt(endpoint, METHODS.snapshot, { request: {}, signal, token });
     const onAbort = (): void => stream.cancel();
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
@@ -215,6 +247,11 @@ export class KvClient {
     }
   }
 
+  /** The same client at other endpoints of the cluster; to be closed by itself. */
+  at(endpoints: readonly string[]): KvClient {
+    return new KvClient({ ...this.#options, endpoints });
+  }
+
   /** Ends all connections and the watches on them. */
   close(): void {
     this.#channels.close();
@@ -225,25 +262,11 @@ export class KvClient {
   }
 
   async #unary<Req, Res>(method: Method<Req, Res>, request: Partial<Req>, call: CallOptions): Promise<Res> {
-    return this.#channels.unary(method, request, this.#limits(call));
+    const limits = this.#limits(call);
+    return this.#signIn.with(limits, (token) => this.#channels.unary(method, request, { ...limits, token }));
   }
 
   #limits(call: CallOptions): CallLimits {
     return { timeoutMs: call.timeoutMs ?? this.#timeoutMs, signal: call.signal };
   }
-}
-
-/** `host:port` of an endpoint as people write it. @throws ClientError `invalid-argument` */
-function endpointAddress(text: string): string {
-  const match = /^(?:([a-z]+):\/\/)?(\[[0-9a-fA-F:.]+\]|[^/:\s]+):(\d+)\/?$/.exec(text.trim());
-  if (match === null || Number(match[3]) > 65_535) {
-    throw new ClientError('invalid-argument', `endpoint '${text}' is not of the form host:port`, {
-      unsent: true,
-    });
-  }
-  if (match[1] !== undefined && match[1] !== 'http') {
-    const reason = `endpoint '${text}': ${match[1]}:// is not supported by this version; use http://`;
-    throw new ClientError('invalid-argument', reason, { unsent: true });
-  }
-  return `${match[2]!}:${match[3]!}`;
 }

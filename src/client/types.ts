@@ -159,3 +159,13 @@ export interface SnapshotSlice {
   /** What is still to come, after this slice; an estimate on members that do not know it. */
   readonly remainingBytes: number;
 }
+
+export interface AuthStatusAnswer {
+  readonly header: ResponseHeader;
+  readonly enabled: boolean;
+  readonly authRevision: number;
+}
+/** What a role may do with a key or a range; an empty or absent end means the key alone. */
+export interface Permission extends KeyRange {
+  readonly type: 'read' | 'write' | 'read-write';
+}

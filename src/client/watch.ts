@@ -1,7 +1,8 @@
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import type { WatchRequest, WatchResponse } from '../rpc/generated/etcdserverpb/rpc.ts';
 import { type Channels, pause } from './channels.ts';
-import { asClientError, ClientError } from './client-error.ts';
+import { asClientError, ClientError, type ClientErrorCode } from './client-error.ts';
+import type { SignIn } from './sign-in.ts';
 import type { WatchBatch, WatchOptions } from './types.ts';
 import { header, METHODS, watchEvent, watchRequest } from './wire.ts';
 
@@ -21,21 +22,29 @@ const HEALING: ReadonlySet<string> = new Set(['unavailable', 'internal', 'cancel
  *   when no member could be reached for a long while, and what the server says otherwise
  */
 export async function* watch(
-  channels: Channels,
+  connection: WatchConnection,
   options: WatchOptions,
 ): AsyncGenerator<WatchBatch, void, undefined> {
   const position: Position = { next: options.startRevision ?? 0, failures: 0 };
   while (!isAborted(options)) {
     try {
-      yield* follow(channels, options, position);
+      yield* follow(connection, options, position);
     } catch (error) {
       if (isAborted(options)) return;
-      if (!(error instanceof ClientError) || !HEALING.has(error.code)) throw error;
+      const heals = error instanceof ClientError && HEALING.has(error.code);
+      if (!heals && !connection.signIn.isStale(error)) throw error;
       position.failures += 1;
       if (position.failures > FAILURES_MAX) throw error;
       await pauseAfter(position.failures, options.signal);
     }
   }
+}
+
+/** What a watch goes over, again and again. */
+export interface WatchConnection {
+  readonly channels: Channels;
+  readonly signIn: SignIn;
+  readonly timeoutMs: number;
 }
 
 function isAborted(options: WatchOptions): boolean {
@@ -56,11 +65,14 @@ async function pauseAfter(failures: number, signal: AbortSignal | undefined): Pr
 
 /** One stream on one member, until it breaks. */
 async function* follow(
-  channels: Channels,
+  { channels, signIn, timeoutMs }: WatchConnection,
   options: WatchOptions,
   position: Position,
 ): AsyncGenerator<WatchBatch, void, undefined> {
-  const { address, stream } = await channels.duplex(METHODS.watch, options.signal);
+  const { signal } = options;
+  const asked = signIn.token({ timeoutMs, signal });
+  const token = await asked;
+  const { address, stream } = await channels.duplex(METHODS.watch, { signal, token });
   const onAbort = (): void => stream.cancel();
   options.signal?.addEventListener('abort', onAbort, { once: true });
   try {
@@ -68,8 +80,10 @@ async function* follow(
     yield* batches(stream, options, position);
     throw new ClientError('unavailable', `${address} ended the watch`);
   } catch (error) {
-    channels.fail(address);
-    throw asClientError(error);
+    const failure = asClientError(error);
+    if (signIn.isStale(failure)) signIn.forget(asked);
+    else channels.fail(address);
+    throw failure;
   } finally {
     options.signal?.removeEventListener('abort', onAbort);
     // The cancellation comes back as an error that nobody waits for any more.
@@ -101,11 +115,23 @@ async function* batches(
   }
 }
 
+const REFUSALS: Readonly<Record<string, ClientErrorCode>> = {
+  PermissionDenied: 'permission-denied',
+  Unauthenticated: 'unauthenticated',
+  InvalidArgument: 'invalid-argument',
+};
+
 function cancellation(response: WatchResponse): ClientError {
   const compactRevision = Number(response.compact_revision);
   if (compactRevision > 0) {
     const text = 'etcdserver: mvcc: required revision has been compacted';
     return new ClientError('out-of-range', response.cancel_reason || text, { compactRevision });
   }
-  return new ClientError('failed-precondition', response.cancel_reason || 'etcdserver: watch canceled');
+  const reason = response.cancel_reason || 'etcdserver: watch canceled';
+  // A refusal comes as the text of a gRPC status.
+  const refusal = /^rpc error: code = (\w+) desc = (.*)$/s.exec(reason);
+  const code = REFUSALS[refusal?.[1] ?? ''];
+  return code === undefined
+    ? new ClientError('failed-precondition', reason)
+    : new ClientError(code, refusal![2]!);
 }

@@ -1,4 +1,5 @@
 import { type Codec, codec } from '../rpc/codec.ts';
+import type * as authpb from '../rpc/generated/authpb/auth.ts';
 import type * as pb from '../rpc/generated/etcdserverpb/rpc.ts';
 import type { Messages } from '../rpc/generated/messages.ts';
 import type * as mvccpb from '../rpc/generated/mvccpb/kv.ts';
@@ -11,6 +12,7 @@ import type {
   KeyValue,
   MemberEntry,
   MembersAnswer,
+  Permission,
   PutAnswer,
   PutOptions,
   RangeAnswer,
@@ -118,6 +120,85 @@ export const METHODS = {
   snapshot: method('Maintenance/Snapshot', {
     request: 'etcdserverpb.SnapshotRequest',
     response: 'etcdserverpb.SnapshotResponse',
+  }),
+  authEnable: method('Auth/AuthEnable', {
+    request: 'etcdserverpb.AuthEnableRequest',
+    response: 'etcdserverpb.AuthEnableResponse',
+    mutating: true,
+  }),
+  authDisable: method('Auth/AuthDisable', {
+    request: 'etcdserverpb.AuthDisableRequest',
+    response: 'etcdserverpb.AuthDisableResponse',
+    mutating: true,
+  }),
+  authStatus: method('Auth/AuthStatus', {
+    request: 'etcdserverpb.AuthStatusRequest',
+    response: 'etcdserverpb.AuthStatusResponse',
+  }),
+  authenticate: method('Auth/Authenticate', {
+    request: 'etcdserverpb.AuthenticateRequest',
+    response: 'etcdserverpb.AuthenticateResponse',
+  }),
+  userAdd: method('Auth/UserAdd', {
+    request: 'etcdserverpb.AuthUserAddRequest',
+    response: 'etcdserverpb.AuthUserAddResponse',
+    mutating: true,
+  }),
+  userGet: method('Auth/UserGet', {
+    request: 'etcdserverpb.AuthUserGetRequest',
+    response: 'etcdserverpb.AuthUserGetResponse',
+  }),
+  userList: method('Auth/UserList', {
+    request: 'etcdserverpb.AuthUserListRequest',
+    response: 'etcdserverpb.AuthUserListResponse',
+  }),
+  userDelete: method('Auth/UserDelete', {
+    request: 'etcdserverpb.AuthUserDeleteRequest',
+    response: 'etcdserverpb.AuthUserDeleteResponse',
+    mutating: true,
+  }),
+  userChangePassword: method('Auth/UserChangePassword', {
+    request: 'etcdserverpb.AuthUserChangePasswordRequest',
+    response: 'etcdserverpb.AuthUserChangePasswordResponse',
+    mutating: true,
+  }),
+  userGrantRole: method('Auth/UserGrantRole', {
+    request: 'etcdserverpb.AuthUserGrantRoleRequest',
+    response: 'etcdserverpb.AuthUserGrantRoleResponse',
+    mutating: true,
+  }),
+  userRevokeRole: method('Auth/UserRevokeRole', {
+    request: 'etcdserverpb.AuthUserRevokeRoleRequest',
+    response: 'etcdserverpb.AuthUserRevokeRoleResponse',
+    mutating: true,
+  }),
+  roleAdd: method('Auth/RoleAdd', {
+    request: 'etcdserverpb.AuthRoleAddRequest',
+    response: 'etcdserverpb.AuthRoleAddResponse',
+    mutating: true,
+  }),
+  roleGet: method('Auth/RoleGet', {
+    request: 'etcdserverpb.AuthRoleGetRequest',
+    response: 'etcdserverpb.AuthRoleGetResponse',
+  }),
+  roleList: method('Auth/RoleList', {
+    request: 'etcdserverpb.AuthRoleListRequest',
+    response: 'etcdserverpb.AuthRoleListResponse',
+  }),
+  roleDelete: method('Auth/RoleDelete', {
+    request: 'etcdserverpb.AuthRoleDeleteRequest',
+    response: 'etcdserverpb.AuthRoleDeleteResponse',
+    mutating: true,
+  }),
+  roleGrantPermission: method('Auth/RoleGrantPermission', {
+    request: 'etcdserverpb.AuthRoleGrantPermissionRequest',
+    response: 'etcdserverpb.AuthRoleGrantPermissionResponse',
+    mutating: true,
+  }),
+  roleRevokePermission: method('Auth/RoleRevokePermission', {
+    request: 'etcdserverpb.AuthRoleRevokePermissionRequest',
+    response: 'etcdserverpb.AuthRoleRevokePermissionResponse',
+    mutating: true,
   }),
 } as const;
 
@@ -307,6 +388,17 @@ export function memberEntry(message: pb.Member): MemberEntry {
 
 export function membersAnswer(message: pb.MemberListResponse): MembersAnswer {
   return { header: header(message.header), members: message.members.map(memberEntry) };
+}
+
+const PERMISSIONS = { read: 0, write: 1, 'read-write': 2 } as const;
+
+export function permissionMessage({ type, key, rangeEnd }: Permission): authpb.Permission {
+  return { permType: PERMISSIONS[type], key: bytesOf(key), range_end: bytesOf(rangeEnd ?? EMPTY) };
+}
+
+export function permission({ permType, key, range_end }: authpb.Permission): Permission {
+  const types = ['read', 'write', 'read-write'] as const;
+  return { type: types[permType], key, rangeEnd: range_end };
 }
 
 export function statusAnswer(message: pb.StatusResponse): StatusAnswer {

@@ -54,6 +54,10 @@ function mixResult(lanes: LaneHash, result: CommandResult): void {
     case 'member':
       lanes.integer(result.id);
       return;
+    case 'authenticate':
+      lanes.integer(result.authRevision);
+      return;
+    case 'auth':
     case 'none':
     case 'compact':
     case 'lease-revoke':

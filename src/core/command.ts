@@ -1,6 +1,8 @@
 import { AssertionError } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
 import { checkForm, Fields, int64, MalformedError, type Packed, pack, unpack } from '../lib/packed.ts';
+import type { AuthOperation } from './auth/operations.ts';
+import { packAuth, unpackAuth } from './command-auth.ts';
 import { packDeleteRange, packPut, packTxn, unpackDeleteRange, unpackPut, unpackTxn } from './command-kv.ts';
 import type { LeaseCheckpoint } from './lease/lessor.ts';
 import { isMembershipOperation } from './membership-change.ts';
@@ -65,7 +67,13 @@ export type Operation =
       readonly id: MemberId;
       readonly name: string;
       readonly clientUrls: readonly string[];
-    };
+    }
+  | AuthOperation
+  /**
+   * A user's password fitted, as of the command's auth revision; the user signs in. Of the token only a digest is
+   * told to the log: who reads a disk cannot use it.
+   */
+  | { readonly type: 'authenticate'; readonly name: string; readonly tokenDigest: string };
 
 /** The first byte of meaning in every command; a change is an upgrade step (see UPGRADING). */
 export const COMMAND_VERSION = 1;
@@ -88,6 +96,18 @@ const OPERATION_TYPES = [
   'member-remove',
   'member-update',
   'member-publish',
+  'auth-enable',
+  'auth-disable',
+  'user-add',
+  'user-delete',
+  'user-change-password',
+  'user-grant-role',
+  'user-revoke-role',
+  'role-add',
+  'role-delete',
+  'role-grant-permission',
+  'role-revoke-permission',
+  'authenticate',
 ] as const satisfies readonly Operation['type'][];
 const TYPE_NUMBERS = new Map<Operation['type'], number>(
   OPERATION_TYPES.map((type, number) => [type, number]),
@@ -192,6 +212,10 @@ function packOperation(operation: Operation): readonly Packed[] {
       return [operation.id, operation.peerUrls];
     case 'member-publish':
       return [operation.id, operation.name, operation.clientUrls];
+    case 'authenticate':
+      return [operation.name, operation.tokenDigest];
+    default:
+      return packAuth(operation);
   }
 }
 
@@ -233,6 +257,10 @@ function unpackOperation(type: Operation['type'], fields: Fields): Operation {
       return { type, id: fields.natural(), peerUrls: fields.texts() };
     case 'member-publish':
       return { type, id: fields.natural(), name: fields.text(), clientUrls: fields.texts() };
+    case 'authenticate':
+      return { type, name: fields.text(), tokenDigest: fields.text() };
+    default:
+      return unpackAuth(type, fields);
   }
 }
 

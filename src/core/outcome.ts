@@ -25,7 +25,16 @@ export type CommandResult =
   /** The alarm that is now raised or was lowered; empty when there was none to lower. */
   | { readonly type: 'alarm'; readonly alarms: readonly AlarmRecord[] }
   /** The member list is `StateMachine.memberList()`, once the configuration change is in force. */
-  | { readonly type: 'member'; readonly id: MemberId };
+  | { readonly type: 'member'; readonly id: MemberId }
+  /** With `narrows` somebody may be allowed less than before: who keeps decisions must make them anew. */
+  | { readonly type: 'auth'; readonly narrows: boolean }
+  /** The user is signed in from this auth revision on. */
+  | {
+      readonly type: 'authenticate';
+      readonly user: string;
+      readonly tokenDigest: string;
+      readonly authRevision: number;
+    };
 
 /** A failure leaves the whole state as it was, its revision included; only the applied index moves. */
 export type Outcome =

@@ -4,6 +4,11 @@ import { MalformedError } from '../lib/packed.ts';
 import { alarmRefusal } from './admission.ts';
 import { AlarmTable } from './alarms.ts';
 import { APPLY_HASH_START, nextApplyHash } from './apply-hash.ts';
+import { AuthStore } from './auth/auth-store.ts';
+import { narrows, type Principal } from './auth/operations.ts';
+import type { AccessState } from './auth/txn-access.ts';
+import { authRefusal } from './auth-admission.ts';
+import { authRemoval, authRow, readAuthRow } from './auth-rows.ts';
 import { decodeCommand, type MemberRecord, type Operation, type ProposalId } from './command.ts';
 import { LEASE_TTL_SECONDS_MAX } from './lease/lease.ts';
 import { type LeaseCheckpoint, Lessor } from './lease/lessor.ts';
@@ -48,7 +53,7 @@ export interface Applied {
 }
 
 /**
- * The replicated state: key-value store, leases, members and alarms, driven by committed entries in log order.
+ * The replicated state: key-value store, leases, members, alarms, users and roles, driven by committed entries in log order.
  * Deterministic: equal entries make an equal state, equal outcomes and equal hashes on every member, whatever its
  * clock, its disk or the pace of its compaction. Nothing here waits.
  *
@@ -61,6 +66,9 @@ export class StateMachine {
   readonly lessor = new Lessor();
   readonly members: MemberTable;
   readonly alarms: AlarmTable;
+  readonly auth: AuthStore;
+  /** What decisions about requests are made from. */
+  readonly access: AccessState;
   readonly #tables = new TableChanges();
   readonly #rows: PendingRows;
   #appliedIndex = 0;
@@ -79,6 +87,10 @@ export class StateMachine {
     this.store = new Store({ source: this.#rows, cacheBytesMax });
     this.members = new MemberTable(this.#tables);
     this.alarms = new AlarmTable(this.#tables);
+    this.auth = new AuthStore((before, after) => {
+      this.#tables.change(before && authRow(before), after === null ? authRemoval(before!) : authRow(after));
+    });
+    this.access = { auth: this.auth, leaseKeys: (id) => this.lessor.keys(id) };
     for (const member of bootstrapMembers) {
       assert(this.members.get(member.id) === undefined, 'bootstrap members have different ids');
       this.members.set(member);
@@ -154,9 +166,14 @@ export class StateMachine {
     };
   }
 
-  /** The newest row of every id of the small tables: members, alarms, leases, each by id. */
+  /** The newest row of every id of the small tables: members, alarms, leases, users and roles, each by id. */
   tableRows(): TableRow[] {
-    return [...this.members.rows(), ...this.alarms.rows(), ...this.lessor.list().map(leaseRow)];
+    return [
+      ...this.members.rows(),
+      ...this.alarms.rows(),
+      ...this.lessor.list().map(leaseRow),
+      ...this.auth.records().map(authRow),
+    ];
   }
 
   // ---- restore: rows in revision order, then tables, then the marker ----------------------------------------
@@ -231,6 +248,8 @@ export class StateMachine {
         this.alarms.restore(row);
         return;
       case 'auth':
+        this.auth.restore(readAuthRow(row));
+        return;
       case 'meta':
         throw new StoreError('data-dir-corrupt', `a row of the unknown table ${row.table}`);
     }
@@ -242,17 +261,20 @@ export class StateMachine {
     if (entry.data.length === 0) {
       return { ...DONE, proposal: null, outcome: succeeded({ type: 'none' }), confChange: { steps: [] } };
     }
-    const { id: proposal, operation } = decodeCommand(entry.data);
+    const { id: proposal, user, authRevision, operation } = decodeCommand(entry.data);
+    const principal = { user, revision: authRevision };
     if (isMembershipOperation(operation)) {
       assert(entry.kind === 'conf-change', 'a membership change is a conf-change entry');
-      return { ...this.#changeMembership(operation), proposal };
+      return { ...this.#changeMembership(operation, principal), proposal };
     }
     assert(entry.kind === 'normal', 'a conf-change entry changes the membership');
-    return { ...this.#run(operation, entry), proposal };
+    return { ...this.#run(operation, { entry, principal }), proposal };
   }
 
-  #changeMembership(operation: MembershipOperation): Execution {
+  #changeMembership(operation: MembershipOperation, principal: Principal): Execution {
     const { members } = this;
+    const refusal = authRefusal(operation, principal, this.access);
+    if (refusal !== null) return { ...DONE, outcome: failed(refusal) };
     const decision = decideMembership(operation, { members, confState: this.#confState });
     if (decision.change === null) return { ...DONE, outcome: failed(decision.code) };
     const id = operation.type === 'member-add' ? operation.member.id : operation.id;
@@ -261,12 +283,13 @@ export class StateMachine {
     return { ...DONE, outcome: succeeded({ type: 'member', id }), confChange: decision.change };
   }
 
-  #run(operation: DataOperation, entry: Entry): Execution {
-    const refusal = alarmRefusal(operation, this.alarms);
+  #run(operation: DataOperation, context: CommandContext): Execution {
+    const refusal =
+      alarmRefusal(operation, this.alarms) ?? authRefusal(operation, context.principal, this.access);
     if (refusal !== null) return { ...DONE, outcome: failed(refusal) };
     try {
       const events: KvEvent[] = [];
-      const result = this.#perform(operation, entry, events);
+      const result = this.#perform(operation, context, events);
       return { ...DONE, outcome: succeeded(result), events };
     } catch (error) {
       // A disk that fails is no answer to a client: members would disagree.
@@ -276,7 +299,7 @@ export class StateMachine {
   }
 
   /** @throws StoreError before anything was changed */
-  #perform(operation: DataOperation, entry: Entry, events: KvEvent[]): CommandResult {
+  #perform(operation: DataOperation, context: CommandContext, events: KvEvent[]): CommandResult {
     switch (operation.type) {
       case 'put':
       case 'delete-range':
@@ -294,7 +317,7 @@ export class StateMachine {
         this.#revoke(operation.id, events);
         return { type: 'lease-revoke' };
       case 'lease-expire':
-        return this.#expire(operation, entry, events);
+        return this.#expire(operation, context.entry, events);
       case 'lease-checkpoint':
         for (const checkpoint of operation.checkpoints) this.#checkpoint(checkpoint);
         return { type: 'lease-checkpoint' };
@@ -303,6 +326,11 @@ export class StateMachine {
       case 'member-update':
       case 'member-publish':
         return this.#describeMember(operation);
+      case 'authenticate':
+        return this.#signIn(operation, context.principal.revision);
+      default:
+        this.auth.apply(operation);
+        return { type: 'auth', narrows: narrows(operation) };
     }
   }
 
@@ -379,6 +407,16 @@ export class StateMachine {
     return { type: 'alarm', alarms: this.alarms.deactivate(record) ? [record] : [] };
   }
 
+  /** `revision`: where the password was found to fit. */
+  #signIn(
+    { name, tokenDigest }: Extract<Operation, { type: 'authenticate' }>,
+    revision: number,
+  ): CommandResult {
+    const refusal = this.auth.signInRefusal({ user: name, revision });
+    if (refusal !== null) throw new StoreError(refusal);
+    return { type: 'authenticate', user: name, tokenDigest, authRevision: this.auth.revision };
+  }
+
   #describeMember(
     operation: Extract<Operation, { type: 'member-update' | 'member-publish' }>,
   ): CommandResult {
@@ -415,6 +453,11 @@ class Restore {
 }
 
 type DataOperation = Exclude<Operation, MembershipOperation>;
+
+interface CommandContext {
+  readonly entry: Entry;
+  readonly principal: Principal;
+}
 
 interface Execution {
   readonly proposal: ProposalId | null;

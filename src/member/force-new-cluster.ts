@@ -1,3 +1,4 @@
+import { INTERNAL_USER } from '../core/auth/operations.ts';
 import { encodeCommand, type Operation } from '../core/command.ts';
 import { changedConf, isJoint } from '../core/raft/conf-change.ts';
 import type { Entry, MemberId } from '../core/raft/messages.ts';
@@ -70,7 +71,7 @@ function departures(machine: StateMachine, self: MemberId): Buffer[] {
     throw new StoreError('bad-options', 'this member was removed: it cannot go on alone');
   const datas: Buffer[] = isJoint(machine.confState) ? [Buffer.alloc(0)] : [];
   const add = (operation: Operation): void => {
-    datas.push(encodeCommand({ id: null, user: '', authRevision: 0, operation }));
+    datas.push(encodeCommand({ id: null, user: INTERNAL_USER, authRevision: 0, operation }));
   };
   if (own.isLearner) add({ type: 'member-promote', id: self });
   for (const member of members) if (member.id !== self) add({ type: 'member-remove', id: member.id });

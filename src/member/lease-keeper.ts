@@ -1,7 +1,8 @@
+import type { Principal } from '../core/auth/operations.ts';
 import type { Operation } from '../core/command.ts';
 import type { Lessor } from '../core/lease/lessor.ts';
 import type { Applied } from '../core/state-machine.ts';
-import { StoreError } from '../lib/errors.ts';
+import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
 import type { Clock } from './ports.ts';
 import type { CallContext } from './proposals.ts';
 
@@ -19,6 +20,14 @@ export interface LeaseKeeperOptions {
   readonly extendMs: number;
   readonly propose: (operation: Operation, context: CallContext) => Promise<Applied>;
   readonly linearizable: (signal: AbortSignal) => Promise<void>;
+  /** Why a principal may not keep a lease alive, or null. */
+  readonly refusal: (principal: Principal, id: bigint) => StoreErrorCode | null;
+}
+export interface Renewal {
+  readonly id: bigint;
+  /** On whose behalf, as a command carries it. */
+  readonly user: string;
+  readonly authRevision: number;
 }
 
 /**
@@ -60,9 +69,9 @@ export class LeaseKeeper {
    * was the leader meanwhile (RELIABILITY L4).
    *
    * @returns the granted time to live in seconds, 0 when the lease is gone
-   * @throws StoreError `not-leader`, or as a linearizable read
+   * @throws StoreError `not-leader`, as a linearizable read, or why this user may not
    */
-  async renew(id: bigint, signal: AbortSignal): Promise<number> {
+  async renew({ id, user, authRevision }: Renewal, signal: AbortSignal): Promise<number> {
     const term = this.#term;
     if (term === 0) throw new StoreError('not-leader');
     await this.#options.linearizable(signal);
@@ -70,6 +79,8 @@ export class LeaseKeeper {
     while (this.#term === term && this.#expiry !== null && this.#options.lessor().isExpiring(id))
       await this.#expiry;
     if (this.#term !== term) throw new StoreError('not-leader');
+    const refusal = this.#options.refusal({ user, revision: authRevision }, id);
+    if (refusal !== null) throw new StoreError(refusal);
     const lessor = this.#options.lessor();
     const ttlSeconds = lessor.renew(id, this.#options.clock.nowMs());
     if (ttlSeconds > 0 && lessor.needsCheckpointReset(id)) {

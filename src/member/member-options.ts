@@ -1,4 +1,6 @@
 import type { Logger } from '../lib/logger.ts';
+import type { JwtOptions } from './auth/jwt-tokens.ts';
+import type { AutoCompactionPolicy } from './auto-compaction.ts';
 import type { InitialMember } from './identity.ts';
 import type { MemberObserver } from './observer.ts';
 import type { Clock, Disk, LevelOpener, Random, Transport } from './ports.ts';
@@ -22,10 +24,22 @@ export interface MemberOptions {
   readonly cacheBytesMax: number;
   readonly freeBytesMin: number;
   readonly ballastBytes: number;
+  /** What history is kept for; null: until somebody compacts. */
+  readonly autoCompaction: AutoCompactionPolicy | null;
   /** What a segment of the log is preallocated to; default as in `openLog`. */
   readonly logSegmentBytes?: number;
   /** Drop all other members and go on alone with this member's data: the last resort after losing a majority. */
   readonly forceNewCluster: boolean;
+  /** How clients sign in; without it: simple tokens. */
+  readonly auth?: AuthOptions;
+}
+export interface AuthOptions {
+  /** Signed tokens instead of simple ones. */
+  readonly jwt: JwtOptions | null;
+  /** After so long without use a simple token is over. */
+  readonly tokenTtlMs: number;
+  /** Within `PASSWORD_COST`. */
+  readonly passwordCost: number;
 }
 
 /** What a member is connected to. */

@@ -1,5 +1,6 @@
+import type { Principal } from '../core/auth/operations.ts';
+import { type AccessState, leaseReadRefusal, opRefusal } from '../core/auth/txn-access.ts';
 import type { AlarmKind, Operation } from '../core/command.ts';
-import { LEASE_TTL_SECONDS_MAX } from '../core/lease/lease.ts';
 import type {
   DeleteRangeRequest,
   DeleteRangeResult,
@@ -13,18 +14,22 @@ import type {
 } from '../core/mvcc/operations.ts';
 import type { MemberId } from '../core/raft/messages.ts';
 import type { Applied, CommandResult } from '../core/state-machine.ts';
-import type { WatchHub, WatchSink, WatchStream } from '../core/watch/hub.ts';
+import type { WatchHub, WatchSink } from '../core/watch/hub.ts';
 import { assert } from '../lib/assert.ts';
 import { abortError, StoreError, type StoreErrorCode } from '../lib/errors.ts';
+import { type Access, type ClientContext, permit } from './auth/access.ts';
+import type { Accounts } from './auth/accounts.ts';
+import type { GuardedStream, WatchGuard } from './auth/watch-guard.ts';
 import type { Housekeeping } from './housekeeping.ts';
 import type { Leadership } from './leadership.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import { checkPeerUrls, type MemberInfo, type Membership } from './membership.ts';
 import type { MemberFigures } from './observer.ts';
 import type { Clock, Random } from './ports.ts';
-import type { CallContext, Proposals } from './proposals.ts';
+import type { Proposals } from './proposals.ts';
 import type { Reads } from './reads.ts';
 import type { ReadyLoop } from './ready-loop.ts';
+import { type OpenRange, type SlicedReadContext, SlicedReads } from './sliced-reads.ts';
 import type { Backup, Snapshots } from './snapshots.ts';
 import type { SpaceGuard } from './space-guard.ts';
 
@@ -44,6 +49,10 @@ export interface Answer<T> {
   readonly header: Header;
   readonly result: T;
 }
+/** A read's own context; `reserve` waits for room for a large answer. */
+export type ReadContext = ClientContext &
+  Pick<SlicedReadContext, 'reserve'> & { readonly serializable: boolean };
+
 export interface AlarmRequest {
   readonly action: 'get' | 'activate' | 'deactivate';
   readonly member: MemberId;
@@ -62,7 +71,7 @@ export interface MemberStatus {
   readonly dbSizeBytes: number;
   readonly dbSizeInUseBytes: number;
   readonly quotaBytes: number;
-  readonly errors: readonly string[];
+  readonly alarms: readonly MemberAlarm[];
 }
 export interface Readiness {
   readonly live: boolean;
@@ -80,6 +89,9 @@ export interface MemberParts {
   readonly hub: WatchHub;
   readonly proposals: Proposals;
   readonly reads: Reads;
+  readonly access: Access;
+  readonly accounts: Accounts;
+  readonly watches: WatchGuard;
   readonly leases: LeaseKeeper;
   readonly leadership: Leadership;
   readonly membership: Membership;
@@ -104,39 +116,59 @@ export interface MemberParts {
 /**
  * One running member, as the faces use it. Every method may fail with the StoreError codes of a proposal
  * (`too-many-requests`, `timeout*`, `canceled`, `stopped`) or of a read; what more it can fail with is said there.
+ *
+ * With authentication enabled each may also fail with `auth-token-invalid`, `user-empty`, `permission-denied`,
+ * `user-not-found` (root's methods) and `auth-revision-old`: whoever asks is known by the context's credentials.
  */
 export class Member {
   readonly id: MemberId;
   readonly clusterId: number;
+  /** Users, roles, signing in. */
+  readonly accounts: Accounts;
   readonly #parts: MemberParts;
+  readonly #sliced: SlicedReads;
   #stopped: Promise<void> | null = null;
   #isLeaving = false;
 
   constructor(parts: MemberParts) {
     this.id = parts.id;
     this.clusterId = parts.clusterId;
+    this.accounts = parts.accounts;
     this.#parts = parts;
+    this.#sliced = new SlicedReads({ clock: parts.clock, read: (read) => this.#read(read) });
   }
 
   // ---- keys -------------------------------------------------------------------------------------------------
 
   /** @throws StoreError `compacted`, `future-revision` */
-  async range(
-    request: RangeRequest,
-    context: CallContext & { readonly serializable: boolean },
-  ): Promise<Answer<RangeResult>> {
-    if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
-    return this.#answer(this.#read((machine) => machine.store.range(request)));
+  async range(request: RangeRequest, context: ReadContext): Promise<Answer<RangeResult>> {
+    return this.#reading(request, context, (read) => this.#sliced.range(request, read));
+  }
+
+  /**
+   * A range in ascending order of keys, whose pages are read as they are asked for, at one revision. Asking for a
+   * page fails with `compacted` when that revision is compacted meanwhile, and as a read does when who asks may not
+   * read it any more.
+   *
+   * @throws StoreError `compacted`, `future-revision`
+   */
+  async openRange(request: RangeRequest, context: ReadContext): Promise<Answer<OpenRange>> {
+    const open = async (read: SlicedReadContext) => {
+      const range = this.#sliced.openRange(request, read);
+      return { range, revision: range.plan.revision };
+    };
+    const { header, result } = await this.#reading(request, context, open);
+    return { header, result: result.range };
   }
 
   /** @throws StoreError `lease-not-found`, `key-not-found`, `no-space`, `corrupt` */
-  async put(request: PutRequest, context: CallContext): Promise<Answer<PutResult>> {
+  async put(request: PutRequest, context: ClientContext): Promise<Answer<PutResult>> {
     this.#parts.space.admit(bytesAdded(request));
     return this.#propose(request, 'put', context);
   }
 
   /** @throws StoreError `corrupt` */
-  async deleteRange(request: DeleteRangeRequest, context: CallContext): Promise<Answer<DeleteRangeResult>> {
+  async deleteRange(request: DeleteRangeRequest, context: ClientContext): Promise<Answer<DeleteRangeResult>> {
     return this.#propose(request, 'delete-range', context);
   }
 
@@ -145,13 +177,9 @@ export class Member {
    *
    * @throws StoreError as put, range and deleteRange
    */
-  async txn(
-    request: TxnRequest,
-    context: CallContext & { readonly serializable: boolean },
-  ): Promise<Answer<TxnResult>> {
+  async txn(request: TxnRequest, context: ReadContext): Promise<Answer<TxnResult>> {
     if (isReadOnly(request)) {
-      if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
-      return this.#answer(this.#read(({ lessor, store }) => store.applyTxn(request, lessor).result));
+      return this.#reading(request, context, (read) => this.#sliced.txn(request, read));
     }
     this.#parts.space.admit(bytesAdded(request));
     return this.#propose(request, 'txn', context);
@@ -160,7 +188,7 @@ export class Member {
   /** With `physical` it answers when the dropped rows have left the index. @throws StoreError `compacted`, `future-revision` */
   async compact(
     request: { readonly revision: number; readonly physical: boolean },
-    context: CallContext,
+    context: ClientContext,
   ): Promise<Answer<null>> {
     await this.#command({ type: 'compact', revision: request.revision }, context);
     if (request.physical) await this.#parts.housekeeping.compaction();
@@ -172,9 +200,8 @@ export class Member {
   /** @throws StoreError `lease-exists`, `lease-ttl-too-large`, `no-space` */
   async leaseGrant(
     request: { readonly id: bigint; readonly ttlSeconds: number },
-    context: CallContext,
+    context: ClientContext,
   ): Promise<Answer<{ readonly id: bigint; readonly ttlSeconds: number }>> {
-    if (request.ttlSeconds > LEASE_TTL_SECONDS_MAX) throw new StoreError('lease-ttl-too-large');
     const id = request.id === 0n ? this.#randomLeaseId() : request.id;
     const ttlSeconds = Math.max(request.ttlSeconds, this.#parts.leaseTtlSecondsMin);
     await this.#command({ type: 'lease-grant', id, ttlSeconds }, context);
@@ -182,7 +209,7 @@ export class Member {
   }
 
   /** @throws StoreError `lease-not-found` */
-  async leaseRevoke(request: { readonly id: bigint }, context: CallContext): Promise<Answer<null>> {
+  async leaseRevoke(request: { readonly id: bigint }, context: ClientContext): Promise<Answer<null>> {
     await this.#command({ type: 'lease-revoke', id: request.id }, context);
     return this.#answer(null);
   }
@@ -190,20 +217,24 @@ export class Member {
   /** Answers 0 seconds when the lease is gone. */
   async leaseKeepAlive(
     request: { readonly id: bigint },
-    context: CallContext,
+    context: ClientContext,
   ): Promise<Answer<{ readonly ttlSeconds: number }>> {
-    const ttlSeconds = await this.#parts.leadership.atLeader(
-      { type: 'lease-renew', id: request.id },
-      () => this.#parts.leases.renew(request.id, context.signal),
-      context.signal,
-    );
-    return this.#answer({ ttlSeconds });
+    const { access, leadership, leases } = this.#parts;
+    return access.as(context, async ({ user, revision }) => {
+      const renewal = { id: request.id, user, authRevision: revision };
+      const ttlSeconds = await leadership.atLeader(
+        { type: 'lease-renew', ...renewal },
+        () => leases.renew(renewal, context.signal),
+        context.signal,
+      );
+      return this.#answer({ ttlSeconds });
+    });
   }
 
   /** Answers -1 seconds for an unknown lease. */
   async leaseTimeToLive(
     request: { readonly id: bigint; readonly keys: boolean },
-    context: CallContext,
+    context: ClientContext,
   ): Promise<
     Answer<{
       readonly ttlSeconds: number;
@@ -217,24 +248,49 @@ export class Member {
       context.signal,
     );
     await this.#parts.reads.linearizable(context.signal);
-    const lessor = this.#machine.lessor;
-    const lease = lessor.get(request.id);
-    if (lease === undefined || remaining < 0) {
-      return this.#answer({ ttlSeconds: -1, grantedTtlSeconds: 0, keys: [] });
-    }
-    const keys = request.keys ? lessor.keys(request.id) : [];
-    return this.#answer({ ttlSeconds: remaining, grantedTtlSeconds: lease.ttlSeconds, keys });
+    return this.#asPermitted(
+      context,
+      (state, principal) =>
+        state.auth.userRefusal(principal) ??
+        (request.keys ? leaseReadRefusal(state, principal, request.id) : null),
+      ({ lessor }) => {
+        const lease = lessor.get(request.id);
+        if (lease === undefined || remaining < 0) return { ttlSeconds: -1, grantedTtlSeconds: 0, keys: [] };
+        const keys = request.keys ? lessor.keys(request.id) : [];
+        return { ttlSeconds: remaining, grantedTtlSeconds: lease.ttlSeconds, keys };
+      },
+    );
   }
 
-  async leaseLeases(context: CallContext): Promise<Answer<readonly bigint[]>> {
+  /** @throws StoreError `permission-denied` also when any lease has a key that the user may not read */
+  async leaseLeases(context: ClientContext): Promise<Answer<readonly bigint[]>> {
     await this.#parts.reads.linearizable(context.signal);
-    return this.#answer(this.#machine.lessor.list().map((lease) => lease.id));
+    const ids = (): readonly bigint[] => this.#machine.lessor.list().map((lease) => lease.id);
+    return this.#asPermitted(
+      context,
+      (state, principal) => {
+        const refusal = state.auth.userRefusal(principal);
+        if (refusal !== null || state.auth.rootRefusal(principal) === null) return refusal;
+        for (const id of ids()) {
+          const found = leaseReadRefusal(state, principal, id);
+          if (found !== null) return found;
+        }
+        return null;
+      },
+      ids,
+    );
   }
 
   // ---- watch ------------------------------------------------------------------------------------------------
 
-  openWatch(sink: WatchSink): WatchStream {
-    return this.#parts.hub.open(sink);
+  /** A watch on it is refused, and one that is there ended, with a reason, while its user may not read all of it. */
+  openWatch(sink: WatchSink, context: ClientContext): GuardedStream {
+    return this.#parts.watches.open(sink, context);
+  }
+
+  /** Resolves once this member can judge the credentials: to be awaited before a watch is created. */
+  credentialsSettled(context: ClientContext): Promise<void> {
+    return this.#parts.access.settled(context);
   }
 
   /** The sink can take deliveries again. */
@@ -246,10 +302,10 @@ export class Member {
 
   async memberList(
     request: { readonly linearizable: boolean },
-    context: CallContext,
+    context: ClientContext,
   ): Promise<Answer<readonly MemberInfo[]>> {
     if (request.linearizable) await this.#parts.reads.linearizable(context.signal);
-    return this.#answer(this.members());
+    return this.#asUser(context, () => this.members());
   }
 
   /** The members this member has applied. */
@@ -260,13 +316,15 @@ export class Member {
   /** @throws StoreError as `Membership.add` */
   async memberAdd(
     request: { readonly peerUrls: readonly string[]; readonly isLearner: boolean },
-    context: CallContext,
+    context: ClientContext,
   ): Promise<Answer<{ readonly member: MemberInfo; readonly members: readonly MemberInfo[] }>> {
     const { leadership, membership, reads } = this.#parts;
-    const id = await leadership.atLeader(
-      { type: 'member-add', ...request },
-      () => membership.add(request, context),
-      context.signal,
+    const id = await this.#asRoot(context, (caller) =>
+      leadership.atLeader(
+        { type: 'member-add', ...request, ...callerOf(caller) },
+        () => membership.add(request, caller),
+        context.signal,
+      ),
     );
     // Where the change was forwarded it is yet to be applied. Where it was, nothing may wait for a quorum any more:
     // a cluster of one has none again before the second member has started.
@@ -280,13 +338,15 @@ export class Member {
   /** @throws StoreError as `Membership.remove` */
   async memberRemove(
     request: { readonly id: MemberId },
-    context: CallContext,
+    context: ClientContext,
   ): Promise<Answer<readonly MemberInfo[]>> {
     const { leadership, membership } = this.#parts;
-    await leadership.atLeader(
-      { type: 'member-remove', id: request.id },
-      () => membership.remove(request.id, context).then(() => null),
-      context.signal,
+    await this.#asRoot(context, (caller) =>
+      leadership.atLeader(
+        { type: 'member-remove', id: request.id, ...callerOf(caller) },
+        () => membership.remove(request.id, caller).then(() => null),
+        context.signal,
+      ),
     );
     if (request.id !== this.id) await this.#parts.reads.linearizable(context.signal);
     return this.#answer(this.members());
@@ -295,13 +355,15 @@ export class Member {
   /** @throws StoreError as `Membership.promote` */
   async memberPromote(
     request: { readonly id: MemberId },
-    context: CallContext,
+    context: ClientContext,
   ): Promise<Answer<readonly MemberInfo[]>> {
     const { leadership, membership, reads } = this.#parts;
-    await leadership.atLeader(
-      { type: 'member-promote', id: request.id },
-      () => membership.promote(request.id, context).then(() => null),
-      context.signal,
+    await this.#asRoot(context, (caller) =>
+      leadership.atLeader(
+        { type: 'member-promote', id: request.id, ...callerOf(caller) },
+        () => membership.promote(request.id, caller).then(() => null),
+        context.signal,
+      ),
     );
     await reads.linearizable(context.signal);
     return this.#answer(this.members());
@@ -310,7 +372,7 @@ export class Member {
   /** @throws StoreError `member-not-found`, `peer-url-exists`, `member-bad-urls` */
   async memberUpdate(
     request: { readonly id: MemberId; readonly peerUrls: readonly string[] },
-    context: CallContext,
+    context: ClientContext,
   ): Promise<Answer<readonly MemberInfo[]>> {
     checkPeerUrls(request.peerUrls);
     await this.#command({ type: 'member-update', id: request.id, peerUrls: request.peerUrls }, context);
@@ -319,22 +381,21 @@ export class Member {
 
   // ---- maintenance ------------------------------------------------------------------------------------------
 
-  /** `member` 0 means this one for activate, and any for get. */
-  async alarm(request: AlarmRequest, context: CallContext): Promise<Answer<readonly MemberAlarm[]>> {
+  /** `member` 0 means this one for activate; get lists every member's, as etcd. */
+  async alarm(request: AlarmRequest, context: ClientContext): Promise<Answer<readonly MemberAlarm[]>> {
     const { action, alarm } = request;
     const before = this.#machine.alarms.list();
-    const matches = (item: MemberAlarm): boolean =>
-      (alarm === 'none' || item.alarm === alarm) && (request.member === 0 || item.member === request.member);
     switch (action) {
       case 'get':
-        return this.#answer(before.filter(matches));
+        return this.#asUser(context, () => before.filter((item) => alarm === 'none' || item.alarm === alarm));
       case 'activate': {
         const member = request.member === 0 ? this.id : request.member;
-        if (alarm === 'none') return this.#answer([]);
+        if (alarm === 'none') return this.#asRoot(context, async () => this.#answer([]));
         await this.#command({ type: 'alarm', action, member, alarm }, context);
         return this.#answer([{ member, alarm }]);
       }
       case 'deactivate': {
+        await this.#asRoot(context, async () => null);
         if (alarm === 'none') return this.#answer([]);
         const cleared = before.filter((item) => item.alarm === alarm && item.member === request.member);
         for (const item of cleared) {
@@ -345,13 +406,29 @@ export class Member {
     }
   }
 
+  /** The raised alarms, as this member has applied them. */
+  alarms(): readonly MemberAlarm[] {
+    return this.#machine.alarms.list();
+  }
+
+  /**
+   * Fails when reads would: for health checks, which nobody signs in for and which learn nothing else.
+   *
+   * @throws StoreError as a read
+   */
+  async check(options: { readonly serializable: boolean; readonly signal: AbortSignal }): Promise<void> {
+    if (!options.serializable) await this.#parts.reads.linearizable(options.signal);
+  }
+
+  /** For clients: every user may ask. */
+  statusFor(context: ClientContext): Promise<Answer<MemberStatus>> {
+    return this.#asUser(context, () => this.status().result);
+  }
+
+  /** For those who run this member. */
   status(): Answer<MemberStatus> {
     const { loop, quotaBytes } = this.#parts;
     const status = loop.node.status();
-    const errors = this.#machine.alarms
-      .list()
-      .map((item) => `${item.alarm} alarm of member ${item.member.toString(16)}`);
-    if (status.leader === 0) errors.push('etcdserver: no leader');
     return this.#answer({
       leader: status.leader,
       raftIndex: status.commit,
@@ -361,11 +438,12 @@ export class Member {
       dbSizeBytes: this.#parts.stateBytes(),
       dbSizeInUseBytes: this.#machine.store.logicalBytes,
       quotaBytes,
-      errors,
+      alarms: this.#machine.alarms.list(),
     });
   }
 
-  async defragment(_context: CallContext): Promise<Answer<null>> {
+  async defragment(context: ClientContext): Promise<Answer<null>> {
+    await this.#asRoot(context, async () => null);
     await this.#parts.housekeeping.barrier();
     await this.#parts.loop.replica.store.defragment();
     return this.#answer(null);
@@ -374,8 +452,9 @@ export class Member {
   /** A hash over the live rows at `revision` (0 = now), equal on every member at equal revisions. */
   async hashKv(
     request: { readonly revision: number },
-    context: CallContext,
+    context: ClientContext,
   ): Promise<Answer<{ readonly hash: number; readonly compactRevision: number; readonly revision: number }>> {
+    await this.#asRoot(context, async () => null);
     const walk = this.#machine.store.hashKv(request.revision, HASH_ROWS_PER_SLICE);
     for (;;) {
       const step = this.#read(() => walk.next());
@@ -386,19 +465,22 @@ export class Member {
   }
 
   /** A hash over this member's whole state at its applied index. */
-  async hash(_context: CallContext): Promise<Answer<{ readonly hash: number }>> {
+  async hash(context: ClientContext): Promise<Answer<{ readonly hash: number }>> {
+    await this.#asRoot(context, async () => null);
     const { rowSetHash, tableSetHash } = this.#machine.marker();
     return this.#answer({ hash: (rowSetHash.a ^ rowSetHash.b ^ tableSetHash.a ^ tableSetHash.b) >>> 0 });
   }
 
   /** The whole state as a backup file. Where there is no leader it is what this member has: the last resort. */
-  async snapshot(context: CallContext): Promise<Backup> {
+  async snapshot(context: ClientContext): Promise<Backup> {
     if (this.hasLeader()) await this.#parts.reads.linearizable(context.signal);
+    await this.#asRoot(context, async () => null);
     return this.#parts.snapshots.backup();
   }
 
   /** To be asked of the leader. @throws StoreError `not-leader`, `bad-leader-transferee`, `timeout` */
-  async moveLeader(request: { readonly target: MemberId }, context: CallContext): Promise<Answer<null>> {
+  async moveLeader(request: { readonly target: MemberId }, context: ClientContext): Promise<Answer<null>> {
+    await this.#asRoot(context, async () => null);
     await this.#parts.leadership.transfer(request.target, context.signal);
     return this.#answer(null);
   }
@@ -529,7 +611,7 @@ export class Member {
   async #propose<T extends CommandResult['type']>(
     operation: Operation,
     type: T,
-    context: CallContext,
+    context: ClientContext,
   ): Promise<Answer<Extract<CommandResult, { type: T }>>> {
     const { result, revision } = await this.#command(operation, context);
     assert(result.type === type, 'a command answers with its own kind of result');
@@ -541,17 +623,81 @@ export class Member {
 
   async #command(
     operation: Operation,
-    context: CallContext,
+    context: ClientContext,
   ): Promise<{ readonly result: CommandResult; readonly revision: number }> {
-    const applied: Applied = await this.#parts.proposals.propose(operation, context);
-    if (!applied.outcome.ok) throw new StoreError(applied.outcome.code satisfies StoreErrorCode);
-    return { result: applied.outcome.result, revision: applied.revision };
+    const { signal } = context;
+    return this.#parts.access.as(context, async ({ user, revision }) => {
+      const caller = { signal, user, authRevision: revision };
+      const applied: Applied = await this.#parts.proposals.propose(operation, caller);
+      if (!applied.outcome.ok) throw new StoreError(applied.outcome.code satisfies StoreErrorCode);
+      return { result: applied.outcome.result, revision: applied.revision };
+    });
+  }
+
+  /** A read that may take a while: decided in the step that pins its revision, and anew before any more is read. */
+  async #reading<T extends { readonly revision: number }>(
+    request: RequestOp,
+    context: ReadContext,
+    read: (context: SlicedReadContext) => Promise<T>,
+  ): Promise<Answer<T>> {
+    if (!context.serializable) await this.#parts.reads.linearizable(context.signal);
+    return this.#parts.access.as(context, async (principal) => {
+      const result = await read({ ...context, permit: this.#permitting(request, principal) });
+      return { header: { ...this.header(), revision: result.revision }, result };
+    });
+  }
+
+  /**
+   * A check that throws when who asks may not read this: the first time as of when he was identified, later as of
+   * then, when users and roles may have changed.
+   */
+  #permitting(request: RequestOp, principal: Principal): () => void {
+    let asOfNow = (): Principal => principal;
+    return () => {
+      const { access } = this.#machine;
+      permit(opRefusal(access, asOfNow(), request));
+      asOfNow = () => this.#machine.auth.renewed(principal);
+    };
+  }
+
+  /** Decides and reads in one step, of one state. */
+  #asPermitted<T>(
+    context: ClientContext,
+    refusal: (state: AccessState, principal: Principal) => StoreErrorCode | null,
+    read: (machine: ReadyLoop['replica']['machine']) => T,
+  ): Promise<Answer<T>> {
+    return this.#parts.access.as(context, async (principal) => {
+      permit(refusal(this.#machine.access, principal));
+      return this.#answer(this.#read(read));
+    });
+  }
+
+  #asUser<T>(context: ClientContext, read: () => T): Promise<Answer<T>> {
+    return this.#asPermitted(context, ({ auth }, principal) => auth.userRefusal(principal), read);
+  }
+
+  /** For root only, as of now; what goes into the log is decided there again. */
+  #asRoot<T>(context: ClientContext, work: (caller: Caller) => Promise<T>): Promise<T> {
+    return this.#parts.access.as(context, async (principal) => {
+      permit(this.#machine.auth.rootRefusal(principal));
+      return work({ signal: context.signal, user: principal.user, authRevision: principal.revision });
+    });
   }
 
   #randomLeaseId(): bigint {
     const { random } = this.#parts;
     return (BigInt(random.integer(2 ** 31)) << 32n) | BigInt(1 + random.integer(2 ** 32 - 1));
   }
+}
+
+interface Caller {
+  readonly signal: AbortSignal;
+  readonly user: string;
+  readonly authRevision: number;
+}
+
+function callerOf({ user, authRevision }: Caller): Pick<Caller, 'user' | 'authRevision'> {
+  return { user, authRevision };
 }
 
 /** Settles as `work` does, or rejects with why `signal` was aborted. */

@@ -16,13 +16,23 @@ import type { ForwardAnswer } from './proposals.ts';
 export type PeerRequest =
   /** Only for the leader of exactly this term. */
   | { readonly type: 'propose'; readonly term: number; readonly commands: readonly Buffer[] }
-  | { readonly type: 'lease-renew'; readonly id: bigint }
+  | ({ readonly type: 'lease-renew'; readonly id: bigint } & Caller)
   | { readonly type: 'lease-remaining'; readonly id: bigint }
-  | { readonly type: 'member-add'; readonly peerUrls: readonly string[]; readonly isLearner: boolean }
-  | { readonly type: 'member-remove'; readonly id: MemberId }
-  | { readonly type: 'member-promote'; readonly id: MemberId }
+  | ({
+      readonly type: 'member-add';
+      readonly peerUrls: readonly string[];
+      readonly isLearner: boolean;
+    } & Caller)
+  | ({ readonly type: 'member-remove'; readonly id: MemberId } & Caller)
+  | ({ readonly type: 'member-promote'; readonly id: MemberId } & Caller)
   | { readonly type: 'apply-hash'; readonly index: number }
   | { readonly type: 'tail-check' };
+
+/** On whose behalf it is asked: as a command carries it. */
+interface Caller {
+  readonly user: string;
+  readonly authRevision: number;
+}
 
 export interface PeerAnswers {
   readonly propose: ForwardAnswer;
@@ -98,13 +108,14 @@ function requestFields(request: PeerRequest): readonly Packed[] {
     case 'propose':
       return [request.term, request.commands];
     case 'lease-renew':
+      return [int64(request.id), request.user, request.authRevision];
     case 'lease-remaining':
       return [int64(request.id)];
     case 'member-add':
-      return [request.peerUrls, request.isLearner];
+      return [request.peerUrls, request.isLearner, request.user, request.authRevision];
     case 'member-remove':
     case 'member-promote':
-      return [request.id];
+      return [request.id, request.user, request.authRevision];
     case 'apply-hash':
       return [request.index];
     case 'tail-check':
@@ -117,18 +128,23 @@ function readRequest(type: PeerRequest['type'], fields: Fields): PeerRequest {
     case 'propose':
       return { type, term: fields.natural(), commands: fields.byteStrings() };
     case 'lease-renew':
+      return { type, id: fields.int64(), ...readCaller(fields) };
     case 'lease-remaining':
       return { type, id: fields.int64() };
     case 'member-add':
-      return { type, peerUrls: fields.texts(), isLearner: fields.boolean() };
+      return { type, peerUrls: fields.texts(), isLearner: fields.boolean(), ...readCaller(fields) };
     case 'member-remove':
     case 'member-promote':
-      return { type, id: fields.natural() };
+      return { type, id: fields.natural(), ...readCaller(fields) };
     case 'apply-hash':
       return { type, index: fields.natural() };
     case 'tail-check':
       return { type };
   }
+}
+
+function readCaller(fields: Fields): Caller {
+  return { user: fields.text(), authRevision: fields.natural() };
 }
 
 /** The answer as a list of one array, so that null and numbers read alike. */

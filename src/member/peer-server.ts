@@ -5,7 +5,7 @@ import type { ApplyHashes } from './apply-hashes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Membership } from './membership.ts';
 import { decodePeerRequest, encodePeerAnswer, type PeerAnswer, type PeerRequest } from './peer-requests.ts';
-import type { ForwardAnswer } from './proposals.ts';
+import type { CallContext, ForwardAnswer } from './proposals.ts';
 import type { ReadyLoop } from './ready-loop.ts';
 
 export interface PeerServerOptions {
@@ -36,19 +36,19 @@ export class PeerServer {
       case 'propose':
         return this.#propose(request);
       case 'lease-renew':
-        return leases.renew(request.id, signal);
+        return leases.renew(request, signal);
       case 'lease-remaining':
         return leases.remainingSeconds(request.id, signal);
       case 'member-add':
         this.#checkLeader();
-        return membership.add(request, { signal });
+        return membership.add(request, callerOf(request, signal));
       case 'member-remove':
         this.#checkLeader();
-        await membership.remove(request.id, { signal });
+        await membership.remove(request.id, callerOf(request, signal));
         return null;
       case 'member-promote':
         this.#checkLeader();
-        await membership.promote(request.id, { signal });
+        await membership.promote(request.id, callerOf(request, signal));
         return null;
       case 'apply-hash':
         return hashes.at(request.index);
@@ -80,4 +80,12 @@ export class PeerServer {
   #checkLeader(): void {
     if (this.#options.loop.view.role !== 'leader') throw new StoreError('not-leader');
   }
+}
+
+/** Whom the asking member acts for. */
+function callerOf(
+  { user, authRevision }: { readonly user: string; readonly authRevision: number },
+  signal: AbortSignal,
+): CallContext {
+  return { signal, user, authRevision };
 }

@@ -1,4 +1,7 @@
 import { setMaxListeners } from 'node:events';
+import { INTERNAL_USER } from '../core/auth/operations.ts';
+import { leaseRefusal } from '../core/auth/txn-access.ts';
+import type { CommandResult } from '../core/outcome.ts';
 import type { Entry, MemberId, Message, SnapshotMeta } from '../core/raft/messages.ts';
 import { type RaftOptions, RawNode } from '../core/raft/raw-node.ts';
 import type { AppendBatch, ReadState } from '../core/raft/ready.ts';
@@ -7,6 +10,13 @@ import { WatchHub } from '../core/watch/hub.ts';
 import { AssertionError } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
 import { ApplyHashes } from './apply-hashes.ts';
+import { Access } from './auth/access.ts';
+import { Accounts } from './auth/accounts.ts';
+import { Attempts } from './auth/attempts.ts';
+import { signInParts } from './auth/sign-in.ts';
+import type { Tokens } from './auth/tokens.ts';
+import { WatchGuard } from './auth/watch-guard.ts';
+import { AutoCompaction } from './auto-compaction.ts';
 import type { BootedData } from './boot.ts';
 import { encodeAccount } from './bootstrap.ts';
 import { Housekeeping } from './housekeeping.ts';
@@ -71,6 +81,9 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
   readonly #pump: WatchPump;
   readonly #proposals: Proposals;
   readonly #reads: Reads;
+  readonly #tokens: Tokens;
+  readonly #access: Access;
+  readonly #watches: WatchGuard;
   readonly #leases: LeaseKeeper;
   readonly #leadership: Leadership;
   readonly #membership: Membership;
@@ -78,6 +91,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
   readonly #housekeeping: Housekeeping;
   readonly #space: SpaceGuard;
   readonly #hashes: ApplyHashes;
+  readonly #compaction: AutoCompaction;
   readonly #server: PeerServer;
   readonly #removal: RemovalCheck;
   readonly #newcomers: Newcomers;
@@ -86,6 +100,8 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
   #appliedWaiters: { readonly index: number; readonly resolve: () => void }[] = [];
   /** The term whose no-op this leader has yet to apply before it keeps time for leases, or 0. */
   #leasesDueInTerm = 0;
+  /** A whole state came: who may watch what is to be decided anew, once it is in its place. */
+  #recheckDue = false;
   #stateBytes = 0;
   #measuredMs = Number.NEGATIVE_INFINITY;
   #leaving = false;
@@ -124,7 +140,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
     const members = (): readonly MemberInfo[] => machine().memberList();
     const ask = this.#ask.bind(this);
     const propose = (operation: Parameters<Proposals['propose']>[0]): Promise<Applied> =>
-      this.#proposals.propose(operation, { signal: this.#abort.signal });
+      this.#proposals.propose(operation, { signal: this.#abort.signal, user: INTERNAL_USER });
 
     this.#hub = new WatchHub(machine().store, { onWork: () => this.#pump.wake() });
     this.#pump = new WatchPump({ hub: this.#hub, clock });
@@ -155,6 +171,32 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       extendMs: options.electionMs,
       propose: (operation, context: CallContext) => this.#proposals.propose(operation, context),
       linearizable: (signal) => reads.linearizable(signal),
+      refusal: (principal, id) => {
+        const { access } = machine();
+        return access.auth.userRefusal(principal) ?? leaseRefusal(access, principal, id);
+      },
+    });
+    const { tokens, passwords } = signInParts(options.auth, ports);
+    this.#tokens = tokens;
+    this.#access = new Access({
+      clock,
+      auth: () => machine().auth,
+      tokens,
+      appliedIndex: () => machine().appliedIndex,
+      linearizable: (signal) => reads.linearizable(signal),
+      timeoutMs,
+    });
+    this.#watches = new WatchGuard({ hub: this.#hub, access: this.#access, auth: () => machine().auth });
+    const accounts = new Accounts({
+      access: this.#access,
+      tokens,
+      passwords,
+      attempts: new Attempts(clock),
+      logger,
+      machine,
+      propose: (operation, context) => this.#proposals.propose(operation, context),
+      linearizable: (signal) => reads.linearizable(signal),
+      answer: (result) => ({ header: this.member.header(), result }),
     });
     this.#leadership = new Leadership({
       self,
@@ -220,6 +262,17 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       ask,
       propose,
     });
+    this.#compaction = new AutoCompaction({
+      policy: options.autoCompaction,
+      clock,
+      logger,
+      isLeader: () => loop.view.role === 'leader',
+      currentRevision: () => machine().store.currentRevision,
+      compact: async (revision) => {
+        const { outcome } = await propose({ type: 'compact', revision });
+        if (!outcome.ok) throw new StoreError(outcome.code);
+      },
+    });
     this.#server = new PeerServer({
       loop,
       leases: this.#leases,
@@ -256,6 +309,9 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       hub: this.#hub,
       proposals: this.#proposals,
       reads,
+      access: this.#access,
+      accounts,
+      watches: this.#watches,
       leases: this.#leases,
       leadership: this.#leadership,
       membership: this.#membership,
@@ -308,6 +364,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
   applied(applied: Applied, entry: Entry): void {
     this.#proposals.termApplied(entry.term);
     if (applied.events.length > 0) this.#hub.notify(applied.revision, applied.events);
+    if (applied.outcome.ok) this.#accountsChanged(applied.outcome.result, entry.index);
     this.#hashes.applied(entry.index, this.#loop.replica.machine);
     this.#proposals.applied(applied);
     if (this.#leasesDueInTerm === entry.term) {
@@ -319,6 +376,11 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
   appliedTo(index: number, slice: { readonly seconds: number; readonly entries: number }): void {
     this.#observer.applied(slice.seconds, slice.entries);
     this.#reads.appliedTo(index);
+    this.#access.appliedTo(index);
+    if (this.#recheckDue) {
+      this.#recheckDue = false;
+      this.#watches.recheck();
+    }
     const due = this.#appliedWaiters.filter((waiter) => waiter.index <= index);
     if (due.length === 0) return;
     this.#appliedWaiters = this.#appliedWaiters.filter((waiter) => waiter.index > index);
@@ -341,6 +403,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
     const replica = this.#snapshots.restore(snapshot);
     this.#proposals.restored();
     this.#hub.storeReplaced(replica.machine.store);
+    this.#recheckDue = true;
     this.#pump.wake();
     return replica;
   }
@@ -425,16 +488,24 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
     this.#loop.run(() => this.#loop.node.reportUnreachable(id));
   }
 
+  /** Before the next entry is applied: nobody hears of anything that he may not any more. */
+  #accountsChanged(result: CommandResult, index: number): void {
+    if (result.type === 'authenticate') this.#tokens.signedIn(result, index);
+    else if (result.type === 'auth' && result.narrows) this.#watches.recheck();
+  }
+
   // ---- own affairs ------------------------------------------------------------------------------------------
 
   #tick(): void {
     this.#watchDisk();
     this.#proposals.tick();
     this.#reads.tick();
+    this.#access.tick();
     this.#leases.tick();
     this.#housekeeping.tick();
     this.#space.tick();
     this.#hashes.tick();
+    this.#compaction.tick();
     this.#removal.tick();
     this.#newcomers.tick();
     this.#pump.tick();

@@ -1,7 +1,15 @@
-import { createServer as createHttpServer, type Server as HttpServer, type RequestListener } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type Server as HttpServer,
+  type RequestListener,
+  type ServerOptions,
+} from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { StoreError } from '../lib/errors.ts';
+import { type Logger, silentLogger } from '../lib/logger.ts';
+import { commonNameOf, type TlsEndpoint } from '../tls/endpoint.ts';
+import { type ClientConnection, rememberConnection } from './client-connection.ts';
 import type { GrpcServer } from './grpc-server.ts';
 
 export interface ClientPortOptions {
@@ -9,14 +17,53 @@ export interface ClientPortOptions {
   /** Answers HTTP/1.1 requests on the same port. */
   readonly http: RequestListener;
   /** Needed for `https` addresses. */
-  readonly tls?: ClientPortTls;
+  readonly tls?: TlsEndpoint | null;
+  /** Whether a verified certificate's common name says who is calling. Default true. */
+  readonly certificatesName?: boolean;
+  readonly logger?: Logger;
+  /** Over the defaults. */
+  readonly limits?: Partial<PortLimits>;
 }
-/** PEM texts. With `ca`, clients must present a certificate signed by it. */
-export interface ClientPortTls {
-  readonly cert: string;
-  readonly key: string;
-  readonly ca?: string;
+
+/** Bounds of connections, whatever they are for. What happens at a bound stands beside it. */
+export interface PortLimits {
+  /** The one without a call for longest makes room; when there is none, new ones are refused, with the reason. */
+  readonly connectionsMax: number;
+  /** A connection without a call is safe from that for so long. */
+  readonly idleMsMin: number;
+  /** Connections that have not shown their protocol, TLS handshake included: the oldest makes room. */
+  readonly undecidedMax: number;
+  readonly tlsHandshakeTimeoutMs: number;
+  /** A client that says nothing for this long is disconnected. */
+  readonly firstBytesTimeoutMs: number;
+  /** HTTP/1.1: from the first byte to the end of the headers, and to the end of the request. */
+  readonly headersTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  /** How often those two, and revoked certificates, are looked after. */
+  readonly sweepIntervalMs: number;
 }
+
+export const DEFAULT_PORT_LIMITS: PortLimits = {
+  connectionsMax: 10_000,
+  idleMsMin: 10_000,
+  undecidedMax: 1_000,
+  tlsHandshakeTimeoutMs: 10_000,
+  firstBytesTimeoutMs: 10_000,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 60_000,
+  sweepIntervalMs: 2_000,
+};
+
+/** Beyond `connectionsMax`, so many are still told that they are too many; more are cut without a word. */
+const REFUSED_MAX = 64;
+const TOO_MANY_CONNECTIONS = 'conclave: too many connections';
+/** Clients that vanish without a word are found out by the system. */
+const TCP_KEEPALIVE_MS = 30_000;
+/** Refused handshakes are told of this often; they are counted all the time. */
+const REFUSAL_LOG_MS = 10_000;
+/** HTTP/1.1: request line and headers. */
+const HTTP_HEADER_BYTES_MAX = 16 * 1024;
+
 export interface ListenAddress {
   /** With the port that was really taken. */
   readonly url: string;
@@ -26,26 +73,39 @@ export interface ListenAddress {
 
 /** Every HTTP/2 client begins with this (RFC 9113, 3.4); no HTTP/1.1 request does. */
 const HTTP2_PREFACE = Buffer.from('PRI * HTTP/2');
-/** A client that says nothing for this long is disconnected. */
-const FIRST_BYTES_TIMEOUT_MS = 30_000;
 
 /**
  * The port that clients connect to: gRPC and HTTP/1.1 side by side, told apart by the first bytes of a connection.
  */
 export class ClientPort {
   readonly #options: ClientPortOptions;
+  readonly #limits: PortLimits;
+  readonly #logger: Logger;
   readonly #http: HttpServer;
   readonly #listeners: Server[] = [];
   readonly #sockets = new Set<Socket>();
-  /** Connections that have not shown their protocol yet. */
-  readonly #undecided = new Set<Socket>();
+  /** Connections that have not shown their protocol yet, oldest first. */
+  readonly #undecided = new Map<string, Socket>();
+  readonly #timer: NodeJS.Timeout;
+  #refused = 0;
+  #handshakesFailed = 0;
+  #toldMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(options: ClientPortOptions) {
     this.#options = options;
-    this.#http = createHttpServer(options.http);
+    this.#logger = options.logger ?? silentLogger;
+    this.#limits = { ...DEFAULT_PORT_LIMITS, ...options.limits };
+    this.#http = createHttpServer(httpOptions(this.#limits), options.http);
     // It never listens itself; this starts its watch over idle connections and over clients that send slowly.
     this.#http.emit('listening');
+    this.#timer = setInterval(() => options.tls?.sweep(), this.#limits.sweepIntervalMs);
+    this.#timer.unref();
+  }
+
+  /** Connections now open; those refused for being too many, and TLS handshakes failed, since the start. */
+  get figures(): { readonly open: number; readonly refused: number; readonly handshakesFailed: number } {
+    return { open: this.#sockets.size, refused: this.#refused, handshakesFailed: this.#handshakesFailed };
   }
 
   /**
@@ -72,11 +132,12 @@ export class ClientPort {
   async close({ graceMs }: { readonly graceMs: number }): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    clearInterval(this.#timer);
     const closed = this.#listeners.map((server) => new Promise((resolve) => server.close(resolve)));
     this.#options.grpc.drain();
     this.#http.close();
     this.#http.closeIdleConnections();
-    for (const socket of this.#undecided) socket.destroy();
+    for (const socket of this.#undecided.values()) socket.destroy();
     const cut = setTimeout(() => this.#cut(), graceMs);
     await Promise.all(closed);
     clearTimeout(cut);
@@ -108,42 +169,88 @@ export class ClientPort {
   #createListener(scheme: 'http' | 'https'): Server {
     if (scheme === 'http') {
       return createServer((socket) => {
-        this.#track(socket);
-        this.#sniff(socket);
+        if (this.#track(socket)) this.#sniff(socket, undefined);
       });
     }
-    const tls = this.#options.tls;
-    if (tls === undefined)
+    const { tls } = this.#options;
+    if (tls === undefined || tls === null)
       throw new StoreError('bad-options', 'an https address needs a certificate and a key');
-    const server = createTlsServer({
-      cert: tls.cert,
-      key: tls.key,
-      ...(tls.ca === undefined ? {} : { ca: tls.ca, requestCert: true, rejectUnauthorized: true }),
-      ALPNProtocols: ['h2', 'http/1.1'],
-      minVersion: 'TLSv1.2',
+    const server = createTlsServer(
+      tls.serverOptions(['h2', 'http/1.1'], this.#limits.tlsHandshakeTimeoutMs),
+      (socket) => void this.#verify(tls, socket),
+    );
+    // Before TLS begins: a connection that is cut here costs no handshake.
+    server.prependListener('connection', (socket: Socket) => {
+      this.#track(socket);
     });
-    server.on('connection', (socket: Socket) => this.#track(socket));
-    server.on('secureConnection', (socket) => this.#sniff(socket));
-    // A failed handshake concerns its client only; Node closes the connection.
-    server.on('tlsClientError', () => undefined);
+    tls.attach(server);
+    // A failed handshake concerns its client only. One that took too long is not closed by Node.
+    server.on('tlsClientError', (error, socket) => {
+      this.#handshakeFailed(socket, error.message);
+      socket.destroy();
+    });
     return server;
   }
 
-  #track(socket: Socket): void {
-    this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+  async #verify(tls: TlsEndpoint, socket: TLSSocket): Promise<void> {
     socket.on('error', () => socket.destroy());
+    const refusal = await tls.refusalOf(socket);
+    if (refusal !== null) {
+      this.#handshakeFailed(socket, refusal);
+      socket.destroy();
+      return;
+    }
+    const certificate = tls.verifiesClients ? socket.getPeerX509Certificate() : undefined;
+    this.#sniff(socket, certificate === undefined ? undefined : commonNameOf(certificate));
+  }
+
+  #handshakeFailed(socket: TLSSocket, reason: string): void {
+    this.#handshakesFailed += 1;
+    const nowMs = performance.now();
+    const fields = { remote: socket.remoteAddress, reason, handshakesFailed: this.#handshakesFailed };
+    if (nowMs - this.#toldMs < REFUSAL_LOG_MS) this.#logger.debug(fields, 'client connection refused');
+    else {
+      this.#toldMs = nowMs;
+      this.#logger.warn(fields, 'client connection refused');
+    }
+  }
+
+  /** Counts the connection in. @returns false when it was cut */
+  #track(socket: Socket): boolean {
+    const { connectionsMax, idleMsMin, undecidedMax } = this.#limits;
+    const room = this.#sockets.size < connectionsMax || this.#options.grpc.endIdlest(idleMsMin);
+    if (!room) this.#refused += 1;
+    socket.on('error', () => socket.destroy());
+    if (this.#sockets.size >= connectionsMax + REFUSED_MAX) {
+      socket.destroy();
+      return false;
+    }
+    this.#sockets.add(socket);
+    const key = keyOf(socket);
+    this.#undecided.set(key, socket);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#undecided.delete(key);
+    });
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
+    if (this.#undecided.size > undecidedMax) this.#undecided.values().next().value?.destroy();
+    return true;
   }
 
   /** Reads until the first bytes differ from HTTP/2's preface or complete it, then hands all of them on. */
-  #sniff(socket: Socket): void {
-    socket.setNoDelay(true);
-    socket.on('error', () => socket.destroy());
-    socket.once('close', () => this.#undecided.delete(socket));
-    this.#undecided.add(socket);
+  #sniff(socket: Socket, certificateName: string | undefined): void {
+    const key = keyOf(socket);
     let seen: Buffer = Buffer.alloc(0);
     const onTimeout = (): void => {
       socket.destroy();
+    };
+    const timer = setTimeout(onTimeout, this.#limits.firstBytesTimeoutMs);
+    const settle = (): void => {
+      clearTimeout(timer);
+      socket.off('readable', onReadable);
+      socket.off('end', onTimeout);
+      socket.off('close', settle);
     };
     const onReadable = (): void => {
       for (
@@ -156,24 +263,53 @@ export class ClientPort {
       const compared = Math.min(seen.length, HTTP2_PREFACE.length);
       const same = seen.subarray(0, compared).equals(HTTP2_PREFACE.subarray(0, compared));
       if (compared === 0 || (same && compared < HTTP2_PREFACE.length)) return;
-      socket.off('readable', onReadable);
-      socket.off('timeout', onTimeout);
-      socket.off('end', onTimeout);
-      socket.setTimeout(0);
-      this.#undecided.delete(socket);
+      settle();
+      this.#undecided.delete(key);
       socket.unshift(seen);
-      this.#hand(socket, same);
+      this.#hand(socket, { isHttp2: same, certificateName });
     };
-    socket.setTimeout(FIRST_BYTES_TIMEOUT_MS, onTimeout);
     socket.on('end', onTimeout);
+    socket.on('close', settle);
     socket.on('readable', onReadable);
   }
 
-  #hand(socket: Socket, isHttp2: boolean): void {
+  #hand(
+    socket: Socket,
+    client: { readonly isHttp2: boolean; readonly certificateName: string | undefined },
+  ): void {
+    const refusal = this.#sockets.size > this.#limits.connectionsMax ? TOO_MANY_CONNECTIONS : null;
+    const connection: ClientConnection = {
+      peer: `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`,
+      certificateName: this.#options.certificatesName === false ? undefined : client.certificateName,
+      refusal,
+    };
     if (this.#closed) socket.destroy();
-    else if (isHttp2) this.#options.grpc.accept(socket);
-    else this.#http.emit('connection', socket);
+    else if (client.isHttp2) this.#options.grpc.accept(socket, connection);
+    else if (refusal !== null) socket.end(refusalPage(refusal));
+    else {
+      rememberConnection(socket, connection);
+      this.#http.emit('connection', socket);
+    }
   }
+}
+
+/** One connection's, encrypted or not. */
+function keyOf(socket: Socket): string {
+  return `${socket.remoteAddress ?? ''} ${socket.remotePort ?? 0} ${socket.localPort ?? 0}`;
+}
+
+function refusalPage(reason: string): string {
+  const head = ['HTTP/1.1 503 Service Unavailable', 'connection: close', `content-length: ${reason.length}`];
+  return `${head.join('\r\n')}\r\n\r\n${reason}`;
+}
+
+function httpOptions(limits: PortLimits): ServerOptions {
+  return {
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    connectionsCheckingInterval: limits.sweepIntervalMs,
+    maxHeaderSize: HTTP_HEADER_BYTES_MAX,
+  };
 }
 
 interface ParsedUrl {

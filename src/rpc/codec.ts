@@ -5,7 +5,7 @@ import type { Messages } from './generated/messages.ts';
 import { RpcError, rpcStatus } from './status.ts';
 
 /**
- * Wire messages as bytes. The only file that knows protobufjs.
+ * Wire messages as bytes. Only this file and `json.ts` know protobufjs.
  *
  * Unchanged, protobufjs reads 64-bit integers as Long objects and writes a bigint as 0 without an error. The three
  * lines of `teachBigint` make them exact: reading gives a number when it is safe and a bigint beyond 2^53, writing
@@ -40,6 +40,12 @@ export function codec<N extends keyof Messages>(name: N): Codec<Messages[N]> {
     codecs.set(name, found);
   }
   return found as Codec<Messages[N]>;
+}
+
+/** The definition of a message, resolved and ready to decode. */
+export function messageType(name: keyof Messages): protobuf.Type {
+  codec(name);
+  return root.lookupType(name);
 }
 
 /** What a service offers, from its definition. */

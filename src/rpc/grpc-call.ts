@@ -1,5 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { StoreError } from '../lib/errors.ts';
+import type { BudgetedCall } from './call-budget.ts';
+import type { ClientConnection } from './client-connection.ts';
 import { encodeFields, type Field } from './http2/hpack.ts';
 import { MESSAGE_HEAD_BYTES, MessageReader } from './http2/message-reader.ts';
 import { errorCode, FRAME_HEAD_BYTES, frameFlag, frameType, writeFrameHead } from './http2/protocol.ts';
@@ -11,6 +13,11 @@ import { RpcError, type RpcStatusCode, rpcStatus } from './status.ts';
 /** Beyond either, a stream's writer is not writable; a message is never refused. */
 const STREAM_PENDING_BYTES_MAX = 1024 * 1024;
 const STREAM_PENDING_MESSAGES_MAX = 32 * 1024;
+
+/** Thousands of calls may end with one connection: their common reason, made once. */
+export const CANCELED = new StoreError('canceled');
+/** etcd's words for it. */
+const TOO_MANY_REQUESTS = 'etcdserver: too many requests';
 
 const HEADERS = headersFrame(
   [
@@ -24,10 +31,12 @@ const TRAILERS_OK = headersFrame([['grpc-status', '0']], { ends: true });
 export interface GrpcCallOptions {
   readonly stream: ServerStream;
   readonly head: RequestHead;
-  readonly peer: string;
+  readonly client: ClientConnection;
   /** Milliseconds since the epoch, or Infinity. */
   readonly deadlineMs: number;
   readonly receiveBytesMax: number;
+  /** Part of a request has come. @returns false when there is no room for it: the call is refused */
+  readonly admit: (bytes: number) => boolean;
   /** A message has come whole. */
   readonly onMessage: (message: Buffer) => void;
   /** The request is complete. */
@@ -37,9 +46,10 @@ export interface GrpcCallOptions {
 }
 
 /** One gRPC call over one HTTP/2 stream ("gRPC over HTTP/2"). */
-export class GrpcCall implements RpcCall, StreamReceiver {
+export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   readonly path: string;
   readonly peer: string;
+  readonly certificateName: string | undefined;
   readonly deadlineMs: number;
   readonly #options: GrpcCallOptions;
   readonly #stream: ServerStream;
@@ -50,16 +60,21 @@ export class GrpcCall implements RpcCall, StreamReceiver {
   #stopReason: StoreError | null = null;
   #headersSent = false;
   #over = false;
+  #isSettled = false;
+  /** Few calls have any. */
+  #listeners: (() => void)[] | null = null;
   #writer: Writer | null = null;
   /** Nothing is given back to the client's window now. */
   #held = false;
   #heldBytes = 0;
+  isWhole = false;
 
   constructor(options: GrpcCallOptions) {
     this.#options = options;
     this.#stream = options.stream;
     this.path = options.head.path;
-    this.peer = options.peer;
+    this.peer = options.client.peer;
+    this.certificateName = options.client.certificateName;
     this.deadlineMs = options.deadlineMs;
     this.#reader = new MessageReader({
       bytesMax: options.receiveBytesMax,
@@ -83,7 +98,7 @@ export class GrpcCall implements RpcCall, StreamReceiver {
     return this.#controller.signal;
   }
 
-  get writer(): RpcWriter {
+  get writer(): Writer {
     this.#writer ??= new Writer(this, this.#stream);
     return this.#writer;
   }
@@ -109,6 +124,34 @@ export class GrpcCall implements RpcCall, StreamReceiver {
     if (this.#over) return;
     this.#sendHeaders();
     this.#stream.send(messageHead(message.length), message);
+  }
+
+  /**
+   * Sends one message that comes in pieces, at the client's pace: no more of it waits for the client than of any
+   * stream. A client that takes nothing for `stallMs` is cut off.
+   */
+  async writePieces(pieces: readonly Buffer[], stallMs: number): Promise<void> {
+    if (this.#over) return;
+    this.#sendHeaders();
+    let head = messageHead(pieces.reduce((bytes, piece) => bytes + piece.length, 0));
+    for (const piece of pieces) {
+      if (this.#over) return;
+      this.#stream.send(head, piece);
+      head = NO_HEAD;
+      if (!this.writer.writable) await this.#drainedWithin(stallMs);
+    }
+  }
+
+  async #drainedWithin(stallMs: number): Promise<void> {
+    const timer = setTimeout(() => this.#stream.fail(errorCode.cancel), stallMs);
+    this.writer.blocked();
+    await this.writer.drained();
+    clearTimeout(timer);
+  }
+
+  onOver(listener: () => void): void {
+    if (this.#isSettled) listener();
+    else (this.#listeners ??= []).push(listener);
   }
 
   succeed(): void {
@@ -148,6 +191,10 @@ export class GrpcCall implements RpcCall, StreamReceiver {
 
   data(bytes: Buffer): void {
     if (this.#over) return;
+    if (!this.#options.admit(bytes.length)) {
+      this.exhaust();
+      return;
+    }
     if (this.#held) this.#heldBytes += bytes.length;
     else this.#stream.consumed(bytes.length);
     try {
@@ -155,25 +202,41 @@ export class GrpcCall implements RpcCall, StreamReceiver {
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;
       this.fail(error);
-      this.abort(new StoreError('canceled'));
+      this.abort(CANCELED);
     }
   }
 
   end(): void {
+    this.isWhole = true;
     if (this.#over) return;
     if (this.#reader.isPartial) {
       this.fail({ code: rpcStatus.internal, message: 'grpc: the request ends within a message' });
-      this.abort(new StoreError('canceled'));
+      this.abort(CANCELED);
     } else this.#options.onEnd();
+  }
+
+  exhaust(): void {
+    this.refuse({ code: rpcStatus.resourceExhausted, message: TOO_MANY_REQUESTS });
+  }
+
+  /** Ends the call and its handler. */
+  refuse(status: { readonly code: RpcStatusCode; readonly message: string }): void {
+    if (this.#over) return;
+    // What is queued would hold the status back, and the memory with it.
+    if (this.#stream.queuedMessages > 0) this.#stream.fail(errorCode.enhanceYourCalm);
+    else this.fail(status);
+    this.abort(CANCELED);
   }
 
   cancel(): void {
     this.#end();
-    this.abort(new StoreError('canceled'));
+    this.abort(CANCELED);
+    this.#settle();
   }
 
   sent(): void {
     this.#writer?.sent();
+    if (this.#over && this.#stream.queuedMessages === 0) this.#settle();
   }
 
   /** The client does not wait any longer: nothing that is queued for it need be sent. */
@@ -196,6 +259,14 @@ export class GrpcCall implements RpcCall, StreamReceiver {
   #finish(frame: Buffer): void {
     this.#end();
     this.#stream.finish(frame);
+    if (this.#stream.queuedMessages === 0) this.#settle();
+  }
+
+  /** The last of the answer has left, or nothing more of it can. */
+  #settle(): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    for (const listener of this.#listeners ?? []) listener();
   }
 
   #end(): void {
@@ -227,6 +298,11 @@ class Writer implements RpcWriter {
     if (!this.writable) this.#wasWritable = false;
   }
 
+  /** Something was sent past this writer, and there is no room now. */
+  blocked(): void {
+    this.#wasWritable = false;
+  }
+
   onDrain(listener: () => void): void {
     this.#listener = listener;
   }
@@ -255,6 +331,9 @@ class Writer implements RpcWriter {
 export function refuse(stream: ServerStream, fields: readonly Field[]): void {
   stream.finish(headersFrame(fields, { ends: true }));
 }
+
+/** Before the later pieces of a message stands nothing. */
+const NO_HEAD = Buffer.alloc(0);
 
 function messageHead(bytes: number): Buffer {
   const head = Buffer.allocUnsafe(MESSAGE_HEAD_BYTES);

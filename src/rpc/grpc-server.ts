@@ -1,12 +1,15 @@
 import type { Duplex } from 'node:stream';
 import { assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
-import { GrpcCall, refuse } from './grpc-call.ts';
+import { CALL_BYTES, CallBudget, type CallLimits, DEFAULT_CALL_LIMITS, type Holding } from './call-budget.ts';
+import type { ClientConnection } from './client-connection.ts';
+import { CANCELED, GrpcCall, refuse } from './grpc-call.ts';
 import { ServerConnection } from './http2/connection.ts';
+import { MESSAGE_HEAD_BYTES } from './http2/message-reader.ts';
 import type { RequestHead } from './http2/request-head.ts';
 import type { ServerStream, StreamReceiver } from './http2/stream.ts';
 import { RequestQueue } from './request-queue.ts';
-import type { BidiHandler, RpcServer, ServerStreamHandler, UnaryHandler } from './server.ts';
+import type { BidiHandler, RpcServer, ServerStreamHandler, UnaryAnswer, UnaryHandler } from './server.ts';
 import { RpcError, rpcStatus } from './status.ts';
 
 export interface GrpcServerOptions {
@@ -16,8 +19,12 @@ export interface GrpcServerOptions {
   readonly keepaliveIntervalMs?: number;
   /** A connection that does not answer a ping in this is closed; default 20 s, as etcd. */
   readonly keepaliveTimeoutMs?: number;
-  /** Streams of one connection at a time; default 2^31 - 1, as etcd: practically unlimited. */
+  /** Calls of one connection at a time, which clients are told; default 2,000. */
   readonly concurrentStreamsMax?: number;
+  /** A client that takes nothing of an answer in pieces for this long is cut off; default 60 s. */
+  readonly answerStallMs?: number;
+  /** Over the defaults. */
+  readonly callLimits?: Partial<CallLimits>;
   /** What becomes of a handler's rejection. */
   readonly errorStatus: (error: unknown) => RpcError;
   /** Told of rejections that are neither RpcErrors nor StoreErrors: bugs. */
@@ -27,7 +34,8 @@ export interface GrpcServerOptions {
 const RECEIVE_BYTES_MAX = 2 * 1024 * 1024;
 const KEEPALIVE_INTERVAL_MS = 2 * 60 * 60 * 1000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
-const CONCURRENT_STREAMS_MAX = 2 ** 31 - 1;
+const ANSWER_STALL_MS = 60_000;
+const CONCURRENT_STREAMS_MAX = 2_000;
 /** A client that has said nothing of HTTP/2 by then is disconnected. */
 const GREETING_MS = 10_000;
 const HEADER_LIST_BYTES_MAX = 64 * 1024;
@@ -63,11 +71,15 @@ export class GrpcServer implements RpcServer {
   /** Calls of streams that are not over, which a stop ends. */
   readonly #streaming = new Set<GrpcCall>();
   readonly #withDeadline = new Set<GrpcCall>();
+  readonly #budget: CallBudget;
+  /** Of calls whose handlers take messages one by one. */
+  readonly #holdings = new WeakMap<GrpcCall, Holding>();
   #lookTimer: NodeJS.Timeout | null = null;
   #deadlineTimer: NodeJS.Timeout | null = null;
 
   constructor(options: GrpcServerOptions) {
     this.#options = options;
+    this.#budget = new CallBudget({ ...DEFAULT_CALL_LIMITS, ...options.callLimits });
   }
 
   unary(path: string, handler: UnaryHandler): void {
@@ -87,22 +99,39 @@ export class GrpcServer implements RpcServer {
   }
 
   /** Serves a connection whose first bytes are HTTP/2's preface. */
-  accept(socket: Duplex): void {
-    const peer = peerOf(socket);
+  accept(socket: Duplex, client: ClientConnection): void {
     const connection: ServerConnection = new ServerConnection(socket, {
       limits: {
         streamsMax: this.#options.concurrentStreamsMax ?? CONCURRENT_STREAMS_MAX,
         headerListBytesMax: HEADER_LIST_BYTES_MAX,
       },
-      open: (stream, head) => this.#open(stream, { head, peer }),
+      open: (stream, head) => this.#open(stream, { head, client }),
       closed: () => {
         this.#connections.delete(connection);
+        this.#budget.close(client);
         if (this.#connections.size === 0) this.#stopLooking();
       },
       onBug: this.#options.onBug,
     });
     this.#connections.add(connection);
     this.#lookTimer ??= setInterval(() => this.#look(), LOOK_INTERVAL_MS).unref();
+  }
+
+  /** Calls now open, calls refused since the start, and the bytes that requests hold. */
+  get callFigures(): { readonly open: number; readonly refused: number; readonly heldBytes: number } {
+    const { holdings, refused, heldBytes } = this.#budget;
+    return { open: holdings.size, refused, heldBytes };
+  }
+
+  /** Makes room for another connection: ends the one that has had no call for longest, if it is `idleMs`. */
+  endIdlest(idleMs: number): boolean {
+    let idlest: ServerConnection | null = null;
+    for (const connection of this.#connections) {
+      if (idlest === null || connection.idleSinceMs < idlest.idleSinceMs) idlest = connection;
+    }
+    if (idlest === null || performance.now() - idlest.idleSinceMs < idleMs) return false;
+    idlest.drain();
+    return true;
   }
 
   /** Tells clients to go elsewhere, ends every stream with `stopped`, and lets unary calls finish. */
@@ -130,6 +159,12 @@ export class GrpcServer implements RpcServer {
       answerMs: this.#options.keepaliveTimeoutMs ?? KEEPALIVE_TIMEOUT_MS,
     };
     for (const connection of this.#connections) connection.look(times);
+    for (const call of this.#budget.late(performance.now())) {
+      (call as GrpcCall).refuse({
+        code: rpcStatus.deadlineExceeded,
+        message: 'conclave: the request did not arrive in time',
+      });
+    }
   }
 
   #stopLooking(): void {
@@ -141,7 +176,7 @@ export class GrpcServer implements RpcServer {
 
   #open(
     stream: ServerStream,
-    request: { readonly head: RequestHead; readonly peer: string },
+    request: { readonly head: RequestHead; readonly client: ClientConnection },
   ): StreamReceiver {
     const { head } = request;
     const wrong = wrongRequest(head);
@@ -150,9 +185,9 @@ export class GrpcServer implements RpcServer {
       return NOBODY;
     }
     const method = this.#methods.get(head.path);
-    const refusal = method === undefined ? unknownMethod(head.path) : this.#refusal(stream, head);
+    const refusal = method === undefined ? unknownMethod(head.path) : this.#refusal(stream, request);
     if (method === undefined || refusal !== null) {
-      const call = this.#call(stream, { ...request, onMessage: () => {}, onEnd: () => {} });
+      const call = this.#call(stream, { ...request, endless: false, onMessage: () => {}, onEnd: () => {} });
       call.fail(refusal!);
       return call;
     }
@@ -160,7 +195,14 @@ export class GrpcServer implements RpcServer {
     return this.#openOneRequest(stream, { ...request, method });
   }
 
-  #refusal(stream: ServerStream, head: RequestHead): RpcError | null {
+  #refusal(
+    stream: ServerStream,
+    { head, client }: { readonly head: RequestHead; readonly client: ClientConnection },
+  ): RpcError | null {
+    if (client.refusal !== null) {
+      this.#budget.refused += 1;
+      return new RpcError(rpcStatus.resourceExhausted, client.refusal);
+    }
     const encoding = head.fields.get('grpc-encoding') ?? 'identity';
     if (encoding !== 'identity' && encoding !== 'gzip') {
       const text = `grpc: Decompressor is not installed for grpc-encoding "${encoding}"`;
@@ -177,7 +219,7 @@ export class GrpcServer implements RpcServer {
     stream: ServerStream,
     request: {
       readonly head: RequestHead;
-      readonly peer: string;
+      readonly client: ClientConnection;
       readonly method: Exclude<Method, { readonly kind: 'bidi' }>;
     },
   ): StreamReceiver {
@@ -185,6 +227,7 @@ export class GrpcServer implements RpcServer {
     const { method } = request;
     const call = this.#call(stream, {
       ...request,
+      endless: false,
       onMessage: (bytes) => {
         if (message === null) message = bytes;
         else throw new RpcError(rpcStatus.internal, 'grpc: a second request on a call that takes one');
@@ -201,14 +244,20 @@ export class GrpcServer implements RpcServer {
 
   #openBidi(
     stream: ServerStream,
-    request: { readonly head: RequestHead; readonly peer: string; readonly handler: BidiHandler },
+    request: { readonly head: RequestHead; readonly client: ClientConnection; readonly handler: BidiHandler },
   ): StreamReceiver {
-    const queue = new RequestQueue({ onFull: () => call.hold(), onDrain: () => call.go() });
+    const queue = new RequestQueue({
+      onFull: () => call.hold(),
+      onDrain: () => call.go(),
+      onTaken: (bytes) => this.#holdings.get(call)?.give(bytes + MESSAGE_HEAD_BYTES),
+    });
     const call = this.#call(stream, {
       ...request,
+      endless: true,
       onMessage: (message) => queue.push(message),
       onEnd: () => queue.end(),
     });
+    if (call.isOver) return call;
     call.signal.addEventListener('abort', () => queue.end(), { once: true });
     this.#runStream(call, request.handler(queue, call, call.writer));
     return call;
@@ -218,23 +267,42 @@ export class GrpcServer implements RpcServer {
     stream: ServerStream,
     options: {
       readonly head: RequestHead;
-      readonly peer: string;
+      readonly client: ClientConnection;
+      /** The request is a stream, which may last. */
+      readonly endless: boolean;
       readonly onMessage: (message: Buffer) => void;
       readonly onEnd: () => void;
     },
   ): GrpcCall {
-    const deadlineMs = deadlineOf(options.head.fields.get('grpc-timeout'));
+    const { head, client, endless, onMessage, onEnd } = options;
+    const deadlineMs = deadlineOf(head.fields.get('grpc-timeout'));
+    let holding: Holding | null = null;
     const call: GrpcCall = new GrpcCall({
-      ...options,
+      head,
+      client,
+      onMessage,
+      onEnd,
       stream,
       deadlineMs,
       receiveBytesMax: this.#options.receiveBytesMax ?? RECEIVE_BYTES_MAX,
-      onOver: () => this.#withDeadline.delete(call),
+      admit: (bytes) => this.#count(holding!.take(bytes)),
+      onOver: () => {
+        this.#withDeadline.delete(call);
+        holding?.release();
+      },
     });
+    holding = this.#budget.open(client, { call, endless, nowMs: performance.now() });
+    if (endless) this.#holdings.set(call, holding);
+    if (!this.#count(holding.take(CALL_BYTES + head.bytes))) call.exhaust();
     if (deadlineMs === Number.POSITIVE_INFINITY) return call;
     this.#withDeadline.add(call);
     this.#deadlineTimer ??= setInterval(() => this.#expire(), DEADLINE_INTERVAL_MS).unref();
     return call;
+  }
+
+  #count(admitted: boolean): boolean {
+    if (!admitted) this.#budget.refused += 1;
+    return admitted;
   }
 
   #expire(): void {
@@ -248,11 +316,12 @@ export class GrpcServer implements RpcServer {
     this.#deadlineTimer = null;
   }
 
-  #runUnary(call: GrpcCall, work: Promise<Buffer>): void {
+  #runUnary(call: GrpcCall, work: Promise<UnaryAnswer>): void {
     work
       .then(
-        (answer) => {
-          call.write(answer);
+        async (answer) => {
+          if (Buffer.isBuffer(answer)) call.write(answer);
+          else await call.writePieces(answer, this.#options.answerStallMs ?? ANSWER_STALL_MS);
           call.succeed();
         },
         (error: unknown) => call.fail(this.#failure(error)),
@@ -273,7 +342,7 @@ export class GrpcServer implements RpcServer {
       )
       .finally(() => {
         this.#streaming.delete(call);
-        call.abort(new StoreError('canceled'));
+        call.abort(CANCELED);
       })
       .catch(this.#options.onBug);
     // Whatever the handler still does after the call is over concerns nobody but the finder of bugs.
@@ -310,9 +379,4 @@ function deadlineOf(timeout: string | undefined): number {
   const match = timeout === undefined ? null : /^(\d{1,8})([HMSmun])$/.exec(timeout);
   if (match === null) return Number.POSITIVE_INFINITY;
   return Date.now() + Math.ceil(Number(match[1]) * TIMEOUT_UNITS_MS[match[2]!]!);
-}
-
-function peerOf(socket: Duplex): string {
-  const { remoteAddress, remotePort } = socket as { remoteAddress?: string; remotePort?: number };
-  return `${remoteAddress ?? 'unknown'}:${remotePort ?? 0}`;
 }

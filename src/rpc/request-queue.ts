@@ -1,16 +1,24 @@
 /** A client whose requests wait for their handler may not send much beyond this many bytes. */
 const WAITING_BYTES_MAX = 1024 * 1024;
 
+export interface RequestQueueOptions {
+  /** More than the bound waits. */
+  readonly onFull: () => void;
+  /** That is over. */
+  readonly onDrain: () => void;
+  /** The handler took a message of that many bytes. */
+  readonly onTaken: (bytes: number) => void;
+}
+
 /** The requests of a stream, as its handler takes them. It never throws; it ends when the client or the call does. */
 export class RequestQueue implements AsyncIterable<Buffer> {
-  readonly #options: { readonly onFull: () => void; readonly onDrain: () => void };
+  readonly #options: RequestQueueOptions;
   #messages: Buffer[] = [];
   #waitingBytes = 0;
   #ended = false;
   #wake: (() => void) | null = null;
 
-  /** @param options `onFull` when more than the bound waits, `onDrain` when that is over */
-  constructor(options: { readonly onFull: () => void; readonly onDrain: () => void }) {
+  constructor(options: RequestQueueOptions) {
     this.#options = options;
   }
 
@@ -46,6 +54,7 @@ export class RequestQueue implements AsyncIterable<Buffer> {
   #took(bytes: number): void {
     const wasFull = this.#waitingBytes > WAITING_BYTES_MAX;
     this.#waitingBytes -= bytes;
+    this.#options.onTaken(bytes);
     if (wasFull && this.#waitingBytes <= WAITING_BYTES_MAX) this.#options.onDrain();
   }
 

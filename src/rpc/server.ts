@@ -14,7 +14,9 @@ export interface RpcServer {
   paths(): readonly string[];
 }
 
-export type UnaryHandler = (request: Buffer, call: RpcCall) => Promise<Buffer>;
+/** An answer may come in pieces: together they are one message, sent at the client's pace without being joined. */
+export type UnaryAnswer = Buffer | readonly Buffer[];
+export type UnaryHandler = (request: Buffer, call: RpcCall) => Promise<UnaryAnswer>;
 export type ServerStreamHandler = (request: Buffer, call: RpcCall, out: RpcWriter) => Promise<void>;
 /** `requests` ends when the client closed its side, or when the call is over. It never throws. */
 export type BidiHandler = (requests: AsyncIterable<Buffer>, call: RpcCall, out: RpcWriter) => Promise<void>;
@@ -24,6 +26,11 @@ export interface RpcCall {
   readonly path: string;
   /** `address:port` of the client. */
   readonly peer: string;
+  /**
+   * The subject's common name of the certificate that the client presented, when the server verifies client
+   * certificates and this one was verified; else undefined.
+   */
+  readonly certificateName: string | undefined;
   /** Milliseconds since the epoch, or Infinity. The server itself ends the call then. */
   readonly deadlineMs: number;
   /**
@@ -33,6 +40,8 @@ export interface RpcCall {
   readonly signal: AbortSignal;
   /** The first value of a request header; names are lower case. Binary headers are not given. */
   metadata(name: string): string | undefined;
+  /** Calls back once: when the last of the answer has left for the client, or nothing more of it can. */
+  onOver(listener: () => void): void;
   /** Sent with the call's status. */
   setTrailer(name: string, value: string): void;
 }

@@ -1,7 +1,7 @@
 import { assert } from '../lib/assert.ts';
 import { type Codec, codec, serviceMethods } from './codec.ts';
 import type { Messages, Methods } from './generated/messages.ts';
-import type { RpcCall, RpcServer, RpcWriter } from './server.ts';
+import type { RpcCall, RpcServer, RpcWriter, UnaryAnswer } from './server.ts';
 import { RpcError, rpcStatus } from './status.ts';
 
 type PathOf<Kind> = { [P in keyof Methods]: Methods[P]['kind'] extends Kind ? P : never }[keyof Methods];
@@ -24,6 +24,16 @@ export function unary<P extends PathOf<'unary'>>(
   server.unary(path, async (bytes, call) =>
     response.encode(await handler(request.decode(bytes), call, bytes.length)),
   );
+}
+
+/** As `unary`, for a method whose answers may be so large that the handler encodes them itself, in pieces. */
+export function unaryEncoded<P extends PathOf<'unary'>>(
+  server: RpcServer,
+  path: P,
+  handler: (request: RequestOf<P>, call: RpcCall, requestBytes: number) => Promise<UnaryAnswer>,
+): void {
+  const { request } = codecsOf(path);
+  server.unary(path, async (bytes, call) => handler(request.decode(bytes), call, bytes.length));
 }
 
 /** As `unary`, for a method that answers with a stream. */

@@ -34,6 +34,7 @@ export async function run(argv: readonly string[], input: RunInput = {}): Promis
       err.push(text);
     },
     readStdin: async () => Buffer.from(input.stdin ?? ''),
+    readPassword: async () => String(input.stdin ?? '').split('\n')[0]!,
     env: input.env ?? {},
     interactive: false,
     interrupted: () => interruption.signal,

@@ -16,7 +16,26 @@ test('every command explains itself', async () => {
   const commands = ['get', 'put', 'del', 'txn', 'watch', 'compact'].map((name) => ['kv', name]);
   const members = ['list', 'add', 'remove', 'update', 'promote'].map((name) => ['member', name]);
   const snapshots = ['save', 'restore', 'status'].map((name) => ['snapshot', name]);
-  for (const words of [...commands, ...members, ...snapshots, ['status'], ['verify'], ['server']]) {
+  const auth = ['enable', 'disable', 'status'].map((name) => ['auth', name]);
+  const users = ['add', 'passwd', 'delete', 'list', 'get', 'grant-role', 'revoke-role'].map((name) => [
+    'user',
+    name,
+  ]);
+  const roles = ['add', 'delete', 'get', 'list', 'grant-permission', 'revoke-permission'].map((name) => [
+    'role',
+    name,
+  ]);
+  for (const words of [
+    ...commands,
+    ...members,
+    ...snapshots,
+    ...auth,
+    ...users,
+    ...roles,
+    ['status'],
+    ['verify'],
+    ['server'],
+  ]) {
     const { code, out } = await run([...words, '--help']);
     expect(code, words.join(' ')).toBe(0);
     expect(out).toContain(`Usage: conclave ${words.join(' ')}`);
@@ -46,7 +65,9 @@ test('wrong words are a usage error that says which', async () => {
     [['--write-out', 'xml', 'status'], /Allowed choices are simple, json/],
     [['--command-timeout', 'soon', 'status'], /not a duration/],
     [['--endpoints', 'nowhere', 'status'], /endpoint 'nowhere' is not of the form host:port/],
-    [['--endpoints', 'https://a:1', 'status'], /https:\/\/ is not supported by this version/],
+    [['--endpoints', 'unix://a:1', 'status'], /unix:\/\/ is not supported; use http/],
+    [['--cert', 'c.pem', 'status'], /--cert and --key are needed together/],
+    [['--insecure-skip-tls-verify=perhaps', 'status'], /neither true nor false/],
     [['member', 'remove', 'xyz'], /not a member id in hexadecimal/],
     [['member', 'add', 'n4'], /required option '--peer-urls <urls>' not specified/],
     [['member', 'add', 'n4', '--peer-urls', 'h:1'], /--peer-urls: 'h:1' is not of the form/],
@@ -68,7 +89,7 @@ test('the server gets its options from flags and environment', async () => {
 test('a wrong server flag is a usage error, and no server is started', async () => {
   const { code, err, server } = await run(['server', '--cert-file=x']);
   expect({ code, server }).toEqual({ code: 2, server: null });
-  expect(err).toMatch(/^error: --cert-file is not supported by this version/);
+  expect(err).toMatch(/^error: --cert-file and --key-file are needed together/);
 });
 
 test('a cluster that is not there is told in one line', async () => {

@@ -9,6 +9,7 @@ function logged(): { readonly io: CliIo; readonly lines: string[] } {
     err: (text) => {
       lines.push(text);
     },
+    readPassword: async () => '',
     readStdin: async () => Buffer.alloc(0),
     env: {},
     interactive: false,

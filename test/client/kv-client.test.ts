@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ClientError } from '../../src/client/client-error.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
-import { ALL_FROM, prefixEnd } from '../../src/client/range-end.ts';
+import { ALL_FROM, prefixEnd } from '../../src/lib/range-end.ts';
 import { RpcError, rpcStatus } from '../../src/rpc/status.ts';
 import { SmallMember, SmallStore } from './small-store.ts';
 
@@ -219,7 +219,7 @@ test('a call can be canceled', async () => {
 test('endpoints that are no addresses are refused by name', () => {
   for (const endpoint of [
     'localhost',
-    'https://localhost:2379',
+    'unix://localhost:2379',
     'http://localhost:2379/path',
     'h:99999',
     '',

@@ -99,7 +99,9 @@ export class SmallMember {
     this.#register(grpc);
     const http = operationsHandler({
       readiness: () => ({ live: true, ready: true, reasons: [] }),
-      version: { server: '3.6.0', cluster: '3.6.0' },
+      alarms: () => [],
+      read: async () => undefined,
+      version: { server: '3.6.0', cluster: '3.6.0', storage: '3.6.0' },
       metrics: { contentType: 'text/plain', render: async () => '' },
     });
     this.#port = new ClientPort({ grpc, http });

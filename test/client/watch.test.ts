@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { KvClient } from '../../src/client/kv-client.ts';
-import { prefixEnd } from '../../src/client/range-end.ts';
 import type { WatchBatch } from '../../src/client/types.ts';
+import { prefixEnd } from '../../src/lib/range-end.ts';
 import { RpcError, rpcStatus } from '../../src/rpc/status.ts';
 import { SmallMember, SmallStore } from './small-store.ts';
 

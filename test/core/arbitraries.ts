@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import type { PermissionKind } from '../../src/core/auth/permission.ts';
 import type { AlarmKind, Command, MemberRecord, Operation } from '../../src/core/command.ts';
 import type {
   Compare,
@@ -104,6 +105,43 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     name: fc.string(),
     clientUrls: texts,
   }),
+  fc.record({ type: fc.constantFrom('auth-enable' as const, 'auth-disable' as const) }),
+  fc.record({
+    type: fc.constant('user-add' as const),
+    name: fc.string({ unit: 'grapheme' }),
+    passwordHash: fc.string(),
+    noPassword: fc.boolean(),
+  }),
+  fc.record({
+    type: fc.constant('user-change-password' as const),
+    name: fc.string(),
+    passwordHash: fc.string(),
+  }),
+  fc.record({
+    type: fc.constantFrom('user-grant-role' as const, 'user-revoke-role' as const),
+    name: fc.string(),
+    role: fc.string(),
+  }),
+  fc.record({
+    type: fc.constantFrom('user-delete' as const, 'role-add' as const, 'role-delete' as const),
+    name: fc.string(),
+  }),
+  fc.record({
+    type: fc.constant('role-grant-permission' as const),
+    name: fc.string(),
+    permission: fc.record({
+      kind: fc.constantFrom<PermissionKind[]>('read', 'write', 'read-write'),
+      key: bytesOf(20),
+      rangeEnd: bytesOf(20),
+    }),
+  }),
+  fc.record({
+    type: fc.constant('role-revoke-permission' as const),
+    name: fc.string(),
+    key: bytesOf(20),
+    rangeEnd: bytesOf(20),
+  }),
+  fc.record({ type: fc.constant('authenticate' as const), name: fc.string(), tokenDigest: fc.string() }),
 );
 
 export const anyCommand: fc.Arbitrary<Command> = fc.record({

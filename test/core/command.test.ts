@@ -64,6 +64,28 @@ test('the bytes in the log are fixed', () => {
   expect(hexOf({ type: 'member-publish', id: 8, name: 'n', clientUrls: ['c'] })).toBe(
     '9a01030209a175040d08a16e91a163',
   );
+  expect(hexOf({ type: 'auth-enable' })).toBe('9701030209a175040e');
+  expect(hexOf({ type: 'auth-disable' })).toBe('9701030209a175040f');
+  expect(hexOf({ type: 'user-add', name: 'n', passwordHash: 'h', noPassword: true })).toBe(
+    '9a01030209a1750410a16ea168c3',
+  );
+  expect(hexOf({ type: 'user-delete', name: 'n' })).toBe('9801030209a1750411a16e');
+  expect(hexOf({ type: 'user-change-password', name: 'n', passwordHash: 'h' })).toBe(
+    '9901030209a1750412a16ea168',
+  );
+  expect(hexOf({ type: 'user-grant-role', name: 'n', role: 'r' })).toBe('9901030209a1750413a16ea172');
+  expect(hexOf({ type: 'user-revoke-role', name: 'n', role: 'r' })).toBe('9901030209a1750414a16ea172');
+  expect(hexOf({ type: 'role-add', name: 'r' })).toBe('9801030209a1750415a172');
+  expect(hexOf({ type: 'role-delete', name: 'r' })).toBe('9801030209a1750416a172');
+  const [key, rangeEnd] = [Buffer.from('k'), Buffer.from('l')];
+  const permission = { kind: 'read-write', key, rangeEnd } as const;
+  expect(hexOf({ type: 'role-grant-permission', name: 'r', permission })).toBe(
+    '9901030209a1750417a172919302c4016bc4016c',
+  );
+  expect(hexOf({ type: 'role-revoke-permission', name: 'r', key, rangeEnd })).toBe(
+    '9a01030209a1750418a172c4016bc4016c',
+  );
+  expect(hexOf({ type: 'authenticate', name: 'n', tokenDigest: 'd' })).toBe('9901030209a1750419a16ea164');
 });
 
 test('the bytes of a transaction are fixed', () => {

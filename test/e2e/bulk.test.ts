@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { KvClient } from '../../src/client/kv-client.ts';
-import { prefixEnd } from '../../src/client/range-end.ts';
 import type { KeyValue } from '../../src/client/types.ts';
+import { prefixEnd } from '../../src/lib/range-end.ts';
 import { Cluster, type ClusterMember } from '../support/cluster.ts';
 
 const KEYS = 100_000;

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
 import { KvClient } from '../../src/client/kv-client.ts';
-import { prefixEnd } from '../../src/client/range-end.ts';
+import { prefixEnd } from '../../src/lib/range-end.ts';
 import { Cluster, type ClusterMember } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { leaderOf } from '../support/leader.ts';

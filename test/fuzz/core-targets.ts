@@ -1,4 +1,6 @@
 import fc from 'fast-check';
+import type { AuthRecord } from '../../src/core/auth/auth-store.ts';
+import { authRow, readAuthRow } from '../../src/core/auth-rows.ts';
 import { type Command, decodeCommand, encodeCommand, isCommand } from '../../src/core/command.ts';
 import type { LeaseRecord } from '../../src/core/lease/lease.ts';
 import { isMembershipOperation } from '../../src/core/membership-change.ts';
@@ -60,6 +62,7 @@ const command: Target<Command> = {
 
 /** A table row in one piece: its id, of a fixed length, and its value. */
 function tableTarget<T>(options: {
+  readonly name?: string;
   readonly table: TableName;
   readonly idBytes: number;
   readonly values: readonly T[];
@@ -72,7 +75,7 @@ function tableTarget<T>(options: {
     return Buffer.concat([row.id, row.value ?? Buffer.alloc(0)]);
   };
   return {
-    name: `${table} row`,
+    name: options.name ?? `${table} row`,
     seeds: values.map(encode),
     decode: (bytes) => read({ table, id: bytes.subarray(0, idBytes), value: bytes.subarray(idBytes) }),
     allows: malformed,
@@ -94,10 +97,36 @@ const leases: readonly LeaseRecord[] = [
   { id: -(2n ** 63n), ttlSeconds: 9_000_000_000, remainingSeconds: 0 },
 ];
 
+const authSettings: readonly AuthRecord[] = [
+  { type: 'settings', settings: { enabled: true, revision: 2 ** 40, enabledRevision: 3 } },
+];
+const accounts: readonly AuthRecord[] = [
+  {
+    type: 'user',
+    user: { name: 'u', passwordHash: 'h', noPassword: false, roles: ['r', 's'], credentialRevision: 7 },
+  },
+  {
+    type: 'role',
+    role: {
+      name: 'r',
+      permissions: [{ kind: 'write', key: Buffer.from('a'), rangeEnd: Buffer.from('b') }],
+    },
+  },
+];
+
 export const CORE_TARGETS: readonly Target<unknown>[] = [
   packed,
   command,
   tableTarget({ table: 'member', idBytes: 8, values: members, read: readMemberRow, write: memberRow }),
   tableTarget({ table: 'alarm', idBytes: 9, values: alarms, read: readAlarmRow, write: alarmRow }),
+  tableTarget({
+    name: 'auth settings row',
+    table: 'auth',
+    idBytes: 1,
+    values: authSettings,
+    read: readAuthRow,
+    write: authRow,
+  }),
+  tableTarget({ table: 'auth', idBytes: 2, values: accounts, read: readAuthRow, write: authRow }),
   tableTarget({ table: 'lease', idBytes: 8, values: leases, read: readLeaseRow, write: leaseRow }),
 ] as readonly Target<unknown>[];

@@ -1,6 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { StoreError } from '../../src/lib/errors.ts';
+import type { TlsOptions } from '../../src/option-tls.ts';
 import { type OptionSources, parseServerOptions, type ServerOptions } from '../../src/options.ts';
+import { CIPHER_SUITES, cipherList, DEFAULT_CIPHERS } from '../../src/tls/ciphers.ts';
 import type { Target } from './fuzz.ts';
 
 /** What an operator gives: flags, variables, a configuration file. */
@@ -19,6 +21,47 @@ function parse(argv: readonly string[], sources: Partial<OptionSources> = {}): S
   if (!isDeepStrictEqual(again, options))
     throw new Error(`not the same options: ${JSON.stringify([options, again])}`);
   return options;
+}
+
+function tlsFlags(side: 'client' | 'peer', tls: TlsOptions | null): Readonly<Record<string, unknown>> {
+  if (tls === null) return {};
+  const prefix = side === 'client' ? '' : 'peer-';
+  const { source } = tls;
+  const files =
+    source.type === 'generated'
+      ? { [`${prefix}auto-tls`]: true, 'self-signed-cert-validity': source.validityYears }
+      : {
+          [`${prefix}cert-file`]: source.certFile,
+          [`${prefix}key-file`]: source.keyFile,
+          ...(side === 'peer' && {
+            'peer-client-cert-file': source.dialCertFile ?? '',
+            'peer-client-key-file': source.dialKeyFile ?? '',
+          }),
+        };
+  return {
+    ...files,
+    [`${prefix}trusted-ca-file`]: tls.trustedCaFile ?? '',
+    [`${side}-crl-file`]: tls.crlFile ?? '',
+    [`${prefix}client-cert-auth`]: tls.clientCertAuth,
+    [`${side}-cert-allowed-hostname`]: tls.allowedHostnames,
+    ...(side === 'peer' && {
+      'peer-cert-allowed-cn': tls.allowedCommonNames,
+      'peer-skip-client-san-verification': tls.skipClientSanVerification,
+    }),
+    'cipher-suites': suitesOf(tls.ciphers),
+    'tls-min-version': tls.minVersion.replace('v', ''),
+    'tls-max-version': tls.maxVersion.replace('v', ''),
+  };
+}
+
+function suitesOf(ciphers: string): readonly string[] {
+  if (ciphers === DEFAULT_CIPHERS) return [];
+  const fixed = cipherList([])!.split(':');
+  const chosen = ciphers.split(':').slice(fixed.length);
+  const names = chosen.map(
+    (name) => CIPHER_SUITES.find((suite) => cipherList([suite])!.endsWith(`:${name}`))!,
+  );
+  return names.length === 0 ? fixed.slice(0, 1) : names;
 }
 
 /** Flags that say all of it. */
@@ -45,6 +88,10 @@ function flagsOf(options: ServerOptions): string[] {
     'quota-backend-bytes': options.quotaBackendBytes,
     'max-request-bytes': options.maxRequestBytes,
     'max-txn-ops': options.maxTxnOps,
+    'max-concurrent-streams': options.maxConcurrentStreams,
+    'allow-insecure-transport': options.allowInsecureTransport,
+    ...tlsFlags('client', options.clientTls),
+    ...tlsFlags('peer', options.peerTls),
     'log-level': options.logLevel,
   };
   return Object.entries(settings).map(([name, value]) => `--${name}=${String(value)}`);
@@ -54,6 +101,13 @@ const CLUSTER = 'n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380,n1=http://[::1]
 const SETTINGS: readonly (readonly [name: string, value: string])[] = [
   ['name', 'n1'],
   ['data-dir', '/var/lib/conclave'],
+  ['allow-insecure-transport', 'true'],
+  ['cert-file', 'c.pem'],
+  ['key-file', 'k.pem'],
+  ['trusted-ca-file', 'ca.pem'],
+  ['client-crl-file', 'crl.pem'],
+  ['cipher-suites', 'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'],
+  ['peer-auto-tls', 'true'],
   ['listen-client-urls', 'http://0.0.0.0:2379, http://[::1]:2379'],
   ['advertise-client-urls', 'http://10.0.0.1:2379'],
   ['initial-advertise-peer-urls', 'http://10.0.0.1:2380,http://[::1]:80'],
@@ -66,7 +120,7 @@ const SETTINGS: readonly (readonly [name: string, value: string])[] = [
   ['force-new-cluster', 'true'],
   ['log-level', 'debug'],
 ];
-const FEW = SETTINGS.slice(7);
+const FEW = SETTINGS.slice(SETTINGS.findIndex(([name]) => name === 'heartbeat-interval'));
 
 const flags: Target<ServerOptions> = {
   name: 'flags',
@@ -74,8 +128,8 @@ const flags: Target<ServerOptions> = {
     Buffer.from(settings.map(([name, value]) => `--${name}=${value}`).join('\0')),
     Buffer.from(
       settings
-        .filter(([name]) => name !== 'force-new-cluster')
-        .flatMap(([name, value]) => [`-${name}`, value])
+        // A boolean flag takes no word.
+        .flatMap(([name, value]) => (value === 'true' ? [`-${name}`] : [`-${name}`, value]))
         .join('\0'),
     ),
   ]),
@@ -110,7 +164,7 @@ function variablesIn(text: string): Record<string, string> {
 const FILES = [
   SETTINGS.map(([name, value]) => `${name}: "${value}"`).join('\n'),
   FEW.map(([name, value]) => `${name}: ${value}`).join('\n'),
-  '{"name": "n1", "listen-http-urls": ["http://a:1", "http://b:2"]}',
+  '{"name": "n1", "allow-insecure-transport": true, "listen-http-urls": ["http://a:1", "http://b:2"]}',
   '# a comment\nname: &n n2\ninitial-cluster-token: *n\nlog-level: >-\n  warn\ndata-dir: !!str 5\n',
   '? [a, b]\n: {c: !!binary aGk=, d: 2001-01-01}\n',
   `${'['.repeat(60)}${']'.repeat(60)}`,

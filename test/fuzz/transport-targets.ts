@@ -279,7 +279,11 @@ const requestStream = receiverTarget(
     streamOf(
       numbered(frameKinds.request, 1, encodePeerRequest({ type: 'apply-hash', index: 3 })),
       numbered(frameKinds.request, 2, encodePeerRequest({ type: 'tail-check' })),
-      numbered(frameKinds.request, 3, encodePeerRequest({ type: 'lease-renew', id: 9n })),
+      numbered(
+        frameKinds.request,
+        3,
+        encodePeerRequest({ type: 'lease-renew', id: 9n, user: '', authRevision: 0 }),
+      ),
     ),
   ],
   () => {
@@ -322,13 +326,15 @@ const snapshotStream = receiverTarget(
 
 // ---- requests and answers -----------------------------------------------------------------------------------
 
+const CALLER = { user: 'root', authRevision: 2 ** 40 } as const;
+
 const REQUESTS: readonly PeerRequest[] = [
   { type: 'propose', term: 4, commands: [Buffer.alloc(40, 1), Buffer.alloc(0), Buffer.alloc(300, 2)] },
-  { type: 'lease-renew', id: -(2n ** 63n) },
+  { type: 'lease-renew', id: -(2n ** 63n), ...CALLER },
   { type: 'lease-remaining', id: 0n },
-  { type: 'member-add', peerUrls: ['http://a:1', 'http://b:2'], isLearner: true },
-  { type: 'member-remove', id: 7 },
-  { type: 'member-promote', id: 2 ** 50 },
+  { type: 'member-add', peerUrls: ['http://a:1', 'http://b:2'], isLearner: true, ...CALLER },
+  { type: 'member-remove', id: 7, ...CALLER },
+  { type: 'member-promote', id: 2 ** 50, ...CALLER },
   { type: 'apply-hash', index: 2 ** 33 },
   { type: 'tail-check' },
 ];

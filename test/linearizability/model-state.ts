@@ -14,7 +14,8 @@ export interface Lanes {
  * to. A change copies the keys: for stores of some hundreds of keys.
  */
 export class ModelState implements KvView {
-  static readonly EMPTY = new ModelState({
+  // By its own name it would be used before it is there once the compiler has lowered the class.
+  static readonly EMPTY: ModelState = new this({
     revision: 1,
     compactRevision: -1,
     kvs: new Map(),

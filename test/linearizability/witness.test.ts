@@ -190,6 +190,15 @@ describe('one rule at a time', () => {
     expect(rules({ ops: again.ops.slice(1, 2), committed: again.committed.slice(0, 1) })).toEqual(['lease']);
   });
 
+  test('a lease may live on after what a delete of unknown outcome explains as well as its end does', () => {
+    const grant = { type: 'lease-grant', id: 7n } as const;
+    const puts = [putOf('a', '1', { lease: 7n }), putOf('b', '2', { lease: 7n })];
+    const { ops, committed } = script([grant, puts[0]!, deleteOf('a'), puts[1]!]);
+    const lost = unknown(ops[2]!.callTime, deleteOf('a'));
+    expect(rules({ ops: ops.with(2, lost), committed })).toEqual([]);
+    expect(rules({ ops: ops.toSpliced(2, 1), committed })).toEqual(['lease']);
+  });
+
   test('refusals that no state explains', () => {
     const keep = putOf('a', '', { ignoreValue: true });
     const missing = script([keep, putOf('a', '1')]);

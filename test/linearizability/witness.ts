@@ -56,6 +56,8 @@ class Witness {
   /** The highest revision told to anyone before each operation was called. */
   readonly #floors: readonly number[];
   readonly #owners = new Map<number, HistoryOp>();
+  /** Operations of unknown outcome. */
+  readonly #unknown: readonly number[];
   /** How often each lease was granted, as far as is known. */
   readonly #grants = new Map<bigint, HistoryOp[]>();
   readonly #compactions: readonly { readonly op: HistoryOp; readonly revision: number }[];
@@ -66,6 +68,7 @@ class Witness {
     this.#findings = findings;
     this.#store = new VersionedStore(committed);
     this.#floors = revisionFloors(ops);
+    this.#unknown = [...ops.keys()].filter((index) => ops[index]!.outcome.type === 'unknown');
     for (const op of ops) {
       const { request } = op;
       if (request.type !== 'lease-grant' || op.outcome.type === 'refused') continue;
@@ -196,7 +199,9 @@ class Witness {
       if (this.#owners.has(commit.revision)) continue;
       const lease = this.#endedLease(commit);
       if (lease === null) unowned.push(commit);
-      else endedAt.set(lease, commit.revision);
+      // A delete that nobody heard of may look just like the end of a lease, which then lives on.
+      else if (!this.#unknown.some((index) => this.#explains(index, commit)))
+        endedAt.set(lease, commit.revision);
     }
     if (unowned.length > 0) this.#assignUnknown(unowned);
   }
@@ -226,8 +231,9 @@ class Witness {
   }
 
   #assignUnknown(unowned: readonly CommittedRevision[]): void {
-    const unknown = [...this.#ops.keys()].filter((index) => this.#ops[index]!.outcome.type === 'unknown');
-    const candidates = unowned.map((commit) => unknown.filter((index) => this.#explains(index, commit)));
+    const candidates = unowned.map((commit) =>
+      this.#unknown.filter((index) => this.#explains(index, commit)),
+    );
     for (const [place, index] of match(candidates).entries()) {
       const { revision, events } = unowned[place]!;
       if (index !== undefined) this.#owners.set(revision, this.#ops[index]!);

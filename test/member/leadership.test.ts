@@ -8,8 +8,14 @@ import { ManualClock } from './manual-clock.ts';
 
 const TIMEOUT_MS = 1_000;
 const NOBODY: LeadershipView = { term: 1, role: 'follower', leader: 0 };
-const RENEW = { type: 'lease-renew', id: 7n } as const;
-const ADD = { type: 'member-add', peerUrls: ['http://n4:2380'], isLearner: false } as const;
+const RENEW = { type: 'lease-renew', id: 7n, user: '', authRevision: 0 } as const;
+const ADD = {
+  type: 'member-add',
+  peerUrls: ['http://n4:2380'],
+  isLearner: false,
+  user: '',
+  authRevision: 0,
+} as const;
 
 class Fixture {
   readonly clock = new ManualClock();

@@ -320,6 +320,9 @@ describe('limits', () => {
         .alarm({ action: 'get', member: 0, alarm: 'none' }, context())
         .then(({ result }) => result.length);
     await eventually(async () => (await alarms()) === 1);
+    expect(member!.status().result.alarms).toMatchObject([{ member: member!.id, alarm: 'no-space' }]);
+    const ofOthers = { action: 'get', member: member!.id + 1, alarm: 'no-space' } as const;
+    expect((await member!.alarm(ofOthers, context())).result).toHaveLength(1);
     await expect(member!.put(put('c', 'x'), context())).rejects.toMatchObject({ code: 'no-space' });
     expect((await member!.txn(txn(get('a')), context())).result.succeeded).toBe(true);
     await member!.alarm({ action: 'deactivate', member: member!.id, alarm: 'no-space' }, context());

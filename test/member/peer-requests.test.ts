@@ -15,15 +15,23 @@ const natural = fc.nat({ max: Number.MAX_SAFE_INTEGER });
 const leaseId = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n });
 const bytes = fc.uint8Array({ maxLength: 64 }).map((array) => Buffer.from(array));
 
+const caller = { user: fc.string({ unit: 'grapheme' }), authRevision: natural };
+
 const anyRequest: fc.Arbitrary<PeerRequest> = fc.oneof(
   fc.record({ type: fc.constant('propose' as const), term: natural, commands: fc.array(bytes) }),
-  fc.record({ type: fc.constantFrom('lease-renew' as const, 'lease-remaining' as const), id: leaseId }),
+  fc.record({ type: fc.constant('lease-renew' as const), id: leaseId, ...caller }),
+  fc.record({ type: fc.constant('lease-remaining' as const), id: leaseId }),
   fc.record({
     type: fc.constant('member-add' as const),
     peerUrls: fc.array(fc.string()),
     isLearner: fc.boolean(),
+    ...caller,
   }),
-  fc.record({ type: fc.constantFrom('member-remove' as const, 'member-promote' as const), id: natural }),
+  fc.record({
+    type: fc.constantFrom('member-remove' as const, 'member-promote' as const),
+    id: natural,
+    ...caller,
+  }),
   fc.record({ type: fc.constant('apply-hash' as const), index: natural }),
   fc.record({ type: fc.constant('tail-check' as const) }),
 );

@@ -70,6 +70,7 @@ export class TestCluster {
       freeBytesMin: 0,
       ballastBytes: 0,
       forceNewCluster: false,
+      autoCompaction: null,
       ...this.#overrides,
       ...overrides,
     };

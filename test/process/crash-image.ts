@@ -29,7 +29,8 @@ export async function makeCrashImage(dataDir: string, random: Prng): Promise<Cra
   return { tornBytes, stateBytesLost };
 }
 
-async function tearLog(dataDir: string, random: Prng): Promise<number> {
+/** Leaves the torn rest of a record behind the log of a stopped member. @returns its bytes */
+export async function tearLog(dataDir: string, random: Prng): Promise<number> {
   const inspected = await inspectLog({ disk: new NodeDisk(dataDir), directory: LOG_DIRECTORY });
   if (!inspected.ok) throw new Error(`the log of a killed member is damaged: ${inspected.problem}`);
   const last = inspected.segments.at(-1)!;

@@ -13,6 +13,8 @@ import {
   AlarmRequest_AlarmAction,
   type AlarmResponse,
   AlarmType,
+  type DefragmentRequest,
+  type DefragmentResponse,
   type HashKVRequest,
   type HashKVResponse,
 } from '../../src/rpc/generated/etcdserverpb/rpc.ts';
@@ -42,13 +44,17 @@ export interface ArenaMember {
 export interface ArenaOptions {
   readonly size: number;
   readonly random: Prng;
+  /** Entries that gather before the log is cut, and that are kept for those who lag. */
+  readonly logEntries?: number;
+  /** What the environment of a member's process holds besides, whenever it is launched. */
+  readonly variables?: (member: ArenaMember) => NodeJS.ProcessEnv;
 }
 
 /** Short, so that a run holds many elections. */
 export const HEARTBEAT_MS = 60;
 export const ELECTION_MS = 600;
 /** The log is cut soon, so that who lags needs a snapshot. */
-const FLAGS = ['--snapshot-count=100', '--snapshot-catchup-entries=100'];
+const LOG_ENTRIES_DEFAULT = 100;
 /** Ours, not the server's: it refuses variables that it does not know. */
 const TEST_VARIABLES = { CONCLAVE_FAULT_RUNS: undefined, CONCLAVE_FAULT_SEED: undefined };
 /** The place of all clients in the network. */
@@ -72,22 +78,39 @@ const ALARM: Method<AlarmRequest, AlarmResponse> = {
   mutating: true,
 };
 
+const DEFRAGMENT: Method<DefragmentRequest, DefragmentResponse> = {
+  path: '/etcdserverpb.Maintenance/Defragment',
+  encode: (request) => codec('etcdserverpb.DefragmentRequest').encode(request),
+  decode: (bytes) => codec('etcdserverpb.DefragmentResponse').decode(bytes),
+  mutating: false,
+};
+
 /** A cluster of real processes in which every byte between two members, and from clients, crosses a `WanNetwork`. */
 export class FaultArena {
   readonly network: WanNetwork;
   readonly members: ArenaMember[] = [];
   readonly #directory: string;
+  readonly #variables: (member: ArenaMember) => NodeJS.ProcessEnv;
+  readonly #logEntries: number;
   #placesMade = 0;
 
-  private constructor(directory: string, random: Prng) {
+  private constructor(directory: string, { random, variables, logEntries }: ArenaOptions) {
     this.#directory = directory;
+    this.#variables = variables ?? (() => ({}));
+    this.#logEntries = logEntries ?? LOG_ENTRIES_DEFAULT;
     this.network = new WanNetwork({ random: () => random.below(2 ** 30) / 2 ** 30 });
   }
 
+  /** A cluster of which nobody runs yet. */
+  static async prepare(options: ArenaOptions): Promise<FaultArena> {
+    const arena = new FaultArena(await mkdtemp(join(tmpdir(), 'conclave-faults-')), options);
+    for (let i = 0; i < options.size; i++) await arena.addPlace();
+    return arena;
+  }
+
   static async start(options: ArenaOptions): Promise<FaultArena> {
-    const arena = new FaultArena(await mkdtemp(join(tmpdir(), 'conclave-faults-')), options.random);
+    const arena = await FaultArena.prepare(options);
     try {
-      for (let i = 0; i < options.size; i++) await arena.addPlace();
       for (const member of arena.members) arena.launch(member);
       await Promise.all(arena.members.map((member) => member.started));
       return arena;
@@ -150,10 +173,11 @@ export class FaultArena {
         `--initial-cluster-state=${options.joins === true ? 'existing' : 'new'}`,
         `--heartbeat-interval=${HEARTBEAT_MS}`,
         `--election-timeout=${ELECTION_MS}`,
-        ...FLAGS,
+        `--snapshot-count=${this.#logEntries}`,
+        `--snapshot-catchup-entries=${this.#logEntries}`,
         ...(options.flags ?? []),
       ],
-      TEST_VARIABLES,
+      { ...TEST_VARIABLES, ...this.#variables(member) },
     );
     member.started = member.process.ready();
     // Whoever waits is told; a process that a fault ends early is no failure by itself.
@@ -252,6 +276,11 @@ export class FaultArena {
     return { hash: answer.hash, compactRevision: Number(answer.compact_revision) };
   }
 
+  /** Has a member give the space of removed rows back. */
+  async defragment(member: ArenaMember): Promise<void> {
+    await callOne(member, DEFRAGMENT, {});
+  }
+
   /** Says that there is room again: takes back the NOSPACE alarms of all members. */
   async disarm(): Promise<void> {
     const [any] = this.members;
@@ -284,7 +313,7 @@ async function callOne<Req, Res>(
   request: Partial<Req>,
 ): Promise<Res> {
   const address = member.clientUrl.replace('http://', '');
-  const channels = new Channels([address]);
+  const channels = new Channels([{ address, tls: null }]);
   try {
     return await channels.unaryAt(address, method, { request, timeoutMs: PATIENCE_MS });
   } finally {
@@ -310,12 +339,12 @@ export async function eventually<T>(what: string, look: () => Promise<T | null>)
 /**
  * The outcome of `work`.
  *
- * @throws Error naming `what` when there is none within PATIENCE_MS
+ * @throws Error naming `what` when there is none within `patienceMs`
  */
-export async function within<T>(what: string, work: Promise<T>): Promise<T> {
+export async function within<T>(what: string, work: Promise<T>, patienceMs = PATIENCE_MS): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: not within ${PATIENCE_MS} ms`)), PATIENCE_MS);
+    timer = setTimeout(() => reject(new Error(`${what}: not within ${patienceMs} ms`)), patienceMs);
   });
   try {
     return await Promise.race([work, late]);

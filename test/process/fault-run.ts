@@ -16,8 +16,22 @@ export interface FaultRun {
 
 /** Acknowledged before the next fault: the cluster has healed, and there is something to lose. */
 const CALM_WRITES = 50;
+/** Faults in a run of everything. */
+const RANDOM_FAULTS = 8;
 /** Clients per member. */
 const CLIENTS_EACH = 2;
+
+/** A run of everything in random order. */
+export function randomRun(seed: number): FaultRun {
+  const random = new Prng(seed);
+  const names = Object.keys(FAULTS) as FaultName[];
+  return {
+    name: 'everything at random',
+    seed,
+    size: random.pick([3, 5]),
+    faults: Array.from({ length: RANDOM_FAULTS }, () => random.pick(names)),
+  };
+}
 
 /** Carries a run out and judges it. @returns the verdict, and what was done in which order */
 export async function carryOut(run: FaultRun): Promise<Verdict & { readonly log: readonly string[] }> {

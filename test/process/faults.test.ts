@@ -1,13 +1,11 @@
 import { expect, test } from 'vitest';
-import { Prng } from '../core/raft/prng.ts';
-import { carryOut, type FaultRun } from './fault-run.ts';
+import { carryOut, type FaultRun, randomRun } from './fault-run.ts';
 import { FAULTS, type FaultName } from './faults.ts';
 
 /** Runs of everything in random order, besides those below. */
 const RANDOM_RUNS = Number(process.env['CONCLAVE_FAULT_RUNS'] ?? 0);
 /** Seed of the first of them; the others follow. */
 const RANDOM_SEED = Number(process.env['CONCLAVE_FAULT_SEED'] ?? 1);
-const RANDOM_FAULTS = 8;
 const RUN_TIMEOUT_MS = 240_000;
 
 const RUNS: readonly FaultRun[] = [
@@ -61,7 +59,9 @@ const RUNS: readonly FaultRun[] = [
   },
 ];
 
-test.for([...RUNS, ...randomRuns()])('$name (seed $seed)', { timeout: RUN_TIMEOUT_MS }, async (run) => {
+const MORE_RUNS = Array.from({ length: RANDOM_RUNS }, (_, i) => randomRun(RANDOM_SEED + i));
+
+test.for([...RUNS, ...MORE_RUNS])('$name (seed $seed)', { timeout: RUN_TIMEOUT_MS }, async (run) => {
   const verdict = await carryOut(run);
   const { violations, log, ...counts } = verdict;
   process.stdout.write(`${run.name}, seed ${run.seed}: ${JSON.stringify(counts)}\n  ${log.join('\n  ')}\n`);
@@ -76,17 +76,3 @@ test('every fault is in some run', () => {
   const used = new Set(RUNS.flatMap((run) => run.faults));
   expect(Object.keys(FAULTS).filter((name) => !used.has(name as FaultName))).toEqual([]);
 });
-
-function randomRuns(): readonly FaultRun[] {
-  return Array.from({ length: RANDOM_RUNS }, (_, i) => {
-    const seed = RANDOM_SEED + i;
-    const random = new Prng(seed);
-    const names = Object.keys(FAULTS) as FaultName[];
-    return {
-      name: 'everything at random',
-      seed,
-      size: random.pick([3, 5]),
-      faults: Array.from({ length: RANDOM_FAULTS }, () => random.pick(names)),
-    };
-  });
-}

@@ -1,6 +1,6 @@
 import { KvClient } from '../../src/client/kv-client.ts';
-import { prefixEnd } from '../../src/client/range-end.ts';
 import type { RequestOp } from '../../src/core/mvcc/operations.ts';
+import { prefixEnd } from '../../src/lib/range-end.ts';
 import { Prng } from '../core/raft/prng.ts';
 import type { HistoryOp, HistoryOutcome, HistoryRequest, HistoryResult } from '../linearizability/history.ts';
 import { type RecordedClient, Recorder } from '../linearizability/recorder.ts';

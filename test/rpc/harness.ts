@@ -1,15 +1,25 @@
 import type { RequestListener } from 'node:http';
 import grpc from '@grpc/grpc-js';
 import { toRpcError } from '../../src/api/errors.ts';
-import { ClientPort, type ClientPortTls } from '../../src/rpc/client-port.ts';
+import { type Logger, silentLogger } from '../../src/lib/logger.ts';
+import { ClientPort, type PortLimits } from '../../src/rpc/client-port.ts';
 import { codec, serviceMethods } from '../../src/rpc/codec.ts';
 import type { Messages, Methods } from '../../src/rpc/generated/messages.ts';
 import { GrpcServer, type GrpcServerOptions } from '../../src/rpc/grpc-server.ts';
+import type { TlsEndpoint } from '../../src/tls/endpoint.ts';
 
 type Request<P extends keyof Methods> = Partial<Messages[Methods[P]['request']]>;
 type Response<P extends keyof Methods> = Messages[Methods[P]['response']];
 
 const identity = (bytes: Buffer): Buffer => bytes;
+
+/** What a harness is made of. */
+export interface HarnessOptions extends Partial<Omit<GrpcServerOptions, 'errorStatus' | 'onBug'>> {
+  readonly http?: RequestListener;
+  readonly tls?: TlsEndpoint;
+  readonly logger?: Logger;
+  readonly limits?: Partial<PortLimits>;
+}
 
 /** A real server on a free port with a real grpc-js client. */
 export class Harness implements AsyncDisposable {
@@ -20,21 +30,19 @@ export class Harness implements AsyncDisposable {
   portNumber = 0;
   #client: grpc.Client | null = null;
 
-  constructor(
-    options: { http?: RequestListener; tls?: ClientPortTls } & Partial<
-      Omit<GrpcServerOptions, 'errorStatus' | 'onBug'>
-    > = {},
-  ) {
-    const { http, tls, ...limits } = options;
+  constructor(options: HarnessOptions = {}) {
+    const { http, tls, limits, logger, ...grpcOptions } = options;
     this.server = new GrpcServer({
       errorStatus: toRpcError,
       onBug: (error) => this.bugs.push(error),
-      ...limits,
+      ...grpcOptions,
     });
     this.port = new ClientPort({
       grpc: this.server,
       http: http ?? ((_request, response) => response.end()),
-      ...(tls === undefined ? {} : { tls }),
+      tls: tls ?? null,
+      limits: limits ?? {},
+      logger: logger ?? silentLogger,
     });
   }
 

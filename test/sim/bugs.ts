@@ -10,7 +10,14 @@ import { simulate } from './simulation.ts';
 import { applyDiff, parseDiff } from './unified-diff.ts';
 
 /** What a copy of the sources needs to be built and run. */
-const COPIED = ['src', 'test/sim', 'package.json', 'tsconfig.json', 'tsconfig.sim.json'];
+const COPIED = [
+  'src',
+  'test/sim',
+  'test/linearizability',
+  'package.json',
+  'tsconfig.json',
+  'tsconfig.sim.json',
+];
 /** A seed that prints nothing for so long never ends: some bugs make the cluster spin. */
 const SEED_MS_MAX = 120_000;
 
@@ -53,7 +60,9 @@ export function repositoryRoot(): string {
 /** The bugs of a set, by name. @throws Error when a patch does not begin with `# ITEM: what breaks` */
 export async function readBugs(root: string, set: BugSet): Promise<readonly Bug[]> {
   const directory = join(root, DIRECTORIES[set]);
-  const files = (await readdir(directory)).filter((file) => file.endsWith('.patch')).toSorted();
+  // A set without bugs has no directory in a fresh checkout.
+  const names = existsSync(directory) ? await readdir(directory) : [];
+  const files = names.filter((file) => file.endsWith('.patch')).toSorted();
   return Promise.all(
     files.map(async (file) => {
       const patch = await readFile(join(directory, file), 'utf8');

@@ -5,10 +5,12 @@ import { type InitialMember, initialCluster } from '../../src/member/identity.ts
 import type { MemberOptions } from '../../src/member/member-options.ts';
 import type { AppliedLog } from './checkers/applied-log.ts';
 import type { LeadershipChecker } from './checkers/leadership.ts';
+import { TornTail } from './checkers/torn-tail.ts';
 import type { SimNetwork } from './network.ts';
 import { Place, type PlaceListener } from './place.ts';
 import type { Plan } from './plan.ts';
 import type { Prng } from './prng.ts';
+import type { SimProcess } from './process.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 import { type Report, Violation } from './violation.ts';
@@ -36,12 +38,14 @@ export class Cluster implements PlaceListener {
   /** While false nothing is restarted by itself. */
   restarts = true;
   readonly #parts: ClusterParts;
+  readonly #tornTail: TornTail;
   readonly #initial: readonly Place[];
   /** Places that joined later, and what they were told. */
   readonly #joined = new Map<Place, readonly InitialMember[]>();
 
   constructor(parts: ClusterParts) {
     this.#parts = parts;
+    this.#tornTail = new TornTail(parts.report);
     for (let i = 1; i <= parts.plan.members; i++) this.#addPlace(`n${i}`);
     this.#initial = [...this.places];
     const members = initialCluster(TOKEN, this.#initialMembers()).members;
@@ -121,6 +125,11 @@ export class Cluster implements PlaceListener {
     return size >= 2 && healthy >= Math.floor(size / 2) + 1;
   }
 
+  /** Whether a process runs on a disk that we have spoilt. */
+  isSpoilt(process: SimProcess): boolean {
+    return this.places.some((place) => place.process === process && place.lost);
+  }
+
   /** Whether a member's data is gone that is still counted. */
   someLost(): boolean {
     return this.places.some((place) => place.lost && this.memberOf(place) !== undefined);
@@ -145,7 +154,10 @@ export class Cluster implements PlaceListener {
 
   logged(place: Place, level: string, fields: object, message: string): void {
     this.#parts.trace.line(place.name, `${level} ${message} ${fieldsText(fields)}`);
-    if (message.startsWith('a torn log record was cut')) place.tailCut = true;
+    if (message.startsWith('a torn log record was cut')) {
+      place.tailCut = true;
+      this.#tornTail.cut(place).catch((error: unknown) => this.#parts.scheduler.fail(error));
+    }
     if (message.startsWith('the peers confirmed the cut')) place.tailUncertain = false;
     if (message !== 'role') return;
     const { term, role } = fields as { readonly term: number; readonly role: string };
@@ -163,13 +175,18 @@ export class Cluster implements PlaceListener {
   }
 
   started(place: Place): void {
-    if (!place.tailCut) place.tailUncertain = false;
+    // A fault of the disk that has not shown yet may still cut a record short.
+    if (!place.tailCut && !place.storageFaulty) place.tailUncertain = false;
     if (place.wiped) this.#fail('empty-disk', `${place.name} runs again under its old name on an empty disk`);
     if (place.rolledBack) this.#parts.trace.line(place.name, 'runs on an old copy of its data');
   }
 
   ended(place: Place, error: unknown): void {
-    if (error !== null) this.#judge(place, error);
+    if (error !== null) {
+      // A write that failed may have got half of a record onto the disk.
+      place.tailUncertain = true;
+      this.#judge(place, error);
+    }
     this.#restartLater(place);
   }
 
@@ -251,6 +268,7 @@ export class Cluster implements PlaceListener {
       ballastBytes: 0,
       logSegmentBytes: plan.logSegmentBytes,
       forceNewCluster: false,
+      autoCompaction: null,
     };
   }
 

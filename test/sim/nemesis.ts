@@ -1,36 +1,24 @@
 import { LOG_DIRECTORY } from '../../src/member/storage/data-dir.ts';
-import type { AppliedLog } from './checkers/applied-log.ts';
-import { type ClientPort, pause } from './client.ts';
-import type { Cluster } from './cluster.ts';
-import type { SimNetwork } from './network.ts';
+import { pause } from './client.ts';
+import { LateAnswers } from './late-answers.ts';
+import type { NemesisParts } from './nemesis-parts.ts';
 import type { Place } from './place.ts';
-import type { FaultKind, Plan } from './plan.ts';
-import type { Prng } from './prng.ts';
-import type { Scheduler } from './scheduler.ts';
-import type { Trace } from './trace.ts';
+import type { FaultKind } from './plan.ts';
+import { Standoff } from './standoff.ts';
 
 /** An operator's request is given up after this. */
 const REQUEST_MS = 3_000;
 /** How often a learner's promotion is tried. */
 const PROMOTIONS_MAX = 20;
 
-export interface NemesisParts {
-  readonly plan: Plan;
-  readonly scheduler: Scheduler;
-  readonly random: Prng;
-  readonly network: SimNetwork;
-  readonly cluster: Cluster;
-  readonly port: ClientPort;
-  readonly log: AppliedLog;
-  readonly trace: Trace;
-}
-
 /** Does to a cluster what the plan says, at random moments, until it is stopped. */
 export class Nemesis {
-  stopped = false;
   /** How often each fault was done. */
   readonly counts = new Map<FaultKind, number>();
   readonly #parts: NemesisParts;
+  readonly #standoff: Standoff;
+  readonly #lateAnswers: LateAnswers;
+  #stopped = false;
   /** A membership change whose outcome is unknown: no other one, and no loss, until the end. */
   #membershipUncertain = false;
   #changingMembers = false;
@@ -38,6 +26,18 @@ export class Nemesis {
 
   constructor(parts: NemesisParts) {
     this.#parts = parts;
+    this.#standoff = new Standoff(parts);
+    this.#lateAnswers = new LateAnswers(parts);
+  }
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  set stopped(stopped: boolean) {
+    this.#stopped = stopped;
+    this.#standoff.stopped = stopped;
+    this.#lateAnswers.stopped = stopped;
   }
 
   async run(): Promise<void> {
@@ -89,6 +89,10 @@ export class Nemesis {
       case 'isolate-leader':
       case 'swizzle':
         return this.#cut(kind);
+      case 'standoff':
+        return this.#standoff.begin();
+      case 'late-answers':
+        return this.#lateAnswers.begin();
       case 'slow-disk':
         place.slowFactor = random.pick([10, 100, 1_000]);
         // Thirty election timeouts without an answer of the disk end a member.
@@ -303,7 +307,7 @@ export class Nemesis {
   // ---- operators --------------------------------------------------------------------------------------------
 
   #operate(place: Place, kind: FaultKind): boolean {
-    const { cluster, port, random, log } = this.#parts;
+    const { cluster, port, random, log, history } = this.#parts;
     const leader = cluster.leader();
     if (kind === 'move-leader') {
       const target = random.pick(log.members)?.id;
@@ -314,7 +318,8 @@ export class Nemesis {
     } else if (kind === 'quota') {
       void this.recoverSpace(place);
     } else {
-      const revision = log.model.revision;
+      const { revision } = log.model;
+      history.call({ type: 'compact', revision });
       void port.call(place, REQUEST_MS, (member, signal) =>
         member.compact({ revision, physical: true }, { signal }),
       );
@@ -324,15 +329,18 @@ export class Nemesis {
 
   /** What an operator does about NOSPACE: makes room, then lowers the alarm. */
   async recoverSpace(place: Place): Promise<void> {
-    const { port, log } = this.#parts;
+    const { port, log, history } = this.#parts;
     const everything = {
       type: 'delete-range',
       key: Buffer.from('\0'),
       rangeEnd: Buffer.from('\0'),
       prevKv: false,
     } as const;
+    // What came of these nobody waits to hear.
+    history.call(everything);
     await port.call(place, REQUEST_MS, (member, signal) => member.deleteRange(everything, { signal }));
     const { revision } = log.model;
+    history.call({ type: 'compact', revision });
     await port.call(place, REQUEST_MS, (member, signal) =>
       member.compact({ revision, physical: true }, { signal }),
     );

@@ -5,6 +5,8 @@ import type { SimTransport } from './transport.ts';
 
 /** Message frames remembered for a replay much later. */
 const OLD_FRAMES_MAX = 400;
+/** The last frames to one address, remembered for `haunt`. */
+const RECENT_FRAMES_MAX = 200;
 
 /** What every link of a run does to what it carries. Percentages are of messages; delays in ms. */
 export interface LinkRules {
@@ -54,7 +56,10 @@ export class SimNetwork {
   readonly #hosts = new Map<string, SimTransport>();
   readonly #cuts = new Set<string>();
   readonly #clogs = new Map<string, number>();
+  readonly #mutes = new Set<string>();
   readonly #old: OldFrame[] = [];
+  readonly #recent = new Map<string, OldFrame[]>();
+  #healCount = 0;
 
   constructor(options: {
     readonly scheduler: Scheduler;
@@ -89,7 +94,23 @@ export class SimNetwork {
     else this.#clogs.set(`${from}>${to}`, extraMs);
   }
 
+  /** Loses all Raft messages from one place to another; connections, requests and snapshots go on. */
+  mute(from: string, to: string): void {
+    this.#mutes.add(`${from}>${to}`);
+  }
+
+  unmute(from: string, to: string): void {
+    this.#mutes.delete(`${from}>${to}`);
+  }
+
+  isMuted(from: string, to: string): boolean {
+    return this.#mutes.size > 0 && this.#mutes.has(`${from}>${to}`);
+  }
+
+  /** Ends every cut, every delay and all that haunts. */
   heal(): void {
+    this.#healCount += 1;
+    this.#mutes.clear();
     this.#cuts.clear();
     this.#clogs.clear();
   }
@@ -109,6 +130,7 @@ export class SimNetwork {
   /** Remembers a batch of messages, and perhaps lets an older one arrive again: any link, any term, any incarnation. */
   sent(frame: OldFrame): void {
     this.messageCount += 1;
+    this.#remember(frame);
     if (this.rules.replayPercent === 0) return;
     // A place in the list is kept for long at random, so that very old frames stay possible.
     if (this.#old.length < OLD_FRAMES_MAX) this.#old.push(frame);
@@ -116,12 +138,38 @@ export class SimNetwork {
     if (!this.random.chance(this.rules.replayPercent)) return;
     const old = this.random.pick(this.#old);
     const delayMs = this.random.fraction() * 2_000;
-    const arrive = (): void => {
-      const host = this.#hosts.get(old.url);
-      if (host?.memberId !== old.to || !host.knows(old.from)) return;
-      host.process.schedule(0, 'network', () => host.arrived(old.from, old.frames));
-      this.replayCount += 1;
+    this.scheduler.schedule(delayMs, { owner: null, kind: 'network', run: () => this.#arrivesAgain(old) });
+  }
+
+  /**
+   * Lets what was last sent to an address arrive there again and again, in any order and whatever is cut: answers
+   * that were on their way for very long.
+   */
+  haunt(url: string, haunting: { readonly forMs: number; readonly everyMs: number }): void {
+    const frames = [...(this.#recent.get(url) ?? [])];
+    if (frames.length === 0) return;
+    const untilMs = this.scheduler.nowMs + haunting.forMs;
+    const began = this.#healCount;
+    const again = (): void => {
+      if (this.scheduler.nowMs > untilMs || this.#healCount !== began) return;
+      this.#arrivesAgain(this.random.pick(frames));
+      const delayMs = haunting.everyMs * (0.5 + this.random.fraction());
+      this.scheduler.schedule(delayMs, { owner: null, kind: 'network', run: again });
     };
-    this.scheduler.schedule(delayMs, { owner: null, kind: 'network', run: arrive });
+    again();
+  }
+
+  #remember(frame: OldFrame): void {
+    const recent = this.#recent.get(frame.url) ?? [];
+    this.#recent.set(frame.url, recent);
+    recent.push(frame);
+    if (recent.length >= 2 * RECENT_FRAMES_MAX) recent.splice(0, RECENT_FRAMES_MAX);
+  }
+
+  #arrivesAgain(old: OldFrame): void {
+    const host = this.#hosts.get(old.url);
+    if (host?.memberId !== old.to || !host.knows(old.from)) return;
+    host.process.schedule(0, 'network', () => host.arrived(old.from, old.frames));
+    this.replayCount += 1;
   }
 }

@@ -14,6 +14,8 @@ export type FaultKind =
   | 'partial'
   | 'isolate-leader'
   | 'swizzle'
+  | 'standoff'
+  | 'late-answers'
   | 'slow-disk'
   | 'stalled-disk'
   | 'fsync-error'
@@ -41,6 +43,8 @@ const FAULTS: readonly (readonly [FaultKind, number])[] = [
   ['partial', 5],
   ['isolate-leader', 6],
   ['swizzle', 4],
+  ['standoff', 5],
+  ['late-answers', 3],
   ['slow-disk', 4],
   ['stalled-disk', 4],
   ['fsync-error', 3],
@@ -58,6 +62,12 @@ const FAULTS: readonly (readonly [FaultKind, number])[] = [
   ['quota', 2],
 ];
 
+/** Faults that many bugs need: at least so many seeds in a hundred have them, whatever their share is. */
+const OFTEN_PERCENT: ReadonlyMap<FaultKind, number> = new Map([
+  ['standoff', 40],
+  ['late-answers', 30],
+]);
+
 /** Everything about a run that its seed decides before it begins. */
 export interface Plan {
   readonly seed: number;
@@ -69,6 +79,10 @@ export interface Plan {
   readonly clients: number;
   readonly watchers: number;
   readonly keys: number;
+  /** Whether clients make transactions of many changes. */
+  readonly bulk: boolean;
+  /** Whether leases that need checkpoints are tried once the faults are over. */
+  readonly longLeases: boolean;
   readonly thinkMsMax: number;
   readonly valueBytesMax: number;
   readonly snapshotCount: number;
@@ -91,7 +105,8 @@ export function planOf(seed: number): Plan {
   const random = new Prng(seed, 0x706c616e);
   const heartbeatMs = random.pick([20, 50, 50, 100]);
   const share = random.pick([15, 30, 60]);
-  const faults = FAULTS.filter(() => random.chance(share)).map(
+  const shareOf = (kind: FaultKind): number => Math.max(share, OFTEN_PERCENT.get(kind) ?? 0);
+  const faults = FAULTS.filter(([kind]) => random.chance(shareOf(kind))).map(
     ([kind, weight]) => [kind, weight * (0.3 + 2 * random.fraction())] as const,
   );
   const calm = random.chance(3);
@@ -104,13 +119,15 @@ export function planOf(seed: number): Plan {
     clients: random.between(2, 6),
     watchers: random.between(1, 4),
     keys: random.between(2, 24),
+    bulk: random.chance(15),
+    longLeases: random.chance(20),
     thinkMsMax: random.pick([20, 60, 150, 400]),
     valueBytesMax: random.pick([8, 64, 64, 2_000]),
     snapshotCount: random.pick([10, 50, 200, 2_000]),
     catchUpEntries: random.pick([0, 5, 50, 500]),
     cacheBytesMax: random.pick([0, 500, 20_000, 2 ** 24]),
     quotaBytes: random.chance(8) ? random.between(4_000, 40_000) : 2 ** 31,
-    logSegmentBytes: random.pick([4_096, 16_384, 65_536, 2 ** 20]),
+    logSegmentBytes: random.pick([4_096, 16_384, 65_536, 2 ** 18]),
     links: linksOf(random),
     pace: paceOf(random),
     skew: random.pick([0, 0.0002, 0.01, 0.05]),

@@ -1,15 +1,21 @@
 import { AppliedLog } from './checkers/applied-log.ts';
+import { ClientHistory } from './checkers/client-history.ts';
 import { Convergence } from './checkers/convergence.ts';
 import { LeadershipChecker } from './checkers/leadership.ts';
 import { LeaseSafety } from './checkers/lease-safety.ts';
 import { Linearizability } from './checkers/linearizability.ts';
+import { RottenLog } from './checkers/rotten-log.ts';
 import { Votes } from './checkers/votes.ts';
 import { ClientPort } from './client.ts';
 import { Cluster } from './cluster.ts';
+import { LongLeases } from './long-leases.ts';
 import { Nemesis } from './nemesis.ts';
 import { SimNetwork } from './network.ts';
 import { type FaultKind, type Plan, planOf } from './plan.ts';
 import { Prng } from './prng.ts';
+import { RaftChecks } from './raft-checks.ts';
+import { watchRaft } from './raft-spy.ts';
+import { Scenes } from './scenes.ts';
 import { Scheduler } from './scheduler.ts';
 import { watchStateMachines } from './spy.ts';
 import { Trace } from './trace.ts';
@@ -23,7 +29,8 @@ const SAMPLE_MS = 50;
 const HEAL_MS_MAX = 90_000;
 /** Virtual time after which leases that nobody keeps alive are gone. */
 const LEASES_MS_MAX = 30_000;
-
+/** Virtual time in which the long leases are tried: it stands still for most of it. */
+const LONG_LEASES_MS_MAX = 900_000;
 /** Virtual time in which settled watches hear of everything, a restart of their member included. */
 const WATCHES_MS = 60_000;
 /** Links that lose nothing and keep no message longer than an election lasts. */
@@ -46,6 +53,8 @@ export interface SimResult {
   readonly events: number;
   readonly operations: number;
   readonly watchEvents: number;
+  /** Whether the run's history was small enough for the black-box search. */
+  readonly blackBox: 'judged' | 'skipped';
   readonly entries: number;
   readonly elections: number;
   readonly starts: number;
@@ -75,11 +84,15 @@ class Simulation {
   readonly #leadership: LeadershipChecker;
   readonly #leases: LeaseSafety;
   readonly #linearizability: Linearizability;
+  readonly #history: ClientHistory;
   readonly #cluster: Cluster;
   readonly #port: ClientPort;
   readonly #clients: readonly WorkloadClient[];
   readonly #watches: readonly WatchClient[];
   readonly #nemesis: Nemesis;
+  readonly #longLeases: LongLeases;
+  readonly #raft: RaftChecks;
+  readonly #scenes: Scenes;
   readonly #convergence: Convergence;
   #violation: Violation | null = null;
   #healed = false;
@@ -96,10 +109,19 @@ class Simulation {
     scheduler.trace = trace;
     const report = (violation: Violation): void => this.#report(violation);
     const votes = new Votes(report);
+    const raft = new RaftChecks({
+      current: () => scheduler.current,
+      isSpoilt: (process) => this.#cluster.isSpoilt(process),
+      report,
+    });
+    this.#raft = raft;
     const network = new SimNetwork({
       scheduler,
       random: root.fork(),
-      said: (message) => votes.said(message),
+      said: (message) => {
+        votes.said(message);
+        raft.said(message);
+      },
     });
     network.rules = plan.links;
     this.#network = network;
@@ -116,15 +138,25 @@ class Simulation {
     this.#port = port;
     const places = (): readonly Cluster['places'][number][] => cluster.places;
     const { keys } = plan;
+    const history = new ClientHistory(report);
+    this.#history = history;
+    const checkers = { leases: this.#leases, linearizability: this.#linearizability, history };
+    const parts = { ...common, ...checkers, port, places };
     this.#clients = Array.from({ length: plan.clients }, (_, i) => {
-      const parts = { ...common, port, places, leases: this.#leases, linearizability: this.#linearizability };
       return new WorkloadClient(`c${i}`, { ...parts, random: root.fork() });
     });
+    const client = new WorkloadClient('n', { ...parts, random: root.fork() });
     this.#watches = Array.from(
       { length: plan.watchers },
       (_, i) => new WatchClient({ name: `w${i}`, scheduler, random: root.fork(), places, log, report, keys }),
     );
-    this.#nemesis = new Nemesis({ ...common, cluster, port, random: root.fork() });
+    const nemesis = { ...common, cluster, port, client, history, random: root.fork() };
+    this.#nemesis = new Nemesis(nemesis);
+    this.#longLeases = new LongLeases(nemesis);
+    const random = new Prng(plan.seed, 0x7363656e);
+    const rotten = new RottenLog({ random: random.fork(), report, segmentBytes: plan.logSegmentBytes });
+    this.#scenes = new Scenes({ ...common, cluster, random, rotten, runs: raft.runs });
+    raft.audience = this.#scenes;
     this.#convergence = new Convergence({ cluster, log, report });
   }
 
@@ -146,16 +178,22 @@ class Simulation {
       },
       membersChanged: (machine) => this.#log.membersChanged(machine),
     });
+    watchRaft(this.#raft);
     try {
       this.#trace.line('plan', JSON.stringify(this.#plan));
       await this.#faultPhase();
       await this.#livenessPhase();
+      this.#history.judge(
+        this.#log.model,
+        this.#watches.flatMap((watch) => watch.histories()),
+      );
     } catch (error) {
       if (error instanceof Violation) this.#violation ??= error;
       else
         this.#violation ??= new Violation('simulator', error instanceof Error ? error.stack! : String(error));
     } finally {
       watchStateMachines(null);
+      watchRaft(null);
       process.off('unhandledRejection', onRejection);
     }
     if (this.#violation !== null) this.#trace.line('check', this.#violation.message);
@@ -168,7 +206,7 @@ class Simulation {
     const { durationMs } = this.#plan;
     this.#cluster.startAll();
     this.#sample();
-    const loops = [...this.#clients, ...this.#watches, this.#nemesis];
+    const loops = [...this.#clients, ...this.#watches, this.#nemesis, this.#scenes];
     for (const loop of loops) loop.run().catch((error: unknown) => this.#scheduler.fail(error));
     await this.#scheduler.run(durationMs);
     for (const loop of loops) loop.stopped = true;
@@ -186,6 +224,7 @@ class Simulation {
       return this.#cluster.core().every((place) => place.member !== null) && this.#port.pendingCount === 0;
     });
     await this.#prove();
+    if (this.#plan.longLeases) await this.#tryLongLeases();
     await this.#within(LEASES_MS_MAX, 'has expired the leases that nobody keeps', () => {
       return this.#log.model.leases.size === 0;
     });
@@ -203,6 +242,17 @@ class Simulation {
     );
     await this.#prove();
     await this.#settle();
+  }
+
+  async #tryLongLeases(): Promise<void> {
+    let done = false;
+    this.#longLeases.run().then(
+      () => {
+        done = true;
+      },
+      (error: unknown) => this.#scheduler.fail(error),
+    );
+    await this.#within(LONG_LEASES_MS_MAX, 'has kept leases of many minutes', () => done);
   }
 
   /** A write and a read through every member. */
@@ -245,8 +295,10 @@ class Simulation {
     const ok = await this.#scheduler.run(this.#scheduler.nowMs + WATCHES_MS, () =>
       this.#watches.every((watch) => watch.isComplete(revision)),
     );
-    if (ok) return;
-    for (const watch of this.#watches) watch.finish(revision);
+    for (const watch of this.#watches) {
+      if (ok) watch.delivered(revision);
+      else watch.finish(revision);
+    }
   }
 
   // ---- parts ------------------------------------------------------------------------------------------------
@@ -293,7 +345,8 @@ class Simulation {
       trace: lines,
       virtualMs: this.#scheduler.nowMs,
       events: this.#scheduler.eventCount,
-      operations: this.#linearizability.opCount,
+      operations: this.#history.opCount,
+      blackBox: this.#history.blackBox,
       watchEvents: this.#watches.reduce((sum, watch) => sum + watch.eventCount, 0),
       entries: this.#log.entries.length,
       elections: this.#leadership.electionCount,

@@ -294,6 +294,7 @@ export class SimTransport implements Transport {
     const connection = this.#links.get(to)?.connection ?? null;
     if (connection === null || !connection.open) return;
     for (const message of group.list) this.#network.said(message);
+    if (this.#network.isMuted(this.place, connection.other(this)!.place)) return;
     const kept = group.list.filter(() => !random.chance(rules.dropPercent));
     const again = kept.filter(() => random.chance(rules.duplicatePercent));
     const peer = connection.other(this)!;

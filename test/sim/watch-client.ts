@@ -1,4 +1,6 @@
-import type { WatchDelivery, WatchOptions, WatchSink, WatchStream } from '../../src/core/watch/hub.ts';
+import type { WatchDelivery, WatchOptions, WatchSink } from '../../src/core/watch/hub.ts';
+import type { GuardedStream } from '../../src/member/auth/watch-guard.ts';
+import type { WatchHistory } from '../linearizability/history.ts';
 import type { AppliedLog } from './checkers/applied-log.ts';
 import { WatchValidator } from './checkers/watch-validator.ts';
 import { pause } from './client.ts';
@@ -7,9 +9,12 @@ import type { Prng } from './prng.ts';
 import type { SimProcess } from './process.ts';
 import type { Scheduler } from './scheduler.ts';
 import { type Report, Violation } from './violation.ts';
+import { WatchLog } from './watch-log.ts';
 
 /** How far a delivery travels, in ms. */
 const WAY_MS_MAX = 3;
+/** How often it begins anew, far back, instead of where it left off. */
+const BEGIN_ANEW_PERCENT = 20;
 /** A client that hears nothing looks this often whether its member still runs. */
 const LOOK_MS = 200;
 
@@ -28,7 +33,7 @@ interface Attachment {
   readonly process: SimProcess;
   readonly place: Place;
   readonly sink: WatchSink;
-  stream: WatchStream | null;
+  stream: GuardedStream | null;
   writable: boolean;
   ended: boolean;
 }
@@ -42,6 +47,7 @@ export class WatchClient {
   readonly #parts: WatchClientParts;
   readonly #options: Omit<WatchOptions, 'startRevision'>;
   #validator: WatchValidator | null = null;
+  readonly #log: WatchLog;
   #attachment: Attachment | null = null;
   #lastArrivalMs = 0;
   #settledAt: Place | null = null;
@@ -59,10 +65,16 @@ export class WatchClient {
       prevKv: random.chance(50),
       progressNotify: random.chance(30),
     };
+    this.#log = new WatchLog(this.#options);
   }
 
   get eventCount(): number {
     return this.#validator?.eventCount ?? 0;
+  }
+
+  /** What it asked for and was sent, a history for every time it began anew. */
+  histories(): readonly WatchHistory[] {
+    return this.#log.histories();
   }
 
   async run(): Promise<void> {
@@ -78,6 +90,11 @@ export class WatchClient {
   /** Whether everything up to this revision was heard. */
   isComplete(revision: number): boolean {
     return this.#validator === null || this.#validator.missingCount(revision) === 0;
+  }
+
+  /** The cluster is at rest, and everything up to this revision was heard. */
+  delivered(revision: number): void {
+    this.#log.deliveredThrough(revision);
   }
 
   /** The cluster is at rest and has been given time: reports what was never heard. */
@@ -140,8 +157,19 @@ export class WatchClient {
       },
     };
     this.#attachment = attachment;
-    const startRevision = this.#validator === null ? this.#firstStart() : this.#validator.covered + 1;
+    const startRevision = this.#nextStart();
     process.schedule(this.#wayMs(), 'client', () => this.#open(attachment, startRevision));
+  }
+
+  /** Where it left off; now and then far behind that, as another client would. */
+  #nextStart(): number {
+    const { random, log } = this.#parts;
+    const validator = this.#validator;
+    if (validator === null) return this.#firstStart();
+    if (this.#settledAt !== null || !random.chance(BEGIN_ANEW_PERCENT)) return validator.covered + 1;
+    const { compacted } = log.model;
+    const from = random.pick([1, compacted, compacted + 1, compacted + random.integer(30)]);
+    return Math.max(1, Math.min(from, validator.covered + 1));
   }
 
   #firstStart(): number {
@@ -156,7 +184,7 @@ export class WatchClient {
       return;
     }
     const current = member.header().revision;
-    const stream = member.openWatch(attachment.sink);
+    const stream = member.openWatch(attachment.sink, { signal: new AbortController().signal });
     attachment.stream = stream;
     const refusal = stream.create({ ...this.#options, startRevision });
     if (refusal !== null) {
@@ -166,6 +194,11 @@ export class WatchClient {
       return;
     }
     const { name, log, report } = this.#parts;
+    if (this.#validator !== null && startRevision <= this.#validator.covered) {
+      this.#validator.restart(startRevision);
+      this.#log.begin(startRevision);
+    }
+    if (this.#validator === null) this.#log.begin(startRevision === 0 ? current + 1 : startRevision);
     this.#validator ??= new WatchValidator({
       name,
       options: { ...this.#options, startRevision },
@@ -196,10 +229,12 @@ export class WatchClient {
   #arrived(attachment: Attachment, delivery: WatchDelivery): void {
     if (attachment.ended || this.#attachment !== attachment || this.#validator === null) return;
     this.#validator.delivered(delivery);
+    this.#log.delivered(delivery);
     if (delivery.type !== 'canceled') return;
     attachment.ended = true;
     if (delivery.compactRevision <= 0) this.#fail(`the watch was canceled: ${delivery.reason}`);
     this.#validator.restart(delivery.compactRevision);
+    this.#log.begin(delivery.compactRevision);
     if (this.#settledAt !== null) this.#attachTo(this.#settledAt);
   }
 

@@ -1,14 +1,24 @@
 import type {
   Compare,
   DeleteRangeRequest,
+  DeleteRangeResult,
   PutRequest,
+  PutResult,
   RangeRequest,
   TxnRequest,
+  TxnResult,
 } from '../../src/core/mvcc/operations.ts';
 import type { StoreErrorCode } from '../../src/lib/errors.ts';
 import type { Member } from '../../src/member/member.ts';
+import {
+  type HistoryOutcome,
+  type HistoryRequest,
+  type HistoryResult,
+  STATE_CODES,
+} from '../linearizability/history.ts';
 import type { AppliedLog } from './checkers/applied-log.ts';
 import { outcomeText } from './checkers/applied-log.ts';
+import type { ClientHistory } from './checkers/client-history.ts';
 import type { LeaseSafety } from './checkers/lease-safety.ts';
 import type { Call, Linearizability } from './checkers/linearizability.ts';
 import { responseText } from './checkers/model.ts';
@@ -21,6 +31,15 @@ import { type Report, Violation } from './violation.ts';
 
 /** Leases one client keeps at a time. */
 const LEASES_MAX = 4;
+/** Leases that one lapse lets run out, and how long after their end a client still tries to keep one, in ms. */
+const LAPSE_LEASES = 12;
+const LAPSE_LATE_MS_MAX = 400;
+/** Writes of a burst, and the time between them, in ms. */
+const BURST_WRITES_MAX = 8;
+const BURST_PAUSE_MS_MAX = 4;
+/** Puts of a large transaction, and the keys they are for. */
+const BULK_PUTS = 120;
+const BULK_KEYS_MAX = 200;
 const NOTHING = Buffer.alloc(0);
 
 /** Refusals that the state machine makes: the operation is in the log and changed nothing. */
@@ -33,6 +52,9 @@ const APPLIED_REFUSALS: ReadonlySet<StoreErrorCode> = new Set([
   'corrupt',
 ]);
 
+/** Refusals of a request that was never proposed, or that the state machine refused for every state alike. */
+const SURELY_NOTHING: ReadonlySet<StoreErrorCode> = new Set(['no-space', 'corrupt', 'too-many-requests']);
+
 export interface WorkloadParts {
   readonly plan: Plan;
   readonly scheduler: Scheduler;
@@ -41,8 +63,22 @@ export interface WorkloadParts {
   readonly places: () => readonly Place[];
   readonly log: AppliedLog;
   readonly linearizability: Linearizability;
+  readonly history: ClientHistory;
   readonly leases: LeaseSafety;
   readonly report: Report;
+}
+
+interface WriteContext {
+  readonly signal: AbortSignal;
+  readonly user: string;
+}
+
+/** What an acknowledged write was told. */
+interface Written {
+  /** In the model's words. */
+  readonly text: string;
+  readonly result: HistoryResult;
+  readonly acknowledge?: () => void;
 }
 
 /** One client: one operation at a time, each at any member, with unique values, until it is stopped. */
@@ -55,6 +91,7 @@ export class WorkloadClient {
   readonly #leases: bigint[] = [];
   #opNumber = 0;
   #incarnation = 0;
+  #lapsing = false;
 
   constructor(name: string, parts: WorkloadParts) {
     this.#name = name;
@@ -73,15 +110,78 @@ export class WorkloadClient {
   async prove(place: Place, help: () => Promise<void>): Promise<void> {
     const { scheduler } = this.#parts;
     await help();
-    while (!(await this.#put(place, this.#aKey()))) {
+    while (!(await this.put(place))) {
       await pause(scheduler, 50);
       await help();
     }
     while (!(await this.#range(place, false))) await pause(scheduler, 50);
   }
 
+  /** One write. @returns whether it was answered */
+  put(place: Place, timeoutMs = this.#timeoutMs()): Promise<boolean> {
+    return this.#put(place, this.#aKey(), { timeoutMs });
+  }
+
+  /** One linearizable read. @returns whether it was answered */
+  read(place: Place, timeoutMs = this.#timeoutMs()): Promise<boolean> {
+    return this.#range(place, false, { timeoutMs });
+  }
+
+  /** A lease of its own. @returns its id, or null when the answer did not come */
+  async grant(
+    place: Place,
+    ttlSeconds: number,
+  ): Promise<{ readonly id: bigint; readonly ttlSeconds: number } | null> {
+    const { random, scheduler, leases } = this.#parts;
+    const id = BigInt(random.integer(2 ** 40)) + 1n;
+    const sentMs = scheduler.nowMs;
+    let granted: number | null = null;
+    await this.#write(place, { type: 'lease-grant', id }, async (member, context) => {
+      const { header, result } = await member.leaseGrant({ id, ttlSeconds }, context);
+      return {
+        text: `lease-grant ${result.id} ${result.ttlSeconds}`,
+        result: { type: 'lease-grant', revision: header.revision },
+        acknowledge: () => {
+          granted = result.ttlSeconds;
+          leases.acknowledged(id, { sentMs, ttlSeconds: result.ttlSeconds });
+        },
+      };
+    });
+    return granted === null ? null : { id, ttlSeconds: granted };
+  }
+
+  /** @returns whether it was answered */
+  revoke(place: Place, id: bigint): Promise<boolean> {
+    return this.#write(place, { type: 'lease-revoke', id }, async (member, context) => {
+      const { header } = await member.leaseRevoke({ id }, context);
+      return { text: 'lease-revoke', result: { type: 'lease-revoke', revision: header.revision } };
+    });
+  }
+
+  /** @returns whether the lease was said to be gone */
+  async keepAlive(place: Place, id: bigint, timeoutMs = this.#timeoutMs()): Promise<boolean> {
+    const { scheduler, leases, port, log, report } = this.#parts;
+    const sentMs = scheduler.nowMs;
+    const wasThere = log.model.leases.has(id);
+    const answer = await port.call(place, timeoutMs, (member, signal) =>
+      member.leaseKeepAlive({ id }, { signal }),
+    );
+    if (answer.type !== 'answered') return false;
+    const { ttlSeconds } = answer.value.result;
+    if (ttlSeconds > 0) {
+      leases.acknowledged(id, { sentMs, ttlSeconds });
+      return false;
+    }
+    if (wasThere && log.model.leases.has(id)) {
+      report(
+        new Violation('lease', `${id} was said to be gone at ${scheduler.nowMs.toFixed(3)}, but is there`),
+      );
+    }
+    return true;
+  }
+
   async #step(): Promise<void> {
-    const { random, places } = this.#parts;
+    const { random, places, plan } = this.#parts;
     const place = random.pick(places());
     const kind = random.weighted([
       ['put', 30],
@@ -90,15 +190,19 @@ export class WorkloadClient {
       ['delete', 6],
       ['txn', 15],
       ['history', 4],
+      ['read-txn', 5],
+      ['bulk', plan.bulk ? 6 : 0],
       ['grant', 3],
       ['keep-alive', 8],
       ['lease-put', 6],
       ['revoke', 2],
       ['compact', 1],
+      ['burst', 2],
+      ['lapse', 1],
     ] as const)!;
     switch (kind) {
       case 'put':
-        await this.#put(place, this.#aKey());
+        await this.put(place);
         return;
       case 'get':
         await this.#range(place, false);
@@ -115,6 +219,12 @@ export class WorkloadClient {
       case 'history':
         await this.#history(place);
         return;
+      case 'read-txn':
+        await this.#readTxn(place);
+        return;
+      case 'bulk':
+        await this.#bulk(place);
+        return;
       case 'grant':
         if (this.#leases.length < LEASES_MAX) await this.#grant(place);
         return;
@@ -122,26 +232,65 @@ export class WorkloadClient {
         await this.#keepAlive(place);
         return;
       case 'lease-put':
-        await this.#put(
-          place,
-          this.#aKey(),
-          this.#leases[random.integer(Math.max(1, this.#leases.length))] ?? 0n,
-        );
+        await this.#put(place, this.#aKey(), {
+          lease: this.#leases[random.integer(Math.max(1, this.#leases.length))] ?? 0n,
+        });
         return;
       case 'revoke':
         await this.#revoke(place);
         return;
       case 'compact':
         await this.#compact(place);
+        return;
+      case 'burst':
+        await this.#burst();
+        return;
+      case 'lapse':
+        if (!this.#lapsing) void this.#lapse(place);
     }
   }
 
-  async #put(place: Place, key: Buffer, lease = 0n): Promise<boolean> {
+  /** Writes close behind each other; each, once acknowledged, is looked for at every member at once. */
+  async #burst(): Promise<void> {
+    const { random, scheduler, places } = this.#parts;
+    const timeoutMs = random.pick([100, 400]);
+    const one = async (): Promise<void> => {
+      if (!(await this.put(random.pick(places()), timeoutMs)) || this.stopped) return;
+      for (const place of places()) if (place.running) void this.read(place, timeoutMs);
+    };
+    for (let left = random.between(3, BURST_WRITES_MAX); left > 0 && !this.stopped; left--) {
+      void one();
+      await pause(scheduler, random.fraction() * BURST_PAUSE_MS_MAX);
+    }
+  }
+
+  /** Leases that are let run out, and then each kept alive once, at about the time when they expire. */
+  async #lapse(place: Place): Promise<void> {
+    const { random, scheduler, places } = this.#parts;
+    this.#lapsing = true;
+    const one = async (): Promise<void> => {
+      const lease = await this.grant(place, 1);
+      if (lease === null) return;
+      await pause(scheduler, lease.ttlSeconds * 1_000 + random.fraction() * LAPSE_LATE_MS_MAX);
+      const leader = places().find((each) => each.member?.isLeader() === true);
+      if (!this.stopped) await this.keepAlive(leader ?? place, lease.id);
+    };
+    await Promise.all(Array.from({ length: LAPSE_LEASES }, one));
+    this.#lapsing = false;
+  }
+
+  #put(
+    place: Place,
+    key: Buffer,
+    {
+      lease = 0n,
+      timeoutMs = this.#timeoutMs(),
+    }: { readonly lease?: bigint; readonly timeoutMs?: number } = {},
+  ): Promise<boolean> {
     const request = this.#putRequest(key, lease);
-    return this.#write(place, async (member, context) => {
-      const { header, result } = await member.put(request, context);
-      return { text: responseText(result), revision: header.revision };
-    });
+    const put = async (member: Member, context: WriteContext): Promise<Written> =>
+      written(await member.put(request, context));
+    return this.#write(place, request, put, timeoutMs);
   }
 
   async #delete(place: Place): Promise<void> {
@@ -152,106 +301,117 @@ export class WorkloadClient {
       rangeEnd: random.chance(30) ? this.#aKey() : NOTHING,
       prevKv: random.chance(50),
     };
-    await this.#write(place, async (member, context) => {
-      const { header, result } = await member.deleteRange(request, context);
-      return { text: responseText(result), revision: header.revision };
-    });
+    await this.#write(place, request, async (member, context) =>
+      written(await member.deleteRange(request, context)),
+    );
   }
 
   async #txn(place: Place): Promise<void> {
     const { random } = this.#parts;
     const keys = random.shuffle([...new Set([this.#aKey(), this.#aKey(), this.#aKey()].map(String))]);
     const put = (key: string): PutRequest => this.#putRequest(Buffer.from(key), 0n);
-    const request: TxnRequest = {
+    await this.#change(place, {
       type: 'txn',
       compare: [this.#aCompare()],
-      success: [...keys.map(put), this.#rangeRequest()],
+      success: [...keys.map(put), this.#pastRange()],
       failure: random.chance(50) ? [put(keys[0]!)] : [this.#rangeRequest()],
-    };
-    await this.#write(place, async (member, context) => {
-      const { header, result } = await member.txn(request, { ...context, serializable: false });
-      return { text: responseText(result), revision: header.revision };
     });
+  }
+
+  /** As many changes as one transaction may have: a history of some of them is more than a slice of it. */
+  async #bulk(place: Place): Promise<void> {
+    const { random } = this.#parts;
+    const first = random.integer(BULK_KEYS_MAX);
+    const puts = Array.from({ length: BULK_PUTS }, (_, i) => {
+      const key = Buffer.from(`kb${String((first + i) % BULK_KEYS_MAX).padStart(4, '0')}`);
+      return { ...this.#putRequest(key, 0n), value: Buffer.from('b'), prevKv: false, ignoreLease: false };
+    });
+    await this.#change(place, { type: 'txn', compare: [], success: puts, failure: [] });
+  }
+
+  /** Ranges, of the present and of the past, all of one revision. */
+  async #readTxn(place: Place): Promise<void> {
+    const { random, port, linearizability, scheduler, history } = this.#parts;
+    const serializable = random.chance(30);
+    const request: TxnRequest = {
+      type: 'txn',
+      compare: random.chance(50) ? [this.#aCompare()] : [],
+      success: [this.#rangeRequest(), this.#pastRange()],
+      failure: [this.#rangeRequest()],
+    };
+    const call = linearizability.call(this.#nextOp(), scheduler.nowMs);
+    // The history knows stale reads as ranges only.
+    const settle = serializable ? null : history.call(request);
+    const answer = await port.call(place, this.#timeoutMs(), (member, signal) =>
+      member.txn(request, { signal, serializable }),
+    );
+    settle?.(readOutcome(answer, ({ result }) => result));
+    if (answer.type === 'refused') this.#checkReadRefusal(call, answer.code, lowestRevision(request));
+    if (answer.type !== 'answered') return;
+    this.knownCount += 1;
+    const { header, result } = answer.value;
+    const { revision } = header;
+    linearizability.read(call, { request, result, revision, serializable, servedBy: answer.process });
+  }
+
+  async #change(place: Place, request: TxnRequest): Promise<void> {
+    await this.#write(place, request, async (member, context) =>
+      written(await member.txn(request, { ...context, serializable: false })),
+    );
   }
 
   async #compact(place: Place): Promise<void> {
     const { random, log } = this.#parts;
-    const revision = Math.max(1, log.model.revision - random.integer(40));
+    const revision = Math.max(1, log.model.revision - random.integer(random.pick([1, 5, 40])));
     const physical = random.chance(30);
-    await this.#write(place, async (member, context) => {
-      await member.compact({ revision, physical }, context);
-      return { text: 'compact', revision: null };
+    await this.#write(place, { type: 'compact', revision }, async (member, context) => {
+      const { header } = await member.compact({ revision, physical }, context);
+      return { text: 'compact', result: { type: 'compact', revision: header.revision } };
     });
   }
 
   async #grant(place: Place): Promise<void> {
-    const { random, scheduler, leases } = this.#parts;
-    const id = BigInt(random.integer(2 ** 40)) + 1n;
-    const ttlSeconds = random.between(1, 4);
-    const sentMs = scheduler.nowMs;
-    this.#leases.push(id);
-    await this.#write(place, async (member, context) => {
-      const { result } = await member.leaseGrant({ id, ttlSeconds }, context);
-      return {
-        text: `lease-grant ${result.id} ${result.ttlSeconds}`,
-        revision: null,
-        acknowledge: () => leases.acknowledged(id, { sentMs, ttlSeconds: result.ttlSeconds }),
-      };
-    });
+    const { random } = this.#parts;
+    const lease = await this.grant(place, random.between(1, 4));
+    if (lease !== null) this.#leases.push(lease.id);
   }
 
   async #revoke(place: Place): Promise<void> {
     const id = this.#leases.shift();
-    if (id === undefined) return;
-    await this.#write(place, async (member, context) => {
-      await member.leaseRevoke({ id }, context);
-      return { text: 'lease-revoke', revision: null };
-    });
+    if (id !== undefined) await this.revoke(place, id);
   }
 
   async #keepAlive(place: Place): Promise<void> {
-    const { random, scheduler, leases, port, log, report } = this.#parts;
     if (this.#leases.length === 0) return;
-    const id = random.pick(this.#leases);
-    const sentMs = scheduler.nowMs;
-    const wasThere = log.model.leases.has(id);
-    const answer = await port.call(place, this.#timeoutMs(), (member, signal) =>
-      member.leaseKeepAlive({ id }, { signal }),
-    );
-    if (answer.type !== 'answered') return;
-    const { ttlSeconds } = answer.value.result;
-    if (ttlSeconds > 0) {
-      leases.acknowledged(id, { sentMs, ttlSeconds });
-      return;
-    }
-    if (wasThere && log.model.leases.has(id)) {
-      report(
-        new Violation('lease', `${id} was said to be gone at ${scheduler.nowMs.toFixed(3)}, but is there`),
-      );
-    }
-    this.#leases.splice(this.#leases.indexOf(id), 1);
+    const id = this.#parts.random.pick(this.#leases);
+    const isGone = await this.keepAlive(place, id);
+    if (isGone) this.#leases.splice(this.#leases.indexOf(id), 1);
   }
 
   async #history(place: Place): Promise<void> {
     const { random, log } = this.#parts;
     const revision = Math.max(1, log.model.revision - random.integer(60));
-    await this.#range(place, random.chance(50), revision);
+    await this.#range(place, random.chance(50), { revision });
   }
 
   /** @returns whether it was answered */
-  async #range(place: Place, serializable: boolean, revision = 0): Promise<boolean> {
-    const { linearizability, scheduler, port, report } = this.#parts;
+  async #range(
+    place: Place,
+    serializable: boolean,
+    {
+      revision = 0,
+      timeoutMs = this.#timeoutMs(),
+    }: { readonly revision?: number; readonly timeoutMs?: number } = {},
+  ): Promise<boolean> {
+    const { linearizability, scheduler, port, history } = this.#parts;
     const call = linearizability.call(this.#nextOp(), scheduler.nowMs);
     const request = { ...this.#rangeRequest(), revision };
-    const answer = await port.call(place, this.#timeoutMs(), (member, signal) =>
+    const settle = history.call(serializable ? { type: 'serializable-range', range: request } : request);
+    const answer = await port.call(place, timeoutMs, (member, signal) =>
       member.range(request, { signal, serializable }),
     );
-    if (answer.type === 'refused' && answer.code === 'compacted') {
-      linearizability.readRefused(call, 'compacted', revision);
-    }
-    if (answer.type === 'refused' && answer.code === 'key-not-found') {
-      report(new Violation('linearizability', `${call.opId}: a range was refused with ${answer.code}`));
-    }
+    settle(readOutcome(answer, ({ result }) => result));
+    if (answer.type === 'refused') this.#checkReadRefusal(call, answer.code, revision);
     if (answer.type !== 'answered') return false;
     this.knownCount += 1;
     const { header, result } = answer.value;
@@ -265,28 +425,32 @@ export class WorkloadClient {
     return true;
   }
 
+  #checkReadRefusal(call: Call, code: StoreErrorCode, revision: number): void {
+    const { linearizability, report } = this.#parts;
+    if (code === 'compacted') linearizability.readRefused(call, 'compacted', revision);
+    if (code === 'key-not-found')
+      report(new Violation('linearizability', `${call.opId}: a range was refused with ${code}`));
+  }
+
   /** @returns whether it was answered */
   async #write(
     place: Place,
-    request: (
-      member: Member,
-      context: { readonly signal: AbortSignal; readonly user: string },
-    ) => Promise<{
-      readonly text: string;
-      readonly revision: number | null;
-      readonly acknowledge?: () => void;
-    }>,
+    request: HistoryRequest,
+    send: (member: Member, context: WriteContext) => Promise<Written>,
+    timeoutMs = this.#timeoutMs(),
   ): Promise<boolean> {
-    const { linearizability, scheduler, port } = this.#parts;
+    const { linearizability, scheduler, port, history } = this.#parts;
     const user = this.#nextOp();
     const call = linearizability.call(user, scheduler.nowMs);
-    const answer = await port.call(place, this.#timeoutMs(), (member, signal) =>
-      request(member, { signal, user }),
-    );
+    const settle = history.call(request);
+    const answer = await port.call(place, timeoutMs, (member, signal) => send(member, { signal, user }));
+    settle(writeOutcome(answer));
     if (answer.type === 'answered') {
       this.knownCount += 1;
-      linearizability.wrote(call, answer.value);
-      answer.value.acknowledge?.();
+      const { text, result, acknowledge } = answer.value;
+      const isKv = result.type === 'put' || result.type === 'delete-range' || result.type === 'txn';
+      linearizability.wrote(call, { text, revision: isKv ? result.revision : null });
+      acknowledge?.();
       return true;
     }
     this.#checkRefusal(call, answer);
@@ -367,22 +531,68 @@ export class WorkloadClient {
     };
   }
 
+  /** A range whose revision may be one of the past, compacted or not. */
+  #pastRange(): RangeRequest {
+    const { random, log } = this.#parts;
+    const revision = random.chance(50) ? 0 : Math.max(1, log.model.revision - random.integer(20));
+    return { ...this.#rangeRequest(), revision };
+  }
+
   #rangeRequest(): RangeRequest {
-    const { random } = this.#parts;
+    const { random, log } = this.#parts;
+    const narrow = random.chance(40);
+    const bound = (): number =>
+      narrow && random.chance(20) ? Math.max(1, log.model.revision - random.integer(40)) : 0;
     return {
       type: 'range',
       key: this.#aKey(),
       rangeEnd: random.pick([NOTHING, Buffer.from('\0'), this.#aKey()]),
-      limit: 0,
+      limit: narrow ? random.integer(5) : 0,
       revision: 0,
-      sortOrder: 'none',
-      sortTarget: 'key',
-      keysOnly: false,
+      sortOrder: narrow ? random.pick(['none', 'ascend', 'descend'] as const) : 'none',
+      sortTarget: narrow ? random.pick(['key', 'version', 'create', 'mod', 'value'] as const) : 'key',
+      keysOnly: random.chance(5),
       countOnly: random.chance(10),
-      minModRevision: 0,
-      maxModRevision: 0,
-      minCreateRevision: 0,
-      maxCreateRevision: 0,
+      minModRevision: bound(),
+      maxModRevision: bound(),
+      minCreateRevision: bound(),
+      maxCreateRevision: bound(),
     };
   }
+}
+
+function written({
+  header,
+  result,
+}: {
+  readonly header: { readonly revision: number };
+  readonly result: PutResult | DeleteRangeResult | TxnResult;
+}): Written {
+  return { text: responseText(result), result: { ...result, revision: header.revision } };
+}
+
+/** A read that was not answered did nothing. */
+function readOutcome<T>(answer: Answer<T>, resultOf: (value: T) => HistoryResult): HistoryOutcome {
+  if (answer.type === 'answered') return { type: 'answered', result: resultOf(answer.value) };
+  const code = answer.type === 'refused' && STATE_CODES.has(answer.code) ? answer.code : null;
+  return { type: 'refused', code };
+}
+
+function writeOutcome(answer: Answer<Written>): HistoryOutcome {
+  switch (answer.type) {
+    case 'answered':
+      return { type: 'answered', result: answer.value.result };
+    case 'unreached':
+      return { type: 'refused', code: null };
+    case 'unknown':
+      return { type: 'unknown' };
+    case 'refused':
+      if (STATE_CODES.has(answer.code)) return { type: 'refused', code: answer.code };
+      return SURELY_NOTHING.has(answer.code) ? { type: 'refused', code: null } : { type: 'unknown' };
+  }
+}
+
+function lowestRevision({ success, failure }: TxnRequest): number {
+  const revisions = [...success, ...failure].map((op) => (op.type === 'range' ? op.revision : 0));
+  return Math.min(...revisions.filter((revision) => revision > 0));
 }

@@ -18,6 +18,9 @@ export interface LaunchOptions {
   readonly state?: string;
   /** In the place of the flags that the cluster was made with. */
   readonly flags?: readonly string[];
+  /** In the place of the member's own addresses. */
+  readonly clientUrls?: readonly string[];
+  readonly httpUrl?: string;
   readonly limits?: ProcessLimits;
 }
 
@@ -33,11 +36,15 @@ export class Cluster {
     this.#flags = flags;
   }
 
-  static async create(size: number, flags: readonly string[] = []): Promise<Cluster> {
+  static async create(
+    size: number,
+    flags: readonly string[] = [],
+    scheme: 'http' | 'https' = 'http',
+  ): Promise<Cluster> {
     const directory = await mkdtemp(join(tmpdir(), 'conclave-test-'));
     const ports = await freePorts(size * 3);
     const members = Array.from({ length: size }, (_, i) =>
-      member(directory, `n${i + 1}`, ports.slice(i * 3)),
+      member({ directory, name: `n${i + 1}`, scheme }, ports.slice(i * 3)),
     );
     return new Cluster(directory, members, flags);
   }
@@ -54,7 +61,7 @@ export class Cluster {
 
   /** A further member's place, with ports and a directory of its own; it is not started. */
   async addPlace(name: string): Promise<ClusterMember> {
-    const place = member(this.directory, name, await freePorts(3));
+    const place = member({ directory: this.directory, name, scheme: 'http' }, await freePorts(3));
     this.members.push(place);
     return place;
   }
@@ -71,11 +78,11 @@ export class Cluster {
     const flags = [
       `--name=${item.name}`,
       `--data-dir=${item.dataDir}`,
-      `--listen-client-urls=${item.clientUrl}`,
-      `--advertise-client-urls=${item.clientUrl}`,
+      `--listen-client-urls=${(extra.clientUrls ?? [item.clientUrl]).join()}`,
+      `--advertise-client-urls=${(extra.clientUrls ?? [item.clientUrl]).join()}`,
       `--listen-peer-urls=${item.peerUrl}`,
       `--initial-advertise-peer-urls=${item.peerUrl}`,
-      `--listen-http-urls=${item.httpUrl}`,
+      `--listen-http-urls=${extra.httpUrl ?? item.httpUrl}`,
       `--initial-cluster=${initialCluster}`,
       `--initial-cluster-state=${extra.state ?? 'new'}`,
       ...(extra.flags ?? this.#flags),
@@ -100,13 +107,17 @@ export class Cluster {
   }
 }
 
-function member(directory: string, name: string, ports: readonly number[]): ClusterMember {
+function member(
+  place: { readonly directory: string; readonly name: string; readonly scheme: 'http' | 'https' },
+  ports: readonly number[],
+): ClusterMember {
+  const { directory, name, scheme } = place;
   const [client, peer, http] = ports;
   return {
     name,
-    clientUrl: `http://127.0.0.1:${client}`,
-    peerUrl: `http://127.0.0.1:${peer}`,
-    httpUrl: `http://127.0.0.1:${http}`,
+    clientUrl: `${scheme}://127.0.0.1:${client}`,
+    peerUrl: `${scheme}://127.0.0.1:${peer}`,
+    httpUrl: `${scheme}://127.0.0.1:${http}`,
     dataDir: join(directory, name),
     process: null,
   };

@@ -14,8 +14,14 @@ const TIMEOUT_MS = 10_000;
  *
  * @param path such as `KV/Put`
  * @param request fields as on the wire; what is not named is absent
+ * @param headers sent with it, such as a token
  */
-export function rawCall(url: string, path: string, request: object): Promise<CallResult> {
+export function rawCall(
+  url: string,
+  path: string,
+  request: object,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<CallResult> {
   const full = `/etcdserverpb.${path}`;
   const service = full.slice(1, full.indexOf('/', 1));
   const method = serviceMethods(service).find((candidate) => candidate.path === full);
@@ -23,13 +29,15 @@ export function rawCall(url: string, path: string, request: object): Promise<Cal
   const client = new Client(new URL(url).host, credentials.createInsecure(), {
     'grpc.max_receive_message_length': 2 ** 31 - 1,
   });
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
   return new Promise((resolve) => {
     client.makeUnaryRequest(
       full,
       (message: object) => codec(method.request).encode(message),
       (bytes) => codec(method.response).decode(bytes),
       request,
-      new Metadata(),
+      metadata,
       { deadline: Date.now() + TIMEOUT_MS },
       (error: ServiceError | null, answer) => {
         client.close();

@@ -1,13 +1,17 @@
-import type { WatchStream as HubStream, WatchSink } from '../../core/watch/hub.ts';
+import type { WatchSink } from '../../core/watch/hub.ts';
+import type { ClientContext } from '../../member/auth/access.ts';
+import type { Accounts } from '../../member/auth/accounts.ts';
+import type { GuardedStream } from '../../member/auth/watch-guard.ts';
 import type { Member } from '../../member/member.ts';
 
 /** The watches of one gRPC stream. */
-export type WatchStream = Pick<HubStream, 'create' | 'cancel' | 'requestProgress' | 'close'>;
+export type WatchStream = Omit<GuardedStream, 'open'>;
 
 /** The part of a member that the etcd face uses: the face translates, the member decides. */
 export type EtcdBackend = Pick<
   Member,
   | 'range'
+  | 'openRange'
   | 'put'
   | 'deleteRange'
   | 'txn'
@@ -17,6 +21,7 @@ export type EtcdBackend = Pick<
   | 'leaseKeepAlive'
   | 'leaseTimeToLive'
   | 'leaseLeases'
+  | 'credentialsSettled'
   | 'resumeWatch'
   | 'memberList'
   | 'memberAdd'
@@ -24,7 +29,7 @@ export type EtcdBackend = Pick<
   | 'memberUpdate'
   | 'memberPromote'
   | 'alarm'
-  | 'status'
+  | 'statusFor'
   | 'defragment'
   | 'hash'
   | 'hashKv'
@@ -33,4 +38,7 @@ export type EtcdBackend = Pick<
   | 'header'
   | 'hasLeader'
   | 'onLeaderChange'
-> & { openWatch(sink: WatchSink): WatchStream };
+> & {
+  readonly accounts: Pick<Accounts, keyof Accounts>;
+  openWatch(sink: WatchSink, context: ClientContext): WatchStream;
+};

@@ -5,6 +5,7 @@ import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { unary } from '../../rpc/service.ts';
 import type { EtcdBackend } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 import { saturated } from './translate.ts';
 
@@ -15,7 +16,7 @@ export function registerCluster(server: RpcServer, backend: EtcdBackend): void {
     checkPeerUrls(request.peerURLs);
     const { header, result } = await backend.memberAdd(
       { peerUrls: request.peerURLs, isLearner: request.isLearner },
-      { signal: call.signal },
+      contextOf(call),
     );
     return {
       header: clusterHeader(header),
@@ -26,10 +27,7 @@ export function registerCluster(server: RpcServer, backend: EtcdBackend): void {
 
   unary(server, '/etcdserverpb.Cluster/MemberRemove', async (request, call) => {
     requireLeader(call, backend);
-    const { header, result } = await backend.memberRemove(
-      { id: saturated(request.ID) },
-      { signal: call.signal },
-    );
+    const { header, result } = await backend.memberRemove({ id: saturated(request.ID) }, contextOf(call));
     return { header: clusterHeader(header), members: result.map(wireMember) };
   });
 
@@ -38,17 +36,14 @@ export function registerCluster(server: RpcServer, backend: EtcdBackend): void {
     checkPeerUrls(request.peerURLs);
     const { header, result } = await backend.memberUpdate(
       { id: saturated(request.ID), peerUrls: request.peerURLs },
-      { signal: call.signal },
+      contextOf(call),
     );
     return { header: clusterHeader(header), members: result.map(wireMember) };
   });
 
   unary(server, '/etcdserverpb.Cluster/MemberPromote', async (request, call) => {
     requireLeader(call, backend);
-    const { header, result } = await backend.memberPromote(
-      { id: saturated(request.ID) },
-      { signal: call.signal },
-    );
+    const { header, result } = await backend.memberPromote({ id: saturated(request.ID) }, contextOf(call));
     return { header: clusterHeader(header), members: result.map(wireMember) };
   });
 
@@ -56,7 +51,7 @@ export function registerCluster(server: RpcServer, backend: EtcdBackend): void {
     requireLeader(call, backend);
     const { header, result } = await backend.memberList(
       { linearizable: request.linearizable },
-      { signal: call.signal },
+      contextOf(call),
     );
     return { header: clusterHeader(header), members: result.map(wireMember) };
   });

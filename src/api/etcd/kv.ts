@@ -1,64 +1,79 @@
 import { checkDeleteRange, checkPut, checkRange, checkTxn } from '../../core/mvcc/check.ts';
 import { StoreError } from '../../lib/errors.ts';
-import type { RpcServer } from '../../rpc/server.ts';
-import { unary } from '../../rpc/service.ts';
+import type { RpcCall, RpcServer } from '../../rpc/server.ts';
+import { unary, unaryEncoded } from '../../rpc/service.ts';
+import { AnswerBudget } from './answer-budget.ts';
+import { encodeDeleteRange, encodeRange, encodeTxn } from './answers.ts';
 import type { EtcdBackend } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 import type { EtcdLimits } from './limits.ts';
+import { registerRangeStream } from './range-stream.ts';
 import * as translate from './translate.ts';
 
-/** Registers `etcdserverpb.KV` without RangeStream. Checks come in etcd's order: the request, its size, the rest. */
+/** Registers `etcdserverpb.KV`. Checks come in etcd's order: the request, its size, the rest. */
 export function registerKv(server: RpcServer, backend: EtcdBackend, limits: EtcdLimits): void {
   const checkSize = (requestBytes: number): void => {
     if (requestBytes > limits.requestBytesMax) throw new StoreError('request-too-large');
   };
 
-  unary(server, '/etcdserverpb.KV/Range', async (message, call) => {
+  const budget = new AnswerBudget();
+  /** Once for each call: a read that is begun anew keeps its room. */
+  const reserveFor = (call: RpcCall): ((bytes: number) => Promise<void>) => {
+    let reserved: Promise<void> | undefined;
+    return (bytes) => (reserved ??= budget.reserve(bytes, call));
+  };
+
+  unaryEncoded(server, '/etcdserverpb.KV/Range', async (message, call) => {
     requireLeader(call, backend);
     const request = translate.rangeRequest(message);
     checkRange(request);
     const { header, result } = await backend.range(request, {
-      signal: call.signal,
+      ...contextOf(call),
       serializable: message.serializable,
+      reserve: reserveFor(call),
     });
-    return translate.rangeResponse(result, translate.wireHeader(header));
+    return encodeRange(result, translate.wireHeader(header));
   });
+
+  registerRangeStream(server, backend);
 
   unary(server, '/etcdserverpb.KV/Put', async (message, call, requestBytes) => {
     requireLeader(call, backend);
     const request = translate.putRequest(message);
     checkPut(request);
     checkSize(requestBytes);
-    const { header, result } = await backend.put(request, { signal: call.signal });
+    const { header, result } = await backend.put(request, contextOf(call));
     return translate.putResponse(result, translate.wireHeader(header));
   });
 
-  unary(server, '/etcdserverpb.KV/DeleteRange', async (message, call, requestBytes) => {
+  unaryEncoded(server, '/etcdserverpb.KV/DeleteRange', async (message, call, requestBytes) => {
     requireLeader(call, backend);
     const request = translate.deleteRangeRequest(message);
     checkDeleteRange(request);
     checkSize(requestBytes);
-    const { header, result } = await backend.deleteRange(request, { signal: call.signal });
-    return translate.deleteRangeResponse(result, translate.wireHeader(header));
+    const { header, result } = await backend.deleteRange(request, contextOf(call));
+    return encodeDeleteRange(result, translate.wireHeader(header));
   });
 
-  unary(server, '/etcdserverpb.KV/Txn', async (message, call, requestBytes) => {
+  unaryEncoded(server, '/etcdserverpb.KV/Txn', async (message, call, requestBytes) => {
     requireLeader(call, backend);
-    const request = translate.txnRequest(message);
+    const request = translate.txnRequest(message, limits.txnOpsMax);
     checkTxn(request, { opsMax: limits.txnOpsMax });
     if (translate.writes(message)) checkSize(requestBytes);
     const { header, result } = await backend.txn(request, {
-      signal: call.signal,
+      ...contextOf(call),
       serializable: translate.isSerializable(message),
+      reserve: reserveFor(call),
     });
-    return translate.txnResponse(result, translate.wireHeader(header));
+    return encodeTxn(result, translate.wireHeader(header));
   });
 
   unary(server, '/etcdserverpb.KV/Compact', async (message, call) => {
     requireLeader(call, backend);
     const { header } = await backend.compact(
       { revision: translate.saturated(message.revision), physical: message.physical },
-      { signal: call.signal },
+      contextOf(call),
     );
     return { header: translate.wireHeader(header) };
   });

@@ -1,6 +1,7 @@
 import type { RpcCall, RpcServer } from '../../rpc/server.ts';
 import { bidi, type MessageWriter, type RequestOf, type ResponseOf, unary } from '../../rpc/service.ts';
 import type { EtcdBackend } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { requireLeader, whileLeader } from './leader.ts';
 import type { EtcdLimits } from './limits.ts';
 import { saturated, wireHeader, wireInteger } from './translate.ts';
@@ -14,14 +15,14 @@ export function registerLease(server: RpcServer, backend: EtcdBackend, limits: E
     requireLeader(call, backend);
     const { header, result } = await backend.leaseGrant(
       { id: BigInt(request.ID), ttlSeconds: saturated(request.TTL) },
-      { signal: call.signal },
+      contextOf(call),
     );
     return { header: wireHeader(header), ID: wireInteger(result.id), TTL: result.ttlSeconds };
   });
 
   unary(server, '/etcdserverpb.Lease/LeaseRevoke', async (request, call) => {
     requireLeader(call, backend);
-    const { header } = await backend.leaseRevoke({ id: BigInt(request.ID) }, { signal: call.signal });
+    const { header } = await backend.leaseRevoke({ id: BigInt(request.ID) }, contextOf(call));
     return { header: wireHeader(header) };
   });
 
@@ -35,7 +36,7 @@ export function registerLease(server: RpcServer, backend: EtcdBackend, limits: E
     requireLeader(call, backend);
     const { header, result } = await backend.leaseTimeToLive(
       { id: BigInt(request.ID), keys: request.keys },
-      { signal: call.signal },
+      contextOf(call),
     );
     return {
       header: wireHeader(header),
@@ -48,7 +49,7 @@ export function registerLease(server: RpcServer, backend: EtcdBackend, limits: E
 
   unary(server, '/etcdserverpb.Lease/LeaseLeases', async (_request, call) => {
     requireLeader(call, backend);
-    const { header, result } = await backend.leaseLeases({ signal: call.signal });
+    const { header, result } = await backend.leaseLeases(contextOf(call));
     return { header: wireHeader(header), leases: result.map((id) => ({ ID: wireInteger(id) })) };
   });
 }
@@ -74,10 +75,7 @@ async function keepAlive(
   });
   failed.catch(() => undefined);
   const renew = async (id: number | bigint): Promise<void> => {
-    const { header, result } = await backend.leaseKeepAlive(
-      { id: BigInt(id) },
-      { signal: stream.call.signal },
-    );
+    const { header, result } = await backend.leaseKeepAlive({ id: BigInt(id) }, contextOf(stream.call));
     stream.out.write({ header: wireHeader(header), ID: id, TTL: result.ttlSeconds });
   };
   const readAll = async (): Promise<void> => {

@@ -1,19 +1,19 @@
 import type { AlarmKind } from '../../core/command.ts';
-import type { AlarmRequest } from '../../member/member.ts';
+import { ETCD_VERSION } from '../../lib/version.ts';
+import type { AlarmRequest, MemberStatus } from '../../member/member.ts';
 import {
   AlarmRequest_AlarmAction as WireAction,
   AlarmType as WireAlarm,
 } from '../../rpc/generated/etcdserverpb/rpc.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { serverStream, unary } from '../../rpc/service.ts';
+import { errorMapping } from '../errors.ts';
 import type { EtcdBackend } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 import { saturated, wireHeader } from './translate.ts';
 
-/** The release of etcd whose behaviour this server has; clients choose their dialect by it. */
-export const ETCD_VERSION = '3.6.0';
-
-/** Registers `etcdserverpb.Maintenance` without Downgrade. */
+/** Registers `etcdserverpb.Maintenance` without Downgrade, which has a file of its own. */
 export function registerMaintenance(server: RpcServer, backend: EtcdBackend): void {
   registerAlarm(server, backend);
   registerStatus(server, backend);
@@ -21,17 +21,15 @@ export function registerMaintenance(server: RpcServer, backend: EtcdBackend): vo
   registerSnapshot(server, backend);
 
   unary(server, '/etcdserverpb.Maintenance/Defragment', async (_request, call) => {
-    const { header } = await backend.defragment({ signal: call.signal });
-    return { header: wireHeader(header) };
+    await backend.defragment(contextOf(call));
+    // Here and below etcd leaves the header out.
+    return {};
   });
 
   unary(server, '/etcdserverpb.Maintenance/MoveLeader', async (request, call) => {
     requireLeader(call, backend);
-    const { header } = await backend.moveLeader(
-      { target: saturated(request.targetID) },
-      { signal: call.signal },
-    );
-    return { header: wireHeader(header) };
+    await backend.moveLeader({ target: saturated(request.targetID) }, contextOf(call));
+    return {};
   });
 }
 
@@ -54,7 +52,7 @@ function registerAlarm(server: RpcServer, backend: EtcdBackend): void {
         member: saturated(request.memberID),
         alarm: ALARMS.get(request.alarm) ?? 'none',
       },
-      { signal: call.signal },
+      contextOf(call),
     );
     return {
       header: wireHeader(header),
@@ -67,8 +65,8 @@ function registerAlarm(server: RpcServer, backend: EtcdBackend): void {
 }
 
 function registerStatus(server: RpcServer, backend: EtcdBackend): void {
-  unary(server, '/etcdserverpb.Maintenance/Status', async () => {
-    const { header, result } = backend.status();
+  unary(server, '/etcdserverpb.Maintenance/Status', async (_request, call) => {
+    const { header, result } = await backend.statusFor(contextOf(call));
     return {
       header: wireHeader(header),
       version: ETCD_VERSION,
@@ -77,7 +75,7 @@ function registerStatus(server: RpcServer, backend: EtcdBackend): void {
       raftIndex: result.raftIndex,
       raftTerm: result.raftTerm,
       raftAppliedIndex: result.appliedIndex,
-      errors: [...result.errors],
+      errors: statusErrors(result),
       dbSizeInUse: result.dbSizeInUseBytes,
       isLearner: result.isLearner,
       storageVersion: ETCD_VERSION,
@@ -87,16 +85,25 @@ function registerStatus(server: RpcServer, backend: EtcdBackend): void {
   });
 }
 
+/** As etcd prints them, to the space at an alarm's end: monitoring matches on it. */
+function statusErrors({ leader, alarms }: MemberStatus): string[] {
+  const errors = alarms.map(({ member, alarm }) => {
+    const name = alarm === 'no-space' ? 'NOSPACE' : 'CORRUPT';
+    return `${member === 0 ? '' : `memberID:${member} `}alarm:${name} `;
+  });
+  return leader === 0 ? [errorMapping('no-leader').text, ...errors] : errors;
+}
+
 function registerHashes(server: RpcServer, backend: EtcdBackend): void {
   unary(server, '/etcdserverpb.Maintenance/Hash', async (_request, call) => {
-    const { header, result } = await backend.hash({ signal: call.signal });
+    const { header, result } = await backend.hash(contextOf(call));
     return { header: wireHeader(header), hash: result.hash };
   });
 
   unary(server, '/etcdserverpb.Maintenance/HashKV', async (request, call) => {
     const { header, result } = await backend.hashKv(
       { revision: saturated(request.revision) },
-      { signal: call.signal },
+      contextOf(call),
     );
     return {
       header: wireHeader(header),
@@ -113,7 +120,7 @@ function registerHashes(server: RpcServer, backend: EtcdBackend): void {
  */
 function registerSnapshot(server: RpcServer, backend: EtcdBackend): void {
   serverStream(server, '/etcdserverpb.Maintenance/Snapshot', async (_request, call, out) => {
-    const { sizeBytes, frames } = await backend.snapshot({ signal: call.signal });
+    const { sizeBytes, frames } = await backend.snapshot(contextOf(call));
     const header = wireHeader(backend.header());
     let sentBytes = 0;
     const send = (blob: Buffer, last: boolean): void => {

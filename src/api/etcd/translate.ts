@@ -1,3 +1,4 @@
+import { checkOp, type SingleOp } from '../../core/mvcc/check.ts';
 import type {
   Compare,
   CompareResult,
@@ -126,15 +127,21 @@ export function deleteRangeRequest(request: wire.DeleteRangeRequest): DeleteRang
 }
 
 /**
- * @throws StoreError `key-not-found` for an operation that is none (etcd's answer), `invalid-sort-option`
+ * Checks as it goes, so that of several mistakes the same one is told as by etcd; `checkTxn` does the rest.
+ *
+ * @param opsMax as in `checkTxn`
+ * @throws StoreError `too-many-ops`; `key-not-found` for an operation that is none (etcd's answer); what the checks
+ *   of the single operations throw
  * @throws RpcError `invalid-argument` for a comparison of an unknown kind
  */
-export function txnRequest(request: wire.TxnRequest): TxnRequest {
+export function txnRequest(request: wire.TxnRequest, opsMax: number): TxnRequest {
+  const ops = Math.max(request.compare.length, request.success.length, request.failure.length);
+  if (ops > opsMax) throw new StoreError('too-many-ops');
   return {
     type: 'txn',
     compare: request.compare.map(compare),
-    success: request.success.map(requestOp),
-    failure: request.failure.map(requestOp),
+    success: request.success.map((op) => requestOp(op, opsMax - ops)),
+    failure: request.failure.map((op) => requestOp(op, opsMax - ops)),
   };
 }
 
@@ -148,11 +155,17 @@ export function writes(request: wire.TxnRequest): boolean {
   return [...request.success, ...request.failure].some((op) => !op.request_range);
 }
 
-function requestOp(op: wire.RequestOp): RequestOp {
+function requestOp(op: wire.RequestOp, opsMax: number): RequestOp {
+  if (op.request_txn) return txnRequest(op.request_txn, opsMax);
+  const checked = singleOp(op);
+  checkOp(checked);
+  return checked;
+}
+
+function singleOp(op: wire.RequestOp): SingleOp {
   if (op.request_range) return rangeRequest(op.request_range);
   if (op.request_put) return putRequest(op.request_put);
   if (op.request_delete_range) return deleteRangeRequest(op.request_delete_range);
-  if (op.request_txn) return txnRequest(op.request_txn);
   throw new StoreError('key-not-found');
 }
 
@@ -164,6 +177,7 @@ const COMPARE_RESULTS: ReadonlyMap<number, CompareResult> = new Map([
 ]);
 
 function compare(request: wire.Compare): Compare {
+  if (request.key.length === 0) throw new StoreError('empty-key');
   const result = COMPARE_RESULTS.get(request.result);
   if (result === undefined) throw invalidComparison();
   return { ...compareTarget(request), result, key: request.key, rangeEnd: request.range_end };
@@ -210,9 +224,13 @@ export function txnResponse(result: TxnResult, header: wire.ResponseHeader): wir
   return { header, succeeded: result.succeeded, responses: result.responses.map(responseOp) };
 }
 
-/** Answers inside a transaction carry its revision only, as etcd's. */
-function responseOp(result: ResponseOp): wire.ResponseOp {
-  const header = { cluster_id: 0, member_id: 0, revision: result.revision, raft_term: 0 };
+/** Answers inside a transaction carry its revision only, those of inner transactions nothing, as etcd's. */
+export function innerHeader({ type, revision }: ResponseOp): wire.ResponseHeader {
+  return { cluster_id: 0, member_id: 0, revision: type === 'txn' ? 0 : revision, raft_term: 0 };
+}
+
+export function responseOp(result: ResponseOp): wire.ResponseOp {
+  const header = innerHeader(result);
   switch (result.type) {
     case 'range':
       return { response_range: rangeResponse(result, header) };

@@ -1,10 +1,12 @@
 import { STREAM_WATCH_ID, type WatchDelivery, type WatchSink } from '../../core/watch/delivery.ts';
 import { unreachable } from '../../lib/assert.ts';
+import type { ClientContext } from '../../member/auth/access.ts';
 import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import { WatchCreateRequest_FilterType as Filter } from '../../rpc/generated/etcdserverpb/rpc.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { bidi, type MessageWriter } from '../../rpc/service.ts';
 import type { EtcdBackend, WatchStream } from './backend.ts';
+import { contextOf } from './credentials.ts';
 import { whileLeader } from './leader.ts';
 import { type EtcdLimits, GRPC_OVERHEAD_BYTES } from './limits.ts';
 import { saturated, wireHeader, wireInteger } from './translate.ts';
@@ -14,15 +16,19 @@ import { encodeEvents } from './watch-encoding.ts';
 export function registerWatch(server: RpcServer, backend: EtcdBackend, limits: EtcdLimits): void {
   bidi(server, '/etcdserverpb.Watch/Watch', (requests, call, out) =>
     whileLeader({ call, backend, graceMs: limits.leaderLossGraceMs }, async () => {
-      const session = new WatchSession({ backend, limits, out });
+      const context = contextOf(call);
+      const session = new WatchSession({ backend, limits, out, context });
       const close = (): void => session.close();
       call.signal.addEventListener('abort', close, { once: true });
       try {
         for await (const request of requests) {
+          if (request.create_request) await backend.credentialsSettled(context);
           session.take(request);
           // A client that asks without reading the answers is not read further.
           await out.bytes.drained();
         }
+        // Who has said all there is to say may go on listening.
+        await session.idle(call.signal);
       } finally {
         close();
       }
@@ -42,17 +48,20 @@ class WatchSession implements WatchSink {
   readonly #stream: WatchStream;
   readonly #watches = new Map<bigint, OpenWatch>();
   #nextId = 0n;
+  /** Called when the last watch is over. */
+  #onIdle: (() => void) | null = null;
   #closed = false;
 
   constructor(options: {
     readonly backend: EtcdBackend;
     readonly limits: EtcdLimits;
     readonly out: MessageWriter<Partial<wire.WatchResponse>>;
+    readonly context: ClientContext;
   }) {
     this.#backend = options.backend;
     this.#out = options.out;
     this.#fragmentBytesMax = options.limits.requestBytesMax + GRPC_OVERHEAD_BYTES;
-    this.#stream = options.backend.openWatch(this);
+    this.#stream = options.backend.openWatch(this, options.context);
     options.out.bytes.onDrain(() => {
       if (!this.#closed) this.#backend.resumeWatch(this);
     });
@@ -80,14 +89,14 @@ class WatchSession implements WatchSink {
           watch_id: wireInteger(delivery.watchId),
         });
       case 'canceled':
-        this.#watches.delete(delivery.watchId);
-        return this.#out.write({
+        this.#out.write({
           header: this.#header(),
           watch_id: wireInteger(delivery.watchId),
           canceled: true,
           compact_revision: delivery.compactRevision,
           cancel_reason: delivery.reason,
         });
+        return this.#remove(delivery.watchId);
       default:
         return unreachable(delivery);
     }
@@ -97,6 +106,20 @@ class WatchSession implements WatchSink {
     if (this.#closed) return;
     this.#closed = true;
     this.#stream.close();
+  }
+
+  /** Resolves when no watch is left, or when the call is over. */
+  async idle(signal: AbortSignal): Promise<void> {
+    if (this.#watches.size === 0 || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+  }
+
+  #remove(watchId: bigint): void {
+    this.#watches.delete(watchId);
+    if (this.#watches.size === 0) this.#onIdle?.();
   }
 
   #deliverEvents(delivery: WatchDelivery & { readonly type: 'events' }): void {
@@ -124,15 +147,16 @@ class WatchSession implements WatchSink {
       progressNotify: request.progress_notify,
     });
     if (refusal !== null) return this.#refuse(refusal);
+    // As in etcd a refused watch takes no id away.
+    if (asked === 0n) this.#nextId = watchId + 1n;
     this.#watches.set(watchId, { fragment: request.fragment });
     // Nothing was delivered yet: this comes before anything that the watch delivers.
     this.#out.write({ header: this.#header(), watch_id: wireInteger(watchId), created: true });
   }
 
   #freeId(): bigint {
-    while (this.#watches.has(this.#nextId)) this.#nextId += 1n;
-    const id = this.#nextId;
-    this.#nextId += 1n;
+    let id = this.#nextId;
+    while (this.#watches.has(id)) id += 1n;
     return id;
   }
 

@@ -1,10 +1,18 @@
 import { once } from 'node:events';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server, type ServerOptions } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { StoreError } from '../../lib/errors.ts';
+import type { TlsEndpoint } from '../../tls/endpoint.ts';
 
-/** How long a client may take to send a request's headers. */
-const HEADERS_TIMEOUT_MS = 10_000;
+const SERVER_OPTIONS: ServerOptions = {
+  /** How long a client may take to send a request's headers, and a request; looked after so often. */
+  headersTimeout: 10_000,
+  requestTimeout: 20_000,
+  connectionsCheckingInterval: 2_000,
+  keepAliveTimeout: 5_000,
+};
 /** More connections than this are refused: probes and scrapers need few. */
 const CONNECTIONS_MAX = 256;
 /** How long `close()` waits for clients to take the answers under way. */
@@ -21,13 +29,18 @@ export class HttpListener {
   /**
    * Listens on all addresses or on none.
    *
-   * @param urls `http://host:port`; port 0 takes a free one
+   * @param urls `http://host:port` or `https://host:port`; port 0 takes a free one
+   * @param tls needed for https
    * @throws StoreError `bad-options` naming the address that is taken or not ours
    */
-  static async open(urls: readonly string[], handler: RequestListener): Promise<HttpListener> {
+  static async open(
+    urls: readonly string[],
+    handler: RequestListener,
+    tls: TlsEndpoint | null = null,
+  ): Promise<HttpListener> {
     const servers: Server[] = [];
     try {
-      for (const url of urls) servers.push(await listen(url, handler));
+      for (const url of urls) servers.push(await listen(createFor(url, handler, tls), url));
     } catch (error) {
       for (const server of servers) server.close();
       throw error;
@@ -50,9 +63,27 @@ export class HttpListener {
   }
 }
 
-async function listen(url: string, handler: RequestListener): Promise<Server> {
-  const { hostname, port } = new URL(url);
-  const server = createServer({ headersTimeout: HEADERS_TIMEOUT_MS, keepAliveTimeout: 5000 }, handler);
+function createFor(url: string, handler: RequestListener, tls: TlsEndpoint | null): Server {
+  if (!url.startsWith('https:')) return createServer(SERVER_OPTIONS, handler);
+  if (tls === null) {
+    throw new StoreError('bad-options', `--listen-http-urls: ${url} needs a certificate and a key`);
+  }
+  const server = createTlsServer({ ...SERVER_OPTIONS, ...tls.serverOptions(['http/1.1']) });
+  tls.attach(server);
+  // A handshake that took too long is not closed by Node.
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  server.on('request', (request, response) => {
+    void tls.refusalOf(request.socket as TLSSocket).then((refusal) => {
+      if (refusal === null) handler(request, response);
+      else request.socket.destroy();
+    });
+  });
+  return server;
+}
+
+async function listen(server: Server, url: string): Promise<Server> {
+  const { hostname, port, protocol } = new URL(url);
+  const portNumber = port !== '' ? Number(port) : protocol === 'https:' ? 443 : 80;
   server.maxConnections = CONNECTIONS_MAX;
   server.on('request', (_, response) => {
     // While closing, a connection kept alive would hold the server open.
@@ -61,7 +92,7 @@ async function listen(url: string, handler: RequestListener): Promise<Server> {
     });
   });
   // A URL writes an IPv6 address in brackets; listen() wants it bare.
-  server.listen({ host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? 80 : Number(port) });
+  server.listen({ host: hostname.replace(/^\[|\]$/g, ''), port: portNumber });
   try {
     await once(server, 'listening');
   } catch (cause) {

@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client';
 import type { MemberFigures, MemberObserver } from '../../member/observer.ts';
+import { type NetworkFigures, networkMetrics } from './network-metrics.ts';
 
 /** Identifies the process in constant labels. */
 export interface MetricsIdentity {
@@ -27,13 +28,16 @@ export class Metrics {
 
   readonly #sample: () => MemberFigures;
   readonly #take: (sample: MemberFigures) => void;
+  readonly #network: () => void;
 
-  /** @param sample asked once for every page */
-  constructor(identity: MetricsIdentity, sample: () => MemberFigures) {
+  /** @param sample asked once for every page, as is `network` */
+  constructor(identity: MetricsIdentity, sample: () => MemberFigures, network?: () => NetworkFigures) {
     collectDefaultMetrics({ register: this.#registry });
     identify(this.#registry, identity);
     this.#sample = sample;
     this.#take = sampler(this.#registry, identity);
+    const takeNetwork = network === undefined ? null : networkMetrics(this.#registry);
+    this.#network = () => takeNetwork?.(network!());
   }
 
   /** Value of the Content-Type header that belongs to `render()`. */
@@ -44,6 +48,7 @@ export class Metrics {
   /** The whole page in the Prometheus text format. */
   async render(): Promise<string> {
     this.#take(this.#sample());
+    this.#network();
     return this.#registry.metrics();
   }
 }

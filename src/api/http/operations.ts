@@ -11,8 +11,12 @@ export interface OperationsSources {
     readonly ready: boolean;
     readonly reasons: readonly string[];
   };
+  /** The raised alarms. */
+  readonly alarms: () => readonly { readonly alarm: 'no-space' | 'corrupt' }[];
+  /** Rejects when a read would fail: one that asks the cluster, or a `serializable` one of this member alone. */
+  readonly read: (options: { readonly serializable: boolean; readonly signal: AbortSignal }) => Promise<void>;
   /** Releases of etcd, as `/version` answers them. */
-  readonly version: { readonly server: string; readonly cluster: string };
+  readonly version: { readonly server: string; readonly cluster: string; readonly storage: string };
   readonly metrics: {
     readonly contentType: string;
     /** The whole page in the Prometheus text format. */
@@ -32,8 +36,8 @@ interface Page {
  * needs a login, and nothing reveals keys or values.
  */
 export function operationsHandler(sources: OperationsSources): RequestListener {
-  const pages = new Map<string, () => Page | Promise<Page>>([
-    ['/health', () => health(sources)],
+  const pages = new Map<string, (query: URLSearchParams) => Page | Promise<Page>>([
+    ['/health', (query) => health(sources, query)],
     ['/livez', () => probe(sources, 'live')],
     ['/readyz', () => probe(sources, 'ready')],
     ['/version', () => version(sources)],
@@ -45,7 +49,7 @@ export function operationsHandler(sources: OperationsSources): RequestListener {
     else if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('allow', 'GET, HEAD');
       send({ request, response }, problem(405, 'method not allowed'));
-    } else void answer({ request, response }, page);
+    } else void answer({ request, response }, () => page(queryOf(request)));
   };
 }
 
@@ -71,15 +75,43 @@ function send({ request, response }: Exchange, page: Page): void {
   response.end(request.method === 'HEAD' ? undefined : page.body);
 }
 
+function queryOf(request: IncomingMessage): URLSearchParams {
+  return new URLSearchParams((request.url ?? '').split('?').slice(1).join('?'));
+}
+
 function pathOf(request: IncomingMessage): string {
   return (request.url ?? '/').split('?', 1)[0]!;
 }
 
-/** etcd's form: `health` is a text, and a reason stands beside it only when something is wrong. */
-function health(sources: OperationsSources): Page {
-  const { live, ready, reasons } = sources.readiness();
-  if (live && ready) return json(200, { health: 'true' });
-  return json(503, { health: 'false', reason: reasons.join('; ') });
+/**
+ * etcd's form, words and parameters: `health` is a text; `?exclude=NOSPACE` looks past an alarm; `?serializable=true`
+ * asks about this member alone.
+ */
+async function health(sources: OperationsSources, query: URLSearchParams): Promise<Page> {
+  const excluded = query.getAll('exclude');
+  const serializable = query.get('serializable') === 'true';
+  const alarm = sources.alarms().find((raised) => !excluded.includes(ALARM_NAMES[raised.alarm]));
+  if (alarm !== undefined) return unhealthy(`ALARM ${ALARM_NAMES[alarm.alarm]}`);
+  const { live, reasons } = sources.readiness();
+  if (!live) return unhealthy(reasons.join('; '));
+  if (!serializable && reasons.includes(NO_LEADER)) return unhealthy('RAFT NO LEADER');
+  if (reasons.includes(STARTING)) return unhealthy(STARTING);
+  try {
+    await sources.read({ serializable, signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS) });
+  } catch (error) {
+    return unhealthy(`RANGE ERROR:${error instanceof Error ? error.message : 'unknown'}`);
+  }
+  return json(200, { health: 'true', reason: '' });
+}
+
+const ALARM_NAMES = { 'no-space': 'NOSPACE', corrupt: 'CORRUPT' } as const;
+const NO_LEADER = 'no leader';
+const STARTING = 'starting';
+/** How long a health check waits for its read. */
+const HEALTH_TIMEOUT_MS = 5_000;
+
+function unhealthy(reason: string): Page {
+  return json(503, { health: 'false', reason });
 }
 
 function probe(sources: OperationsSources, which: 'live' | 'ready'): Page {
@@ -88,8 +120,8 @@ function probe(sources: OperationsSources, which: 'live' | 'ready'): Page {
   return text(503, readiness.reasons.map((reason) => `[-]${reason}\n`).join('') || `[-]not ${which}\n`);
 }
 
-function version({ version: { server, cluster } }: OperationsSources): Page {
-  return json(200, { etcdserver: server, etcdcluster: cluster });
+function version({ version: { server, cluster, storage } }: OperationsSources): Page {
+  return json(200, { etcdserver: server, etcdcluster: cluster, storage });
 }
 
 async function metrics(sources: OperationsSources): Promise<Page> {

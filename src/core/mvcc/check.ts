@@ -51,11 +51,20 @@ function checkOps(request: TxnRequest, opsMax: number): void {
   for (const compare of request.compare) {
     if (compare.key.length === 0) throw new StoreError('empty-key');
   }
-  for (const op of request.success) checkOp(op, opsMax - ops);
-  for (const op of request.failure) checkOp(op, opsMax - ops);
+  for (const op of request.success) checkNested(op, opsMax - ops);
+  for (const op of request.failure) checkNested(op, opsMax - ops);
 }
 
-function checkOp(op: RequestOp, opsMax: number): void {
+function checkNested(op: RequestOp, opsMax: number): void {
+  if (op.type === 'txn') checkOps(op, opsMax);
+  else checkOp(op);
+}
+
+/** What a transaction consists of, but for transactions. */
+export type SingleOp = Exclude<RequestOp, TxnRequest>;
+
+/** @throws StoreError what the check of its kind throws */
+export function checkOp(op: SingleOp): void {
   switch (op.type) {
     case 'range':
       return checkRange(op);
@@ -63,8 +72,6 @@ function checkOp(op: RequestOp, opsMax: number): void {
       return checkPut(op);
     case 'delete-range':
       return checkDeleteRange(op);
-    case 'txn':
-      return checkOps(op, opsMax);
     default:
       return unreachable(op);
   }

@@ -1,4 +1,4 @@
-import { unreachable } from '../../lib/assert.ts';
+import { assert, unreachable } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
 import { checkRange } from './check.ts';
 import type { History } from './history.ts';
@@ -15,6 +15,8 @@ export interface ReadableRevisions {
 }
 
 const EMPTY_VALUE = Buffer.alloc(0);
+/** What a key costs in an answer besides its key and value, about. */
+const KEY_OVERHEAD_BYTES = 40;
 
 /**
  * A range read with etcd's rules: revision, then limit or bounds, sort, truncate. `count` is everything in the range
@@ -27,17 +29,102 @@ export function executeRange(
   revisions: ReadableRevisions,
   request: RangeRequest,
 ): RangeResult {
-  checkRange(request);
-  const { currentRevision } = revisions;
-  const main = request.revision <= 0 ? currentRevision : request.revision;
-  if (main > currentRevision) throw new StoreError('future-revision');
-  if (main < revisions.compactRevision) throw new StoreError('compacted');
-  const found = find(history, request, { main, isCurrent: main === currentRevision });
-  const slots = order(history, request, bounded(history, request, found.slots));
-  const more = request.limit > 0 && slots.length > request.limit;
-  if (more) slots.length = request.limit;
-  const kvs = slots.map((slot) => (request.keysOnly ? keyOnly(history, slot) : keyValue(history.load(slot))));
-  return { type: 'range', revision: currentRevision, kvs, more, count: found.count };
+  const { slots, ...found } = select(history, revisions, request);
+  const { kept, more } = truncate(request, order(history, request, slots));
+  return rangeResult(history, request, { ...found, slots: kept, more });
+}
+
+/**
+ * As `executeRange`, but an answer above `bytesMax` is only planned: nothing of it is read from the source yet.
+ * `loadPage` reads it piece by piece, `finishRange` makes the answer of the pieces.
+ *
+ * @throws StoreError as `executeRange`
+ */
+export function beginRange(
+  history: History,
+  revisions: ReadableRevisions,
+  options: { readonly request: RangeRequest; readonly bytesMax: number },
+): RangeResult | RangePlan {
+  const { request } = options;
+  const { slots, ...found } = select(history, revisions, request);
+  const sortsLater = request.sortTarget === 'value' && slots.length > 1;
+  const loadsValues = sortsLater || !request.keysOnly;
+  const { kept, more } = sortsLater
+    ? { kept: slots, more: request.limit > 0 && slots.length > request.limit }
+    : truncate(request, order(history, request, slots));
+  const bytes = answerBytes(history, kept, loadsValues);
+  if (bytes <= options.bytesMax) {
+    const ordered = sortsLater ? truncate(request, order(history, request, kept)).kept : kept;
+    return rangeResult(history, request, { ...found, slots: ordered, more });
+  }
+  const { table } = history;
+  const keys = kept.map((slot) => table.key(slot));
+  return { type: 'range-plan', ...found, request, keys, more, bytes, loadsValues, sortsLater };
+}
+
+/** What a range will answer, with the keys found and the revision pinned: it outlives changes of the store. */
+export interface RangePlan {
+  readonly type: 'range-plan';
+  readonly request: RangeRequest;
+  /** The store's revision when it was made. */
+  readonly revision: number;
+  /** The revision that is read. */
+  readonly main: number;
+  /** As latin1 text, in the order of the answer; in key order when it `sortsLater`. */
+  readonly keys: readonly string[];
+  readonly more: boolean;
+  readonly count: number;
+  /** Keys and values to be read, with an overhead for each. */
+  readonly bytes: number;
+  readonly loadsValues: boolean;
+  /** To be sorted by value, and then cut to the limit, once all values are there. */
+  readonly sortsLater: boolean;
+}
+
+/** A piece of a planned range. */
+export interface RangePage {
+  readonly kvs: readonly KeyValue[];
+  /** Where the next piece begins; the number of the plan's keys after the last one. */
+  readonly next: number;
+}
+
+/** Bounds of one piece; it holds at least one key. */
+export interface PageLimits {
+  readonly rowsMax: number;
+  readonly bytesMax: number;
+}
+
+/**
+ * Reads the piece of a plan that begins at its key number `from`, as of the plan's revision.
+ *
+ * @throws StoreError `compacted` when that revision was compacted meanwhile, `storage`
+ */
+export function loadPage(
+  history: History,
+  revisions: ReadableRevisions,
+  piece: { readonly plan: RangePlan; readonly from: number; readonly limits: PageLimits },
+): RangePage {
+  const { plan, from, limits } = piece;
+  assert(plan.main <= revisions.currentRevision, 'a plan is read from an older store');
+  if (plan.main < revisions.compactRevision) throw new StoreError('compacted');
+  const kvs: KeyValue[] = [];
+  let bytes = 0;
+  let at = from;
+  while (at < plan.keys.length && kvs.length < limits.rowsMax && bytes < limits.bytesMax) {
+    const slot = history.at(history.head(plan.keys[at]!), plan.main);
+    assert(slot !== NIL, 'a planned key is there at its revision');
+    const kv = plan.loadsValues ? keyValue(history.load(slot)) : keyOnly(history, slot);
+    bytes += kv.key.length + kv.value.length + KEY_OVERHEAD_BYTES;
+    kvs.push(kv);
+    at += 1;
+  }
+  return { kvs, next: at };
+}
+
+/** The answer of a plan from all its pieces, in order. */
+export function finishRange(plan: RangePlan, kvs: readonly KeyValue[]): RangeResult {
+  const { revision, more, count, request } = plan;
+  return { type: 'range', revision, more, count, kvs: plan.sortsLater ? sortedByValue(request, kvs) : kvs };
 }
 
 /** A row as a client sees it. Not for tombstones. */
@@ -65,6 +152,63 @@ export function liveSlots(history: History, request: { key: Buffer; rangeEnd: Bu
     return true;
   });
   return slots;
+}
+
+interface Selection extends Found {
+  /** The store's revision. */
+  readonly revision: number;
+  /** The revision that is read. */
+  readonly main: number;
+}
+
+/** What the range holds at its revision, within the bounds, in key order. */
+function select(history: History, revisions: ReadableRevisions, request: RangeRequest): Selection {
+  checkRange(request);
+  const { currentRevision } = revisions;
+  const main = request.revision <= 0 ? currentRevision : request.revision;
+  if (main > currentRevision) throw new StoreError('future-revision');
+  if (main < revisions.compactRevision) throw new StoreError('compacted');
+  const { slots, count } = find(history, request, { main, isCurrent: main === currentRevision });
+  return { revision: currentRevision, main, count, slots: bounded(history, request, slots) };
+}
+
+function truncate(
+  { limit }: RangeRequest,
+  slots: number[],
+): { readonly kept: number[]; readonly more: boolean } {
+  const more = limit > 0 && slots.length > limit;
+  if (more) slots.length = limit;
+  return { kept: slots, more };
+}
+
+function rangeResult(
+  history: History,
+  { keysOnly }: RangeRequest,
+  found: Omit<Selection, 'main'> & { readonly more: boolean },
+): RangeResult {
+  const { revision, more, count } = found;
+  const kvs = found.slots.map((slot) => (keysOnly ? keyOnly(history, slot) : keyValue(history.load(slot))));
+  return { type: 'range', revision, kvs, more, count };
+}
+
+function answerBytes(history: History, slots: readonly number[], withValues: boolean): number {
+  const { table } = history;
+  let bytes = 0;
+  for (const slot of slots) {
+    bytes += KEY_OVERHEAD_BYTES + table.key(slot).length + (withValues ? table.valueSize(slot) : 0);
+  }
+  return bytes;
+}
+
+/** Sorting is stable: equal values stay in key order, also when descending. */
+function sortedByValue(
+  { sortOrder, limit, keysOnly }: RangeRequest,
+  kvs: readonly KeyValue[],
+): readonly KeyValue[] {
+  const sign = sortOrder === 'descend' ? -1 : 1;
+  const sorted = [...kvs].sort((left, right) => sign * Buffer.compare(left.value, right.value));
+  if (limit > 0 && sorted.length > limit) sorted.length = limit;
+  return keysOnly ? sorted.map((kv) => ({ ...kv, value: EMPTY_VALUE })) : sorted;
 }
 
 interface Found {

@@ -16,13 +16,21 @@ import type {
   TxnRequest,
   TxnResult,
 } from './operations.ts';
-import { executeRange, keyValue } from './range.ts';
+import {
+  beginRange,
+  executeRange,
+  keyValue,
+  loadPage,
+  type PageLimits,
+  type RangePage,
+  type RangePlan,
+} from './range.ts';
 import type { Row, RowSource, SetHash } from './row.ts';
 import { NIL } from './row-table.ts';
 import type { HistoryLimits, HistorySlice } from './scan.ts';
 import { scanHistory } from './scan.ts';
 import type { LeaseView } from './txn.ts';
-import { executeDeleteRange, executePut, executeTxn } from './txn.ts';
+import { beginTxn, executeDeleteRange, executePut, executeTxn, type TxnPlan } from './txn.ts';
 import { WriteTxn } from './write-txn.ts';
 
 /** The revision of a store that was never written, as etcd's: the first write is revision 2. */
@@ -101,6 +109,37 @@ export class Store {
   range(request: RangeRequest): RangeResult {
     assert(this.#open === null, 'a read between the operations of a write transaction');
     return executeRange(this.#history, this, request);
+  }
+
+  /**
+   * As `range`, but an answer above `bytesMax` is only planned, to be read with `loadPage`.
+   *
+   * @throws StoreError as `range`
+   */
+  beginRange(request: RangeRequest, bytesMax: number): RangeResult | RangePlan {
+    assert(this.#open === null, 'a read between the operations of a write transaction');
+    return beginRange(this.#history, this, { request, bytesMax });
+  }
+
+  /**
+   * As `applyTxn` for a transaction that only reads, but answers of ranges above `bytesMax` together are only
+   * planned. All of it is read at one revision.
+   *
+   * @throws StoreError as `applyTxn`
+   */
+  beginTxn(request: TxnRequest, leases: LeaseView, bytesMax: number): TxnPlan {
+    assert(this.#open === null, 'a read between the operations of a write transaction');
+    return beginTxn({ history: this.#history, revisions: this, request, leases, bytesMax });
+  }
+
+  /**
+   * One piece of a planned range. The plan may be of an older store that a snapshot has replaced by this one.
+   *
+   * @throws StoreError `compacted` when the plan's revision was compacted meanwhile; `storage`
+   */
+  loadPage(plan: RangePlan, from: number, limits: PageLimits): RangePage {
+    assert(this.#open === null, 'a read between the operations of a write transaction');
+    return loadPage(this.#history, this, { plan, from, limits });
   }
 
   /**

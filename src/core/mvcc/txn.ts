@@ -1,3 +1,4 @@
+import { assert } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
 import { checkDeleteRange, checkPut, checkTxn } from './check.ts';
 import { compareAll } from './compare.ts';
@@ -9,12 +10,13 @@ import type {
   PutRequest,
   PutResult,
   RangeRequest,
+  RangeResult,
   RequestOp,
   ResponseOp,
   TxnRequest,
   TxnResult,
 } from './operations.ts';
-import type { ReadableRevisions } from './range.ts';
+import { beginRange, type RangePlan, type ReadableRevisions } from './range.ts';
 import { NIL } from './row-table.ts';
 import type { WriteTxn } from './write-txn.ts';
 
@@ -69,6 +71,53 @@ export function executeTxn(options: {
   const txn = options.begin();
   const result = executePlan(plan, txn);
   return { result, commit: txn.commit() };
+}
+
+/** A transaction that only reads, decided; large ranges of it are yet to be loaded. */
+export interface TxnPlan {
+  readonly type: 'txn-plan';
+  readonly revision: number;
+  readonly succeeded: boolean;
+  readonly responses: readonly (RangeResult | RangePlan | TxnPlan)[];
+}
+
+/**
+ * Decides a transaction that only reads as `executeTxn` does, and reads ranges until `bytesMax` is used up.
+ *
+ * @throws StoreError what `executeTxn` throws
+ */
+export function beginTxn(options: {
+  readonly history: History;
+  readonly revisions: ReadableRevisions;
+  readonly request: TxnRequest;
+  readonly leases: LeaseView;
+  readonly bytesMax: number;
+}): TxnPlan {
+  checkTxn(options.request, { opsMax: Infinity });
+  const plan = planOf(options.history, options.request);
+  checkPlan(plan, options);
+  const room = { bytes: options.bytesMax };
+  const revision = options.revisions.currentRevision;
+  return beginPlan({ plan, revision }, (request) => {
+    const begun = beginRange(options.history, options.revisions, { request, bytesMax: room.bytes });
+    if (begun.type === 'range') room.bytes -= resultBytes(begun);
+    return begun;
+  });
+}
+
+function beginPlan(
+  { plan, revision }: { readonly plan: Plan; readonly revision: number },
+  begin: (request: RangeRequest) => RangeResult | RangePlan,
+): TxnPlan {
+  const responses = plan.steps.map((step) => {
+    assert(step.type === 'range' || step.type === 'plan', 'a transaction that only reads');
+    return step.type === 'range' ? begin(step) : beginPlan({ plan: step, revision }, begin);
+  });
+  return { type: 'txn-plan', revision, succeeded: plan.succeeded, responses };
+}
+
+function resultBytes({ kvs }: RangeResult): number {
+  return kvs.reduce((bytes, kv) => bytes + kv.key.length + kv.value.length, 0);
 }
 
 /** A transaction whose comparisons are made: the branch taken. */

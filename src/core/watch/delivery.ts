@@ -15,6 +15,8 @@ export interface WatchOptions {
   readonly prevKv: boolean;
   /** Tell an idle watch now and then up to which revision it has seen everything. */
   readonly progressNotify: boolean;
+  /** Kept with the watch for whoever made it; the hub does not look at it. */
+  readonly owner?: unknown;
 }
 
 /**

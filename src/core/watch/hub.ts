@@ -178,13 +178,14 @@ export class WatchHub {
   // ---- streams ----------------------------------------------------------------------------------------------
 
   #create(stream: WatchStream, options: WatchOptions): string | null {
+    // In etcd's order: of two mistakes the first is told.
+    const target = watchTarget(options);
+    if (target === null) return REASON_EMPTY_RANGE;
     if (stream.watchers.has(options.watchId)) return REASON_DUPLICATE;
     if (this.stats.watchers >= this.#limits.watchersMax) return REASON_TOO_MANY;
     if (stream.watchers.size >= this.#limits.watchersPerStreamMax) return REASON_TOO_MANY;
     // A negative start is before all history, whether or not any of it is compacted (RELIABILITY P50).
     if (options.startRevision < 0) return REASON_COMPACTED;
-    const target = watchTarget(options);
-    if (target === null) return REASON_EMPTY_RANGE;
     const startRevision = options.startRevision === 0 ? this.#revision + 1 : options.startRevision;
     const watcher = new Watcher({ ...options, startRevision, stream, target });
     stream.watchers.set(watcher.id, watcher);

@@ -1,4 +1,5 @@
 import type { KvEvent } from '../mvcc/event.ts';
+import type { KeyRange } from '../mvcc/key-index.ts';
 import type { WatchEvent, WatchOptions } from './delivery.ts';
 import type { Interval } from './interval-tree.ts';
 import type { WatchStream } from './stream.ts';
@@ -20,6 +21,8 @@ export class Watcher {
   readonly stream: WatchStream;
   readonly id: bigint;
   readonly target: WatchTarget;
+  /** Whose it is: what was given with the options. */
+  readonly owner: unknown;
   readonly prevKv: boolean;
   readonly progressNotify: boolean;
   readonly #noPut: boolean;
@@ -38,6 +41,7 @@ export class Watcher {
     this.stream = options.stream;
     this.id = options.watchId;
     this.target = options.target;
+    this.owner = options.owner;
     this.prevKv = options.prevKv;
     this.progressNotify = options.progressNotify;
     this.#noPut = options.noPut;
@@ -59,4 +63,10 @@ export function watchTarget({ key, rangeEnd }: Pick<WatchOptions, 'key' | 'range
   const toEnd = rangeEnd.length === 1 && rangeEnd[0] === 0;
   const end = toEnd ? END_OF_KEYS : rangeEnd.toString('latin1');
   return start < end ? { start, end } : null;
+}
+
+/** The same keys, as a range of the store. */
+export function targetRange(target: WatchTarget): KeyRange {
+  if ('key' in target) return { key: target.key, end: `${target.key}\0` };
+  return { key: target.start, end: target.end === END_OF_KEYS ? null : target.end };
 }

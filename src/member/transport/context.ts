@@ -3,6 +3,7 @@ import type { Clock, PeerIdentity, Random, Timer, TransportHandlers } from '../p
 import type { Connection } from './connection.ts';
 import type { TransportLimits } from './limits.ts';
 import type { RefusalLog } from './refusal-log.ts';
+import type { PeerSecurity } from './security.ts';
 
 /** What every part of one transport shares once it is started. */
 export interface TransportContext {
@@ -16,10 +17,11 @@ export interface TransportContext {
   readonly connections: Set<Connection>;
   /** Where refusals of peers are told. */
   readonly refusals: RefusalLog;
+  readonly security: PeerSecurity;
 }
 
 /** What dialing alone needs: a probe runs before there is an identity. */
-export type DialContext = Pick<TransportContext, 'clock' | 'limits' | 'connections'>;
+export type DialContext = Pick<TransportContext, 'clock' | 'limits' | 'connections' | 'security'>;
 
 /**
  * Calls back after `delayMs` and one more look at the sockets. After a stall of this process timers fire before

@@ -1,4 +1,3 @@
-import { connect } from 'node:net';
 import type { MemberId } from '../../core/raft/messages.ts';
 import type { PeerIdentity, Timer } from '../ports.ts';
 import { Connection, type ConnectionEvents } from './connection.ts';
@@ -7,6 +6,7 @@ import { frameKinds, ProtocolError } from './frame.ts';
 import { decodeRefusal, decodeWelcome, encodeHello, refusalOf, type StreamKind } from './handshake.ts';
 import { FRAME_BYTES_MAX, HANDSHAKE_FRAME_BYTES_MAX } from './limits.ts';
 import { parsePeerUrl } from './peer-url.ts';
+import { connectTo } from './security.ts';
 
 /** One attempt to open a stream to a member. */
 export interface DialOptions {
@@ -65,8 +65,11 @@ export function dial(options: DialOptions): Connection {
 }
 
 function open(options: DialOptions, events: ConnectionEvents): Connection {
-  const { host, port } = parsePeerUrl(options.url);
-  return new Connection(connect({ host, port }), { events, payloadBytesMax: HANDSHAKE_FRAME_BYTES_MAX });
+  const { security } = options.context;
+  return new Connection(connectTo(parsePeerUrl(options.url), security), {
+    events,
+    payloadBytesMax: HANDSHAKE_FRAME_BYTES_MAX,
+  });
 }
 
 /** Null when the listener's first frame is a welcome from the member meant. */

@@ -47,7 +47,7 @@ export interface TransportLimits {
   readonly requestsInFlightMax: number;
   /** Received and not yet consumed bytes of one snapshot: over it reading pauses. */
   readonly snapshotReceiveBytesMax: number;
-  /** Accepted connections before their handshake: further ones are closed at once. */
+  /** Accepted connections before their handshake, and as many in that of TLS: the oldest makes room. */
   readonly pendingHandshakesMax: number;
   /** Accepted connections altogether, per listening address: further ones are closed at once. */
   readonly connectionsMax: number;
@@ -70,6 +70,6 @@ export const defaultLimits: TransportLimits = {
   requestQueueBytesMax: 32 * MIB,
   requestsInFlightMax: 1_024,
   snapshotReceiveBytesMax: 4 * MIB,
-  pendingHandshakesMax: 64,
+  pendingHandshakesMax: 256,
   connectionsMax: 512,
 };

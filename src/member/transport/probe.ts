@@ -1,4 +1,3 @@
-import { connect } from 'node:net';
 import { StoreError } from '../../lib/errors.ts';
 import { Connection } from './connection.ts';
 import { type DialContext, setDeadline, type TransportContext } from './context.ts';
@@ -7,6 +6,7 @@ import { decodeRefusal, encodeHello, encodeRefusal, nobody } from './handshake.t
 import { HANDSHAKE_FRAME_BYTES_MAX } from './limits.ts';
 import { parsePeerUrl } from './peer-url.ts';
 import { abortError } from './request-stream.ts';
+import { checkSecurity, connectTo } from './security.ts';
 
 /**
  * One question to an address, on a connection of its own and before anybody has been introduced: a hello without
@@ -28,14 +28,15 @@ export async function sendProbe(options: {
   const { context, url, body, signal } = options;
   if (signal.aborted) throw abortError(signal);
   if (body.length > HANDSHAKE_FRAME_BYTES_MAX) throw new StoreError('request-too-large');
-  const { host, port } = parsePeerUrl(url);
+  const endpoint = parsePeerUrl(url);
+  checkSecurity(endpoint, context.security);
   return new Promise<Buffer>((resolve, reject) => {
     let outcome: Buffer | StoreError | null = null;
     const finish = (result: Buffer | StoreError): void => {
       outcome ??= result;
       connection.close('the probe is over');
     };
-    const connection = new Connection(connect({ host, port }), {
+    const connection = new Connection(connectTo(endpoint, context.security), {
       payloadBytesMax: HANDSHAKE_FRAME_BYTES_MAX,
       events: {
         frame: (kind, payload) => finish(outcomeOf(kind, payload)),

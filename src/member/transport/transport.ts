@@ -12,11 +12,14 @@ import { Peer } from './peer.ts';
 import { parsePeerUrl } from './peer-url.ts';
 import { sendProbe } from './probe.ts';
 import { RefusalLog } from './refusal-log.ts';
+import { checkSecurity, LOOPBACK_ONLY, type PeerSecurity } from './security.ts';
 import { SnapshotSender } from './snapshot-stream.ts';
 
 export interface TcpTransportOptions {
-  /** `http://host:port`; port 0 takes a free one. */
+  /** `http://host:port` or `https://host:port`; port 0 takes a free one. */
   readonly listenUrls: readonly string[];
+  /** Default: plain text on this machine only. */
+  readonly security?: PeerSecurity;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -29,10 +32,11 @@ interface Started {
   readonly listener: Listener;
 }
 
-/** The network between members over plain TCP: see the `Transport` port for its contract. */
+/** The network between members over TCP, plain or with TLS: see the `Transport` port for its contract. */
 export class TcpTransport implements Transport {
   readonly #options: TcpTransportOptions;
   readonly #limits: TransportLimits;
+  readonly #security: PeerSecurity;
   readonly #connections = new Set<Connection>();
   readonly #peers = new Map<MemberId, Peer>();
   #started: Started | null = null;
@@ -42,6 +46,7 @@ export class TcpTransport implements Transport {
   constructor(options: TcpTransportOptions) {
     this.#options = options;
     this.#limits = { ...defaultLimits, ...options.limits };
+    this.#security = options.security ?? LOOPBACK_ONLY;
   }
 
   /** The URLs listened on, with the ports really taken; empty before `start`. */
@@ -61,6 +66,7 @@ export class TcpTransport implements Transport {
       identity,
       handlers,
       connections: this.#connections,
+      security: this.#security,
       refusals: new RefusalLog({ clock, logger }),
     };
     const listener = new Listener(context, (member) => this.#peers.get(member)?.wake());
@@ -115,7 +121,12 @@ export class TcpTransport implements Transport {
 
   async probe(peerUrl: string, body: Buffer, signal: AbortSignal): Promise<Buffer> {
     if (this.#closed) throw new StoreError('stopped');
-    const context = { clock: this.#options.clock, limits: this.#limits, connections: this.#connections };
+    const context = {
+      clock: this.#options.clock,
+      limits: this.#limits,
+      connections: this.#connections,
+      security: this.#security,
+    };
     return sendProbe({ context, url: peerUrl, body, signal });
   }
 
@@ -146,7 +157,7 @@ export class TcpTransport implements Transport {
   }
 
   #setPeer(context: TransportContext, address: PeerAddress): void {
-    const peerUrls = address.peerUrls.filter((url) => usable(url));
+    const peerUrls = address.peerUrls.filter((url) => usable(url, this.#security));
     const known = this.#peers.get(address.id);
     if (peerUrls.length === 0) {
       context.logger.error({ peer: address.id, peerUrls: address.peerUrls }, 'peer has no usable address');
@@ -168,9 +179,9 @@ export class TcpTransport implements Transport {
   }
 }
 
-function usable(url: string): boolean {
+function usable(url: string, security: PeerSecurity): boolean {
   try {
-    parsePeerUrl(url);
+    checkSecurity(parsePeerUrl(url), security);
     return true;
   } catch {
     return false;

@@ -45,6 +45,8 @@ const CONTINUATIONS_MAX = 16;
 const IDLE_FRAMES_MAX = 10_000;
 /** Streams that a client may reset a second before they are answered (CVE-2023-44487). */
 const RESETS_MAX = 1_000;
+/** Answers of all kinds that the client leaves unread; those that flow control holds back stay far below. */
+const UNREAD_BYTES_MAX = 32 * 1024 * 1024;
 /** A connection that has ended waits this long for the client to read the last words. */
 const LINGER_MS = 1_000;
 /** Header blocks seen lately, by their bytes. */
@@ -84,6 +86,7 @@ export class ServerConnection {
   #pingSentMs: number | null = null;
   #lastHeardMs: number;
   readonly #openedMs: number;
+  #idleSinceMs: number;
   /** The largest frame that the client takes. */
   frameBytesMax = FRAME_BYTES_MAX;
 
@@ -95,6 +98,7 @@ export class ServerConnection {
     this.#decoder = new HpackDecoder({ listBytesMax: options.limits.headerListBytesMax });
     this.#openedMs = performance.now();
     this.#lastHeardMs = this.#openedMs;
+    this.#idleSinceMs = this.#openedMs;
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('drain', () => this.pump());
     socket.on('end', () => this.#finish());
@@ -113,6 +117,13 @@ export class ServerConnection {
   /** What a stream may send at first. */
   get streamSendWindow(): number {
     return this.#streamSendWindow;
+  }
+
+  /** Since when it has had no stream, on the clock of `performance.now()`; Infinity while it has one, or ends. */
+  get idleSinceMs(): number {
+    return this.#streams.size > 0 || this.#closed || this.#draining
+      ? Number.POSITIVE_INFINITY
+      : this.#idleSinceMs;
   }
 
   /** New streams are refused from now on; the connection ends with its last stream. */
@@ -168,6 +179,7 @@ export class ServerConnection {
   forget(stream: ServerStream): void {
     this.#streams.delete(stream.id);
     this.#waiting.delete(stream);
+    if (this.#streams.size === 0) this.#idleSinceMs = performance.now();
     if (this.#draining && this.#streams.size === 0) this.#finish();
   }
 
@@ -198,6 +210,9 @@ export class ServerConnection {
     if (this.#closed) return;
     this.#heard = true;
     try {
+      if (this.outbox.backlogBytes > UNREAD_BYTES_MAX) {
+        throw new ConnectionError(errorCode.enhanceYourCalm, 'the client does not read its answers');
+      }
       this.#readFrames(this.#held === null ? chunk : Buffer.concat([this.#held, chunk]));
     } catch (error) {
       this.#fail(error);

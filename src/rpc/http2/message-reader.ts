@@ -37,8 +37,8 @@ export class MessageReader {
   push(bytes: Buffer): void {
     let rest = bytes;
     if (this.#partsBytes > 0) {
-      this.#parts.push(rest);
       this.#partsBytes += rest.length;
+      this.#parts.push(this.#partsBytes < this.#neededBytes ? kept(rest) : rest);
       if (this.#partsBytes < this.#neededBytes) return;
       rest = Buffer.concat(this.#parts, this.#partsBytes);
       this.#parts = [];
@@ -56,7 +56,7 @@ export class MessageReader {
       rest = rest.subarray(end);
     }
     if (rest.length === 0) return;
-    this.#parts.push(rest);
+    this.#parts.push(kept(rest));
     this.#partsBytes = rest.length;
   }
 
@@ -87,4 +87,9 @@ export class MessageReader {
       `grpc: received message larger than max (${bytes} vs. ${this.#bytesMax})`,
     );
   }
+}
+
+/** What waits for the rest of its message, without the whole read of the socket that it came with. */
+function kept(part: Buffer): Buffer {
+  return part.length * 2 < part.buffer.byteLength ? Buffer.from(part) : part;
 }

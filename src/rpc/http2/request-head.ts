@@ -6,6 +6,8 @@ export interface RequestHead {
   readonly path: string;
   /** The first value of each name, pseudo fields aside. */
   readonly fields: ReadonlyMap<string, string>;
+  /** Length of all names and values. */
+  readonly bytes: number;
 }
 
 /** They belong to HTTP/1.1's connections and make a request malformed (RFC 9113, 8.2.2). */
@@ -25,7 +27,9 @@ const FORBIDDEN_IN_VALUE: readonly string[] = ['\0', '\n', '\r'];
 export function requestHead(list: readonly Field[]): RequestHead | null {
   const pseudo = new Map<string, string>();
   const fields = new Map<string, string>();
+  let bytes = 0;
   for (const [name, value] of list) {
+    bytes += name.length + value.length;
     if (FORBIDDEN_IN_VALUE.some((character) => value.includes(character))) return null;
     if (name.startsWith(':')) {
       if (!PSEUDO_FIELDS.has(name) || pseudo.has(name) || fields.size > 0) return null;
@@ -39,5 +43,5 @@ export function requestHead(list: readonly Field[]): RequestHead | null {
   const method = pseudo.get(':method');
   const path = pseudo.get(':path');
   if (method === undefined || path === undefined || path === '' || !pseudo.has(':scheme')) return null;
-  return { method, path, fields };
+  return { method, path, fields, bytes };
 }

@@ -36,6 +36,7 @@ export class FakeBackend implements EtcdBackend {
   frames: Buffer[] = [];
   snapshotBytes = 0;
   watchResumes = 0;
+  rangePages: (readonly KeyValue[])[] = [[KV], [KV, KV]];
 
   async #answer<T>(asked: unknown, result: T): Promise<Answer<T>> {
     this.asked.push(asked);
@@ -47,6 +48,11 @@ export class FakeBackend implements EtcdBackend {
 
   range: EtcdBackend['range'] = (request, { serializable }) =>
     this.#answer({ request, serializable }, { type: 'range', revision: 33, kvs: [KV], more: true, count: 9 });
+  openRange: EtcdBackend['openRange'] = (request, { serializable }) =>
+    this.#answer(
+      { request, serializable },
+      { plan: { revision: 33, more: true, count: 9 }, pages: streamOf(this.rangePages) },
+    );
   put: EtcdBackend['put'] = (request) =>
     this.#answer(request, { type: 'put', revision: 33, prevKv: request.prevKv ? KV : null });
   deleteRange: EtcdBackend['deleteRange'] = (request) =>
@@ -85,7 +91,7 @@ export class FakeBackend implements EtcdBackend {
     this.#answer(request, { hash: 5, compactRevision: 3, revision: 9 });
   moveLeader: EtcdBackend['moveLeader'] = (request) => this.#answer(request, null);
 
-  status: EtcdBackend['status'] = () => ({
+  statusFor: EtcdBackend['statusFor'] = async () => ({
     header: HEADER,
     result: {
       leader: 7,
@@ -96,7 +102,7 @@ export class FakeBackend implements EtcdBackend {
       dbSizeBytes: 4096,
       dbSizeInUseBytes: 1024,
       quotaBytes: 2 ** 31,
-      errors: ['NOSPACE'],
+      alarms: [{ member: 7, alarm: 'no-space' }],
     },
   });
 
@@ -104,6 +110,35 @@ export class FakeBackend implements EtcdBackend {
     sizeBytes: this.snapshotBytes,
     frames: streamOf(this.frames),
   });
+
+  readonly accounts: EtcdBackend['accounts'] = {
+    enable: () => this.#answer('enable', null),
+    disable: () => this.#answer('disable', null),
+    status: () => this.#answer('status', { enabled: true, revision: 12 }),
+    authenticate: (request) => this.#answer(request, 'letters.5'),
+    userAdd: (request) => this.#answer(request, null),
+    userChangePassword: (request) => this.#answer(request, null),
+    userDelete: (name) => this.#answer({ userDelete: name }, null),
+    userGrantRole: (request) => this.#answer({ grant: request }, null),
+    userRevokeRole: (request) => this.#answer({ revoke: request }, null),
+    userGet: (name) => this.#answer({ userGet: name }, ['a', 'b']),
+    userList: () => this.#answer('users', ['u', 'v']),
+    roleAdd: (name) => this.#answer({ roleAdd: name }, null),
+    roleDelete: (name) => this.#answer({ roleDelete: name }, null),
+    roleGrantPermission: (request) => this.#answer(request, null),
+    roleRevokePermission: (request) => this.#answer(request, null),
+    roleGet: (name) =>
+      this.#answer(
+        { roleGet: name },
+        {
+          name,
+          permissions: [{ kind: 'read-write', key: Buffer.from('k'), rangeEnd: Buffer.from('l') }],
+        },
+      ),
+    roleList: () => this.#answer('roles', ['r', 's']),
+  };
+
+  async credentialsSettled(): Promise<void> {}
 
   openWatch(sink: WatchSink): WatchStream {
     const stream = new FakeWatchStream(sink);
@@ -172,6 +207,6 @@ export class FakeWatchStream implements WatchStream {
   }
 }
 
-async function* streamOf(frames: readonly Buffer[]): AsyncGenerator<Buffer> {
+async function* streamOf<T>(frames: readonly T[]): AsyncGenerator<T> {
   yield* frames;
 }

@@ -209,6 +209,9 @@ describe('Txn', () => {
     const [put, nested] = answer.responses;
     expect(put!.response_put!.header).toMatchObject({ revision: 40, member_id: 0 });
     expect(nested!.response_txn!.succeeded).toBe(true);
+    // Only the outermost transaction tells its revision; what is in an inner one tells it again.
+    expect(nested!.response_txn!.header).toMatchObject({ revision: 0, member_id: 0 });
+    expect(nested!.response_txn!.responses[0]!.response_delete_range!.header).toMatchObject({ revision: 40 });
     expect(nested!.response_txn!.responses[0]!.response_delete_range!.deleted).toBe(1);
     expect(nested!.response_txn!.responses[1]!.response_range!.kvs).toEqual([]);
   });
@@ -239,6 +242,23 @@ describe('Txn', () => {
     ['an empty key compared', { compare: [compare({})] }, 'key is not provided'],
     ['an empty key put', { failure: [putOp({})] }, 'key is not provided'],
     ['no operation', { success: [{}] }, 'key not found'],
+    ['of two mistakes the first', { success: [rangeOp({}), {}] }, 'key is not provided'],
+    ['of two mistakes the first', { success: [{}, rangeOp({})] }, 'key not found'],
+    [
+      'of two mistakes that of the comparison',
+      { compare: [compare({})], success: [{}] },
+      'key is not provided',
+    ],
+    [
+      'too many operations before what is wrong with them',
+      { compare: [compare({})], success: many(129) },
+      'too many operations in txn request',
+    ],
+    [
+      'too many operations within',
+      { success: [{ request_txn: { compare: [], success: many(128), failure: [] } }] },
+      'too many operations in txn request',
+    ],
     [
       'an unknown comparison',
       { compare: [compare({ key: bytes('a'), result: 7 as 0 })] },
@@ -280,4 +300,63 @@ test('a client that insists on a leader is told when there is none', async () =>
   expect(await failure(ask({ hasleader: 'true' }))).toEqual({ code: 14, details: 'etcdserver: no leader' });
   await ask({});
   await ask({ hasleader: 'false' });
+});
+
+describe('RangeStream', () => {
+  const STREAM = '/etcdserverpb.KV/RangeStream';
+
+  test('answers in pieces whose last has the header, the count and whether there is more', async () => {
+    const stream = etcd.stream(STREAM);
+    stream.send({ key: bytes('a'), range_end: bytes('b'), sort_target: 3, serializable: true });
+    stream.call.end();
+    expect((await stream.next()).range_response).toEqual({ kvs: [WIRE_KV] });
+    expect((await stream.next()).range_response).toEqual({
+      header: WIRE_HEADER,
+      kvs: [WIRE_KV, WIRE_KV],
+      more: true,
+      count: 9,
+    });
+    expect((await stream.status).code).toBe(0);
+    expect(etcd.backend.asked).toMatchObject([{ serializable: true, request: { sortTarget: 'key' } }]);
+  });
+
+  test('an empty range is one piece', async () => {
+    etcd.backend.rangePages = [];
+    const stream = etcd.stream(STREAM);
+    stream.send({ key: bytes('a') });
+    stream.call.end();
+    expect((await stream.next()).range_response).toMatchObject({ header: WIRE_HEADER, count: 9 });
+    expect((await stream.status).code).toBe(0);
+  });
+
+  test('refuses what etcd refuses', async () => {
+    for (const [request, code, details] of [
+      [{}, 3, 'etcdserver: key is not provided'],
+      [{ key: bytes('a'), sort_order: 2 }, 12, 'RangeStream does not support custom sort orders'],
+      [
+        { key: bytes('a'), sort_order: 1, sort_target: 3 },
+        12,
+        'RangeStream does not support custom sort orders',
+      ],
+      [{ key: bytes('a'), min_mod_revision: 1 }, 12, 'RangeStream does not support revision filters'],
+    ] as const) {
+      const stream = etcd.stream(STREAM);
+      stream.send(request);
+      stream.call.end();
+      expect(await stream.status).toMatchObject({ code, details });
+    }
+  });
+});
+
+test('a read that is begun anew keeps the room that its answer has', async () => {
+  // More than there is room for, twice.
+  const bytes = 600 * 1024 * 1024;
+  const { range } = etcd.backend;
+  etcd.backend.range = async (request, context) => {
+    await context.reserve!(bytes);
+    await context.reserve!(bytes);
+    return range(request, context);
+  };
+  const answer = await etcd.unary('/etcdserverpb.KV/Range', { key: Buffer.from('k') }, { deadlineMs: 5_000 });
+  expect(answer.kvs).toHaveLength(1);
 });

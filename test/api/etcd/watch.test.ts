@@ -117,6 +117,21 @@ describe('creating', () => {
     create(stream, { key: bytes('k'), watch_id: 6 });
     expect(await stream.next()).toMatchObject({ watch_id: 6, created: true, canceled: false });
   });
+
+  test('a refused watch without an id of its own takes none away', async () => {
+    const { stream, hub } = await openWatch({ watch_id: 0 });
+    create(stream, { key: bytes('k'), watch_id: 1 });
+    await stream.next();
+    hub.refusal = 'mvcc: watcher range is empty';
+    create(stream, { key: bytes('k'), watch_id: 0 });
+    expect(await stream.next()).toMatchObject({ watch_id: -1, canceled: true });
+    hub.refusal = null;
+    // Nor does it pass over one that becomes free.
+    stream.send({ cancel_request: { watch_id: 1 } });
+    expect(await stream.next()).toMatchObject({ watch_id: 1, canceled: true });
+    create(stream, { key: bytes('k'), watch_id: 0 });
+    expect(await stream.next()).toMatchObject({ watch_id: 1, created: true, canceled: false });
+  });
 });
 
 describe('delivering', () => {
@@ -207,6 +222,7 @@ describe('delivering', () => {
     expect(delivered).toBeLessThan(20);
     expect(etcd.backend.watchResumes).toBe(0);
     for (let index = 0; index < delivered; index += 1) await stream.next();
+    stream.send({ cancel_request: { watch_id: 0 } });
     stream.call.end();
     await stream.status;
     expect(etcd.backend.watchResumes).toBe(1);
@@ -229,11 +245,22 @@ describe('ending', () => {
     expect(await stream.next()).toMatchObject({ watch_id: 5, created: true });
   });
 
-  test('the client closing its side ends the stream with OK and closes the watches', async () => {
+  test('the client closing its side goes on hearing, until its last watch is over', async () => {
     const { stream, hub } = await openWatch();
     stream.call.end();
+    hub.sink.deliver({ type: 'events', watchId: 0n, revision: 6, events: [putEvent()] });
+    expect((await stream.next()).events).toHaveLength(1);
+    hub.sink.deliver({ type: 'canceled', watchId: 0n, reason: 'because', compactRevision: 9 });
+    expect((await stream.next()).canceled).toBe(true);
     expect((await stream.status).code).toBe(0);
     await hub.closed;
+  });
+
+  test('the client closing its side without a watch ends the stream with OK', async () => {
+    const stream = etcd.stream(WATCH);
+    stream.call.end();
+    expect((await stream.status).code).toBe(0);
+    await etcd.backend.watchStreams[0]!.closed;
   });
 
   test('the client going away closes the watches', async () => {

@@ -3,6 +3,7 @@ import { createServer, request } from 'node:http';
 import { afterEach, expect, test } from 'vitest';
 import { HttpListener } from '../../../src/api/http/listener.ts';
 import { type OperationsSources, operationsHandler } from '../../../src/api/http/operations.ts';
+import { StoreError } from '../../../src/lib/errors.ts';
 
 const open: HttpListener[] = [];
 afterEach(async () => {
@@ -14,7 +15,9 @@ async function serve(overrides: Partial<OperationsSources> = {}): Promise<string
     ['http://127.0.0.1:0'],
     operationsHandler({
       readiness: () => ({ live: true, ready: true, reasons: [] }),
-      version: { server: '3.6.0', cluster: '3.6.0' },
+      alarms: () => [],
+      read: async () => undefined,
+      version: { server: '3.6.0', cluster: '3.6.0', storage: '3.6.0' },
       metrics: { contentType: 'text/plain; version=0.0.4', render: async () => 'a 1\n' },
       ...overrides,
     }),
@@ -33,13 +36,13 @@ test('a healthy member answers every probe', async () => {
   expect(await get(`${base}/health`)).toEqual({
     status: 200,
     type: 'application/json',
-    body: '{"health":"true"}',
+    body: '{"health":"true","reason":""}',
   });
   expect(await get(`${base}/health?serializable=true`)).toMatchObject({ status: 200 });
   expect(await get(`${base}/livez`)).toMatchObject({ status: 200, body: 'ok\n' });
   expect(await get(`${base}/readyz`)).toMatchObject({ status: 200, body: 'ok\n' });
   expect(await get(`${base}/version`)).toMatchObject({
-    body: '{"etcdserver":"3.6.0","etcdcluster":"3.6.0"}',
+    body: '{"etcdserver":"3.6.0","etcdcluster":"3.6.0","storage":"3.6.0"}',
   });
   expect(await get(`${base}/metrics`)).toEqual({
     status: 200,
@@ -58,7 +61,25 @@ test('a member that lives but is not ready says why', async () => {
   });
   const health = await get(`${base}/health`);
   expect(health.status).toBe(503);
-  expect(JSON.parse(health.body)).toEqual({ health: 'false', reason: 'no leader; alarm NOSPACE' });
+  expect(JSON.parse(health.body)).toEqual({ health: 'false', reason: 'RAFT NO LEADER' });
+  expect(await get(`${base}/health?serializable=true`)).toMatchObject({ status: 200 });
+});
+
+test('health tells of alarms, looks past those excluded, and of a read that fails', async () => {
+  const alarms: OperationsSources['alarms'] = () => [{ alarm: 'no-space' }];
+  const asked: boolean[] = [];
+  const read: OperationsSources['read'] = async ({ serializable }) => {
+    asked.push(serializable);
+    if (!serializable) throw new StoreError('timeout');
+  };
+  const base = await serve({ alarms, read });
+  const reason = async (query: string) => JSON.parse((await get(`${base}/health${query}`)).body).reason;
+  expect(await reason('')).toBe('ALARM NOSPACE');
+  expect(await reason('?exclude=CORRUPT')).toBe('ALARM NOSPACE');
+  expect(asked).toEqual([]);
+  expect(await reason('?exclude=NOSPACE')).toBe('RANGE ERROR:timeout');
+  expect(await reason('?exclude=NOSPACE&serializable=true')).toBe('');
+  expect(asked).toEqual([false, true]);
 });
 
 test('a failing probe without a reason still has a body', async () => {

@@ -191,6 +191,8 @@ test('what cannot be watched is refused with a reason', () => {
   expect(stream.create(watch(1n, 'k', { startRevision: -1 }))).toContain('compacted');
   expect(stream.create(watch(1n, 'k'))).toBeNull();
   expect(stream.create(watch(1n, 'k'))).toContain('duplicate watch ID');
+  // Of two mistakes the range is told, as by etcd.
+  expect(stream.create(watch(1n, 'b', { end: 'a' }))).toBe('mvcc: watcher range is empty');
   expect(stream.create(watch(2n, 'k'))).toBeNull();
   expect(stream.create(watch(3n, 'k'))).toContain('too many');
 });

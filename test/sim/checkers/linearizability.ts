@@ -1,7 +1,7 @@
-import type { RangeRequest, RangeResult } from '../../../src/core/mvcc/operations.ts';
+import type { RangeRequest, RangeResult, TxnRequest, TxnResult } from '../../../src/core/mvcc/operations.ts';
 import { type Report, Violation } from '../violation.ts';
 import type { AppliedLog } from './applied-log.ts';
-import { kvText } from './model.ts';
+import { responseText } from './model.ts';
 
 /** A client's operation, as the client sees it. */
 export interface Call {
@@ -54,12 +54,12 @@ export class Linearizability {
     this.#floor = Math.max(this.#floor, entry.index);
   }
 
-  /** A read came back. `servedBy`: the process that answered. */
+  /** A range, or a transaction without writes, came back. `servedBy`: the process that answered. */
   read(
     call: Call,
     read: {
-      readonly request: RangeRequest;
-      readonly result: RangeResult;
+      readonly request: RangeRequest | TxnRequest;
+      readonly result: RangeResult | TxnResult;
       readonly revision: number;
       readonly serializable: boolean;
       readonly servedBy: string;
@@ -83,11 +83,9 @@ export class Linearizability {
       this.#checkFresh(call, revision);
       this.#floor = Math.max(this.#floor, index);
     }
-    const at = request.revision > 0 ? request.revision : revision;
-    const expected = this.#log.model.range(request, at);
-    const got = `${result.count} ${result.kvs.map(kvText).join()}`;
-    const wanted = `${expected.count} ${expected.kvs.map(kvText).join()}`;
-    if (got !== wanted) this.#fail(call, `read «${got}» at revision ${at}, the log says «${wanted}»`);
+    const got = responseText(result);
+    const wanted = responseText(this.#log.model.read(request, revision));
+    if (got !== wanted) this.#fail(call, `read «${got}» at revision ${revision}, the log says «${wanted}»`);
   }
 
   /** A read was refused for its revision. */

@@ -1,6 +1,5 @@
 import type { Operation } from '../../../src/core/command.ts';
 import type {
-  Compare,
   DeleteRangeRequest,
   KeyValue,
   PutRequest,
@@ -10,6 +9,7 @@ import type {
   TxnRequest,
 } from '../../../src/core/mvcc/operations.ts';
 import type { StoreErrorCode } from '../../../src/lib/errors.ts';
+import { execute, inSpan, type KvView } from '../../linearizability/kv-model.ts';
 
 /** What a key held from `revision` on; null value = deleted. */
 interface Version {
@@ -37,8 +37,9 @@ export type ModelOutcome =
 const SORTED_LATIN1 = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /**
- * etcd's key-value semantics by the simplest means: every key's whole history in memory, no index, no rows, no
- * collection. Driven by the committed operations, it says what each must have answered, and what any read must see.
+ * The state by the simplest means: every key's whole history in memory, no index, no rows, no collection. What a
+ * request does to it the model of test/linearizability says. Driven by the committed operations, it says what each
+ * must have answered, and what any read must see.
  */
 export class Model {
   revision = 1;
@@ -60,15 +61,12 @@ export class Model {
     return outcome;
   }
 
-  /** What a range read at `revision` must return. */
-  range(
-    request: RangeRequest,
-    revision: number,
-  ): { readonly kvs: readonly KeyValue[]; readonly count: number } {
-    const keys = [...this.#keys.keys()].filter((key) => within(key, request)).sort(SORTED_LATIN1);
-    const kvs = keys.map((key) => this.at(key, revision)).filter((kv) => kv !== null);
-    const limited = request.limit > 0 ? kvs.slice(0, request.limit) : kvs;
-    return { kvs: request.countOnly ? [] : limited, count: kvs.length };
+  /** What a read must return at a revision, compacted or not: a range, or a transaction without writes. */
+  read(request: RangeRequest | TxnRequest, revision: number): ResponseOp {
+    const step = execute(this.#view(revision, -1), request);
+    const isRead = step.type === 'done' && step.events.length === 0;
+    if (!isRead) throw new Error(`not a read: ${request.type}`);
+    return step.result as ResponseOp;
   }
 
   /** What a key held at a revision. */
@@ -92,11 +90,9 @@ export class Model {
   #apply(operation: Operation, term: number): ModelOutcome {
     switch (operation.type) {
       case 'put':
-        return this.#checkPut(operation) ?? done(this.#put(operation));
       case 'delete-range':
-        return done(this.#delete(operation));
       case 'txn':
-        return this.#txn(operation);
+        return this.#change(operation);
       case 'compact':
         if (operation.revision <= this.compacted) return { ok: false, code: 'compacted' };
         if (operation.revision > this.revision) return { ok: false, code: 'future-revision' };
@@ -124,6 +120,9 @@ export class Model {
       case 'member-remove':
       case 'member-update':
       case 'member-publish':
+        return 'unknown';
+      default:
+        // Users, roles and permissions.
         return 'unknown';
     }
   }
@@ -153,94 +152,32 @@ export class Model {
     this.#close();
   }
 
-  #checkPut({ lease, key, ignoreLease, ignoreValue }: PutRequest): ModelOutcome | null {
-    const isThere = this.#live(key.toString('latin1')) !== null;
-    if ((ignoreLease || ignoreValue) && !isThere) return { ok: false, code: 'key-not-found' };
-    if (lease !== 0n && !this.leases.has(lease)) return { ok: false, code: 'lease-not-found' };
-    return null;
+  #change(request: PutRequest | DeleteRangeRequest | TxnRequest): ModelOutcome {
+    const step = execute(this.#view(this.revision, this.compacted), request);
+    if (step.type === 'refused') return { ok: false, code: step.code };
+    for (const { type, kv } of step.events)
+      this.#write(kv.key.toString('latin1'), type === 'put' ? kv.value : null, kv.lease);
+    return { ok: true, text: responseText(step.result as ResponseOp) };
   }
 
-  #put({ key, value, lease, prevKv, ignoreLease, ignoreValue }: PutRequest): ResponseOp {
-    const name = key.toString('latin1');
-    const old = this.#live(name);
-    this.#write(name, ignoreValue ? old!.value : value, ignoreLease ? old!.lease : lease);
-    return { type: 'put', revision: this.revision + 1, prevKv: prevKv ? old : null };
-  }
-
-  #delete(request: DeleteRangeRequest): ResponseOp {
-    const keys = [...this.#keys.keys()].filter((key) => within(key, request)).sort(SORTED_LATIN1);
-    const gone: KeyValue[] = [];
-    for (const key of keys) {
-      const old = this.#live(key);
-      if (old === null) continue;
-      gone.push(old);
-      this.#write(key, null, 0n);
-    }
+  #view(revision: number, compactRevision: number): KvView {
     return {
-      type: 'delete-range',
-      revision: this.#now(),
-      deleted: gone.length,
-      prevKvs: request.prevKv ? gone : [],
+      revision,
+      compactRevision,
+      get: (key) => this.at(key, revision) ?? undefined,
+      scan: (span) =>
+        [...this.#keys.keys()]
+          .filter((key) => inSpan(key, span))
+          .sort(SORTED_LATIN1)
+          .map((key) => this.at(key, revision))
+          .filter((kv) => kv !== null),
+      at: (earlier) => this.#view(earlier, compactRevision),
+      hasLease: (id) => this.leases.has(id),
     };
   }
 
-  #txn(request: TxnRequest): ModelOutcome {
-    const succeeded = request.compare.every((compare) => this.#holds(compare));
-    const steps = succeeded ? request.success : request.failure;
-    for (const step of steps) {
-      const refusal = step.type === 'put' ? this.#checkPut(step) : this.#checkRange(step);
-      if (refusal !== null) return refusal;
-    }
-    const responses = steps.map((step): ResponseOp => {
-      if (step.type === 'put') return this.#put(step);
-      if (step.type === 'delete-range') return this.#delete(step);
-      if (step.type === 'txn') throw new Error('the workload has no nested transactions');
-      const at = step.revision > 0 ? step.revision : this.#now();
-      const { kvs, count } = this.range(step, at);
-      return {
-        type: 'range',
-        revision: this.#now(),
-        kvs,
-        count,
-        more: !step.countOnly && kvs.length < count,
-      };
-    });
-    return done({ type: 'txn', revision: this.#now(), succeeded, responses });
-  }
-
-  #checkRange(step: RequestOp): ModelOutcome | null {
-    if (step.type !== 'range' || step.revision <= 0) return null;
-    if (step.revision > this.revision) return { ok: false, code: 'future-revision' };
-    return step.revision < this.compacted ? { ok: false, code: 'compacted' } : null;
-  }
-
-  #holds(compare: Compare): boolean {
-    const kv = this.#live(compare.key.toString('latin1'));
-    let order: number;
-    if (compare.target === 'value') {
-      if (kv === null) return false;
-      order = Buffer.compare(kv.value, compare.value);
-    } else if (compare.target === 'lease') {
-      order = Number((kv?.lease ?? 0n) - compare.lease);
-    } else {
-      const fields = { version: kv?.version, create: kv?.createRevision, mod: kv?.modRevision };
-      order = (fields[compare.target] ?? 0) - compare.number;
-    }
-    const verdicts = { equal: order === 0, 'not-equal': order !== 0, less: order < 0, greater: order > 0 };
-    return verdicts[compare.result];
-  }
-
-  /** The key as the operation under way sees it. */
-  #live(key: string): KeyValue | null {
-    return this.at(key, this.revision + 1);
-  }
-
-  #now(): number {
-    return this.revision + (this.#events.length > 0 ? 1 : 0);
-  }
-
   #write(key: string, value: Buffer | null, lease: bigint): void {
-    const old = this.#live(key);
+    const old = this.at(key, this.revision + 1);
     const revision = this.revision + 1;
     const version: Version = {
       revision,
@@ -275,10 +212,6 @@ export function responseText(response: ResponseOp): string {
 export function kvText(kv: KeyValue): string {
   const { key, createRevision, modRevision, version, lease, value } = kv;
   return `${key.toString('latin1')}=${value.toString('latin1')}@${createRevision}/${modRevision}/${version}/${lease}`;
-}
-
-function done(response: ResponseOp): ModelOutcome {
-  return { ok: true, text: responseText(response) };
 }
 
 function toKeyValue(key: string, version: Version): KeyValue | null {

@@ -1,0 +1,88 @@
+import { setMaxListeners } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { abortError, StoreError } from '../../lib/errors.ts';
+import type { RpcCall } from '../../rpc/server.ts';
+import { RpcError, rpcStatus } from '../../rpc/status.ts';
+
+/** HTTP headers of this prefix become the call's own, without it. */
+const METADATA_PREFIX = 'grpc-metadata-';
+/** `Grpc-Timeout`: digits and a unit (gRPC over HTTP/2, "Timeout"). */
+const TIMEOUT = /^(\d{1,8})([HMSmun])$/;
+const UNIT_MS: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1_000,
+  m: 1,
+  u: 1e-3,
+  n: 1e-6,
+};
+/** The longest timer there is, in milliseconds. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** A call that came over HTTP/1.1, for the handlers that serve gRPC. */
+export class GatewayCall implements RpcCall {
+  readonly path: string;
+  readonly peer: string;
+  /** As etcd's gateway, which speaks for every client with one certificate: only a token says who calls. */
+  readonly certificateName = undefined;
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+  /** Rejects with the signal's reason when the call is over before its handler is. */
+  readonly over: Promise<never>;
+  readonly #request: IncomingMessage;
+  readonly #controller = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @throws RpcError `invalid-argument` for a timeout that is none */
+  constructor(path: string, request: IncomingMessage, response: ServerResponse) {
+    this.path = path;
+    this.peer = `${request.socket.remoteAddress ?? 'unknown'}:${request.socket.remotePort ?? 0}`;
+    this.#request = request;
+    this.signal = this.#controller.signal;
+    // A stream's requests, each with listeners of its own, share it.
+    setMaxListeners(0, this.signal);
+    const timeoutMs = timeoutOf(request);
+    this.deadlineMs = Date.now() + timeoutMs;
+    if (timeoutMs <= TIMER_MS_MAX) {
+      this.#timer = setTimeout(() => this.abort(new StoreError('deadline-exceeded')), timeoutMs);
+    }
+    response.once('close', () => this.abort(new StoreError('canceled')));
+    this.over = new Promise((_, reject) => {
+      this.signal.addEventListener('abort', () => reject(abortError(this.signal)), { once: true });
+    });
+    this.over.catch(() => undefined);
+  }
+
+  /** The token comes as `Authorization`, too, as etcd's own gateway takes it. */
+  metadata(name: string): string | undefined {
+    const { headers } = this.#request;
+    const own =
+      headers[METADATA_PREFIX + name] ?? (name === 'authorization' ? headers.authorization : undefined);
+    if (own !== undefined) return Array.isArray(own) ? own[0] : own;
+    return name === 'token' ? headers.authorization : undefined;
+  }
+
+  /** HTTP/1.1 clients hardly read trailers: they are left out. */
+  setTrailer(): void {
+    return;
+  }
+
+  onOver(listener: () => void): void {
+    if (this.signal.aborted) listener();
+    else this.signal.addEventListener('abort', listener, { once: true });
+  }
+
+  abort(reason: StoreError): void {
+    clearTimeout(this.#timer);
+    if (!this.signal.aborted) this.#controller.abort(reason);
+  }
+}
+
+function timeoutOf({ headers }: IncomingMessage): number {
+  const header = headers['grpc-timeout'];
+  if (header === undefined) return Number.POSITIVE_INFINITY;
+  const match = TIMEOUT.exec(String(header));
+  if (match === null)
+    throw new RpcError(rpcStatus.invalidArgument, `invalid grpc-timeout: ${String(header)}`);
+  return Number(match[1]) * UNIT_MS[match[2]!]!;
+}

@@ -1,0 +1,97 @@
+import type { AuthStore } from '../../core/auth/auth-store.ts';
+import type { Principal } from '../../core/auth/operations.ts';
+import type { WatchHub, WatchOptions, WatchSink, WatchStream } from '../../core/watch/hub.ts';
+import { targetRange, watchTarget } from '../../core/watch/watcher.ts';
+import { StoreError, type StoreErrorCode } from '../../lib/errors.ts';
+import type { Access, ClientContext } from './access.ts';
+
+/** The watches of one client's stream, each within what the client may read. */
+export type GuardedStream = Pick<WatchStream, 'create' | 'cancel' | 'requestProgress' | 'close' | 'open'>;
+
+/** The texts of a refused or ended watch: a gRPC status as etcd's clients print and compare it. */
+const REASONS: Partial<Readonly<Record<StoreErrorCode, string>>> = {
+  'permission-denied': 'rpc error: code = PermissionDenied desc = etcdserver: permission denied',
+  'auth-token-invalid': 'rpc error: code = Unauthenticated desc = etcdserver: invalid auth token',
+  'auth-revision-old': 'rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old',
+  'user-empty': 'rpc error: code = InvalidArgument desc = etcdserver: user name is empty',
+};
+const REASON_DENIED = REASONS['permission-denied']!;
+const CODES: ReadonlyMap<string, StoreErrorCode> = new Map(
+  Object.entries(REASONS).map(([code, reason]) => [reason, code as StoreErrorCode]),
+);
+
+/** What a watch was refused or ended for, when that concerns who watches; else undefined. */
+export function refusalOf(reason: string): StoreErrorCode | undefined {
+  return CODES.get(reason);
+}
+
+/**
+ * Keeps watches within their users' permissions: checked over the whole range when a watch is made, and again, before
+ * the next entry is applied, whenever somebody may be allowed less than before.
+ */
+export class WatchGuard {
+  readonly #hub: WatchHub;
+  readonly #access: Access;
+  readonly #auth: () => AuthStore;
+  readonly #streams = new Map<WatchStream, WatchSink>();
+
+  constructor(options: { readonly hub: WatchHub; readonly access: Access; readonly auth: () => AuthStore }) {
+    this.#hub = options.hub;
+    this.#access = options.access;
+    this.#auth = options.auth;
+  }
+
+  open(sink: WatchSink, context: ClientContext): GuardedStream {
+    const stream = this.#hub.open(sink);
+    this.#streams.set(stream, sink);
+    return {
+      get open() {
+        return stream.open;
+      },
+      create: (options) => this.#create(stream, options, context),
+      cancel: (watchId) => stream.cancel(watchId),
+      requestProgress: () => stream.requestProgress(),
+      close: () => {
+        this.#streams.delete(stream);
+        stream.close();
+      },
+    };
+  }
+
+  /** Ends the watches that are no longer allowed. */
+  recheck(): void {
+    if (!this.#auth().enabled) return;
+    for (const [stream, sink] of this.#streams) {
+      for (const { id, owner, target } of stream.watchers.values()) {
+        const refusal = this.#refusal(owner as Principal, targetRange(target));
+        if (refusal === null) continue;
+        stream.cancel(id);
+        const reason = REASONS[refusal] ?? REASON_DENIED;
+        sink.deliver({ type: 'canceled', watchId: id, reason, compactRevision: 0 });
+      }
+    }
+  }
+
+  #create(stream: WatchStream, options: WatchOptions, context: ClientContext): string | null {
+    try {
+      const owner = this.#access.principal(context);
+      const target = watchTarget(options);
+      // As in etcd who may not read the first key hears of that, even where the range has no key at all.
+      const range = target ?? { key: options.key.toString('latin1') };
+      const refusal = this.#auth().rangeRefusal(owner, 'read', targetRange(range));
+      return refusal === null ? stream.create({ ...options, owner }) : (REASONS[refusal] ?? REASON_DENIED);
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      return REASONS[error.code] ?? REASON_DENIED;
+    }
+  }
+
+  /** What identified the owner may be over; permissions are those of now. */
+  #refusal(owner: Principal, range: ReturnType<typeof targetRange>): StoreErrorCode | null {
+    const auth = this.#auth();
+    if (owner.revision === 0) return 'user-empty';
+    if (auth.user(owner.user) === undefined) return 'permission-denied';
+    if (!auth.isFresh(owner)) return 'auth-token-invalid';
+    return auth.rangeRefusal({ user: owner.user, revision: auth.revision }, 'read', range);
+  }
+}
