@@ -296,9 +296,10 @@ describe('what is wrong with a request is said in etcd’s words, and nothing is
 
     test('a method that this version has not', async () => {
       const { clientUrl } = places[role];
-      expect(await rawCall(clientUrl, 'Auth/AuthEnable', {})).toMatchObject({
+      expect(await rawCall(clientUrl, 'KV/Nothing', {})).toEqual({
         ok: false,
         code: UNIMPLEMENTED,
+        text: 'unknown method Nothing for service etcdserverpb.KV',
       });
     });
   });

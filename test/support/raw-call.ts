@@ -8,11 +8,12 @@ export type CallResult =
   | { readonly ok: false; readonly code: number; readonly text: string };
 
 const TIMEOUT_MS = 10_000;
+const EMPTY = Buffer.alloc(0);
 
 /**
  * One unary call by grpc-js, whatever the request says: nothing of our own client stands in between.
  *
- * @param path such as `KV/Put`
+ * @param path such as `KV/Put`; of a method that nobody defined, the request is empty
  * @param request fields as on the wire; what is not named is absent
  * @param headers sent with it, such as a token
  */
@@ -25,7 +26,6 @@ export function rawCall(
   const full = `/etcdserverpb.${path}`;
   const service = full.slice(1, full.indexOf('/', 1));
   const method = serviceMethods(service).find((candidate) => candidate.path === full);
-  if (method === undefined) throw new Error(`there is no method ${full}`);
   const client = new Client(new URL(url).host, credentials.createInsecure(), {
     'grpc.max_receive_message_length': 2 ** 31 - 1,
   });
@@ -34,8 +34,8 @@ export function rawCall(
   return new Promise((resolve) => {
     client.makeUnaryRequest(
       full,
-      (message: object) => codec(method.request).encode(message),
-      (bytes) => codec(method.response).decode(bytes),
+      (message: object) => (method === undefined ? EMPTY : codec(method.request).encode(message)),
+      (bytes) => codec(method?.response ?? 'etcdserverpb.ResponseHeader').decode(bytes),
       request,
       metadata,
       { deadline: Date.now() + TIMEOUT_MS },
