@@ -1,4 +1,5 @@
 import { APPLY_HASH_START, nextApplyHash } from '../../../src/core/apply-hash.ts';
+import { INTERNAL_USER } from '../../../src/core/auth/operations.ts';
 import { decodeCommand, type Operation } from '../../../src/core/command.ts';
 import type { MemberView } from '../../../src/core/members.ts';
 import type { Outcome } from '../../../src/core/outcome.ts';
@@ -102,7 +103,8 @@ export class AppliedLog {
     const { index, term } = entry;
     const { outcome, revision } = applied;
     const command = entry.data.length === 0 ? null : decodeCommand(entry.data);
-    const opId = command?.user ?? '';
+    // Clients' operations carry a name of their own as their user; what members do by themselves has none.
+    const opId = command === null || command.user === INTERNAL_USER ? '' : command.user;
     if (opId !== '') {
       const before = this.indexOfOp.get(opId);
       if (before !== undefined)
