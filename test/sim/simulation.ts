@@ -11,6 +11,7 @@ import { Cluster } from './cluster.ts';
 import { LongLeases } from './long-leases.ts';
 import { Nemesis } from './nemesis.ts';
 import { SimNetwork } from './network.ts';
+import type { Place } from './place.ts';
 import { type FaultKind, type Plan, planOf } from './plan.ts';
 import { Prng } from './prng.ts';
 import { RaftChecks } from './raft-checks.ts';
@@ -255,22 +256,26 @@ class Simulation {
     await this.#within(LONG_LEASES_MS_MAX, 'has kept leases of many minutes', () => done);
   }
 
-  /** A write and a read through every member. */
+  /** A write and a read through every member, as far as it still is one: a removal may take effect meanwhile. */
   async #prove(): Promise<void> {
-    const core = this.#cluster.core();
-    let left = core.length;
     const [client] = this.#clients;
+    const limited = this.#plan.quotaBytes < 2 ** 31;
+    const proven = new Set<Place>();
+    const next = (): Place | undefined => this.#cluster.core().find((place) => !proven.has(place));
+    let done = false;
     const prove = async (): Promise<void> => {
-      const limited = this.#plan.quotaBytes < 2 ** 31;
-      for (const place of core) {
-        await client!.prove(place, async () => {
-          if (limited) await this.#nemesis.recoverSpace(place);
-        });
-        left -= 1;
+      for (let place = next(); place !== undefined; place = next()) {
+        const at = place;
+        const help = async (): Promise<void> => {
+          if (limited) await this.#nemesis.recoverSpace(at);
+        };
+        await client!.prove(at, { help, isWanted: () => this.#cluster.core().includes(at) });
+        proven.add(at);
       }
+      done = true;
     };
     prove().catch((error: unknown) => this.#scheduler.fail(error));
-    await this.#within(HEAL_MS_MAX, 'takes writes and reads through every member', () => left === 0);
+    await this.#within(HEAL_MS_MAX, 'takes writes and reads through every member', () => done);
   }
 
   async #settle(): Promise<void> {

@@ -106,15 +106,22 @@ export class WorkloadClient {
     }
   }
 
-  /** One write and one linearizable read at this place, tried until they succeed; `help` between the tries. */
-  async prove(place: Place, help: () => Promise<void>): Promise<void> {
+  /**
+   * One write and one linearizable read at this place, tried until they succeed or are no longer wanted; `help` before
+   * each try to write.
+   */
+  async prove(
+    place: Place,
+    { help, isWanted }: { readonly help: () => Promise<void>; readonly isWanted: () => boolean },
+  ): Promise<void> {
     const { scheduler } = this.#parts;
-    await help();
-    while (!(await this.put(place))) {
-      await pause(scheduler, 50);
+    const write = async (): Promise<boolean> => {
       await help();
+      return this.put(place);
+    };
+    for (const attempt of [write, () => this.#range(place, false)]) {
+      while (isWanted() && !(await attempt())) await pause(scheduler, 50);
     }
-    while (!(await this.#range(place, false))) await pause(scheduler, 50);
   }
 
   /** One write. @returns whether it was answered */
