@@ -1,3 +1,4 @@
+import { abortError } from '../lib/errors.ts';
 import type { Clock } from './ports.ts';
 
 /** Does `work` with a signal that is aborted after `timeoutMs` by the member's own clock. */
@@ -12,5 +13,20 @@ export async function withDeadline<T>(
     return await work(abort.signal);
   } finally {
     timer.cancel();
+  }
+}
+
+/** Settles as `work` does, or rejects with why `signal` was aborted. */
+export async function orAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  let onAbort = (): void => {};
+  const aborted = new Promise<never>((_resolve, reject) => {
+    onAbort = () => reject(abortError(signal));
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }

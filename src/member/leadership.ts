@@ -1,6 +1,6 @@
 import type { MemberId } from '../core/raft/messages.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
-import { withDeadline } from './deadline.ts';
+import { orAborted, withDeadline } from './deadline.ts';
 import type { MemberInfo } from './membership.ts';
 import { type PeerAnswer, type PeerRequest } from './peer-requests.ts';
 import type { Clock, Transport } from './ports.ts';
@@ -43,6 +43,18 @@ export class Leadership {
   listen(listener: (hasLeader: boolean) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Resolves once there is a leader. @throws StoreError why `signal` was aborted */
+  async known(signal: AbortSignal): Promise<void> {
+    if (this.#options.loop().view.leader !== 0) return;
+    let unlisten = (): void => {};
+    const found = new Promise<void>((resolve) => {
+      unlisten = this.listen((hasLeader) => {
+        if (hasLeader) resolve();
+      });
+    });
+    await orAborted(signal, found).finally(unlisten);
   }
 
   changed(view: LeadershipView): void {

@@ -19,6 +19,8 @@ import { WatchGuard } from './auth/watch-guard.ts';
 import { AutoCompaction } from './auto-compaction.ts';
 import type { BootedData } from './boot.ts';
 import { encodeAccount } from './bootstrap.ts';
+import { ClientCalls } from './client-calls.ts';
+import { Condition } from './condition.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Leadership } from './leadership.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
@@ -187,17 +189,17 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       timeoutMs,
     });
     this.#watches = new WatchGuard({ hub: this.#hub, access: this.#access, auth: () => machine().auth });
-    const accounts = new Accounts({
+    const calls = new ClientCalls({
+      clusterId: data.identity.clusterId,
+      memberId: self,
+      loop,
       access: this.#access,
-      tokens,
-      passwords,
-      attempts: new Attempts(clock),
-      logger,
-      machine,
-      propose: (operation, context) => this.#proposals.propose(operation, context),
-      linearizable: (signal) => reads.linearizable(signal),
-      answer: (result) => ({ header: this.member.header(), result }),
+      proposals: this.#proposals,
+      reads,
+      fatal: (error) => this.fatal(error),
     });
+    const attempts = new Attempts(clock);
+    const accounts = new Accounts({ calls, tokens, passwords, attempts, logger });
     this.#leadership = new Leadership({
       self,
       clock,
@@ -300,6 +302,17 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       removed: () => this.#leave(REMOVED),
       foreign: (reason) => this.fatal(new StoreError('data-dir-foreign', reason)),
     });
+    const condition = new Condition({
+      self,
+      loop,
+      hub: this.#hub,
+      proposals: this.#proposals,
+      quotaBytes: options.quotaBytes,
+      stallMsMax: STALL_ELECTIONS_MAX * options.electionMs,
+      stateBytes: () => this.#stateBytes,
+      logBytes: () => data.log.sizeBytes,
+      isConnected: (id) => transport.connected(id),
+    });
     this.member = new Member({
       id: self,
       clusterId: data.identity.clusterId,
@@ -307,8 +320,8 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       random,
       loop,
       hub: this.#hub,
-      proposals: this.#proposals,
-      reads,
+      calls,
+      condition,
       access: this.#access,
       accounts,
       watches: this.#watches,
@@ -318,14 +331,8 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       snapshots: this.#snapshots,
       housekeeping: this.#housekeeping,
       space: this.#space,
-      quotaBytes: options.quotaBytes,
       leaseTtlSecondsMin: Math.ceil((1.5 * options.electionMs) / 1000),
-      stallMsMax: STALL_ELECTIONS_MAX * options.electionMs,
-      stateBytes: () => this.#stateBytes,
-      logBytes: () => data.log.sizeBytes,
-      isConnected: (id) => transport.connected(id),
       published: this.#published,
-      fatal: (error) => this.fatal(error),
       close: () => this.#close(),
     });
   }

@@ -1,6 +1,6 @@
 import type { KeyValue } from '../../core/mvcc/operations.ts';
 import { StoreError } from '../../lib/errors.ts';
-import type { Header } from '../../member/member.ts';
+import type { Header } from '../../member/client-calls.ts';
 import type { LeaderKey } from '../../rpc/generated/v3electionpb/v3election.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { serverStream, unary } from '../../rpc/service.ts';

@@ -3,7 +3,7 @@ import { assert } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
 import { prefixEnd } from '../../lib/range-end.ts';
 import type { ClientContext } from '../../member/auth/access.ts';
-import type { Header } from '../../member/member.ts';
+import type { Header } from '../../member/client-calls.ts';
 import type { EtcdBackend } from './backend.ts';
 import { eventsOf } from './events.ts';
 

@@ -96,3 +96,9 @@ export interface TxnResult {
   readonly responses: readonly ResponseOp[];
 }
 export type ResponseOp = RangeResult | PutResult | DeleteRangeResult | TxnResult;
+
+/** Whether a transaction, nested ones included, has nothing to write in either branch. */
+export function isReadOnly(txn: TxnRequest): boolean {
+  const reads = (op: RequestOp): boolean => op.type === 'range' || (op.type === 'txn' && isReadOnly(op));
+  return txn.success.every(reads) && txn.failure.every(reads);
+}

@@ -1,12 +1,11 @@
 import type { MemberId, Message } from '../../core/raft/messages.ts';
 import { assert } from '../../lib/assert.ts';
-import { StoreError } from '../../lib/errors.ts';
+import { abortError, StoreError } from '../../lib/errors.ts';
 import type { PeerAddress, PeerIdentity, Transport, TransportHandlers } from '../ports.ts';
 import { createDeferred, type Deferred } from './deferred.ts';
 import { addresseeRefusal, refusalOf } from './handshake.ts';
 import type { Direction, MemoryNetwork } from './memory-network.ts';
 import { decodeMessages, EntriesEncoder, encodeMessages } from './message-codec.ts';
-import { abortError } from './request-stream.ts';
 
 const REQUESTS_IN_FLIGHT_MAX = 1_024;
 

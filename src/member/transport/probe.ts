@@ -1,11 +1,10 @@
-import { StoreError } from '../../lib/errors.ts';
+import { abortError, StoreError } from '../../lib/errors.ts';
 import { Connection } from './connection.ts';
 import { type DialContext, setDeadline, type TransportContext } from './context.ts';
 import { encodeFrame, frameKinds, ProtocolError } from './frame.ts';
 import { decodeRefusal, encodeHello, encodeRefusal, nobody } from './handshake.ts';
 import { HANDSHAKE_FRAME_BYTES_MAX } from './limits.ts';
 import { parsePeerUrl } from './peer-url.ts';
-import { abortError } from './request-stream.ts';
 import { checkSecurity, connectTo } from './security.ts';
 
 /**

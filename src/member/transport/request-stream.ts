@@ -1,5 +1,5 @@
 import type { MemberId } from '../../core/raft/messages.ts';
-import { StoreError } from '../../lib/errors.ts';
+import { abortError, StoreError } from '../../lib/errors.ts';
 import { pack } from '../../lib/packed.ts';
 import type { Connection } from './connection.ts';
 import type { TransportContext } from './context.ts';
@@ -193,9 +193,4 @@ function encodeNumbered(kind: FrameKind, seq: number, body: Buffer): Frame {
 function decodeNumbered(payload: Buffer): { readonly seq: number; readonly body: Buffer } {
   if (payload.length < SEQ_BYTES) throw new ProtocolError('a numbered frame is cut short');
   return { seq: payload.readUIntBE(0, SEQ_BYTES), body: payload.subarray(SEQ_BYTES) };
-}
-
-/** What a call rejects with once its signal is aborted: the signal's own StoreError, else `canceled`. */
-export function abortError(signal: AbortSignal): StoreError {
-  return signal.reason instanceof StoreError ? signal.reason : new StoreError('canceled');
 }

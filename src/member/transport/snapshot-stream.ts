@@ -1,5 +1,5 @@
 import type { MemberId } from '../../core/raft/messages.ts';
-import { StoreError } from '../../lib/errors.ts';
+import { abortError, StoreError } from '../../lib/errors.ts';
 import type { Timer } from '../ports.ts';
 import type { Connection } from './connection.ts';
 import type { TransportContext } from './context.ts';
@@ -8,7 +8,6 @@ import { dial } from './dial.ts';
 import { encodeFrame, frameKinds, ProtocolError } from './frame.ts';
 import { decodeRefusal, encodeRefusal } from './handshake.ts';
 import { SNAPSHOT_FRAME_BYTES_MAX } from './limits.ts';
-import { abortError } from './request-stream.ts';
 
 /**
  * One snapshot on a connection of its own: chunk frames, one end frame, and the receiver's verdict. The sender
