@@ -2,7 +2,7 @@ import type { MemberId } from '../core/raft/messages.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
 import { orAborted, withDeadline } from './deadline.ts';
 import type { MemberInfo } from './membership.ts';
-import { type PeerAnswer, type PeerRequest } from './peer-requests.ts';
+import type { Ask, PeerAnswer, PeerRequest } from './peer-requests.ts';
 import type { Clock, Transport } from './ports.ts';
 import type { LeadershipView, ReadyLoop } from './ready-loop.ts';
 
@@ -20,11 +20,7 @@ export interface LeadershipOptions {
   readonly electionMs: number;
   readonly loop: () => ReadyLoop;
   readonly members: () => readonly MemberInfo[];
-  readonly ask: <T extends PeerRequest>(
-    to: MemberId,
-    request: T,
-    signal: AbortSignal,
-  ) => Promise<PeerAnswer<T['type']>>;
+  readonly ask: Ask;
 }
 
 /** Who leads, what only the leader can answer, and handing leadership over. */

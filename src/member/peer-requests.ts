@@ -50,6 +50,12 @@ export interface PeerAnswers {
   readonly 'tail-check': number;
 }
 export type PeerAnswer<T extends PeerRequest['type']> = PeerAnswers[T];
+/** Asks another member. @throws StoreError its refusal, and what `Transport.request` fails with */
+export type Ask = <T extends PeerRequest>(
+  to: MemberId,
+  request: T,
+  signal: AbortSignal,
+) => Promise<PeerAnswer<T['type']>>;
 
 /** Positions are the numbers on the wire: only ever append. */
 const REQUEST_TYPES = [

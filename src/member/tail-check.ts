@@ -3,7 +3,7 @@ import type { RawNode } from '../core/raft/raw-node.ts';
 import { StoreError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { MemberInfo } from './membership.ts';
-import type { PeerAnswer, PeerRequest } from './peer-requests.ts';
+import type { Ask } from './peer-requests.ts';
 import type { Clock } from './ports.ts';
 
 /** Rest between two rounds of questions. */
@@ -19,11 +19,7 @@ export interface TailCheckOptions {
   readonly logSeq: number;
   readonly lastIndex: number;
   readonly confirm: () => Promise<void>;
-  readonly ask: <T extends PeerRequest>(
-    to: MemberId,
-    request: T,
-    signal: AbortSignal,
-  ) => Promise<PeerAnswer<T['type']>>;
+  readonly ask: Ask;
 }
 
 /**
