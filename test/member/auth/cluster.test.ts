@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { PermissionKind } from '../../../src/core/auth/permission.ts';
+import { type DeleteRangeRequest, deleteRequest } from '../../../src/core/mvcc/operations.ts';
 import type { WatchDelivery, WatchSink } from '../../../src/core/watch/hub.ts';
 import type { StoreError } from '../../../src/lib/errors.ts';
 import type { ClientContext } from '../../../src/member/auth/access.ts';
@@ -76,6 +77,7 @@ class Sink implements WatchSink {
     return this.deliveries.flatMap((delivery) => (delivery.type === 'canceled' ? [delivery.reason] : []));
   }
 }
+const del = (key: string): DeleteRangeRequest => deleteRequest({ key: Buffer.from(key) });
 const watchOf = (key: string, rangeEnd = '', startRevision = 0, watchId = 1n) => ({
   watchId,
   key: Buffer.from(key, 'latin1'),
@@ -178,6 +180,44 @@ describe('a request', () => {
     await Promise.all([changes, ...puts]);
     const { result } = await members[1]!.range(get('a', 'b'), as(user));
     expect(result.count).toBe(60);
+  });
+
+  test('that is refused costs the cluster nothing: no entry in the log, and no alarm at the quota', async () => {
+    const { members, user } = await enabled(1, { quotaBytes: 5_000 });
+    const [member] = members as [Member];
+    const { raftIndex } = member.status().result;
+    const large = put('b', 'x'.repeat(6_000));
+    for (const [context, refusal] of [
+      [as(), 'user-empty'],
+      [as(user), 'permission-denied'],
+    ] as const) {
+      expect(await code(member.put(large, context))).toBe(refusal);
+      expect(await code(member.txn(txn(large), context))).toBe(refusal);
+      expect(await code(member.deleteRange(del('b'), context))).toBe(refusal);
+      expect(await code(member.compact({ revision: 1, physical: false }, context))).toBe(refusal);
+      expect(await code(member.accounts.roleAdd('x', context))).toBe(refusal);
+    }
+    expect(member.status().result).toMatchObject({ alarms: [], raftIndex });
+    expect(await code(member.put(put('a', 'x'.repeat(6_000)), as(user)))).toBe('no-space');
+    await eventually(() => member.status().result.alarms.length === 1);
+  });
+
+  test('of somebody who was just allowed to is not refused by a member that has yet to hear of it', async () => {
+    const { root, user } = await enabled(3);
+    const leader = await cluster.leader();
+    const behind = cluster.places.find((place) => place !== leader)!;
+    behind.stalling.stall();
+    const { accounts } = leader.member!;
+    await accounts.userGrantRole({ name: 'u', role: 'root' }, as(root));
+    const calls = [
+      behind.member!.hash(as(user)),
+      behind.member!.put(put('z', ''), as(user)),
+      behind.member!.statusFor(as(user)),
+      behind.member!.accounts.userList(as(user)),
+      behind.member!.memberAdd({ peerUrls: ['http://n9:2380'], isLearner: true }, as(user)),
+    ].map(code);
+    behind.stalling.goOn();
+    expect(await Promise.all(calls)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok']);
   });
 
   test('a forwarded change of members is decided on the leader for who asked', async () => {
