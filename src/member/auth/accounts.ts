@@ -118,8 +118,10 @@ export class Accounts {
 
   /** Answers the names of the user's roles. */
   userGet(name: string, context: ClientContext): Promise<Answer<readonly string[]>> {
-    const refusal = (auth: AuthStore, principal: Principal): StoreErrorCode | null =>
-      principal.user === name ? null : auth.rootRefusal(principal);
+    const refusal = (auth: AuthStore, principal: Principal): StoreErrorCode | null => {
+      if (principal.user !== name) return auth.rootRefusal(principal);
+      return auth.user(name) === undefined ? 'user-not-found' : auth.userRefusal(principal);
+    };
     return this.#read(context, refusal, (auth) => {
       const user = auth.user(name);
       if (user === undefined) throw new StoreError('user-not-found');
@@ -157,7 +159,7 @@ export class Accounts {
 
   roleGet(name: string, context: ClientContext): Promise<Answer<Role>> {
     const refusal = (auth: AuthStore, principal: Principal): StoreErrorCode | null =>
-      auth.hasRole(principal, name) ? null : auth.rootRefusal(principal);
+      auth.hasRole(principal, name) ? auth.userRefusal(principal) : auth.rootRefusal(principal);
     return this.#read(context, refusal, (auth) => {
       const role = auth.role(name);
       if (role === undefined) throw new StoreError('role-not-found');

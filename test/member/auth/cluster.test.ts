@@ -202,6 +202,29 @@ describe('a request', () => {
     await eventually(() => member.status().result.alarms.length === 1);
   });
 
+  test('about himself is answered to who is still the one that signed in', async () => {
+    const jwt = {
+      method: 'HS256',
+      publicKey: null,
+      privateKey: Buffer.from('secret'),
+      ttlMs: 60_000,
+      nowMs: Date.now,
+    } as const;
+    const { members, root, user } = await enabled(1, { auth: { ...AUTH, jwt } });
+    const { accounts } = (members as [Member])[0];
+    expect(await code(accounts.userGet('u', as(user)))).toBe('ok');
+    expect(await code(accounts.roleGet('r', as(user)))).toBe('ok');
+    await accounts.userDelete('u', as(root));
+    expect(await code(accounts.userGet('u', as(user)))).toBe('user-not-found');
+    await accounts.userAdd({ name: 'u', password: 'another', noPassword: false }, as(root));
+    await accounts.userGrantRole({ name: 'u', role: 'r' }, as(root));
+    expect(await code(accounts.userGet('u', as(user)))).toBe('auth-revision-old');
+    expect(await code(accounts.roleGet('r', as(user)))).toBe('auth-revision-old');
+    const again = as(await signIn(members[0]!, 'u', 'another'));
+    expect((await accounts.userGet('u', again)).result).toEqual(['r']);
+    expect(await code(accounts.roleGet('r', again))).toBe('ok');
+  });
+
   test('of somebody who was just allowed to is not refused by a member that has yet to hear of it', async () => {
     const { root, user } = await enabled(3);
     const leader = await cluster.leader();
