@@ -84,7 +84,9 @@ export class Accounts {
     const { name, noPassword } = request;
     await this.#calls.forRoot(context);
     if (name === '') throw new StoreError('user-empty');
-    const passwordHash = noPassword ? '' : await this.#options.passwords.hash(request.password);
+    const passwordHash = noPassword
+      ? ''
+      : await this.#options.passwords.hash(request.password, { signal: context.signal });
     return this.#change({ type: 'user-add', name, noPassword, passwordHash }, context);
   }
 
@@ -94,7 +96,8 @@ export class Accounts {
   ): Promise<Answer<null>> {
     await this.#calls.forRoot(context);
     const { name, password } = request;
-    const passwordHash = password === '' ? '' : await this.#options.passwords.hash(password);
+    const passwordHash =
+      password === '' ? '' : await this.#options.passwords.hash(password, { signal: context.signal });
     return this.#change({ type: 'user-change-password', name, passwordHash }, context);
   }
 
@@ -188,11 +191,12 @@ export class Accounts {
     const { attempts, passwords, tokens, logger } = this.#options;
     await this.#calls.linearizable(signal);
     if (!this.#auth.enabled) throw new StoreError('auth-not-enabled');
-    attempts.check(address);
+    const check = (): void => attempts.check(address);
+    check();
     const authRevision = this.#auth.revision;
     const user = this.#auth.user(name);
     const hash = user === undefined || user.noPassword ? null : user.passwordHash;
-    if (!(await passwords.fits(password, hash))) {
+    if (!(await passwords.fits(password, hash, { address, signal, check }))) {
       attempts.failed(address);
       logger.warn({ user: name.slice(0, LOGGED_NAME_MAX), address }, 'a sign-in failed');
       throw new StoreError('auth-failed');

@@ -476,6 +476,20 @@ describe('a watch', () => {
 });
 
 describe('signing in', () => {
+  test('is guessed no faster by guessing all at once', async () => {
+    const { members } = await enabled(1);
+    const { accounts } = (members as [Member])[0];
+    const guess = (): Promise<string> =>
+      code(accounts.authenticate({ name: 'root', password: 'guess', address: '192.0.2.1' }, as()));
+    const outcomes = await Promise.all(Array.from({ length: 60 }, guess));
+    const failed = outcomes.filter((outcome) => outcome === 'auth-failed').length;
+    expect(failed).toBeGreaterThanOrEqual(20);
+    expect(failed).toBeLessThan(30);
+    expect(outcomes.filter((outcome) => outcome === 'too-many-requests')).toHaveLength(60 - failed);
+    const elsewhere = { name: 'root', password: 'root', address: '192.0.2.2' };
+    expect(await code(accounts.authenticate(elsewhere, as()))).toBe('ok');
+  });
+
   test('needs a user and his password', async () => {
     cluster = await TestCluster.start(1, { auth: AUTH });
     const member = cluster.places[0]!.member!;
