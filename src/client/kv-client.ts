@@ -230,7 +230,7 @@ export class KvClient {
 
   /** A backup as `endpoint` has it now, slice by slice; without a deadline, since its size is not known. */
   async *snapshot(endpoint: string, signal?: AbortSignal): AsyncGenerator<SnapshotSlice, void, undefined> {
-    const token = await this.#signIn.token({ timeoutMs: this.#timeoutMs, signal });
+    const { value: token } = await this.#signIn.token({ timeoutMs: this.#timeoutMs, signal });
     const stream = await this.#channels.streamAt(endpoint, METHODS.snapshot, { request: {}, signal, token });
     const onAbort = (): void => stream.cancel();
     signal?.addEventListener('abort', onAbort, { once: true });
