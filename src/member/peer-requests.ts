@@ -1,4 +1,5 @@
 import type { MemberId } from '../core/raft/messages.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
 import {
   checkForm,
@@ -50,6 +51,12 @@ export interface PeerAnswers {
   readonly 'tail-check': number;
 }
 export type PeerAnswer<T extends PeerRequest['type']> = PeerAnswers[T];
+/** Asks another member. @throws StoreError its refusal, and what `Transport.request` fails with */
+export type Ask = <T extends PeerRequest>(
+  to: MemberId,
+  request: T,
+  signal: CancelSignal,
+) => Promise<PeerAnswer<T['type']>>;
 
 /** Positions are the numbers on the wire: only ever append. */
 const REQUEST_TYPES = [

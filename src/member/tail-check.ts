@@ -1,9 +1,10 @@
 import type { MemberId } from '../core/raft/messages.ts';
 import type { RawNode } from '../core/raft/raw-node.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { MemberInfo } from './membership.ts';
-import type { PeerAnswer, PeerRequest } from './peer-requests.ts';
+import type { Ask } from './peer-requests.ts';
 import type { Clock } from './ports.ts';
 
 /** Rest between two rounds of questions. */
@@ -19,11 +20,7 @@ export interface TailCheckOptions {
   readonly logSeq: number;
   readonly lastIndex: number;
   readonly confirm: () => Promise<void>;
-  readonly ask: <T extends PeerRequest>(
-    to: MemberId,
-    request: T,
-    signal: AbortSignal,
-  ) => Promise<PeerAnswer<T['type']>>;
+  readonly ask: Ask;
 }
 
 /**
@@ -34,7 +31,7 @@ export interface TailCheckOptions {
  *
  * @throws StoreError `data-dir-corrupt` when a peer knows of more; `canceled`
  */
-export async function confirmCutTail(options: TailCheckOptions, signal: AbortSignal): Promise<void> {
+export async function confirmCutTail(options: TailCheckOptions, signal: CancelSignal): Promise<void> {
   const { node, clock, logger, self } = options;
   node.setVotingAllowed(false);
   logger.warn({ logSeq: options.logSeq }, 'a torn log record was cut: not voting until the peers confirm');
@@ -56,7 +53,11 @@ export async function confirmCutTail(options: TailCheckOptions, signal: AbortSig
   }
 }
 
-async function isConfirmed(options: TailCheckOptions, peer: MemberId, signal: AbortSignal): Promise<boolean> {
+async function isConfirmed(
+  options: TailCheckOptions,
+  peer: MemberId,
+  signal: CancelSignal,
+): Promise<boolean> {
   const { node, lastIndex, ask } = options;
   const before = node.status().lastIndex;
   let acknowledged: number;
