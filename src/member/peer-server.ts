@@ -54,7 +54,10 @@ export class PeerServer {
       case 'apply-hash':
         return hashes.at(request.index);
       case 'tail-check':
-        return this.#options.loop.node.status().progress.get(from)?.match ?? 0;
+        return {
+          acknowledged: this.#options.loop.node.status().progress.get(from)?.match ?? 0,
+          removed: this.#options.loop.replica.machine.members.removed(),
+        };
     }
   }
 
