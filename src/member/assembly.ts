@@ -4,6 +4,7 @@ import type { MemberId } from '../core/raft/messages.ts';
 import { type RaftOptions, RawNode } from '../core/raft/raw-node.ts';
 import type { Applied } from '../core/state-machine.ts';
 import { WatchHub } from '../core/watch/hub.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError } from '../lib/errors.ts';
 import { Acquaintances } from './acquaintances.ts';
 import { ApplyHashes } from './apply-hashes.ts';
@@ -94,7 +95,7 @@ export interface RunningParts extends Omit<AuthParts, 'calls' | 'accounts'> {
 export function assemble(
   { options, ports, data, replicaOptions, met, introductions }: RunningOptions,
   events: PartsEvents,
-  signal: AbortSignal,
+  signal: CancelSignal,
 ): RunningParts {
   const { clock, random, transport, logger } = ports;
   const self = data.identity.memberId;
@@ -349,7 +350,7 @@ export function assemble(
 }
 
 function asker(transport: Transport): Ask {
-  return async <T extends PeerRequest>(to: MemberId, request: T, signal: AbortSignal) => {
+  return async <T extends PeerRequest>(to: MemberId, request: T, signal: CancelSignal) => {
     const answer = await transport.request(to, encodePeerRequest(request), signal);
     return decodePeerAnswer<T['type']>(request.type, answer);
   };

@@ -6,6 +6,7 @@ import type { RequestOp } from '../core/mvcc/operations.ts';
 import type { MemberId } from '../core/raft/messages.ts';
 import type { Applied, CommandResult, StateMachine } from '../core/state-machine.ts';
 import { assert } from '../lib/assert.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
 import { type Access, type ClientContext, permit } from './auth/access.ts';
 import type { CallContext, Proposals } from './proposals.ts';
@@ -30,7 +31,7 @@ export type ReadContext = ClientContext &
 
 /** On whose behalf something is done, and how long it may take. */
 export interface Caller {
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   readonly user: string;
   readonly authRevision: number;
 }
@@ -73,7 +74,7 @@ export class ClientCalls {
   }
 
   /** @throws StoreError as `Reads.linearizable` */
-  linearizable(signal: AbortSignal): Promise<void> {
+  linearizable(signal: CancelSignal): Promise<void> {
     return this.#options.reads.linearizable(signal);
   }
 
@@ -181,7 +182,7 @@ export class ClientCalls {
     return this.asRoot(context, async () => undefined);
   }
 
-  async #permit(refusal: () => StoreErrorCode | null, signal: AbortSignal): Promise<void> {
+  async #permit(refusal: () => StoreErrorCode | null, signal: CancelSignal): Promise<void> {
     if (refusal() === null) return;
     await this.#caughtUp(signal);
     permit(refusal());
@@ -191,7 +192,7 @@ export class ClientCalls {
    * Before a refusal is told: this member may be behind, and somebody been allowed this in what it has yet to apply.
    * Where nobody leads there is no more to know.
    */
-  async #caughtUp(signal: AbortSignal): Promise<void> {
+  async #caughtUp(signal: CancelSignal): Promise<void> {
     if (this.#options.loop.view.leader !== 0) await this.linearizable(signal);
   }
 

@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { abortError } from '../lib/errors.ts';
 import type { Clock } from './ports.ts';
 
@@ -5,7 +6,7 @@ import type { Clock } from './ports.ts';
 export async function withDeadline<T>(
   clock: Pick<Clock, 'setTimer'>,
   timeoutMs: number,
-  work: (signal: AbortSignal) => Promise<T>,
+  work: (signal: CancelSignal) => Promise<T>,
 ): Promise<T> {
   const abort = new AbortController();
   const timer = clock.setTimer(() => abort.abort(), timeoutMs);
@@ -17,7 +18,7 @@ export async function withDeadline<T>(
 }
 
 /** Settles as `work` does, or rejects with why `signal` was aborted. */
-export async function orAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+export async function orAborted<T>(signal: CancelSignal, work: Promise<T>): Promise<T> {
   let onAbort = (): void => {};
   const aborted = new Promise<never>((_resolve, reject) => {
     onAbort = () => reject(abortError(signal));

@@ -1,4 +1,5 @@
 import type { MemberId } from '../core/raft/messages.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
 import { orAborted, withDeadline } from './deadline.ts';
 import type { MemberInfo } from './membership.ts';
@@ -42,7 +43,7 @@ export class Leadership {
   }
 
   /** Resolves once there is a leader. @throws StoreError why `signal` was aborted */
-  async known(signal: AbortSignal): Promise<void> {
+  async known(signal: CancelSignal): Promise<void> {
     if (this.#options.loop().view.leader !== 0) return;
     let unlisten = (): void => {};
     const found = new Promise<void>((resolve) => {
@@ -70,7 +71,7 @@ export class Leadership {
   async atLeader<T extends PeerRequest>(
     request: T,
     here: () => Promise<PeerAnswer<T['type']>>,
-    signal: AbortSignal,
+    signal: CancelSignal,
   ): Promise<PeerAnswer<T['type']>> {
     const { self, clock, timeoutMs, ask, loop } = this.#options;
     const startedMs = clock.nowMs();
@@ -89,7 +90,7 @@ export class Leadership {
   }
 
   /** @throws StoreError `not-leader`, `bad-leader-transferee`, `timeout`, `canceled` */
-  async transfer(target: MemberId, signal: AbortSignal): Promise<void> {
+  async transfer(target: MemberId, signal: CancelSignal): Promise<void> {
     const { self, loop, clock, timeoutMs } = this.#options;
     if (loop().view.leader !== self) throw new StoreError('not-leader');
     if (target === self) return;

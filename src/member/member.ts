@@ -14,6 +14,7 @@ import {
 import type { MemberId } from '../core/raft/messages.ts';
 import type { StateMachine } from '../core/state-machine.ts';
 import type { WatchHub, WatchSink } from '../core/watch/hub.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
 import type { Access, ClientContext } from './auth/access.ts';
 import type { Accounts } from './auth/accounts.ts';
@@ -364,7 +365,7 @@ export class Member {
    *
    * @throws StoreError as a read
    */
-  async check(options: { readonly serializable: boolean; readonly signal: AbortSignal }): Promise<void> {
+  async check(options: { readonly serializable: boolean; readonly signal: CancelSignal }): Promise<void> {
     if (!options.serializable) await this.#calls.linearizable(options.signal);
   }
 
@@ -442,7 +443,7 @@ export class Member {
    *
    * @throws StoreError why `signal` was aborted
    */
-  async ready(signal: AbortSignal): Promise<void> {
+  async ready(signal: CancelSignal): Promise<void> {
     await this.#parts.leadership.known(signal);
     await orAborted(signal, this.#parts.published);
   }

@@ -1,5 +1,6 @@
 import type { MemberRecord, Operation } from '../core/command.ts';
 import type { MemberId } from '../core/raft/messages.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError } from '../lib/errors.ts';
 import type { Clock } from './ports.ts';
 
@@ -14,7 +15,7 @@ export interface PublicationOptions {
   /** This member, as it has been applied here. */
   readonly record: () => MemberRecord | undefined;
   readonly propose: (operation: Operation) => Promise<unknown>;
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
 }
 
 /** Tells the cluster this member's name and client addresses, until it is told or the member stops. */

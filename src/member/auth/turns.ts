@@ -1,10 +1,11 @@
+import type { CancelSignal } from '../../lib/cancellation.ts';
 import { abortError, StoreError } from '../../lib/errors.ts';
 
 /** Who waits: where he is, and for how long it is worth while. */
 export interface Asker {
   /** Empty = not known; all of those count as one. */
   readonly address?: string;
-  readonly signal?: AbortSignal;
+  readonly signal?: CancelSignal;
   /** Asked when the turn has come; what it throws ends it. */
   readonly check?: () => void;
 }

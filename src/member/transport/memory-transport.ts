@@ -1,5 +1,6 @@
 import type { MemberId, Message } from '../../core/raft/messages.ts';
 import { assert } from '../../lib/assert.ts';
+import type { CancelSignal } from '../../lib/cancellation.ts';
 import { abortError, StoreError } from '../../lib/errors.ts';
 import type { PeerAddress, PeerIdentity, Transport, TransportHandlers } from '../ports.ts';
 import { createDeferred, type Deferred } from './deferred.ts';
@@ -77,7 +78,7 @@ export class MemoryTransport implements Transport {
     for (const [channel, group] of groups) this.#sendGroup({ channel, entries, ...group });
   }
 
-  async request(to: MemberId, body: Buffer, signal: AbortSignal): Promise<Buffer> {
+  async request(to: MemberId, body: Buffer, signal: CancelSignal): Promise<Buffer> {
     if (signal.aborted) throw abortError(signal);
     const peer = this.#connectedPeer(to);
     let inFlight = 0;
@@ -90,7 +91,7 @@ export class MemoryTransport implements Transport {
     );
   }
 
-  async sendSnapshot(to: MemberId, frames: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
+  async sendSnapshot(to: MemberId, frames: AsyncIterable<Buffer>, signal: CancelSignal): Promise<void> {
     if (signal.aborted) throw abortError(signal);
     const peer = this.#connectedPeer(to);
     const { identity } = this.#use();
@@ -108,7 +109,7 @@ export class MemoryTransport implements Transport {
     }
   }
 
-  async probe(peerUrl: string, body: Buffer, signal: AbortSignal): Promise<Buffer> {
+  async probe(peerUrl: string, body: Buffer, signal: CancelSignal): Promise<Buffer> {
     if (signal.aborted) throw abortError(signal);
     if (this.#closed) throw new StoreError('stopped');
     const peer = this.#network.host(peerUrl);
@@ -373,7 +374,7 @@ interface Call {
   readonly to: MemberId;
   readonly peer: MemoryTransport;
   readonly kind: Waiting['kind'];
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
 }
 
 /** As over TCP: a failed request's outcome is unknown, a refusal of the rest carries its reason. */

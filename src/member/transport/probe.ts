@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../../lib/cancellation.ts';
 import { abortError, StoreError } from '../../lib/errors.ts';
 import { Connection } from './connection.ts';
 import { type DialContext, setDeadline, type TransportContext } from './context.ts';
@@ -22,7 +23,7 @@ export async function sendProbe(options: {
   readonly context: DialContext;
   readonly url: string;
   readonly body: Buffer;
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
 }): Promise<Buffer> {
   const { context, url, body, signal } = options;
   if (signal.aborted) throw abortError(signal);

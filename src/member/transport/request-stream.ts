@@ -1,4 +1,5 @@
 import type { MemberId } from '../../core/raft/messages.ts';
+import type { CancelSignal } from '../../lib/cancellation.ts';
 import { abortError, StoreError } from '../../lib/errors.ts';
 import { pack } from '../../lib/packed.ts';
 import type { Connection } from './connection.ts';
@@ -59,7 +60,7 @@ export class RequestStream {
    *   `too-many-requests` over the bound of unanswered ones, `request-too-large`, `canceled` (or the signal's own
    *   StoreError) once `signal` is aborted: it may have been sent by then
    */
-  async request(body: Buffer, signal: AbortSignal): Promise<Buffer> {
+  async request(body: Buffer, signal: CancelSignal): Promise<Buffer> {
     if (signal.aborted) throw abortError(signal);
     if (body.length > REQUEST_BYTES_MAX) throw new StoreError('request-too-large');
     if (!this.#stream.accepting) throw new StoreError('no-leader', 'the peer is not connected');

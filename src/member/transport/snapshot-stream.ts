@@ -1,4 +1,5 @@
 import type { MemberId } from '../../core/raft/messages.ts';
+import type { CancelSignal } from '../../lib/cancellation.ts';
 import { abortError, StoreError } from '../../lib/errors.ts';
 import type { Timer } from '../ports.ts';
 import type { Connection } from './connection.ts';
@@ -58,7 +59,7 @@ export class SnapshotSender {
    * @throws StoreError `timeout-connection-lost` when the connection failed or fell silent, `unhealthy` with the
    *   receiver's reason when it refused, the signal's error when aborted, or whatever the source throws
    */
-  async send(frames: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
+  async send(frames: AsyncIterable<Buffer>, signal: CancelSignal): Promise<void> {
     const abort = (): void => this.#fail(abortError(signal));
     signal.addEventListener('abort', abort, { once: true });
     try {
