@@ -326,6 +326,11 @@ export class Member {
     return this.#calls.answer(this.members());
   }
 
+  /** Only refuses: whoever is not root. */
+  forRoot(context: ClientContext): Promise<void> {
+    return this.#calls.forRoot(context);
+  }
+
   // ---- maintenance ------------------------------------------------------------------------------------------
 
   /** `member` 0 means this one for activate; get lists every member's, as etcd. */
