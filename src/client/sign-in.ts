@@ -55,6 +55,28 @@ export class SignIn {
     }
   }
 
+  /** A stream with a token, opened once more with a new one when it was refused as stale before it told anything. */
+  async *stream<T>(
+    limits: CallLimits,
+    open: (token: string | null) => AsyncIterable<T>,
+  ): AsyncGenerator<T, void, undefined> {
+    for (let renewals = 0; ; renewals += 1) {
+      const token = await this.token(limits);
+      let begun = false;
+      try {
+        for await (const item of open(token.value)) {
+          begun = true;
+          yield item;
+        }
+        return;
+      } catch (error) {
+        if (!this.isStale(error)) throw error;
+        this.forget(token);
+        if (begun || renewals >= RENEWALS_MAX) throw error;
+      }
+    }
+  }
+
   /** @throws ClientError when the password is wrong or no member could be asked within the limits */
   async token(limits: CallLimits): Promise<HeldToken> {
     const untilMs = Date.now() + limits.timeoutMs;

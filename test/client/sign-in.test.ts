@@ -76,3 +76,31 @@ test('a password that is wrong is told to all, and tried once', async () => {
   expect(await Promise.all(calls)).toEqual(['invalid-argument', 'invalid-argument']);
   expect(asked).toHaveLength(1);
 });
+
+const OVER = new ClientError('unauthenticated', 'etcdserver: invalid auth token');
+
+test('a stream that is refused for its token is opened with a new one, unless it has begun', async () => {
+  const { asked, signIn } = setUp();
+  const opened: (string | null)[] = [];
+  async function* open(token: string | null): AsyncGenerator<number> {
+    opened.push(token);
+    if (opened.length === 1) throw OVER;
+    yield 1;
+    if (opened.length === 2) throw OVER;
+  }
+  const first = signIn.stream(LONG, open);
+  const item = first.next();
+  asked[0]!.answer('t1');
+  while (asked.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  asked[1]!.answer('t2');
+  expect((await item).value).toBe(1);
+  await expect(first.next()).rejects.toBe(OVER);
+  expect(opened).toEqual(['t1', 't2']);
+
+  // What ended the stream is not shown again.
+  const next = signIn.stream(LONG, open).next();
+  while (asked.length < 3) await new Promise((resolve) => setImmediate(resolve));
+  asked[2]!.answer('t3');
+  await next;
+  expect(opened.at(-1)).toBe('t3');
+});
