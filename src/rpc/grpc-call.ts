@@ -43,6 +43,8 @@ export interface GrpcCallOptions {
   readonly onEnd: () => void;
   /** The call is over, for whatever reason. Called once. */
   readonly onOver: () => void;
+  /** Nothing of the call is left: its answer has gone, or never will. Called once, after `onOver`. */
+  readonly onSettled: () => void;
 }
 
 /** One gRPC call over one HTTP/2 stream ("gRPC over HTTP/2"). */
@@ -239,15 +241,20 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     if (this.#over && this.#stream.queuedMessages === 0) this.#settle();
   }
 
-  /** The client does not wait any longer: nothing that is queued for it need be sent. */
+  /**
+   * The client does not wait any longer: nothing that is queued for it need be sent, be the call over or not. What it
+   * has not taken by now would only stay in memory.
+   */
   expire(status: RpcError): void {
-    if (this.#over) return;
+    if (this.#isSettled) return;
+    const reason = new StoreError('deadline-exceeded');
     if (this.#stream.queuedMessages > 0) {
+      this.abort(reason);
       this.#stream.fail(errorCode.cancel);
-      return;
+    } else {
+      this.fail(status);
+      this.abort(reason);
     }
-    this.fail(status);
-    this.abort(new StoreError('deadline-exceeded'));
   }
 
   #sendHeaders(): void {
@@ -266,6 +273,7 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   #settle(): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
+    this.#options.onSettled();
     for (const listener of this.#listeners ?? []) listener();
   }
 

@@ -11,6 +11,7 @@ import type { ServerStream, StreamReceiver } from './http2/stream.ts';
 import { RequestQueue } from './request-queue.ts';
 import type { BidiHandler, RpcServer, ServerStreamHandler, UnaryAnswer, UnaryHandler } from './server.ts';
 import { RpcError, rpcStatus } from './status.ts';
+import { timeoutMsOf } from './timeout.ts';
 
 export interface GrpcServerOptions {
   /** A larger request is refused with `resource-exhausted`. Default 2 MiB: etcd's 1.5 MiB and 512 KiB of framing. */
@@ -45,15 +46,6 @@ const CONNECTION_QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 const LOOK_INTERVAL_MS = 1_000;
 /** Deadlines are kept this exactly. */
 const DEADLINE_INTERVAL_MS = 20;
-/** Multiples of a millisecond, by the unit of a `grpc-timeout`. */
-const TIMEOUT_UNITS_MS: Readonly<Record<string, number>> = {
-  H: 3_600_000,
-  M: 60_000,
-  S: 1_000,
-  m: 1,
-  u: 1e-3,
-  n: 1e-6,
-};
 
 type Method =
   | { readonly kind: 'unary'; readonly handler: UnaryHandler }
@@ -70,6 +62,7 @@ export class GrpcServer implements RpcServer {
   readonly #connections = new Set<ServerConnection>();
   /** Calls of streams that are not over, which a stop ends. */
   readonly #streaming = new Set<GrpcCall>();
+  /** Calls that have a deadline, until the last of their answer has left. */
   readonly #withDeadline = new Set<GrpcCall>();
   readonly #budget: CallBudget;
   /** Of calls whose handlers take messages one by one. */
@@ -117,10 +110,15 @@ export class GrpcServer implements RpcServer {
     this.#lookTimer ??= setInterval(() => this.#look(), LOOK_INTERVAL_MS).unref();
   }
 
-  /** Calls now open, calls refused since the start, and the bytes that requests hold. */
-  get callFigures(): { readonly open: number; readonly refused: number; readonly heldBytes: number } {
+  /** Calls now open, calls whose deadline is waited for, calls refused since the start, bytes that requests hold. */
+  get callFigures(): {
+    readonly open: number;
+    readonly timed: number;
+    readonly refused: number;
+    readonly heldBytes: number;
+  } {
     const { holdings, refused, heldBytes } = this.#budget;
-    return { open: holdings.size, refused, heldBytes };
+    return { open: holdings.size, timed: this.#withDeadline.size, refused, heldBytes };
   }
 
   /** Makes room for another connection: ends the one that has had no call for longest, if it is `idleMs`. */
@@ -203,6 +201,10 @@ export class GrpcServer implements RpcServer {
       this.#budget.refused += 1;
       return new RpcError(rpcStatus.resourceExhausted, client.refusal);
     }
+    const timeout = head.fields.get('grpc-timeout');
+    if (timeoutMsOf(timeout) === null) {
+      return new RpcError(rpcStatus.internal, `malformed grpc-timeout: "${timeout}"`);
+    }
     const encoding = head.fields.get('grpc-encoding') ?? 'identity';
     if (encoding !== 'identity' && encoding !== 'gzip') {
       const text = `grpc: Decompressor is not installed for grpc-encoding "${encoding}"`;
@@ -275,7 +277,8 @@ export class GrpcServer implements RpcServer {
     },
   ): GrpcCall {
     const { head, client, endless, onMessage, onEnd } = options;
-    const deadlineMs = deadlineOf(head.fields.get('grpc-timeout'));
+    const timeoutMs = timeoutMsOf(head.fields.get('grpc-timeout')) ?? Number.POSITIVE_INFINITY;
+    const deadlineMs = Date.now() + Math.ceil(timeoutMs);
     let holding: Holding | null = null;
     const call: GrpcCall = new GrpcCall({
       head,
@@ -286,15 +289,13 @@ export class GrpcServer implements RpcServer {
       deadlineMs,
       receiveBytesMax: this.#options.receiveBytesMax ?? RECEIVE_BYTES_MAX,
       admit: (bytes) => this.#count(holding!.take(bytes)),
-      onOver: () => {
-        this.#withDeadline.delete(call);
-        holding?.release();
-      },
+      onOver: () => holding?.release(),
+      onSettled: () => this.#withDeadline.delete(call),
     });
     holding = this.#budget.open(client, { call, endless, nowMs: performance.now() });
     if (endless) this.#holdings.set(call, holding);
     if (!this.#count(holding.take(CALL_BYTES + head.bytes))) call.exhaust();
-    if (deadlineMs === Number.POSITIVE_INFINITY) return call;
+    if (call.isOver || deadlineMs === Number.POSITIVE_INFINITY) return call;
     this.#withDeadline.add(call);
     this.#deadlineTimer ??= setInterval(() => this.#expire(), DEADLINE_INTERVAL_MS).unref();
     return call;
@@ -372,11 +373,4 @@ function wrongRequest(head: RequestHead): string | null {
 function unknownMethod(path: string): RpcError {
   const [, service, method] = path.split('/');
   return new RpcError(rpcStatus.unimplemented, `unknown method ${method ?? ''} for service ${service ?? ''}`);
-}
-
-/** Milliseconds since the epoch; Infinity without a timeout, or with one that is malformed. */
-function deadlineOf(timeout: string | undefined): number {
-  const match = timeout === undefined ? null : /^(\d{1,8})([HMSmun])$/.exec(timeout);
-  if (match === null) return Number.POSITIVE_INFINITY;
-  return Date.now() + Math.ceil(Number(match[1]) * TIMEOUT_UNITS_MS[match[2]!]!);
 }
