@@ -66,6 +66,8 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   /** Few calls have any. */
   #listeners: (() => void)[] | null = null;
   #writer: Writer | null = null;
+  /** Runs while an answer in pieces is on its way. */
+  #stall: NodeJS.Timeout | undefined;
   /** Nothing is given back to the client's window now. */
   #held = false;
   #heldBytes = 0;
@@ -130,25 +132,21 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
 
   /**
    * Sends one message that comes in pieces, at the client's pace: no more of it waits for the client than of any
-   * stream. A client that takes nothing for `stallMs` is cut off.
+   * stream. A client that takes less than a piece in `stallMs`, the last one included, is cut off.
    */
   async writePieces(pieces: readonly Buffer[], stallMs: number): Promise<void> {
     if (this.#over) return;
     this.#sendHeaders();
+    this.#stall = setTimeout(() => this.#stream.fail(errorCode.cancel), stallMs);
     let head = messageHead(pieces.reduce((bytes, piece) => bytes + piece.length, 0));
     for (const piece of pieces) {
       if (this.#over) return;
       this.#stream.send(head, piece);
       head = NO_HEAD;
-      if (!this.writer.writable) await this.#drainedWithin(stallMs);
+      if (this.writer.writable) continue;
+      this.writer.blocked();
+      await this.writer.drained();
     }
-  }
-
-  async #drainedWithin(stallMs: number): Promise<void> {
-    const timer = setTimeout(() => this.#stream.fail(errorCode.cancel), stallMs);
-    this.writer.blocked();
-    await this.writer.drained();
-    clearTimeout(timer);
   }
 
   onOver(listener: () => void): void {
@@ -237,6 +235,7 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   }
 
   sent(): void {
+    this.#stall?.refresh();
     this.#writer?.sent();
     if (this.#over && this.#stream.queuedMessages === 0) this.#settle();
   }
@@ -273,6 +272,7 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   #settle(): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
+    clearTimeout(this.#stall);
     this.#options.onSettled();
     for (const listener of this.#listeners ?? []) listener();
   }
