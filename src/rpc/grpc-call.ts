@@ -83,6 +83,9 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     this.#reader = new MessageReader({
       bytesMax: options.receiveBytesMax,
       compressed: options.head.fields.get('grpc-encoding') === 'gzip',
+      admit: (bytes) => {
+        if (!options.admit(bytes)) throw new RpcError(rpcStatus.resourceExhausted, TOO_MANY_REQUESTS);
+      },
       take: options.onMessage,
     });
   }
