@@ -17,7 +17,7 @@ const STREAM_PENDING_MESSAGES_MAX = 32 * 1024;
 /** Thousands of calls may end with one connection: their common reason, made once. */
 export const CANCELED = new StoreError('canceled');
 /** etcd's words for it. */
-const TOO_MANY_REQUESTS = 'etcdserver: too many requests';
+export const TOO_MANY_REQUESTS = 'etcdserver: too many requests';
 
 const HEADERS = headersFrame(
   [

@@ -3,12 +3,12 @@ import { assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
 import { CALL_BYTES, CallBudget, type CallLimits, DEFAULT_CALL_LIMITS, type Holding } from './call-budget.ts';
 import type { ClientConnection } from './client-connection.ts';
-import { CANCELED, GrpcCall, refuse } from './grpc-call.ts';
+import { CANCELED, GrpcCall, refuse, TOO_MANY_REQUESTS } from './grpc-call.ts';
 import { ServerConnection } from './http2/connection.ts';
 import { MESSAGE_HEAD_BYTES } from './http2/message-reader.ts';
 import type { RequestHead } from './http2/request-head.ts';
 import type { ServerStream, StreamReceiver } from './http2/stream.ts';
-import { RequestQueue } from './request-queue.ts';
+import { RequestQueue, WAITING_MESSAGE_BYTES } from './request-queue.ts';
 import type { BidiHandler, RpcServer, ServerStreamHandler, UnaryAnswer, UnaryHandler } from './server.ts';
 import { RpcError, rpcStatus } from './status.ts';
 import { timeoutMsOf } from './timeout.ts';
@@ -256,7 +256,10 @@ export class GrpcServer implements RpcServer {
     const call = this.#call(stream, {
       ...request,
       endless: true,
-      onMessage: (message) => queue.push(message),
+      onMessage: (message) => {
+        if (this.#count(this.#holdings.get(call)!.take(WAITING_MESSAGE_BYTES))) queue.push(message);
+        else throw new RpcError(rpcStatus.resourceExhausted, TOO_MANY_REQUESTS);
+      },
       onEnd: () => queue.end(),
     });
     if (call.isOver) return call;
