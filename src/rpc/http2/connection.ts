@@ -43,6 +43,8 @@ const HEADER_BLOCK_BYTES_MAX = 64 * 1024;
 const CONTINUATIONS_MAX = 16;
 /** Frames of no use to a request that a client may send a second; more are a flood. Any DATA of ours starts anew. */
 const IDLE_FRAMES_MAX = 10_000;
+/** A change of all streams' windows counts as one of them for every so many streams. */
+const STREAMS_PER_IDLE_FRAME = 20;
 /** Streams that a client may reset a second before they are answered (CVE-2023-44487). */
 const RESETS_MAX = 1_000;
 /** Answers of all kinds that the client leaves unread; those that flow control holds back stay far below. */
@@ -412,23 +414,30 @@ export class ServerConnection {
     if (payload.length % 6 !== 0)
       throw new ConnectionError(errorCode.frameSizeError, 'SETTINGS is cut short');
     this.#sawSettings = true;
+    let window = this.#streamSendWindow;
     for (let at = 0; at < payload.length; at += 6) {
-      this.#set(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
+      const value = payload.readUInt32BE(at + 2);
+      if (payload.readUInt16BE(at) === setting.initialWindowSize) window = value;
+      this.#check(payload.readUInt16BE(at), value);
     }
+    if (window !== this.#streamSendWindow) this.#changeWindows(window);
     this.#frame(frameType.settings, frameFlag.ack, 0, EMPTY);
   }
 
-  #set(name: number, value: number): void {
-    if (name === setting.initialWindowSize) {
-      if (value > WINDOW_BYTES_MAX) {
-        throw new ConnectionError(errorCode.flowControlError, 'a window cannot be that large');
-      }
-      const change = value - this.#streamSendWindow;
-      this.#streamSendWindow = value;
-      for (const stream of this.#streams.values()) {
-        if (stream.widen(change)) continue;
-        throw new ConnectionError(errorCode.flowControlError, 'a stream window is too large');
-      }
+  /** Of several changes in one frame only the last one counts: each touches every stream. */
+  #changeWindows(bytes: number): void {
+    this.#countIdleFrame(Math.floor(this.#streams.size / STREAMS_PER_IDLE_FRAME));
+    const change = bytes - this.#streamSendWindow;
+    this.#streamSendWindow = bytes;
+    for (const stream of this.#streams.values()) {
+      if (stream.widen(change)) continue;
+      throw new ConnectionError(errorCode.flowControlError, 'a stream window is too large');
+    }
+  }
+
+  #check(name: number, value: number): void {
+    if (name === setting.initialWindowSize && value > WINDOW_BYTES_MAX) {
+      throw new ConnectionError(errorCode.flowControlError, 'a window cannot be that large');
     } else if (name === setting.maxFrameSize) {
       if (value < FRAME_BYTES_MAX || value > 2 ** 24 - 1) {
         throw new ConnectionError(errorCode.protocolError, 'frames cannot have that size');
@@ -486,8 +495,8 @@ export class ServerConnection {
 
   // ---- budgets ------------------------------------------------------------------------------------------------
 
-  #countIdleFrame(): void {
-    this.#idleFrames += 1;
+  #countIdleFrame(count = 1): void {
+    this.#idleFrames += count;
     if (this.#idleFrames > IDLE_FRAMES_MAX) {
       throw new ConnectionError(errorCode.enhanceYourCalm, 'too many frames that serve no request');
     }
@@ -549,7 +558,7 @@ export class ServerConnection {
   /** Everything was said. */
   #finish(): void {
     if (this.#closed) return;
-    this.outbox.flush();
+    this.outbox.flushAll();
     if (!this.#socket.writableEnded) this.#socket.end();
     this.#close();
     // A client that neither reads nor closes does not keep the socket.

@@ -1,7 +1,10 @@
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
+import { Writable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Outbox } from '../../../src/rpc/http2/outbox.ts';
 import { errorCode, frameFlag, frameType, PREFACE, setting } from '../../../src/rpc/http2/protocol.ts';
 import type { RpcWriter } from '../../../src/rpc/server.ts';
 import { Harness } from '../harness.ts';
@@ -661,3 +664,68 @@ describe('the end', () => {
     await client.ended();
   });
 });
+
+describe('a connection costs others no more than it is worth', () => {
+  test('changes of the window on thousands of streams count for as many frames', async () => {
+    harness.server.unary('/t.S/Never', () => new Promise<Buffer>(() => undefined));
+    const client = await open();
+    for (let i = 0; i < 1_900; i++) client.call(1 + 2 * i, '/t.S/Never');
+    await client.handled();
+    // Each frame changes it 2,700 times.
+    const startedMs = performance.now();
+    for (let frame = 0; frame < 300; frame++) {
+      client.settings(
+        Array.from({ length: 2_700 }, (_, i) => [setting.initialWindowSize, 70_000 + frame + i] as const),
+      );
+    }
+    expect(await client.goaway()).toBe(errorCode.enhanceYourCalm);
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
+  });
+
+  test('what it leaves unread keeps nothing alive that was sent to others', async () => {
+    const socket = new Unread();
+    const stuck = new Outbox(socket);
+    const other = new Outbox(new Unread());
+    for (let i = 0; i < 1_000; i++) {
+      for (const outbox of [stuck, other]) {
+        const { buffer, offset } = outbox.reserve(outbox === stuck ? 17 : 30_000);
+        buffer.fill(i, offset, offset + 17);
+      }
+      await setImmediate();
+    }
+    socket.read();
+    const sent = Buffer.concat(socket.chunks);
+    expect(sent).toHaveLength(17_000);
+    for (let i = 0; i < 1_000; i++) expect(sent[i * 17]).toBe(i % 256);
+    const backing = new Set(socket.chunks.map((chunk) => chunk.buffer));
+    const pinnedBytes = [...backing].reduce((bytes, buffer) => bytes + buffer.byteLength, 0);
+    expect(pinnedBytes).toBeLessThan(256 * 1024);
+  });
+});
+
+/** A socket whose other end reads nothing until it is told to. */
+class Unread extends Writable {
+  readonly chunks: Buffer[] = [];
+  #taken: (() => void) | null = null;
+
+  override write(chunk: Buffer, ...rest: []): boolean {
+    this.chunks.push(chunk);
+    return super.write(chunk, ...rest);
+  }
+
+  override _write(_chunk: Buffer, _encoding: string, taken: () => void): void {
+    this.#taken = taken;
+  }
+
+  override _writev(_chunks: unknown, taken: () => void): void {
+    this.#taken = taken;
+  }
+
+  /** Takes everything. */
+  read(): void {
+    for (let taken = this.#taken; taken !== null; taken = this.#taken) {
+      this.#taken = null;
+      taken();
+    }
+  }
+}
