@@ -5,6 +5,7 @@ import { CALL_BYTES, CallBudget, type CallLimits, DEFAULT_CALL_LIMITS, type Hold
 import type { ClientConnection } from './client-connection.ts';
 import { CANCELED, GrpcCall, refuse, TOO_MANY_REQUESTS } from './grpc-call.ts';
 import { ServerConnection } from './http2/connection.ts';
+import { HeadCache } from './http2/head-cache.ts';
 import { MESSAGE_HEAD_BYTES } from './http2/message-reader.ts';
 import type { RequestHead } from './http2/request-head.ts';
 import type { ServerStream, StreamReceiver } from './http2/stream.ts';
@@ -12,6 +13,7 @@ import { RequestQueue, WAITING_MESSAGE_BYTES } from './request-queue.ts';
 import type { BidiHandler, RpcServer, ServerStreamHandler, UnaryAnswer, UnaryHandler } from './server.ts';
 import { RpcError, rpcStatus } from './status.ts';
 import { timeoutMsOf } from './timeout.ts';
+import { UnreadBudget } from './unread-budget.ts';
 
 export interface GrpcServerOptions {
   /** A larger request is refused with `resource-exhausted`. Default 2 MiB: etcd's 1.5 MiB and 512 KiB of framing. */
@@ -24,6 +26,8 @@ export interface GrpcServerOptions {
   readonly concurrentStreamsMax?: number;
   /** A client that takes nothing of an answer in pieces for this long is cut off; default 60 s. */
   readonly answerStallMs?: number;
+  /** Where answers count that clients have not read; default: one of its own. */
+  readonly unread?: UnreadBudget;
   /** Over the defaults. */
   readonly callLimits?: Partial<CallLimits>;
   /** What becomes of a handler's rejection. */
@@ -60,6 +64,8 @@ export class GrpcServer implements RpcServer {
   readonly #options: GrpcServerOptions;
   readonly #methods = new Map<string, Method>();
   readonly #connections = new Set<ServerConnection>();
+  readonly #heads = new HeadCache();
+  readonly #unread: UnreadBudget;
   /** Calls of streams that are not over, which a stop ends. */
   readonly #streaming = new Set<GrpcCall>();
   /** Calls that have a deadline, until the last of their answer has left. */
@@ -72,6 +78,7 @@ export class GrpcServer implements RpcServer {
 
   constructor(options: GrpcServerOptions) {
     this.#options = options;
+    this.#unread = options.unread ?? new UnreadBudget();
     this.#budget = new CallBudget({ ...DEFAULT_CALL_LIMITS, ...options.callLimits });
   }
 
@@ -98,6 +105,8 @@ export class GrpcServer implements RpcServer {
         streamsMax: this.#options.concurrentStreamsMax ?? CONCURRENT_STREAMS_MAX,
         headerListBytesMax: HEADER_LIST_BYTES_MAX,
       },
+      heads: this.#heads,
+      unread: this.#unread,
       open: (stream, head) => this.#open(stream, { head, client }),
       closed: () => {
         this.#connections.delete(connection);

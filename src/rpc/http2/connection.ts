@@ -1,4 +1,6 @@
 import type { Duplex } from 'node:stream';
+import type { Unread, UnreadBudget } from '../unread-budget.ts';
+import type { HeadCache } from './head-cache.ts';
 import { type Field, HpackDecoder } from './hpack.ts';
 import { Outbox } from './outbox.ts';
 import {
@@ -28,6 +30,10 @@ export interface ConnectionLimits {
 
 export interface ConnectionOptions {
   readonly limits: ConnectionLimits;
+  /** Shared with other connections. */
+  readonly heads: HeadCache;
+  /** What it has not read counts there; it may be ended for it. */
+  readonly unread: UnreadBudget;
   /** A request has begun. What it returns is told of the rest. */
   readonly open: (stream: ServerStream, head: RequestHead) => StreamReceiver;
   readonly closed: () => void;
@@ -51,20 +57,17 @@ const RESETS_MAX = 1_000;
 const UNREAD_BYTES_MAX = 32 * 1024 * 1024;
 /** A connection that has ended waits this long for the client to read the last words. */
 const LINGER_MS = 1_000;
-/** Header blocks seen lately, by their bytes. */
-const HEADS_KEPT = 256;
-const HEAD_BYTES_KEPT_MAX = 512;
 
 /** One HTTP/2 connection on the server's side (RFC 9113). Priorities are ignored, nothing is pushed. */
 export class ServerConnection {
   readonly #options: ConnectionOptions;
   readonly #socket: Duplex;
   readonly outbox: Outbox;
+  readonly #unread: Unread;
   readonly #decoder: HpackDecoder;
   readonly #streams = new Map<number, ServerStream>();
   /** Streams with something to send that the connection's window or the socket holds back. */
   readonly #waiting = new Set<ServerStream>();
-  #heads = new Map<string, RequestHead | null>();
   #held: Buffer | null = null;
   #prefaceLeft = PREFACE.length;
   #sawSettings = false;
@@ -79,6 +82,7 @@ export class ServerConnection {
   #sendWindow = WINDOW_BYTES_DEFAULT;
   #streamSendWindow = WINDOW_BYTES_DEFAULT;
   #receivedUnacknowledged = 0;
+  #queuedBytes = 0;
   #idleFrames = 0;
   #resets = 0;
   #draining = false;
@@ -96,7 +100,10 @@ export class ServerConnection {
   constructor(socket: Duplex, options: ConnectionOptions) {
     this.#socket = socket;
     this.#options = options;
-    this.outbox = new Outbox(socket);
+    this.#unread = options.unread.open(() => this.destroy());
+    this.outbox = new Outbox(socket, (bytes) => {
+      if (!this.#closed) this.#unread.add(bytes);
+    });
     this.#decoder = new HpackDecoder({ listBytesMax: options.limits.headerListBytesMax });
     this.#openedMs = performance.now();
     this.#lastHeardMs = this.#openedMs;
@@ -109,8 +116,10 @@ export class ServerConnection {
     this.#greet();
   }
 
-  /** Bytes of answers that wait for a window or for the socket. */
-  queuedBytes = 0;
+  /** Bytes of answers that wait for a window, or for the socket to take what came before. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
 
   get sendWindow(): number {
     return this.#sendWindow;
@@ -171,6 +180,12 @@ export class ServerConnection {
   spend(bytes: number): void {
     this.#sendWindow -= bytes;
     this.#idleFrames = 0;
+  }
+
+  /** So many more bytes wait to be sent; fewer, when negative. */
+  queue(bytes: number): void {
+    this.#queuedBytes += bytes;
+    if (!this.#closed) this.#unread.add(bytes);
   }
 
   /** The stream goes on when the connection can send again. */
@@ -237,7 +252,8 @@ export class ServerConnection {
       );
       offset = end;
     }
-    this.#held = offset === bytes.length ? null : offset === 0 ? bytes : bytes.subarray(offset);
+    // A frame that has begun does not keep those before it, which came with the same read.
+    this.#held = offset === bytes.length ? null : offset === 0 ? bytes : Buffer.from(bytes.subarray(offset));
   }
 
   #readPreface(bytes: Buffer): number {
@@ -375,14 +391,13 @@ export class ServerConnection {
 
   /** Clients send the same few blocks over and over. */
   #headOf(block: Buffer): RequestHead | null {
-    if (!this.#decoder.stateless || block.length > HEAD_BYTES_KEPT_MAX) return this.#decodeHead(block);
-    const key = block.toString('latin1');
-    let head = this.#heads.get(key);
+    const { heads } = this.#options;
+    const key = this.#decoder.stateless ? heads.keyOf(block) : null;
+    if (key === null) return this.#decodeHead(block);
+    let head = heads.get(key);
     if (head !== undefined) return head;
     head = this.#decodeHead(block);
-    if (!this.#decoder.stateless) return head;
-    if (this.#heads.size >= HEADS_KEPT) this.#heads = new Map<string, RequestHead | null>();
-    this.#heads.set(key, head);
+    if (this.#decoder.stateless) heads.put(key, head);
     return head;
   }
 
@@ -568,6 +583,7 @@ export class ServerConnection {
   #close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#unread.close();
     const streams = [...this.#streams.values()];
     this.#streams.clear();
     this.#waiting.clear();

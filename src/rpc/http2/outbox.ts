@@ -33,14 +33,20 @@ export class Outbox {
   #scheduled = false;
   /** Those that the system has not taken. */
   #writes = 0;
+  readonly #onChange: (bytes: number) => void;
+  /** Of those bytes: what was told. */
+  #toldBytes = 0;
   readonly #onTurn = (): void => this.#flush();
   readonly #onTaken = (): void => {
     this.#writes -= 1;
     if (!this.#scheduled && this.#writes === 0) this.flushAll();
+    this.#tell();
   };
 
-  constructor(socket: Writable) {
+  /** @param onChange told how many more bytes wait for the system now, or how many fewer */
+  constructor(socket: Writable, onChange: (bytes: number) => void = () => undefined) {
     this.#socket = socket;
+    this.#onChange = onChange;
   }
 
   /** Bytes that the operating system has not taken yet. */
@@ -99,6 +105,14 @@ export class Outbox {
   #flush(): void {
     this.#scheduled = false;
     if (this.#writes === 0) this.flushAll();
+    this.#tell();
+  }
+
+  #tell(): void {
+    const bytes = this.backlogBytes;
+    if (bytes === this.#toldBytes) return;
+    this.#onChange(bytes - this.#toldBytes);
+    this.#toldBytes = bytes;
   }
 
   #note(bytes: number): void {
