@@ -63,6 +63,7 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   #headersSent = false;
   #over = false;
   #isSettled = false;
+  #abortListeners: ((reason: StoreError) => void)[] | null = null;
   /** Few calls have any. */
   #listeners: (() => void)[] | null = null;
   #writer: Writer | null = null;
@@ -125,6 +126,14 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     this.#stopReason = reason;
     this.#controller?.abort(reason);
     this.#writer?.release();
+    for (const listener of this.#abortListeners ?? []) listener(reason);
+    this.#abortListeners = null;
+  }
+
+  /** As the signal's `abort`, after its listeners, at a fraction of their cost. Calls at once when it was aborted. */
+  onAbort(listener: (reason: StoreError) => void): void {
+    if (this.#stopReason !== null) listener(this.#stopReason);
+    else (this.#abortListeners ??= []).push(listener);
   }
 
   write(message: Buffer): void {

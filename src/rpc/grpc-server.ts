@@ -9,6 +9,7 @@ import { HeadCache } from './http2/head-cache.ts';
 import { MESSAGE_HEAD_BYTES } from './http2/message-reader.ts';
 import type { RequestHead } from './http2/request-head.ts';
 import type { ServerStream, StreamReceiver } from './http2/stream.ts';
+import { Turns } from './http2/turns.ts';
 import { RequestQueue, WAITING_MESSAGE_BYTES } from './request-queue.ts';
 import type { BidiHandler, RpcServer, ServerStreamHandler, UnaryAnswer, UnaryHandler } from './server.ts';
 import { RpcError, rpcStatus } from './status.ts';
@@ -65,6 +66,7 @@ export class GrpcServer implements RpcServer {
   readonly #methods = new Map<string, Method>();
   readonly #connections = new Set<ServerConnection>();
   readonly #heads = new HeadCache();
+  readonly #turns = new Turns();
   readonly #unread: UnreadBudget;
   /** Calls of streams that are not over, which a stop ends. */
   readonly #streaming = new Set<GrpcCall>();
@@ -106,6 +108,7 @@ export class GrpcServer implements RpcServer {
         headerListBytesMax: HEADER_LIST_BYTES_MAX,
       },
       heads: this.#heads,
+      turns: this.#turns,
       unread: this.#unread,
       open: (stream, head) => this.#open(stream, { head, client }),
       closed: () => {
@@ -272,7 +275,7 @@ export class GrpcServer implements RpcServer {
       onEnd: () => queue.end(),
     });
     if (call.isOver) return call;
-    call.signal.addEventListener('abort', () => queue.end(), { once: true });
+    call.onAbort(() => queue.end());
     this.#runStream(call, request.handler(queue, call, call.writer));
     return call;
   }
@@ -344,26 +347,35 @@ export class GrpcServer implements RpcServer {
 
   #runStream(call: GrpcCall, work: Promise<void>): void {
     this.#streaming.add(call);
-    // The client's stop must end a handler that waits for something else, too: whichever comes first decides.
-    const stopped = new Promise<never>((_, reject) => {
-      call.signal.addEventListener('abort', () => reject(call.signal.reason as StoreError), { once: true });
-    });
-    Promise.race([work, stopped])
+    // The client's stop must end a handler that waits for something else, too: whichever comes first decides. What the
+    // handler still does after the call is over concerns nobody but the finder of bugs.
+    call.onAbort((reason) => this.#endStream(call, reason));
+    work
       .then(
-        () => call.succeed(),
-        (error: unknown) => call.fail(this.#failure(error)),
+        () => this.#endStream(call, null),
+        (error: unknown) => {
+          this.#noticeBug(error);
+          this.#endStream(call, error);
+        },
       )
-      .finally(() => {
-        this.#streaming.delete(call);
-        call.abort(CANCELED);
-      })
       .catch(this.#options.onBug);
-    // Whatever the handler still does after the call is over concerns nobody but the finder of bugs.
-    work.catch((error: unknown) => this.#noticeBug(error));
+  }
+
+  /** @param error null: it did all that it had to do */
+  #endStream(call: GrpcCall, error: unknown): void {
+    if (!this.#streaming.delete(call)) return;
+    if (error === null) call.succeed();
+    // One that is over, as thousands are when their connection ends, needs no status.
+    else if (!call.isOver) call.fail(this.#statusOf(error));
+    call.abort(CANCELED);
   }
 
   #failure(error: unknown): RpcError {
     this.#noticeBug(error);
+    return this.#statusOf(error);
+  }
+
+  #statusOf(error: unknown): RpcError {
     return error instanceof RpcError ? error : this.#options.errorStatus(error);
   }
 

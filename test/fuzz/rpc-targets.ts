@@ -8,6 +8,7 @@ import { HpackDecoder } from '../../src/rpc/http2/hpack.ts';
 import { huffmanText } from '../../src/rpc/http2/huffman.ts';
 import { MessageReader } from '../../src/rpc/http2/message-reader.ts';
 import { ConnectionError } from '../../src/rpc/http2/protocol.ts';
+import { Turns } from '../../src/rpc/http2/turns.ts';
 import { RpcError } from '../../src/rpc/status.ts';
 import { UnreadBudget } from '../../src/rpc/unread-budget.ts';
 import { Prng } from '../sim/prng.ts';
@@ -139,6 +140,7 @@ function heard(bytes: Buffer, pieceBytes: number): string {
   const socket = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() });
   const connection = new ServerConnection(socket, {
     heads: new HeadCache(),
+    turns: new Turns(),
     unread: new UnreadBudget(),
     limits: { streamsMax: 100, headerListBytesMax: 16_384 },
     open: (stream, head) => {

@@ -19,6 +19,7 @@ import {
 } from './protocol.ts';
 import { type RequestHead, requestHead } from './request-head.ts';
 import { ServerStream, type StreamReceiver } from './stream.ts';
+import { STREAMS_PER_SLICE, type Turns } from './turns.ts';
 
 /** Named bounds of one connection; over any of them the client is told why and loses the stream or the connection. */
 export interface ConnectionLimits {
@@ -32,6 +33,8 @@ export interface ConnectionOptions {
   readonly limits: ConnectionLimits;
   /** Shared with other connections. */
   readonly heads: HeadCache;
+  /** Shared with other connections. */
+  readonly turns: Turns;
   /** What it has not read counts there; it may be ended for it. */
   readonly unread: UnreadBudget;
   /** A request has begun. What it returns is told of the rest. */
@@ -83,6 +86,8 @@ export class ServerConnection {
   #streamSendWindow = WINDOW_BYTES_DEFAULT;
   #receivedUnacknowledged = 0;
   #queuedBytes = 0;
+  /** Streams opened by what is being read. */
+  #openedNow = 0;
   #idleFrames = 0;
   #resets = 0;
   #draining = false;
@@ -236,9 +241,26 @@ export class ServerConnection {
     }
   }
 
+  /** Goes on after others have had their turn. */
+  #resume(): void {
+    const held = this.#held;
+    if (this.#closed || held === null) return;
+    this.#held = null;
+    this.#socket.resume();
+    this.#receive(held);
+  }
+
   #readFrames(bytes: Buffer): void {
+    const { turns } = this.#options;
     let offset = this.#prefaceLeft > 0 ? this.#readPreface(bytes) : 0;
+    this.#openedNow = 0;
     while (bytes.length - offset >= FRAME_HEAD_BYTES && !this.#closed) {
+      if (turns.isOver || this.#openedNow >= STREAMS_PER_SLICE) {
+        this.#held = bytes.subarray(offset);
+        this.#socket.pause();
+        turns.wait(() => this.#resume());
+        return;
+      }
       const length = (bytes[offset]! << 16) | (bytes[offset + 1]! << 8) | bytes[offset + 2]!;
       if (length > FRAME_BYTES_MAX)
         throw new ConnectionError(errorCode.frameSizeError, 'a frame is too large');
@@ -365,6 +387,8 @@ export class ServerConnection {
       return;
     }
     this.#lastStreamId = streamId;
+    this.#openedNow += 1;
+    this.#options.turns.count();
     if (this.#draining || this.#streams.size >= this.#options.limits.streamsMax) {
       this.#countReset();
       this.sendReset(streamId, errorCode.refusedStream);
@@ -587,8 +611,18 @@ export class ServerConnection {
     const streams = [...this.#streams.values()];
     this.#streams.clear();
     this.#waiting.clear();
-    for (const stream of streams) stream.cancel();
+    this.#cancel(streams, 0);
     this.#options.closed();
+  }
+
+  #cancel(streams: readonly ServerStream[], from: number): void {
+    const { turns } = this.#options;
+    const end = Math.min(from + STREAMS_PER_SLICE, streams.length);
+    for (let at = from; at < end; at++) {
+      streams[at]!.cancel();
+      turns.count();
+    }
+    if (end < streams.length) turns.wait(() => this.#cancel(streams, end));
   }
 }
 
