@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import { StoreError } from '../lib/errors.ts';
 import type { BudgetedCall } from './call-budget.ts';
 import type { ClientConnection } from './client-connection.ts';
@@ -95,12 +94,10 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     return this.#over;
   }
 
-  /** Made on first use: most unary calls never need it. */
+  /** Made on first use: a call that is refused, or answered at once, needs none. */
   get signal(): AbortSignal {
     if (this.#controller === null) {
       this.#controller = new AbortController();
-      // A stream's requests, each with listeners of its own, share it.
-      setMaxListeners(0, this.#controller.signal);
       if (this.#stopReason !== null) this.#controller.abort(this.#stopReason);
     }
     return this.#controller.signal;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
@@ -276,6 +277,8 @@ export class GrpcServer implements RpcServer {
     });
     if (call.isOver) return call;
     call.onAbort(() => queue.end());
+    // The requests of a stream, each with listeners of its own, share it.
+    setMaxListeners(0, call.signal);
     this.#runStream(call, request.handler(queue, call, call.writer));
     return call;
   }

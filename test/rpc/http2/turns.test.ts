@@ -16,9 +16,9 @@ test('everybody has a slice before anybody has two, and a turn ends', async () =
   const names = Array.from({ length: 12 }, (_, i) => `${i}`);
   for (const name of names) turns.wait(() => work(name, 3));
   await setImmediate();
-  expect(log).toHaveLength(8);
+  expect(log).toHaveLength(4);
   expect(turns.isOver).toBe(true);
-  for (let turn = 0; turn < 6; turn++) await setImmediate();
+  for (let turn = 0; turn < 9; turn++) await setImmediate();
   expect(log).toEqual([...names, ...names, ...names]);
   expect(turns.isOver).toBe(false);
 });
@@ -54,6 +54,6 @@ test('streams that begin or end by the thousand leave room for others', async ()
   for (const client of clients) client.destroy();
   await eventually('their end', () => open === 0 || undefined);
   // What was counted just before a turn ends adds to the next one's.
-  expect(longest).toBeLessThanOrEqual(2 * 512);
+  expect(longest).toBeLessThanOrEqual(2 * 256);
   expect(harness.server.callFigures.open).toBe(0);
 });
