@@ -1,3 +1,4 @@
+import { Cancellation } from '../lib/cancellation.ts';
 import { StoreError } from '../lib/errors.ts';
 import type { BudgetedCall } from './call-budget.ts';
 import type { ClientConnection } from './client-connection.ts';
@@ -52,17 +53,14 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   readonly peer: string;
   readonly certificateName: string | undefined;
   readonly deadlineMs: number;
+  readonly signal = new Cancellation();
   readonly #options: GrpcCallOptions;
   readonly #stream: ServerStream;
   readonly #reader: MessageReader;
   #trailers: Field[] | null = null;
-  #controller: AbortController | null = null;
-  /** Why the signal is aborted, or will be when somebody asks for it. */
-  #stopReason: StoreError | null = null;
   #headersSent = false;
   #over = false;
   #isSettled = false;
-  #abortListeners: ((reason: StoreError) => void)[] | null = null;
   /** Few calls have any. */
   #listeners: (() => void)[] | null = null;
   #writer: Writer | null = null;
@@ -94,15 +92,6 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     return this.#over;
   }
 
-  /** Made on first use: a call that is refused, or answered at once, needs none. */
-  get signal(): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController();
-      if (this.#stopReason !== null) this.#controller.abort(this.#stopReason);
-    }
-    return this.#controller.signal;
-  }
-
   get writer(): Writer {
     this.#writer ??= new Writer(this, this.#stream);
     return this.#writer;
@@ -119,18 +108,9 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
 
   /** Stops the handler; what becomes of the call is said by `succeed` or `fail`. */
   abort(reason: StoreError): void {
-    if (this.#stopReason !== null) return;
-    this.#stopReason = reason;
-    this.#controller?.abort(reason);
+    if (this.signal.aborted) return;
+    this.signal.abort(reason);
     this.#writer?.release();
-    for (const listener of this.#abortListeners ?? []) listener(reason);
-    this.#abortListeners = null;
-  }
-
-  /** As the signal's `abort`, after its listeners, at a fraction of their cost. Calls at once when it was aborted. */
-  onAbort(listener: (reason: StoreError) => void): void {
-    if (this.#stopReason !== null) listener(this.#stopReason);
-    else (this.#abortListeners ??= []).push(listener);
   }
 
   write(message: Buffer): void {

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
@@ -276,9 +275,7 @@ export class GrpcServer implements RpcServer {
       onEnd: () => queue.end(),
     });
     if (call.isOver) return call;
-    call.onAbort(() => queue.end());
-    // The requests of a stream, each with listeners of its own, share it.
-    setMaxListeners(0, call.signal);
+    call.signal.addEventListener('abort', () => queue.end());
     this.#runStream(call, request.handler(queue, call, call.writer));
     return call;
   }
@@ -352,7 +349,7 @@ export class GrpcServer implements RpcServer {
     this.#streaming.add(call);
     // The client's stop must end a handler that waits for something else, too: whichever comes first decides. What the
     // handler still does after the call is over concerns nobody but the finder of bugs.
-    call.onAbort((reason) => this.#endStream(call, reason));
+    call.signal.addEventListener('abort', () => this.#endStream(call, call.signal.reason));
     work
       .then(
         () => this.#endStream(call, null),

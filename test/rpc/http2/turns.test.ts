@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { aborted } from '../../../src/lib/cancellation.ts';
 import { STREAMS_PER_SLICE, Turns } from '../../../src/rpc/http2/turns.ts';
 import { eventually } from '../../support/eventually.ts';
 import { Harness } from '../harness.ts';
@@ -42,7 +43,7 @@ test('streams that begin or end by the thousand leave room for others', async ()
   harness.server.bidi('/t.S/Stay', async (_requests, call) => {
     open += 1;
     counted();
-    await new Promise((resolve) => call.signal.addEventListener('abort', resolve));
+    await aborted(call.signal);
     open -= 1;
     counted();
   });
