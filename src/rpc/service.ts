@@ -101,12 +101,12 @@ function codecsOf<P extends keyof Methods>(path: P): { request: Codec<RequestOf<
 
 /** The codec of requests, which come from anybody. */
 function bounded<N extends keyof Messages>(name: N): Codec<Messages[N]> {
-  const { encode, decode } = codec(name);
+  const plain = codec(name);
   const type = messageType(name);
   return {
-    encode,
+    encode: (message) => plain.encode(message),
     decode: (bytes) => {
-      if (!hasTooManyParts(type, bytes)) return decode(bytes);
+      if (!hasTooManyParts(type, bytes)) return plain.decode(bytes);
       const text = `grpc: the request has more than ${REQUEST_PARTS_MAX} fields`;
       throw new RpcError(rpcStatus.resourceExhausted, text);
     },

@@ -1,6 +1,5 @@
 import { STREAM_WATCH_ID, type WatchDelivery, type WatchSink } from '../../core/watch/delivery.ts';
 import { unreachable } from '../../lib/assert.ts';
-import type { CancelSignal } from '../../lib/cancellation.ts';
 import type { ClientContext } from '../../member/auth/access.ts';
 import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import { WatchCreateRequest_FilterType as Filter } from '../../rpc/generated/etcdserverpb/rpc.ts';
