@@ -16,8 +16,6 @@ const MAIN = join(repositoryRoot(), 'dist/src/main.js');
 const SETTINGS: CrashSettings = { firstSegmentBytes: 64 * 1024 };
 /** After one in so many ends of a forced start the next start is one without the flag. */
 const FORGOTTEN_EVERY = 3;
-/** A member that is alone need not wait long for others. */
-const QUICK = ['--heartbeat-interval=20', '--election-timeout=200'];
 const KEYS = 300;
 const OVERWRITTEN = 60;
 const VALUE_BYTES = 400;
@@ -30,9 +28,9 @@ export interface ToolRunResult {
   /** What was lost, wrong, or started that must not. */
   readonly violations: readonly string[];
   /** Names of the points that ended a process. */
-  readonly hits: Readonly<Record<Tool, ReadonlySet<string>>>;
+  readonly hits: ReadonlySet<string>;
   /** The steps that the tool takes when nobody ends it, in order. */
-  readonly taken: Readonly<Record<Tool, readonly string[]>>;
+  readonly taken: readonly string[];
 }
 
 /** Everything that a store has to give back. */
@@ -42,10 +40,10 @@ interface Content {
 }
 
 /**
- * Ends `snapshot restore`, and a start with `--force-new-cluster`, right before and right after every step in which
- * they change the disk. After each, what is there is either refused or whole, and doing it again succeeds.
+ * Ends `snapshot restore`, or a start with `--force-new-cluster`, right before and right after every step in which it
+ * changes the disk. After each, what is there is either refused or whole, and doing it again succeeds.
  */
-export async function hitEveryToolPoint(seed: number): Promise<ToolRunResult> {
+export async function hitEveryToolPoint(tool: Tool, seed: number): Promise<ToolRunResult> {
   const directory = await mkdtemp(join(tmpdir(), 'conclave-tools-'));
   const control = await CrashControl.make(join(directory, 'control'), SETTINGS);
   const arena = await FaultArena.prepare({
@@ -63,8 +61,7 @@ export async function hitEveryToolPoint(seed: number): Promise<ToolRunResult> {
     await Promise.all(arena.members.map((member) => arena.kill(member)));
     armedArena = true;
     const run = new ToolRun({ directory, control, arena, survivor, backup, content });
-    await run.restores();
-    await run.forces();
+    await (tool === 'restore' ? run.restores() : run.forces());
     return run.result();
   } finally {
     await arena.destroy();
@@ -84,8 +81,8 @@ interface ToolRunParts {
 class ToolRun {
   readonly #parts: ToolRunParts;
   readonly #violations: string[] = [];
-  readonly #hits: Record<Tool, Set<string>> = { restore: new Set(), 'forced start': new Set() };
-  readonly #taken: Record<Tool, readonly string[]> = { restore: [], 'forced start': [] };
+  readonly #hits = new Set<string>();
+  #taken: readonly string[] = [];
 
   constructor(parts: ToolRunParts) {
     this.#parts = parts;
@@ -100,7 +97,7 @@ class ToolRun {
     const whole = join(directory, 'restored');
     await control.change({ ...SETTINGS, journal: true });
     await this.#restore(whole);
-    this.#taken.restore = await this.#journal();
+    this.#taken = await this.#journal();
     await control.change(SETTINGS);
     await this.#mustServe('a restore that nobody ended', whole);
     for (const point of toolPointsOf('restore'))
@@ -114,7 +111,7 @@ class ToolRun {
     survivor.dataDir = await arena.copyData(survivor, 'forced');
     await this.#mustBeAlone('a forced start that nobody ended');
     const steps = STEP_TABLE.tools['forced start'].length;
-    this.#taken['forced start'] = (await this.#journal()).slice(0, steps);
+    this.#taken = (await this.#journal()).slice(0, steps);
     await control.change({});
     for (const [i, point] of toolPointsOf('forced start').entries()) {
       await rm(survivor.dataDir, { recursive: true });
@@ -169,14 +166,14 @@ class ToolRun {
   async #endedForce(point: ToolPoint): Promise<void> {
     const { arena, survivor, control } = this.#parts;
     await control.arm(point, { occurrence: point.occurrence, action: 'kill' });
-    const server = arena.launch(survivor, { flags: ['--force-new-cluster', ...QUICK] });
+    const server = arena.launch(survivor, { flags: ['--force-new-cluster'] });
     const status = await server.exit();
     await control.disarm();
     await this.#noteHit('forced start', point, status);
     const what = `after a forced start that ended ${pointName(point)}`;
-    if (this.#hits['forced start'].size % FORGOTTEN_EVERY === 0) {
+    if (this.#hits.size % FORGOTTEN_EVERY === 0) {
       // The others are gone, so it need not serve; it must not end.
-      const forgotten = arena.launch(survivor, { flags: QUICK });
+      const forgotten = arena.launch(survivor);
       await forgotten.logged('"msg":"role"').catch(() => {});
       if (!forgotten.running)
         this.#violations.push(`${what} it does not start: ${forgotten.log.slice(-600)}`);
@@ -190,7 +187,7 @@ class ToolRun {
     if (status !== 'SIGKILL' || hit !== `${point.when} ${point.step}`) {
       throw new Error(`${tool} should end ${pointName(point)}, and ended with ${status} (${hit})`);
     }
-    this.#hits[tool].add(pointName(point));
+    this.#hits.add(pointName(point));
   }
 
   // ---- what must hold ---------------------------------------------------------------------------------------
@@ -201,7 +198,7 @@ class ToolRun {
     const own = survivor.dataDir;
     survivor.dataDir = dataDir;
     try {
-      await arena.launch(survivor, { flags: QUICK }).ready();
+      await arena.launch(survivor).ready();
       await this.#compare(what, 'restored');
     } catch (error) {
       this.#violations.push(`${what} no member serves: ${String(error).slice(-1_000)}`);
@@ -214,7 +211,7 @@ class ToolRun {
   async #mustBeAlone(what: string): Promise<void> {
     const { arena, survivor } = this.#parts;
     try {
-      await arena.launch(survivor, { flags: ['--force-new-cluster', ...QUICK] }).ready();
+      await arena.launch(survivor, { flags: ['--force-new-cluster'] }).ready();
       await this.#compare(what, 'forced');
       using client = new KvClient({ endpoints: [survivor.clientUrl] });
       const { members } = await client.memberList();

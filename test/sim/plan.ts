@@ -74,8 +74,8 @@ const LOSSES: ReadonlySet<FaultKind> = new Set(['wipe', 'roll-back', 'bit-rot'])
 const ADD_MEMBER_WEIGHT = 30;
 
 /**
- * Seeds in a hundred with authentication, and with joint configurations. The salts are such that the seeds named in
- * docs/put-back-bugs.md are none of them and keep the runs that they had.
+ * Seeds in a hundred with authentication, and with joint configurations. The salts are such that the seeds that found
+ * the other bugs of docs/put-back-bugs.md are none of them and keep the runs that they had.
  */
 const AUTH_PERCENT = 20;
 const AUTH_SALT = 21;

@@ -51,7 +51,6 @@ const APPLIED_REFUSALS: ReadonlySet<StoreErrorCode> = new Set([
   'future-revision',
   'lease-not-found',
   'lease-exists',
-  'permission-denied',
   'key-not-found',
   'corrupt',
 ]);
@@ -515,6 +514,8 @@ export class WorkloadClient {
       const text = entry === undefined ? 'nothing' : outcomeText(entry.outcome);
       if (text !== `failed: ${code}`) fail(`was refused with ${code}, the log has ${text}`);
     }
+    if (code === 'permission-denied' && entry?.outcome.ok === true)
+      fail(`was refused with ${code}, but took effect at ${entry.index}`);
     if (code === 'too-many-requests' && entry !== undefined)
       fail(`was refused as too many, but is at ${entry.index}`);
   }
