@@ -21,7 +21,7 @@ let installed = false;
 
 /** Between a command's user and the name of the client's request. */
 const TAG = '\x01';
-const requests = new WeakMap<AbortSignal, string>();
+const requests = new WeakMap<object, string>();
 
 /**
  * Where authentication is on, the user of a command is a user and cannot be the name of the request. So the name
