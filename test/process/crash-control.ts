@@ -6,6 +6,8 @@ import { type CrashPoint, PRELOAD } from './crash-steps.ts';
 /** What is changed in a server besides, so that rare steps come often. */
 export interface CrashSettings {
   readonly logSegmentBytes?: number;
+  /** The same for the log that a restore makes. */
+  readonly firstSegmentBytes?: number;
   readonly ticksPerBarrier?: number;
   /** What the disk says of its free space. */
   readonly freeBytes?: number;
@@ -44,7 +46,7 @@ export class CrashControl {
 
   /** For the next start of the server, or on SIGUSR2. */
   arm(
-    point: CrashPoint,
+    point: Pick<CrashPoint, 'step' | 'when'>,
     how: { readonly occurrence: number; readonly action: 'kill' | 'stop' },
   ): Promise<void> {
     const { step, when } = point;

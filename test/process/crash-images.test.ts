@@ -16,3 +16,16 @@ test('whatever a power loss leaves of a member recovers to what it had acknowled
   expect(counts.stateBytesLost).toBeGreaterThan(0);
   expect(counts.markersCompared).toBeGreaterThan(ROUND.images);
 });
+
+test('so it does of members of a cluster, whether they lead or follow', {
+  timeout: ROUND_TIMEOUT_MS,
+}, async () => {
+  const { violations, ...counts } = await imageRound({ ...ROUND, members: 3 });
+  process.stdout.write(`${JSON.stringify(counts)}\n`);
+  expect(violations).toEqual([]);
+  expect(counts.ofLeader + counts.ofFollower).toBe(ROUND.images);
+  expect(counts.ofLeader).toBeGreaterThan(0);
+  expect(counts.ofFollower).toBeGreaterThan(0);
+  expect(counts.logBytesLost).toBeGreaterThan(0);
+  expect(counts.markersCompared).toBeGreaterThan(0);
+});

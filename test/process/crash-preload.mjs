@@ -16,7 +16,7 @@ import {
  * hold of the two ports through which all of them go, so the server holds nothing of this.
  *
  * CRASH_CONTROL names a directory:
- *   settings.json  read at the start: logSegmentBytes, ticksPerBarrier, freeBytes, journal (all optional)
+ *   settings.json  read at the start: logSegmentBytes, firstSegmentBytes, ticksPerBarrier, freeBytes, journal (all optional)
  *   armed.json     { step, when: before | after, occurrence, action: kill | stop }, read at the start and on SIGUSR2
  *   hits           one line for each time the process was ended or stopped
  *   seen           one line for each step of this process, at its first time
@@ -26,7 +26,13 @@ import {
 const CONTROL = process.env.CRASH_CONTROL;
 const SETTINGS = readJson('settings.json') ?? {};
 const ZEROS = Buffer.alloc(1024 * 1024);
-const SMALL_FILES = { IDENTITY: 'identity', ACTIVE: 'active', PEERS: 'peers', QUARANTINE: 'quarantine' };
+const SMALL_FILES = {
+  IDENTITY: 'identity',
+  ACTIVE: 'active',
+  PEERS: 'peers',
+  QUARANTINE: 'quarantine',
+  RESTORING: 'restoring',
+};
 const LETTERS = { row: 0x64, barrier: 0x62 };
 
 // ---- what is armed -------------------------------------------------------------------------------------------
@@ -148,6 +154,7 @@ function madeName(path) {
 }
 
 NodeDisk.prototype.rename = function rename({ from, to }) {
+  root = this.root;
   const name = from === 'wal/spare' ? 'segment-named' : `${smallFileName(to)}-renamed`;
   return step(name, { rename: from, to, kept: keep(to) }, async () => {
     await diskMethods.rename.call(this, { from, to });
@@ -161,6 +168,7 @@ NodeDisk.prototype.rename = function rename({ from, to }) {
 };
 
 NodeDisk.prototype.remove = function remove(path) {
+  root = this.root;
   const run = () => diskMethods.remove.call(this, path);
   if (!has(path)) return run();
   const name = removedName(path);
@@ -193,6 +201,7 @@ NodeDisk.prototype.space = async function space() {
 };
 
 NodeDisk.prototype.open = async function open(path, mode) {
+  root = this.root;
   const opened = await diskMethods.open.call(this, path, mode);
   if (mode === 'read') return opened;
   if (mode === 'create' && path.endsWith('.wal')) {
@@ -340,6 +349,9 @@ function unnamed(operation, what) {
 if (SETTINGS.logSegmentBytes !== undefined) {
   // The server leaves this option of the member out; so the member finds it here.
   Object.defineProperty(Object.prototype, 'logSegmentBytes', { value: SETTINGS.logSegmentBytes });
+}
+if (SETTINGS.firstSegmentBytes !== undefined) {
+  Object.defineProperty(Object.prototype, 'segmentBytes', { value: SETTINGS.firstSegmentBytes });
 }
 if (SETTINGS.ticksPerBarrier !== undefined) {
   const { tick } = methodsOf(Housekeeping.prototype);

@@ -20,6 +20,16 @@ export interface StepTable {
   >;
   /** By situation and name: what happens. In the order in which a member takes them, as far as there is one. */
   readonly steps: Readonly<Record<Situation, Readonly<Record<string, string>>>>;
+  /** What a command or a start with a flag of its own does: every step in its order, a step that comes again too. */
+  readonly tools: Readonly<Record<Tool, readonly string[]>>;
+}
+
+/** What changes a data directory besides a member that runs. */
+export type Tool = 'restore' | 'forced start';
+
+/** A moment at which a tool can end. `occurrence`: which of the steps of this name, from 1. */
+export interface ToolPoint extends Omit<CrashPoint, 'situation'> {
+  readonly occurrence: number;
 }
 
 /** A moment at which a process can end: right before or right after a step. */
@@ -48,6 +58,20 @@ export const ALL_POINTS: readonly CrashPoint[] = (Object.keys(STEP_TABLE.steps) 
   pointsOf,
 );
 
-export function pointName({ step, when }: CrashPoint): string {
-  return `${when} ${step}`;
+/** All points of a tool. */
+export function toolPointsOf(tool: Tool): readonly ToolPoint[] {
+  const steps = STEP_TABLE.tools[tool];
+  return steps.flatMap((step, i) => {
+    const occurrence = steps.slice(0, i + 1).filter((name) => name === step).length;
+    return [
+      { step, occurrence, when: 'before' as const },
+      { step, occurrence, when: 'after' as const },
+    ];
+  });
 }
+
+export function pointName({ step, when, occurrence = 1 }: PointNames): string {
+  return `${when} ${step}${occurrence > 1 ? ` ${occurrence}` : ''}`;
+}
+
+type PointNames = Pick<CrashPoint, 'step' | 'when'> & { readonly occurrence?: number };

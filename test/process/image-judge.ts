@@ -28,6 +28,8 @@ export interface Claims {
   readonly journal: CrashJournal;
   /** The newest revision that a client had been told of. */
   readonly acknowledgedRevision: number;
+  /** The only member: whatever is in its log is committed. */
+  readonly isAlone: boolean;
 }
 
 /** What recovering one image amounted to. */
@@ -64,7 +66,7 @@ export async function judgeImage(dataDir: string, claims: Claims): Promise<Image
         `the state returns to ${booted.replica.marker.appliedIndex}, barrier ${claims.journal.barrier} was durable`,
       );
     }
-    const redo = new Redo(booted, claims.journal);
+    const redo = new Redo(booted, claims);
     problems.push(...redo.carryOut());
     const { machine, store } = booted.replica;
     if (machine.store.currentRevision < claims.acknowledgedRevision) {
@@ -121,6 +123,8 @@ function missingEntries(
   const byIndex = new Map(all.map((entry) => [entry.index, entry]));
   return entries.flatMap(({ index, term, data }) => {
     if (index <= releasedIndex) return [];
+    // Terms only rise in a log: with a later one up to here a new leader's entries have replaced this one.
+    if (all.some((other) => other.index <= index && other.term > term)) return [];
     const found = byIndex.get(index);
     return found?.term === term && found.data.equals(data)
       ? []
@@ -134,10 +138,12 @@ class Redo {
   compared = 0;
   readonly #booted: BootedData;
   readonly #journal: CrashJournal;
+  readonly #isAlone: boolean;
 
-  constructor(booted: BootedData, journal: CrashJournal) {
+  constructor(booted: BootedData, { journal, isAlone }: Claims) {
     this.#booted = booted;
     this.#journal = journal;
+    this.#isAlone = isAlone;
   }
 
   carryOut(): readonly string[] {
@@ -146,6 +152,7 @@ class Redo {
     const problems = [...this.#compare(machine)];
     for (const entry of raft.entries) {
       if (entry.index <= raft.applied) continue;
+      if (!this.#isAlone && entry.index > raft.hardState.commit) break;
       apply(machine, entry);
       this.entries += 1;
       const batch = machine.takeBatch();

@@ -15,6 +15,8 @@ import { Workload } from './workload.ts';
 export interface ImageRound {
   readonly seed: number;
   readonly images: number;
+  /** Members of the cluster; 1 unless told otherwise. Each stop takes the leader or one of the others. */
+  readonly members?: number;
 }
 
 /** What a round amounted to. */
@@ -31,6 +33,9 @@ export interface ImageRoundResult {
   readonly whole: number;
   /** Images with a torn record at the end of their log. */
   readonly torn: number;
+  /** Images of a member that led, or did not, when it was stopped. */
+  readonly ofLeader: number;
+  readonly ofFollower: number;
 }
 
 /** The first loses everything that was not synced, the others at random. */
@@ -50,25 +55,44 @@ const POINTS = pointsOf('load').filter(({ step }) => step !== 'defragmented');
 const STOP_PATIENCE_MS = 240_000;
 const COMPACTION_BEHIND = 50;
 
-/** Runs one member under load and recovers images of what a power loss at many moments leaves of its data. */
-export async function imageRound({ seed, images }: ImageRound): Promise<ImageRoundResult> {
+/** Nobody needs a snapshot because it was stopped for a while: that would be another state than the one looked at. */
+const LOG_ENTRIES = 1_000_000;
+const LEADER_PERCENT = 50;
+
+/** Runs members under load and recovers images of what a power loss at many moments leaves of its data. */
+export async function imageRound({ seed, images, members = 1 }: ImageRound): Promise<ImageRoundResult> {
   const directory = await mkdtemp(join(tmpdir(), 'conclave-images-'));
   const random = new Prng(seed);
   const ticksPerBarrier = TICKS_PER_BARRIER.min + random.below(TICKS_PER_BARRIER.max - TICKS_PER_BARRIER.min);
-  const control = await CrashControl.make(join(directory, 'control'), { ...SETTINGS, ticksPerBarrier });
-  const arena = await FaultArena.prepare({ size: 1, random, variables: () => control.variables });
-  const member = arena.members[0]!;
-  const urls = Array.from({ length: CLIENTS }, () => member.clientUrl);
+  const controls = new Map<string, CrashControl>();
+  const arena = await FaultArena.prepare({
+    size: members,
+    random,
+    ...(members > 1 && { logEntries: LOG_ENTRIES }),
+    variables: ({ name }) => controls.get(name)!.variables,
+  });
+  const targets: Target[] = [];
+  for (const member of arena.members) {
+    const control = await CrashControl.make(join(directory, `control-${member.name}`), {
+      ...SETTINGS,
+      ticksPerBarrier,
+    });
+    controls.set(member.name, control);
+    targets.push({ member, control, journal: new CrashJournal(control.journalPath) });
+  }
+  const urls = Array.from({ length: CLIENTS }, (_, i) => arena.members[i % members]!.clientUrl);
   const workload = new Workload({ urls, seed });
   try {
-    await arena.launch(member).ready();
+    for (const member of arena.members) arena.launch(member);
+    await Promise.all(arena.members.map((member) => member.started));
     workload.start();
     await workload.acknowledgements(1);
-    const round = new Round({ directory, control, member, workload, random });
+    const round = new Round({ directory, arena, targets, workload, random });
     while (round.images < images) await within('a stop', round.stop(images - round.images), STOP_PATIENCE_MS);
     return round.result();
   } catch (error) {
-    throw new Error(`images of seed ${seed}\n${member.process?.log ?? ''}`, { cause: error });
+    const logs = arena.members.map((member) => `--- ${member.name}\n${member.process?.log ?? ''}`);
+    throw new Error(`images of seed ${seed}\n${logs.join('\n')}`, { cause: error });
   } finally {
     await workload.stop();
     workload.close();
@@ -77,10 +101,17 @@ export async function imageRound({ seed, images }: ImageRound): Promise<ImageRou
   }
 }
 
+/** A member that can be stopped, and what it writes down of itself. */
+interface Target {
+  readonly member: ArenaMember;
+  readonly control: CrashControl;
+  readonly journal: CrashJournal;
+}
+
 interface RoundOptions {
   readonly directory: string;
-  readonly control: CrashControl;
-  readonly member: ArenaMember;
+  readonly arena: FaultArena;
+  readonly targets: readonly Target[];
   readonly workload: Workload;
   readonly random: Prng;
 }
@@ -88,7 +119,6 @@ interface RoundOptions {
 class Round {
   images = 0;
   readonly #options: RoundOptions;
-  readonly #journal: CrashJournal;
   readonly #violations: string[] = [];
   #counts = {
     entriesReplayed: 0,
@@ -98,11 +128,12 @@ class Round {
     changesLost: 0,
     whole: 0,
     torn: 0,
+    ofLeader: 0,
+    ofFollower: 0,
   };
 
   constructor(options: RoundOptions) {
     this.#options = options;
-    this.#journal = new CrashJournal(options.control.journalPath);
   }
 
   result(): ImageRoundResult {
@@ -112,32 +143,48 @@ class Round {
 
   /** Stops the process somewhere, copies what is there, lets it go on, and judges images of the copy. */
   async stop(imagesMax: number): Promise<void> {
-    const { directory, member, workload, random } = this.#options;
+    const { directory, workload, random, targets } = this.#options;
     await workload.acknowledgements(1 + random.below(20));
     const revision = this.#revision() - random.below(COMPACTION_BEHIND);
     if (revision > 1 && random.chance(40)) await workload.perform({ type: 'compact', revision });
-    const where = await this.#standStill();
-    const acknowledgedRevision = this.#revision();
-    await this.#journal.readOn();
+    const { target, leads } = await this.#choose();
+    const { member, journal } = target;
+    const where = await this.#standStill(target);
+    const isAlone = targets.length === 1;
+    // A majority has what was acknowledged; this member may be the one that has not, and knows what is committed.
+    const acknowledgedRevision = isAlone ? this.#revision() : 1;
+    await journal.readOn();
     const copy = join(directory, 'copy');
     await copyData(member.dataDir, copy);
     const images = Math.min(imagesMax, IMAGES_EACH_STOP);
-    const least = await this.#image(copy, 'all');
+    this.#counts[leads ? 'ofLeader' : 'ofFollower'] += images;
+    const least = await this.#image(copy, journal, 'all');
     const claims = {
       full: await inspectImage(copy),
       least: await inspectImage(least),
-      journal: this.#journal,
+      journal,
       acknowledgedRevision,
+      isAlone,
     };
     await this.#judge(least, { claims, where });
-    for (let i = 1; i < images; i++) await this.#judge(await this.#image(copy, 'some'), { claims, where });
+    for (let i = 1; i < images; i++) {
+      await this.#judge(await this.#image(copy, journal, 'some'), { claims, where });
+    }
     await rm(copy, { recursive: true });
     process.kill(member.process!.pid, 'SIGCONT');
   }
 
+  async #choose(): Promise<{ readonly target: Target; readonly leads: boolean }> {
+    const { arena, targets, random } = this.#options;
+    if (targets.length === 1) return { target: targets[0]!, leads: true };
+    const leader = await arena.leader();
+    const leads = random.chance(LEADER_PERCENT);
+    return { target: random.pick(targets.filter(({ member }) => (member === leader) === leads)), leads };
+  }
+
   /** @returns where the process stands now: at a named point, or at any moment */
-  async #standStill(): Promise<string> {
-    const { control, member, random } = this.#options;
+  async #standStill({ member, control }: Target): Promise<string> {
+    const { random } = this.#options;
     const { pid } = member.process!;
     const point = random.pick(POINTS);
     if (random.chance(75)) {
@@ -164,10 +211,10 @@ class Round {
     return Math.max(1, ...revisions);
   }
 
-  async #image(copy: string, loss: Loss): Promise<string> {
+  async #image(copy: string, journal: CrashJournal, loss: Loss): Promise<string> {
     const image = join(this.#options.directory, `image-${this.images}`);
     await cp(copy, image, { recursive: true });
-    const lost = await losePower(image, this.#journal, { random: this.#options.random, loss });
+    const lost = await losePower(image, journal, { random: this.#options.random, loss });
     this.#counts.logBytesLost += lost.logBytes;
     this.#counts.stateBytesLost += lost.stateBytes;
     this.#counts.changesLost += lost.changes;

@@ -1,3 +1,4 @@
+import { OPERATOR } from './auth-operator.ts';
 import { pause } from './client.ts';
 import type { NemesisParts } from './nemesis-parts.ts';
 import type { Place } from './place.ts';
@@ -70,7 +71,7 @@ export class LongLeases {
   async #checkLeft(place: Place, id: bigint, leftSeconds: number): Promise<void> {
     const { port } = this.#parts;
     const answer = await port.call(place, TIMEOUT_MS, (member, signal) =>
-      member.leaseTimeToLive({ id, keys: false }, { signal }),
+      member.leaseTimeToLive({ id, keys: false }, { signal, credentials: OPERATOR }),
     );
     if (answer.type !== 'answered') return;
     const { ttlSeconds } = answer.value.result;

@@ -147,6 +147,9 @@ function add(totals: Map<string, number>, result: SimResult): void {
     messages,
     replays,
     leasesExpired,
+    authChanges,
+    denied,
+    joint,
   } = result;
   const figures = {
     'virtual-seconds': virtualMs / 1000,
@@ -160,6 +163,9 @@ function add(totals: Map<string, number>, result: SimResult): void {
     messages,
     replays,
     'leases-expired': leasesExpired,
+    'auth-changes': authChanges,
+    denied,
+    'joint-configurations': joint,
     ...Object.fromEntries(result.faults),
   };
   for (const [name, value] of Object.entries(figures)) totals.set(name, (totals.get(name) ?? 0) + value);

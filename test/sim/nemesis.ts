@@ -1,5 +1,6 @@
 import { deleteRequest } from '../../src/core/mvcc/operations.ts';
 import { LOG_DIRECTORY } from '../../src/member/storage/data-dir.ts';
+import { OPERATOR } from './auth-operator.ts';
 import { pause } from './client.ts';
 import { LateAnswers } from './late-answers.ts';
 import type { NemesisParts } from './nemesis-parts.ts';
@@ -313,16 +314,20 @@ export class Nemesis {
     if (kind === 'move-leader') {
       const target = random.pick(log.members)?.id;
       if (leader === undefined || target === undefined) return false;
-      void port.call(leader, REQUEST_MS, (member, signal) => member.moveLeader({ target }, { signal }));
+      void port.call(leader, REQUEST_MS, (member, signal) =>
+        member.moveLeader({ target }, { signal, credentials: OPERATOR }),
+      );
     } else if (kind === 'defragment') {
-      void port.call(place, REQUEST_MS, (member, signal) => member.defragment({ signal }));
+      void port.call(place, REQUEST_MS, (member, signal) =>
+        member.defragment({ signal, credentials: OPERATOR }),
+      );
     } else if (kind === 'quota') {
       void this.recoverSpace(place);
     } else {
       const { revision } = log.model;
       history.call({ type: 'compact', revision });
       void port.call(place, REQUEST_MS, (member, signal) =>
-        member.compact({ revision, physical: true }, { signal }),
+        member.compact({ revision, physical: true }, { signal, credentials: OPERATOR }),
       );
     }
     return true;
@@ -334,16 +339,21 @@ export class Nemesis {
     const everything = deleteRequest({ key: Buffer.from('\0'), rangeEnd: Buffer.from('\0') });
     // What came of these nobody waits to hear.
     history.call(everything);
-    await port.call(place, REQUEST_MS, (member, signal) => member.deleteRange(everything, { signal }));
+    await port.call(place, REQUEST_MS, (member, signal) =>
+      member.deleteRange(everything, { signal, credentials: OPERATOR }),
+    );
     const { revision } = log.model;
     history.call({ type: 'compact', revision });
     await port.call(place, REQUEST_MS, (member, signal) =>
-      member.compact({ revision, physical: true }, { signal }),
+      member.compact({ revision, physical: true }, { signal, credentials: OPERATOR }),
     );
     await port.call(place, REQUEST_MS, async (member, signal) => {
-      const { result } = await member.alarm({ action: 'get', member: 0, alarm: 'no-space' }, { signal });
+      const { result } = await member.alarm(
+        { action: 'get', member: 0, alarm: 'no-space' },
+        { signal, credentials: OPERATOR },
+      );
       for (const { member: id, alarm } of result) {
-        await member.alarm({ action: 'deactivate', member: id, alarm }, { signal });
+        await member.alarm({ action: 'deactivate', member: id, alarm }, { signal, credentials: OPERATOR });
       }
     });
   }
@@ -378,7 +388,7 @@ export class Nemesis {
     trace.line('faults', `adds ${place.name} as a ${isLearner ? 'learner' : 'voter'}`);
     const via = random.pick(cluster.places.filter((each) => each !== place));
     const answer = await port.call(via, REQUEST_MS, (member, signal) =>
-      member.memberAdd({ peerUrls: [place.url], isLearner }, { signal }),
+      member.memberAdd({ peerUrls: [place.url], isLearner }, { signal, credentials: OPERATOR }),
     );
     if (answer.type === 'refused' && answer.code === 'timeout-connection-lost') return false;
     if (answer.type === 'unknown') return false;
@@ -390,7 +400,7 @@ export class Nemesis {
       if (id === undefined) return true;
       const to = cluster.leader() ?? via;
       const promoted = await port.call(to, REQUEST_MS, (member, signal) =>
-        member.memberPromote({ id }, { signal }),
+        member.memberPromote({ id }, { signal, credentials: OPERATOR }),
       );
       if (promoted.type === 'answered') return true;
       if (promoted.type === 'unknown') return false;
@@ -406,7 +416,7 @@ export class Nemesis {
     trace.line('faults', `removes ${place.name}`);
     const via = random.pick(cluster.places);
     const answer = await port.call(via, REQUEST_MS, (member, signal) =>
-      member.memberRemove({ id }, { signal }),
+      member.memberRemove({ id }, { signal, credentials: OPERATOR }),
     );
     if (answer.type === 'unknown') return false;
     return !(answer.type === 'refused' && answer.code.startsWith('timeout'));

@@ -68,6 +68,20 @@ const OFTEN_PERCENT: ReadonlyMap<FaultKind, number> = new Map([
   ['late-answers', 30],
 ]);
 
+/** Faults that spoil a member's data for good. */
+const LOSSES: ReadonlySet<FaultKind> = new Set(['wipe', 'roll-back', 'bit-rot']);
+/** As often as everything else together, or nearly. */
+const ADD_MEMBER_WEIGHT = 30;
+
+/**
+ * Seeds in a hundred with authentication, and with joint configurations. The salts are such that the seeds that found
+ * the other bugs of docs/put-back-bugs.md are none of them and keep the runs that they had.
+ */
+const AUTH_PERCENT = 20;
+const AUTH_SALT = 21;
+const JOINT_PERCENT = 12;
+const JOINT_SALT = 23;
+
 /** Everything about a run that its seed decides before it begins. */
 export interface Plan {
   readonly seed: number;
@@ -96,6 +110,10 @@ export interface Plan {
   readonly skew: number;
   readonly timerLagMsMax: number;
   readonly faults: readonly (readonly [FaultKind, number])[];
+  /** Whether changes of members go through joint configurations. */
+  readonly joint: boolean;
+  /** Whether authentication is enabled and clients work as users. */
+  readonly auth: boolean;
   /** Mean pause between faults, in ms. */
   readonly faultPauseMs: number;
 }
@@ -110,6 +128,7 @@ export function planOf(seed: number): Plan {
     ([kind, weight]) => [kind, weight * (0.3 + 2 * random.fraction())] as const,
   );
   const calm = random.chance(3);
+  const joint = new Prng(seed, JOINT_SALT).chance(JOINT_PERCENT);
   return {
     seed,
     members: random.pick([3, 3, 3, 5]),
@@ -132,9 +151,20 @@ export function planOf(seed: number): Plan {
     pace: paceOf(random),
     skew: random.pick([0, 0.0002, 0.01, 0.05]),
     timerLagMsMax: random.pick([0.1, 1, 10]),
-    faults: calm ? [] : faults,
+    faults: calm ? [] : joint ? withMemberChanges(faults) : faults,
     faultPauseMs: random.pick([300, 1_000, 1_000, 3_000]),
+    auth: new Prng(seed, AUTH_SALT).chance(AUTH_PERCENT),
+    joint,
   };
+}
+
+/**
+ * Members come often, and nobody's data is lost: which voter a joint configuration demotes cannot depend on whose
+ * disk we have spoilt, so a lost member could be left without the others that the cluster needs instead.
+ */
+function withMemberChanges(faults: Plan['faults']): Plan['faults'] {
+  const others = faults.filter(([kind]) => !LOSSES.has(kind) && kind !== 'add-member');
+  return [...others, ['add-member', ADD_MEMBER_WEIGHT], ['remove-member', ADD_MEMBER_WEIGHT / 3]];
 }
 
 function linksOf(random: Prng): LinkRules {

@@ -7,14 +7,21 @@ import { REGRESSION_SEEDS } from './regression-seeds.ts';
 import { simulate } from './simulation.ts';
 import type { Violation } from './violation.ts';
 
-/** Fixed seeds beside those that once found something. */
-const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+/** Fixed seeds beside those that once found something: the last two with users, and with joint configurations. */
+const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 27, 29];
 
 test.each([...SEEDS, ...REGRESSION_SEEDS])('seed %i', async (seed) => {
   const { violation, operations, entries } = await simulate(seed);
   expect(violation?.message).toBeUndefined();
   expect(operations).toBeGreaterThan(0);
   expect(entries).toBeGreaterThan(0);
+});
+
+test('users are refused in seeds with authentication, and members change two at a time in others', async () => {
+  const [users, members] = [await simulate(27), await simulate(29)];
+  expect(users.authChanges).toBeGreaterThan(0);
+  expect(users.denied).toBeGreaterThan(0);
+  expect(members.joint).toBeGreaterThan(0);
 });
 
 test('a seed runs the same every time, and two seeds do not', async () => {

@@ -1,9 +1,11 @@
+import { AuthOperator } from './auth-operator.ts';
 import { AppliedLog } from './checkers/applied-log.ts';
 import { ClientHistory } from './checkers/client-history.ts';
 import { Convergence } from './checkers/convergence.ts';
 import { LeadershipChecker } from './checkers/leadership.ts';
 import { LeaseSafety } from './checkers/lease-safety.ts';
 import { Linearizability } from './checkers/linearizability.ts';
+import { Permissions } from './checkers/permissions.ts';
 import { RottenLog } from './checkers/rotten-log.ts';
 import { Votes } from './checkers/votes.ts';
 import { ClientPort } from './client.ts';
@@ -62,6 +64,11 @@ export interface SimResult {
   readonly messages: number;
   readonly replays: number;
   readonly leasesExpired: number;
+  /** Changes of users and roles, and what was refused to users: entries, reads and watches. */
+  readonly authChanges: number;
+  readonly denied: number;
+  /** Joint configurations that were entered. */
+  readonly joint: number;
   readonly faults: ReadonlyMap<FaultKind, number>;
 }
 
@@ -92,6 +99,8 @@ class Simulation {
   readonly #watches: readonly WatchClient[];
   readonly #nemesis: Nemesis;
   readonly #longLeases: LongLeases;
+  readonly #permissions: Permissions;
+  readonly #auth: AuthOperator;
   readonly #raft: RaftChecks;
   readonly #scenes: Scenes;
   readonly #convergence: Convergence;
@@ -127,7 +136,7 @@ class Simulation {
     network.rules = plan.links;
     this.#network = network;
     this.#leases = new LeaseSafety({ report, rateMax: 1 + plan.skew });
-    const log = new AppliedLog(report, (entry) => this.#leases.entry(entry));
+    const log = new AppliedLog(report, (entry) => this.#leases.entry(entry), plan.auth);
     this.#log = log;
     this.#leadership = new LeadershipChecker(report);
     this.#linearizability = new Linearizability(log, report);
@@ -141,19 +150,36 @@ class Simulation {
     const { keys } = plan;
     const history = new ClientHistory(report);
     this.#history = history;
-    const checkers = { leases: this.#leases, linearizability: this.#linearizability, history };
+    const permissions = new Permissions(log, report);
+    this.#permissions = permissions;
+    const checkers = { leases: this.#leases, linearizability: this.#linearizability, history, permissions };
     const parts = { ...common, ...checkers, port, places };
     this.#clients = Array.from({ length: plan.clients }, (_, i) => {
       return new WorkloadClient(`c${i}`, { ...parts, random: root.fork() });
     });
-    const client = new WorkloadClient('n', { ...parts, random: root.fork() });
+    const client = new WorkloadClient('n', { ...parts, random: root.fork() }, 'root');
     this.#watches = Array.from(
       { length: plan.watchers },
-      (_, i) => new WatchClient({ name: `w${i}`, scheduler, random: root.fork(), places, log, report, keys }),
+      (_, i) =>
+        new WatchClient({
+          name: `w${i}`,
+          scheduler,
+          random: root.fork(),
+          places,
+          log,
+          report,
+          keys,
+          permissions,
+          user: i === 0 ? 'root' : `c${(i - 1) % plan.clients}`,
+        }),
     );
     const nemesis = { ...common, cluster, port, client, history, random: root.fork() };
     this.#nemesis = new Nemesis(nemesis);
     this.#longLeases = new LongLeases(nemesis);
+    this.#auth = new AuthOperator(
+      { ...nemesis, random: new Prng(plan.seed, 0x61757468) },
+      this.#clients.map((_, i) => `c${i}`),
+    );
     const random = new Prng(plan.seed, 0x7363656e);
     const rotten = new RottenLog({ random: random.fork(), report, segmentBytes: plan.logSegmentBytes });
     this.#scenes = new Scenes({ ...common, cluster, random, rotten, runs: raft.runs });
@@ -173,6 +199,8 @@ class Simulation {
     };
     process.on('unhandledRejection', onRejection);
     watchStateMachines({
+      tagged: this.#plan.auth,
+      joint: this.#plan.joint,
       applied: (entry, applied) => this.#log.applied(this.#who(), { entry, applied }, this.#scheduler.nowMs),
       marked: (marker) => {
         if (this.#scheduler.current !== null) this.#log.marked(this.#who(), marker);
@@ -207,7 +235,7 @@ class Simulation {
     const { durationMs } = this.#plan;
     this.#cluster.startAll();
     this.#sample();
-    const loops = [...this.#clients, ...this.#watches, this.#nemesis, this.#scenes];
+    const loops = [...this.#clients, ...this.#watches, this.#nemesis, this.#scenes, this.#auth];
     for (const loop of loops) loop.run().catch((error: unknown) => this.#scheduler.fail(error));
     await this.#scheduler.run(durationMs);
     for (const loop of loops) loop.stopped = true;
@@ -224,6 +252,7 @@ class Simulation {
     await this.#within(HEAL_MS_MAX, 'has started every member and ended every request', () => {
       return this.#cluster.core().every((place) => place.member !== null) && this.#port.pendingCount === 0;
     });
+    await this.#permitAll();
     await this.#prove();
     if (this.#plan.longLeases) await this.#tryLongLeases();
     await this.#within(LEASES_MS_MAX, 'has expired the leases that nobody keeps', () => {
@@ -232,6 +261,17 @@ class Simulation {
     await this.#settle();
     await this.#watchesAtRest();
     await this.#powerLossOfAll();
+  }
+
+  async #permitAll(): Promise<void> {
+    let done = false;
+    this.#auth.finish().then(
+      () => {
+        done = true;
+      },
+      (error: unknown) => this.#scheduler.fail(error),
+    );
+    await this.#within(HEAL_MS_MAX, 'takes changes of users and roles', () => done);
   }
 
   /** All lose power at once, and everything must be there again. */
@@ -359,6 +399,9 @@ class Simulation {
       messages: this.#network.messageCount,
       replays: this.#network.replayCount,
       leasesExpired: this.#leases.expiredCount,
+      authChanges: this.#log.model.auth.states.length - 1,
+      joint: this.#log.jointCount,
+      denied: this.#permissions.deniedCount + this.#log.deniedCount,
       faults: this.#nemesis.counts,
     };
   }

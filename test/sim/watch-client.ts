@@ -1,7 +1,9 @@
+import type { RangeRequest } from '../../src/core/mvcc/operations.ts';
 import type { WatchDelivery, WatchOptions, WatchSink } from '../../src/core/watch/hub.ts';
-import type { GuardedStream } from '../../src/member/auth/watch-guard.ts';
+import { type GuardedStream, refusalOf } from '../../src/member/auth/watch-guard.ts';
 import type { WatchHistory } from '../linearizability/history.ts';
 import type { AppliedLog } from './checkers/applied-log.ts';
+import type { Permissions, Reading } from './checkers/permissions.ts';
 import { WatchValidator } from './checkers/watch-validator.ts';
 import { pause } from './client.ts';
 import type { Place } from './place.ts';
@@ -18,6 +20,21 @@ const BEGIN_ANEW_PERCENT = 20;
 /** A client that hears nothing looks this often whether its member still runs. */
 const LOOK_MS = 200;
 
+/** What a watch reads, as a range. */
+const WHOLE_RANGE: Omit<RangeRequest, 'key' | 'rangeEnd'> = {
+  type: 'range',
+  limit: 0,
+  revision: 0,
+  sortOrder: 'none',
+  sortTarget: 'key',
+  keysOnly: false,
+  countOnly: false,
+  minModRevision: 0,
+  maxModRevision: 0,
+  minCreateRevision: 0,
+  maxCreateRevision: 0,
+};
+
 export interface WatchClientParts {
   readonly name: string;
   readonly scheduler: Scheduler;
@@ -26,6 +43,9 @@ export interface WatchClientParts {
   readonly log: AppliedLog;
   readonly report: Report;
   readonly keys: number;
+  readonly permissions: Permissions;
+  /** Who it signs in as, where authentication is on. */
+  readonly user: string;
 }
 
 /** One stream at one process. What arrives late or never is the wire's matter; the order is kept. */
@@ -36,6 +56,8 @@ interface Attachment {
   stream: GuardedStream | null;
   writable: boolean;
   ended: boolean;
+  /** How far the member had applied when the watch was made. */
+  createdIndex: number;
 }
 
 /**
@@ -149,6 +171,7 @@ export class WatchClient {
       stream: null,
       writable: true,
       ended: false,
+      createdIndex: 0,
       sink: {
         deliver: (delivery) => this.#deliver(attachment, delivery),
         get writable() {
@@ -184,11 +207,15 @@ export class WatchClient {
       return;
     }
     const current = member.header().revision;
-    const stream = member.openWatch(attachment.sink, { signal: new AbortController().signal });
+    const { user } = this.#parts;
+    const credentials = { certificateName: user };
+    const stream = member.openWatch(attachment.sink, { signal: new AbortController().signal, credentials });
     attachment.stream = stream;
+    attachment.createdIndex = member.status().result.appliedIndex;
     const refusal = stream.create({ ...this.#options, startRevision });
     if (refusal !== null) {
       attachment.ended = true;
+      if (this.#isDenied(attachment, refusal)) return;
       if (refusal !== 'mvcc: watcher range is empty') this.#fail(`the watch was refused: ${refusal}`);
       this.stopped = true;
       return;
@@ -228,6 +255,11 @@ export class WatchClient {
 
   #arrived(attachment: Attachment, delivery: WatchDelivery): void {
     if (attachment.ended || this.#attachment !== attachment || this.#validator === null) return;
+    if (delivery.type === 'canceled' && this.#isDenied(attachment, delivery.reason)) {
+      attachment.ended = true;
+      return;
+    }
+    this.#checkAllowed(attachment, delivery);
     this.#validator.delivered(delivery);
     this.#log.delivered(delivery);
     if (delivery.type !== 'canceled') return;
@@ -236,6 +268,30 @@ export class WatchClient {
     this.#validator.restart(delivery.compactRevision);
     this.#log.begin(delivery.compactRevision);
     if (this.#settledAt !== null) this.#attachTo(this.#settledAt);
+  }
+
+  /** Whether a watch was refused or ended because of who watches. */
+  #isDenied({ createdIndex }: Attachment, reason: string): boolean {
+    const code = refusalOf(reason);
+    if (code === undefined) return false;
+    const { permissions, name, log } = this.#parts;
+    if (code === 'permission-denied') permissions.ended(name, this.#reading, createdIndex);
+    else if (!log.model.auth.now.enabled) this.#fail(`was refused without authentication: ${reason}`);
+    return true;
+  }
+
+  #checkAllowed({ createdIndex }: Attachment, delivery: WatchDelivery): void {
+    if (delivery.type !== 'events') return;
+    for (const { event } of delivery.events) {
+      const seen = { revision: event.row.main, createdIndex };
+      this.#parts.permissions.shown(this.#parts.name, this.#reading, seen);
+    }
+  }
+
+  get #reading(): Reading {
+    const { key, rangeEnd } = this.#options;
+    const request = { ...WHOLE_RANGE, key, rangeEnd };
+    return { user: this.#parts.user, request, serializable: false };
   }
 
   #wayMs(): number {

@@ -9,6 +9,7 @@ import type {
   TxnResult,
 } from '../../src/core/mvcc/operations.ts';
 import type { StoreErrorCode } from '../../src/lib/errors.ts';
+import type { Credentials } from '../../src/member/auth/access.ts';
 import type { Member } from '../../src/member/member.ts';
 import {
   type HistoryOutcome,
@@ -22,11 +23,13 @@ import type { ClientHistory } from './checkers/client-history.ts';
 import type { LeaseSafety } from './checkers/lease-safety.ts';
 import type { Call, Linearizability } from './checkers/linearizability.ts';
 import { responseText } from './checkers/model.ts';
+import type { Permissions, Reading } from './checkers/permissions.ts';
 import { type Answer, type ClientPort, pause } from './client.ts';
 import type { Place } from './place.ts';
 import type { Plan } from './plan.ts';
 import type { Prng } from './prng.ts';
 import type { Scheduler } from './scheduler.ts';
+import { nameRequest } from './spy.ts';
 import { type Report, Violation } from './violation.ts';
 
 /** Leases one client keeps at a time. */
@@ -53,7 +56,14 @@ const APPLIED_REFUSALS: ReadonlySet<StoreErrorCode> = new Set([
 ]);
 
 /** Refusals of a request that was never proposed, or that the state machine refused for every state alike. */
-const SURELY_NOTHING: ReadonlySet<StoreErrorCode> = new Set(['no-space', 'corrupt', 'too-many-requests']);
+const SURELY_NOTHING: ReadonlySet<StoreErrorCode> = new Set([
+  'no-space',
+  'corrupt',
+  'too-many-requests',
+  'permission-denied',
+  'user-empty',
+  'auth-revision-old',
+]);
 
 export interface WorkloadParts {
   readonly plan: Plan;
@@ -65,12 +75,14 @@ export interface WorkloadParts {
   readonly linearizability: Linearizability;
   readonly history: ClientHistory;
   readonly leases: LeaseSafety;
+  readonly permissions: Permissions;
   readonly report: Report;
 }
 
 interface WriteContext {
   readonly signal: AbortSignal;
   readonly user: string;
+  readonly credentials: Credentials;
 }
 
 /** What an acknowledged write was told. */
@@ -88,12 +100,17 @@ export class WorkloadClient {
   knownCount = 0;
   readonly #parts: WorkloadParts;
   readonly #name: string;
+  readonly #user: string;
+  readonly #credentials: Credentials;
   readonly #leases: bigint[] = [];
   #opNumber = 0;
   #incarnation = 0;
   #lapsing = false;
 
-  constructor(name: string, parts: WorkloadParts) {
+  /** `user`: who it signs in as, where authentication is on. */
+  constructor(name: string, parts: WorkloadParts, user = name) {
+    this.#credentials = { certificateName: user };
+    this.#user = user;
     this.#name = name;
     this.#parts = parts;
   }
@@ -171,7 +188,7 @@ export class WorkloadClient {
     const sentMs = scheduler.nowMs;
     const wasThere = log.model.leases.has(id);
     const answer = await port.call(place, timeoutMs, (member, signal) =>
-      member.leaseKeepAlive({ id }, { signal }),
+      member.leaseKeepAlive({ id }, { signal, credentials: this.#credentials }),
     );
     if (answer.type !== 'answered') return false;
     const { ttlSeconds } = answer.value.result;
@@ -350,14 +367,17 @@ export class WorkloadClient {
     // The history knows stale reads as ranges only.
     const settle = serializable ? null : history.call(request);
     const answer = await port.call(place, this.#timeoutMs(), (member, signal) =>
-      member.txn(request, { signal, serializable }),
+      member.txn(request, { signal, serializable, credentials: this.#credentials }),
     );
     settle?.(readOutcome(answer, ({ result }) => result));
-    if (answer.type === 'refused') this.#checkReadRefusal(call, answer.code, lowestRevision(request));
+    if (answer.type === 'refused') {
+      this.#checkReadRefusal(call, answer.code, { revision: lowestRevision(request), request, serializable });
+    }
     if (answer.type !== 'answered') return;
     this.knownCount += 1;
     const { header, result } = answer.value;
     const { revision } = header;
+    this.#parts.permissions.answered(call, { user: this.#user, request, serializable }, revision);
     linearizability.read(call, { request, result, revision, serializable, servedBy: answer.process });
   }
 
@@ -415,13 +435,15 @@ export class WorkloadClient {
     const request = { ...this.#rangeRequest(), revision };
     const settle = history.call(serializable ? { type: 'serializable-range', range: request } : request);
     const answer = await port.call(place, timeoutMs, (member, signal) =>
-      member.range(request, { signal, serializable }),
+      member.range(request, { signal, serializable, credentials: this.#credentials }),
     );
     settle(readOutcome(answer, ({ result }) => result));
-    if (answer.type === 'refused') this.#checkReadRefusal(call, answer.code, revision);
+    if (answer.type === 'refused')
+      this.#checkReadRefusal(call, answer.code, { revision, request, serializable });
     if (answer.type !== 'answered') return false;
     this.knownCount += 1;
     const { header, result } = answer.value;
+    this.#parts.permissions.answered(call, { user: this.#user, request, serializable }, header.revision);
     linearizability.read(call, {
       request,
       result,
@@ -432,9 +454,14 @@ export class WorkloadClient {
     return true;
   }
 
-  #checkReadRefusal(call: Call, code: StoreErrorCode, revision: number): void {
-    const { linearizability, report } = this.#parts;
-    if (code === 'compacted') linearizability.readRefused(call, 'compacted', revision);
+  #checkReadRefusal(
+    call: Call,
+    code: StoreErrorCode,
+    read: Omit<Reading, 'user'> & { readonly revision: number },
+  ): void {
+    const { linearizability, report, permissions } = this.#parts;
+    if (code === 'compacted') linearizability.readRefused(call, 'compacted', read.revision);
+    if (code === 'permission-denied') permissions.refused(call, { ...read, user: this.#user });
     if (code === 'key-not-found')
       report(new Violation('linearizability', `${call.opId}: a range was refused with ${code}`));
   }
@@ -445,12 +472,16 @@ export class WorkloadClient {
     request: HistoryRequest,
     send: (member: Member, context: WriteContext) => Promise<Written>,
     timeoutMs = this.#timeoutMs(),
+    credentials = this.#credentials,
   ): Promise<boolean> {
     const { linearizability, scheduler, port, history } = this.#parts;
     const user = this.#nextOp();
     const call = linearizability.call(user, scheduler.nowMs);
     const settle = history.call(request);
-    const answer = await port.call(place, timeoutMs, (member, signal) => send(member, { signal, user }));
+    const answer = await port.call(place, timeoutMs, (member, signal) => {
+      nameRequest(signal, user);
+      return send(member, { signal, user, credentials });
+    });
     settle(writeOutcome(answer));
     if (answer.type === 'answered') {
       this.knownCount += 1;
@@ -483,6 +514,8 @@ export class WorkloadClient {
       const text = entry === undefined ? 'nothing' : outcomeText(entry.outcome);
       if (text !== `failed: ${code}`) fail(`was refused with ${code}, the log has ${text}`);
     }
+    if (code === 'permission-denied' && entry?.outcome.ok === true)
+      fail(`was refused with ${code}, but took effect at ${entry.index}`);
     if (code === 'too-many-requests' && entry !== undefined)
       fail(`was refused as too many, but is at ${entry.index}`);
   }

@@ -2,9 +2,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { hitEveryPoint } from '../process/crash-run.ts';
-import { ALL_POINTS, pointName } from '../process/crash-steps.ts';
+import { ALL_POINTS, pointName, STEP_TABLE, type Tool, toolPointsOf } from '../process/crash-steps.ts';
 import { carryOut, randomRun } from '../process/fault-run.ts';
 import { imageRound } from '../process/image-run.ts';
+import { hitEveryToolPoint } from '../process/tool-run.ts';
 import { simulate } from '../sim/simulation.ts';
 import { repositoryRoot } from '../support/repository-root.ts';
 
@@ -70,14 +71,23 @@ async function faultBatch(seed: number): Promise<BatchResult> {
 async function pointBatch(seed: number): Promise<BatchResult> {
   const { violations, hits, ops, watchItems } = await hitEveryPoint(seed);
   const missed = ALL_POINTS.map(pointName).filter((name) => !hits.has(name));
+  const wrong: unknown[] = [...violations];
+  let toolPoints = 0;
+  for (const tool of Object.keys(STEP_TABLE.tools) as Tool[]) {
+    const ended = await hitEveryToolPoint(tool, seed);
+    wrong.push(...ended.violations);
+    toolPoints += ended.hits.size;
+    const names = toolPointsOf(tool).map((point) => pointName(point));
+    missed.push(...names.filter((name) => !ended.hits.has(name)).map((name) => `${tool} ${name}`));
+  }
   const counts = {
     runs: 1,
-    points: hits.size,
+    points: hits.size + toolPoints,
     kills: [...hits.values()].reduce((sum, count) => sum + count, 0),
     operations: ops,
     watchEvents: watchItems,
   };
-  if (violations.length > 0) return { violation: JSON.stringify(violations), counts };
+  if (wrong.length > 0) return { violation: JSON.stringify(wrong), counts };
   return { violation: missed.length === 0 ? null : `never reached: ${missed.join(', ')}`, counts };
 }
 
@@ -85,6 +95,8 @@ async function imageBatch(seed: number): Promise<BatchResult> {
   const { images, violations, ops, entriesReplayed, markersCompared } = await imageRound({
     seed,
     images: IMAGES,
+    // Of a member that is alone, and of members of a cluster, in turn.
+    members: seed % 2 === 0 ? 1 : 3,
   });
   const counts = { images, operations: ops, entriesReplayed, statesCompared: markersCompared };
   return { violation: violations.length === 0 ? null : violations.join('\n'), counts };

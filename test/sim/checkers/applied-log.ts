@@ -3,9 +3,11 @@ import { INTERNAL_USER } from '../../../src/core/auth/operations.ts';
 import { decodeCommand, type Operation } from '../../../src/core/command.ts';
 import type { MemberView } from '../../../src/core/members.ts';
 import type { Outcome } from '../../../src/core/outcome.ts';
+import { isJoint } from '../../../src/core/raft/conf-change.ts';
 import type { Entry } from '../../../src/core/raft/messages.ts';
 import type { StateMarker } from '../../../src/core/state.ts';
 import type { Applied, StateMachine } from '../../../src/core/state-machine.ts';
+import { untagged } from '../spy.ts';
 import { type Report, Violation } from '../violation.ts';
 import { Model, type ModelOutcome, responseText } from './model.ts';
 
@@ -33,6 +35,10 @@ export interface LoggedEntry {
 export class AppliedLog {
   readonly entries: LoggedEntry[] = [];
   readonly model = new Model();
+  /** Entries that a user had no permission for. */
+  deniedCount = 0;
+  /** Joint configurations that were entered. */
+  jointCount = 0;
   /** Where each client operation went in. */
   readonly indexOfOp = new Map<string, number>();
   /** The members as of the newest membership change. */
@@ -40,9 +46,12 @@ export class AppliedLog {
   readonly #indexOfRevision = new Map<number, number>([[1, FIRST_INDEX - 1]]);
   readonly #chain = new Map<number, string>();
   readonly #report: Report;
+  readonly #tagged: boolean;
   readonly #onEntry: (entry: LoggedEntry) => void;
 
-  constructor(report: Report, onEntry: (entry: LoggedEntry) => void) {
+  /** `tagged`: requests have names beside their users. */
+  constructor(report: Report, onEntry: (entry: LoggedEntry) => void, tagged = false) {
+    this.#tagged = tagged;
     this.#report = report;
     this.#onEntry = onEntry;
   }
@@ -91,7 +100,9 @@ export class AppliedLog {
 
   /** A membership change took effect. */
   membersChanged(machine: StateMachine): void {
-    if (machine.appliedIndex === this.lastIndex) this.members = machine.memberList();
+    if (machine.appliedIndex !== this.lastIndex) return;
+    this.members = machine.memberList();
+    if (isJoint(machine.confState)) this.jointCount += 1;
   }
 
   #take(
@@ -104,15 +115,20 @@ export class AppliedLog {
     const { outcome, revision } = applied;
     const command = entry.data.length === 0 ? null : decodeCommand(entry.data);
     // Clients' operations carry a name of their own as their user; what members do by themselves has none.
-    const opId = command === null || command.user === INTERNAL_USER ? '' : command.user;
+    const { user, request } = untagged(command?.user ?? '');
+    const opId = request !== '' ? request : user === INTERNAL_USER || this.#tagged ? '' : user;
     if (opId !== '') {
       const before = this.indexOfOp.get(opId);
-      if (before !== undefined)
+      // What was refused because users or roles had changed is tried anew, and changed nothing.
+      if (before !== undefined && !isDecidedAnew(this.at(before)!.outcome))
         this.#fail(`operation ${opId} is in the log twice, at ${before} and ${index}`);
       this.indexOfOp.set(opId, index);
     }
     const eventsBefore = this.model.history.length;
-    if (command !== null) this.#compare(index, this.model.apply(command.operation, term), outcome);
+    if (command !== null) {
+      const principal = { user, revision: command.authRevision };
+      this.#compare(index, this.model.apply(command.operation, term, { index, principal }), outcome);
+    }
     if (this.model.revision !== revision) {
       this.#fail(`${who} is at revision ${revision} after entry ${index}, it must be ${this.model.revision}`);
     }
@@ -129,6 +145,7 @@ export class AppliedLog {
       atMs,
       digest,
     };
+    if (!outcome.ok && outcome.code === 'permission-denied') this.deniedCount += 1;
     this.entries.push(logged);
     this.#onEntry(logged);
   }
@@ -153,6 +170,10 @@ export class AppliedLog {
   #fail(message: string): void {
     this.#report(new Violation('state-machine', message));
   }
+}
+
+function isDecidedAnew(outcome: Outcome): boolean {
+  return !outcome.ok && (outcome.code === 'auth-revision-old' || outcome.code === 'user-empty');
 }
 
 /** A state machine's outcome in the model's words. */

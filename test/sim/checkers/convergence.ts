@@ -1,4 +1,5 @@
 import { StoreError } from '../../../src/lib/errors.ts';
+import { OPERATOR } from '../auth-operator.ts';
 import type { Cluster } from '../cluster.ts';
 import { type Report, Violation } from '../violation.ts';
 import type { AppliedLog } from './applied-log.ts';
@@ -26,7 +27,7 @@ export class Convergence {
         const ask = async (): Promise<string | null> => {
           const { signal } = new AbortController();
           try {
-            const { result } = await member.hashKv({ revision }, { signal });
+            const { result } = await member.hashKv({ revision }, { signal, credentials: OPERATOR });
             return `${result.hash} at ${result.revision}, compacted ${result.compactRevision}`;
           } catch (error) {
             // An injected read error that nobody had met before.

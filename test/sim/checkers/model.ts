@@ -1,3 +1,4 @@
+import { ANONYMOUS, type AuthOperation, type Principal } from '../../../src/core/auth/operations.ts';
 import type { Operation } from '../../../src/core/command.ts';
 import type {
   DeleteRangeRequest,
@@ -10,6 +11,7 @@ import type {
 } from '../../../src/core/mvcc/operations.ts';
 import type { StoreErrorCode } from '../../../src/lib/errors.ts';
 import { execute, inSpan, type KvView } from '../../linearizability/kv-model.ts';
+import { AuthModel, refusalIn } from './auth-model.ts';
 
 /** What a key held from `revision` on; null value = deleted. */
 interface Version {
@@ -34,6 +36,9 @@ export type ModelOutcome =
   | { readonly ok: false; readonly code: StoreErrorCode }
   | 'unknown';
 
+/** For operations that nobody asked for. */
+const NOBODY = { index: 0, principal: ANONYMOUS };
+
 const SORTED_LATIN1 = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /**
@@ -46,17 +51,24 @@ export class Model {
   compacted = -1;
   /** Changes by revision, in order. */
   readonly history: { readonly revision: number; readonly events: readonly ModelEvent[] }[] = [];
+  readonly auth = new AuthModel();
   readonly leases = new Map<bigint, { readonly ttlSeconds: number }>();
   readonly #keys = new Map<string, Version[]>();
   readonly #alarms = new Map<string, 'no-space' | 'corrupt'>();
   #events: ModelEvent[] = [];
 
   /** Applies one committed operation of an entry of this term. */
-  apply(operation: Operation, term: number): ModelOutcome {
+  apply(
+    operation: Operation,
+    term: number,
+    { index, principal }: { readonly index: number; readonly principal: Principal } = NOBODY,
+  ): ModelOutcome {
     this.#events = [];
-    const refusal = this.#alarmRefusal(operation);
+    const leaseKeys = (id: bigint): readonly string[] => this.#leaseKeys(id);
+    const refusal =
+      this.#alarmRefusal(operation) ?? refusalIn(this.auth.now, principal, { operation, leaseKeys });
     if (refusal !== null) return { ok: false, code: refusal };
-    const outcome = this.#apply(operation, term);
+    const outcome = isAuth(operation) ? this.#account(operation, index) : this.#apply(operation, term);
     this.#close();
     return outcome;
   }
@@ -87,7 +99,12 @@ export class Model {
     this.#events = [];
   }
 
-  #apply(operation: Operation, term: number): ModelOutcome {
+  #account(operation: AuthOperation, index: number): ModelOutcome {
+    const code = this.auth.apply(operation, index);
+    return code === null ? { ok: true, text: 'auth' } : { ok: false, code };
+  }
+
+  #apply(operation: Exclude<Operation, AuthOperation>, term: number): ModelOutcome {
     switch (operation.type) {
       case 'put':
       case 'delete-range':
@@ -121,8 +138,7 @@ export class Model {
       case 'member-update':
       case 'member-publish':
         return 'unknown';
-      default:
-        // Users, roles and permissions.
+      case 'authenticate':
         return 'unknown';
     }
   }
@@ -147,9 +163,13 @@ export class Model {
   /** Deletes a lease and its keys, all in one revision. */
   #revoke(id: bigint): void {
     this.leases.delete(id);
-    const keys = [...this.#keys.keys()].filter((key) => this.at(key, this.revision)?.lease === id);
-    for (const key of keys.sort(SORTED_LATIN1)) this.#write(key, null, 0n);
+    for (const key of this.#leaseKeys(id)) this.#write(key, null, 0n);
     this.#close();
+  }
+
+  #leaseKeys(id: bigint): readonly string[] {
+    const keys = [...this.#keys.keys()].filter((key) => this.at(key, this.revision)?.lease === id);
+    return keys.sort(SORTED_LATIN1);
   }
 
   #change(request: PutRequest | DeleteRangeRequest | TxnRequest): ModelOutcome {
@@ -193,6 +213,10 @@ export class Model {
     const kv = toKeyValue(key, version);
     this.#events.push({ type: value === null ? 'delete' : 'put', key, kv, previous });
   }
+}
+
+function isAuth(operation: Operation): operation is AuthOperation {
+  return /^(auth|user|role)-/.test(operation.type);
 }
 
 /** Everything an answer says, as text, so that two answers are compared at once. */
