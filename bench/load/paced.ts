@@ -1,0 +1,70 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** Calls that are due at even times, whatever became of those before: an open loop. */
+export interface PacedLoad {
+  readonly perSecond: number;
+  /** At most; fewer when `signal` ends the load before. */
+  readonly count: number;
+  readonly signal?: AbortSignal;
+  /** Sends one call; resolves when it is answered, rejects when it failed. */
+  readonly send: (index: number) => Promise<unknown>;
+}
+
+/** What became of one call, in milliseconds of this process's clock. */
+export interface PacedCall {
+  readonly dueMs: number;
+  /** Answered; null when it failed. */
+  doneMs: number | null;
+}
+
+const TICK_MS = 1;
+const PATIENCE_MS = 60_000;
+
+/**
+ * Offers the load and waits for the answers. A call counts from when it was due: a server that stalls is charged for
+ * every call that would have been made meanwhile.
+ *
+ * @throws Error when a call has neither an answer nor a failure a minute after the last was sent
+ */
+export async function paced(load: PacedLoad): Promise<readonly PacedCall[]> {
+  const calls: PacedCall[] = [];
+  const open = new Set<Promise<void>>();
+  const startedMs = performance.now();
+  while (calls.length < load.count && load.signal?.aborted !== true) {
+    const due = Math.min(load.count, Math.ceil(((performance.now() - startedMs) * load.perSecond) / 1000));
+    while (calls.length < due) {
+      const call: PacedCall = { dueMs: startedMs + (calls.length * 1000) / load.perSecond, doneMs: null };
+      const answered: Promise<void> = settle(load.send(calls.length), call).then(
+        () => void open.delete(answered),
+      );
+      open.add(answered);
+      calls.push(call);
+    }
+    await delay(TICK_MS);
+  }
+  await Promise.race([Promise.all(open), tooLate()]);
+  return calls;
+}
+
+/** Of the calls that were answered. */
+export function latenciesMs(calls: readonly PacedCall[]): readonly number[] {
+  return calls.flatMap(({ dueMs, doneMs }) => (doneMs === null ? [] : [doneMs - dueMs]));
+}
+
+export function failures(calls: readonly PacedCall[]): number {
+  return calls.filter(({ doneMs }) => doneMs === null).length;
+}
+
+async function settle(answer: Promise<unknown>, call: PacedCall): Promise<void> {
+  try {
+    await answer;
+    call.doneMs = performance.now();
+  } catch {
+    // It stays without an answer, which is what is counted.
+  }
+}
+
+async function tooLate(): Promise<never> {
+  await delay(PATIENCE_MS, undefined, { ref: false });
+  throw new Error('calls of a paced load were never answered');
+}

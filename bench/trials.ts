@@ -1,0 +1,57 @@
+import { loadavg } from 'node:os';
+import { chanceOf } from './chance.ts';
+import type { Question } from './question.ts';
+import type { RunRecord } from './records.ts';
+import { type Contestant, ServerCluster } from './server-cluster.ts';
+
+const CONTESTANTS: readonly Contestant[] = ['conclave', 'etcd'];
+
+/** How a whole bench is run. */
+export interface TrialOptions {
+  readonly runs: number;
+  readonly seed: number;
+  /** Of each load; 1 = all of it. */
+  readonly scale: number;
+  readonly onRecord: (record: RunRecord) => void;
+}
+
+/** Asks one question of both contestants by turns, each time of a fresh cluster. @throws Error for a wrong answer */
+export async function ask(question: Question, options: TrialOptions): Promise<void> {
+  for (let run = 1; run <= options.runs; run++) {
+    // Whoever comes first finds the machine as the other left it: they take turns in that, too.
+    const order = run % 2 === 1 ? CONTESTANTS : CONTESTANTS.toReversed();
+    for (const contestant of order) options.onRecord(await trial(question, { contestant, run, ...options }));
+  }
+}
+
+async function trial(
+  question: Question,
+  options: TrialOptions & { readonly contestant: Contestant; readonly run: number },
+): Promise<RunRecord> {
+  const { contestant, run, seed, scale } = options;
+  const startedAt = new Date().toISOString();
+  const [loadAverage] = loadavg();
+  const cluster = await ServerCluster.start(contestant);
+  try {
+    const figures = await question.measure({
+      cluster,
+      chance: chanceOf(seed + run),
+      count: (whole) => Math.max(1, Math.round(whole * scale)),
+    });
+    const { name, load } = question;
+    return {
+      kind: 'run',
+      question: name,
+      load,
+      contestant,
+      run,
+      startedAt,
+      loadAverage: loadAverage!,
+      figures,
+    };
+  } catch (cause) {
+    throw new Error(`${question.name}, ${contestant}, run ${run}: ${(cause as Error).message}`, { cause });
+  } finally {
+    await cluster.destroy();
+  }
+}
