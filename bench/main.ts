@@ -83,7 +83,7 @@ async function bench(
     if (out !== undefined) appendFileSync(out, recordLine(record));
   };
   if (out !== undefined) writeFileSync(out, '');
-  const head = machine(`npm run bench -- ${process.argv.slice(2).join(' ')}`.trim(), { seed, scale });
+  const head = machine(commandText(process.argv.slice(2)), { seed, scale });
   keep(head);
   console.log(`${machineText(head)}\n`);
   for (const question of questions) {
@@ -101,6 +101,14 @@ async function bench(
     }
   }
   console.log(`## Goals\n\n${goalsTable(judge(summarize(records)))}`);
+}
+
+/** For whoever wants to repeat it; where the results went is of no use to them. */
+function commandText(words: readonly string[]): string {
+  const kept = words.filter(
+    (word, at) => word !== '--out' && words[at - 1] !== '--out' && !word.startsWith('--out='),
+  );
+  return ['npm run bench --', ...kept, '--out results.jsonl'].join(' ');
 }
 
 function number(flag: string, text: string): number {

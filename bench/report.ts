@@ -1,5 +1,5 @@
 import type { Verdict } from './goals.ts';
-import type { FigureSummary, MachineRecord, QuestionSummary } from './records.ts';
+import type { FigureSummary, MachineRecord, QuestionSummary, RunRecord } from './records.ts';
 import { median } from './statistics.ts';
 
 /** What was measured on, for the head of a report. */
@@ -36,6 +36,45 @@ export function goalsTable(verdicts: readonly Verdict[]): string {
     return `| ${what} | ${sign} ${bound}${suffix} | ${shown(measured)}${suffix} | ${reached ? 'yes' : '**no**'} |`;
   });
   return ['| | goal | measured | reached |', '|---|---|---|---|', ...rows, ''].join('\n');
+}
+
+/** The whole of docs/benchmarks.md. */
+export function documentText(results: {
+  readonly machines: readonly MachineRecord[];
+  readonly runs: readonly RunRecord[];
+  readonly summaries: readonly QuestionSummary[];
+  readonly verdicts: readonly Verdict[];
+  /** The plot's file, beside this one. */
+  readonly plot: string | null;
+}): string {
+  const { machines, runs, summaries, verdicts, plot } = results;
+  const commands = machines.map(({ command }) => command);
+  return [
+    '# Benchmarks',
+    '',
+    'Written by `npm run bench:document` from the results of these commands; not by hand. How it is measured:',
+    '[performance](performance.md).',
+    '',
+    '```sh',
+    ...commands,
+    '```',
+    '',
+    machineText(machines[0]!),
+    '',
+    `The machine's load average before the first run was ${shown(runs[0]?.loadAverage ?? Number.NaN)}. A ratio is our median`,
+    'divided by that of etcd.',
+    '',
+    '## Goals',
+    '',
+    goalsTable(verdicts),
+    ...(plot === null
+      ? []
+      : ['## Latency against throughput', '', `![Latency against throughput](${plot})`, '']),
+    ...summaries.map(section),
+  ]
+    .join('\n')
+    .trimEnd()
+    .concat('\n');
 }
 
 function figureRow({ name, unit, conclave, etcd }: FigureSummary): string {

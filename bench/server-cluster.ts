@@ -19,6 +19,8 @@ const READY_TIMEOUT_MS = 60_000;
 const POLL_MS = 10;
 /** A call without an answer is joined by another after this. */
 const ASK_AGAIN_MS = 100;
+/** As docs/operations.md says, and every way of ours to start a member does. */
+const UV_THREADPOOL_SIZE = '16';
 const LOG_SHOWN_BYTES = 2_000;
 const CLOCK_TICKS_PER_SECOND = 100;
 const MAIN = fileURLToPath(new URL('../src/main.js', import.meta.url));
@@ -235,7 +237,9 @@ export class ServerCluster {
       stdio: ['ignore', log, log],
       env: {
         PATH: process.env['PATH'],
-        ...(isEtcd ? { ETCD_UNSUPPORTED_ARCH: process.arch } : environment(member.name)),
+        ...(isEtcd
+          ? { ETCD_UNSUPPORTED_ARCH: process.arch }
+          : { UV_THREADPOOL_SIZE, ...environment(member.name) }),
       },
     });
     closeSync(log);

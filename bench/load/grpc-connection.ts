@@ -320,7 +320,7 @@ export class GrpcConnection {
 
   #fail(): void {
     this.#closed = true;
-    for (const id of [...this.#streams.keys()]) this.#end(id, null);
+    for (const id of this.#streams.keys()) this.#end(id, null);
   }
 }
 

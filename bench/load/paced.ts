@@ -30,9 +30,10 @@ export async function paced(load: PacedLoad): Promise<readonly PacedCall[]> {
   const calls: PacedCall[] = [];
   const open = new Set<Promise<void>>();
   const startedMs = performance.now();
-  while (calls.length < load.count && load.signal?.aborted !== true) {
+  const goesOn = (): boolean => load.signal?.aborted !== true;
+  while (calls.length < load.count && goesOn()) {
     const due = Math.min(load.count, Math.ceil(((performance.now() - startedMs) * load.perSecond) / 1000));
-    while (calls.length < due) {
+    while (calls.length < due && goesOn()) {
       const call: PacedCall = { dueMs: startedMs + (calls.length * 1000) / load.perSecond, doneMs: null };
       const answered: Promise<void> = settle(load.send(calls.length), call).then(
         () => void open.delete(answered),

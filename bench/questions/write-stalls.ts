@@ -78,11 +78,10 @@ async function stalls(
     });
     await delay(MARGIN_MS);
     const startedMs = performance.now();
-    await load
-      .during()
-      .finally(() => delay(MARGIN_MS))
-      .finally(() => over.abort());
-    const tookMs = performance.now() - startedMs - MARGIN_MS;
+    await load.during();
+    const tookMs = performance.now() - startedMs;
+    await delay(MARGIN_MS);
+    over.abort();
     const calls = await written;
     if (failures(calls) > 0) throw new Error(`${failures(calls)} puts failed during ${name}`);
     const { p50, p99, max } = spread(latenciesMs(calls));
@@ -93,6 +92,7 @@ async function stalls(
       { name: `${name}: longest put`, unit: 'ms', value: max },
     ];
   } finally {
+    over.abort();
     connection.close();
   }
 }
