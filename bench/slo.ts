@@ -1,9 +1,9 @@
 import { parseArgs } from 'node:util';
 import { bytesOf, chanceOf } from './chance.ts';
 import { prepare, puts, ranges, VALUE_BYTES, WARM_UP_REQUESTS } from './load/checked.ts';
+import { withWatches } from './load/fan-out.ts';
 import type { UnaryFigures } from './load/h2load.ts';
 import { machine } from './machine.ts';
-import { fanOut } from './questions/watch-fan-out.ts';
 import { machineText } from './report.ts';
 import { ServerCluster } from './server-cluster.ts';
 import { forComparison, isMet, latency, type Measurement, rate, sloTable, TARGETS } from './slo-targets.ts';
@@ -71,7 +71,8 @@ async function propagation(cluster: ServerCluster, changes: number): Promise<rea
   const measurements: Measurement[] = [];
   const { watchers, propagationMs } = TARGETS;
   for (const streams of [SHARED_STREAMS, watchers]) {
-    const { lastMs } = await fanOut(cluster, { watches: watchers, streams, changes });
+    const load = { watches: watchers, streams };
+    const { lastMs } = await withWatches(cluster, load, (makeChanges) => makeChanges(changes));
     const what = `a change reaches all of ${watchers} watchers on ${streams} streams, slowest of ${changes}`;
     measurements.push(latency(what, lastMs.max, propagationMs));
   }

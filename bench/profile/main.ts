@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { bytesOf, chanceOf } from '../chance.ts';
 import { FULL, prepare, puts, ranges, VALUE_BYTES, WARM_UP_REQUESTS } from '../load/checked.ts';
-import { fanOut } from '../questions/watch-fan-out.ts';
+import { withWatches } from '../load/fan-out.ts';
 import { shown } from '../report.ts';
 import { ServerCluster } from '../server-cluster.ts';
 import { flameGraph } from './flame-graph.ts';
@@ -29,38 +29,43 @@ LOAD-NAME.delay.json, by how much timers came late. put and range need h2load (D
 
 const PROBE = new URL('./probe.js', import.meta.url);
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-const CHUNK_REQUESTS = 20_000;
-const CHUNK_CHANGES = 20;
+const PART_REQUESTS = 20_000;
+const PART_CHANGES = 20;
 const WATCHES = 1_000;
 const HOTTEST = 12;
 const POLL_MS = 20;
 const WRITTEN_TIMEOUT_MS = 60_000;
 
-type Send = (cluster: ServerCluster, leader: string) => Promise<unknown>;
+/** Repeats a part of the load until its time is up, and profiles the members meanwhile. */
+type Profiled = (part: () => Promise<unknown>) => Promise<void>;
+type Load = (profiled: Profiled, place: { cluster: ServerCluster; leader: string }) => Promise<void>;
 
-/** Each once: a load is repeated until its time is up. */
 const VALUE = bytesOf(VALUE_BYTES, chanceOf(1));
-const LOADS: Readonly<Record<string, Send>> = {
-  put: (_cluster, url) => puts({ url, requests: CHUNK_REQUESTS, ...FULL }, VALUE),
-  range: (_cluster, url) => ranges({ url, requests: CHUNK_REQUESTS, ...FULL }, { serializable: false }),
-  watch: (cluster) => fanOut(cluster, { watches: WATCHES, streams: WATCHES, changes: CHUNK_CHANGES }),
+const LOADS: Readonly<Record<string, Load>> = {
+  put: (profiled, { leader: url }) => profiled(() => puts({ url, requests: PART_REQUESTS, ...FULL }, VALUE)),
+  range: (profiled, { leader: url }) =>
+    profiled(() => ranges({ url, requests: PART_REQUESTS, ...FULL }, { serializable: false })),
+  watch: (profiled, { cluster }) =>
+    withWatches(cluster, { watches: WATCHES, streams: WATCHES }, (makeChanges) =>
+      profiled(() => makeChanges(PART_CHANGES)),
+    ),
 };
 
 interface Plan {
-  readonly load: string;
-  readonly send: Send;
+  readonly name: string;
+  readonly load: Load;
   readonly seconds: number;
   readonly directory: string;
 }
 
-async function profile({ load, send, seconds, directory }: Plan): Promise<void> {
+async function profile({ name, load, seconds, directory }: Plan): Promise<void> {
   await mkdir(directory, { recursive: true });
   const targets = new Map<string, string>();
   const cluster = await ServerCluster.start('conclave', {
     nodeArguments: ['--import', PROBE.href],
-    environment: (name) => {
-      targets.set(name, join(directory, `${load}-${name}`));
-      return { BENCH_PROBE: targets.get(name)! };
+    environment: (member) => {
+      targets.set(member, join(directory, `${name}-${member}`));
+      return { BENCH_PROBE: targets.get(member)! };
     },
   });
   try {
@@ -68,14 +73,20 @@ async function profile({ load, send, seconds, directory }: Plan): Promise<void> 
     await prepare(leader, VALUE);
     await puts({ url: leader, requests: WARM_UP_REQUESTS, ...FULL }, VALUE);
     await Promise.all([...targets.values()].map((target) => rm(`${target}.delay.json`, { force: true })));
-    for (const pid of cluster.processIds) process.kill(pid, 'SIGUSR2');
-    const endMs = performance.now() + seconds * 1000;
-    do await send(cluster, leader);
-    while (performance.now() < endMs);
-    for (const pid of cluster.processIds) process.kill(pid, 'SIGUSR2');
-    const leaderAt = cluster.endpoints.indexOf(leader);
-    for (const [at, target] of [...targets.values()].entries()) {
-      await report(target, `${load}, ${[...targets.keys()][at]}, ${at === leaderAt ? 'leader' : 'follower'}`);
+    const toggle = (): void => {
+      for (const pid of cluster.processIds) process.kill(pid, 'SIGUSR2');
+    };
+    const profiled: Profiled = async (part) => {
+      toggle();
+      const endMs = performance.now() + seconds * 1000;
+      do await part();
+      while (performance.now() < endMs);
+      toggle();
+    };
+    await load(profiled, { cluster, leader });
+    for (const [at, [member, target]] of [...targets].entries()) {
+      const role = cluster.endpoints[at] === leader ? 'leader' : 'follower';
+      await report(target, `${name}, ${member}, ${role}`);
     }
   } finally {
     await cluster.destroy();
@@ -116,11 +127,11 @@ async function main(): Promise<void> {
     },
   });
   if (values.help) return console.log(HELP);
-  const send = LOADS[values.load];
-  if (send === undefined)
+  const load = LOADS[values.load];
+  if (load === undefined)
     throw new Error(`--load: '${values.load}' is none of ${Object.keys(LOADS).join(', ')}`);
   const directory = resolve(values.out);
-  await profile({ load: values.load, send, seconds: Number(values.seconds), directory });
+  await profile({ name: values.load, load, seconds: Number(values.seconds), directory });
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));

@@ -24,6 +24,8 @@ const session = new Session();
 session.connect();
 const histogram = monitorEventLoopDelay({ resolution: TIMER_MS });
 let running = false;
+/** A stop waits for the start before it. */
+let turn: Promise<void> = Promise.resolve();
 
 async function start(): Promise<void> {
   await session.post('Profiler.enable');
@@ -59,5 +61,5 @@ function write(suffix: string, content: unknown): void {
 
 process.on('SIGUSR2', () => {
   running = !running;
-  void (running ? start() : stop());
+  turn = turn.then(running ? start : stop);
 });
