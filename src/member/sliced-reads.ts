@@ -8,6 +8,7 @@ import type {
 import { finishRange, type RangePage, type RangePlan } from '../core/mvcc/range.ts';
 import type { TxnPlan } from '../core/mvcc/txn.ts';
 import type { StateMachine } from '../core/state-machine.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
 import type { Clock } from './ports.ts';
 
@@ -25,7 +26,7 @@ export interface SlicedReadsOptions {
 }
 
 export interface SlicedReadContext {
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   /**
    * Throws when who asks may not read this, or may not any more. Asked in the very step in which anything is read,
    * and once more when all of it is there.

@@ -1,4 +1,4 @@
-import { setMaxListeners } from 'node:events';
+import { Cancellation } from '../lib/cancellation.ts';
 import { StoreError } from '../lib/errors.ts';
 import type { BudgetedCall } from './call-budget.ts';
 import type { ClientConnection } from './client-connection.ts';
@@ -51,13 +51,11 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   readonly peer: string;
   readonly certificateName: string | undefined;
   readonly deadlineMs: number;
+  readonly signal = new Cancellation();
   readonly #options: GrpcCallOptions;
   readonly #stream: ServerStream;
   readonly #reader: MessageReader;
   #trailers: Field[] | null = null;
-  #controller: AbortController | null = null;
-  /** Why the signal is aborted, or will be when somebody asks for it. */
-  #stopReason: StoreError | null = null;
   #headersSent = false;
   #over = false;
   #isSettled = false;
@@ -87,17 +85,6 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     return this.#over;
   }
 
-  /** Made on first use: most unary calls never need it. */
-  get signal(): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController();
-      // A stream's requests, each with listeners of its own, share it.
-      setMaxListeners(0, this.#controller.signal);
-      if (this.#stopReason !== null) this.#controller.abort(this.#stopReason);
-    }
-    return this.#controller.signal;
-  }
-
   get writer(): Writer {
     this.#writer ??= new Writer(this, this.#stream);
     return this.#writer;
@@ -114,9 +101,8 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
 
   /** Stops the handler; what becomes of the call is said by `succeed` or `fail`. */
   abort(reason: StoreError): void {
-    if (this.#stopReason !== null) return;
-    this.#stopReason = reason;
-    this.#controller?.abort(reason);
+    if (this.signal.aborted) return;
+    this.signal.abort(reason);
     this.#writer?.release();
   }
 

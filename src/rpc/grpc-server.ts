@@ -258,7 +258,7 @@ export class GrpcServer implements RpcServer {
       onEnd: () => queue.end(),
     });
     if (call.isOver) return call;
-    call.signal.addEventListener('abort', () => queue.end(), { once: true });
+    call.signal.addEventListener('abort', () => queue.end());
     this.#runStream(call, request.handler(queue, call, call.writer));
     return call;
   }
@@ -333,7 +333,7 @@ export class GrpcServer implements RpcServer {
     this.#streaming.add(call);
     // The client's stop must end a handler that waits for something else, too: whichever comes first decides.
     const stopped = new Promise<never>((_, reject) => {
-      call.signal.addEventListener('abort', () => reject(call.signal.reason as StoreError), { once: true });
+      call.signal.addEventListener('abort', () => reject(call.signal.reason as StoreError));
     });
     Promise.race([work, stopped])
       .then(

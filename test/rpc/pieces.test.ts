@@ -1,7 +1,7 @@
-import { once } from 'node:events';
 import { type ClientHttp2Stream, connect } from 'node:http2';
 import { afterEach, expect, test } from 'vitest';
 import { toRpcError } from '../../src/api/errors.ts';
+import { aborted } from '../../src/lib/cancellation.ts';
 import { ClientPort } from '../../src/rpc/client-port.ts';
 import { GrpcServer } from '../../src/rpc/grpc-server.ts';
 import type { RpcCall } from '../../src/rpc/server.ts';
@@ -38,7 +38,7 @@ test('a deadline in the middle of an answer ends it', async () => {
   const server = new Harness();
   open.push(server);
   server.server.unary(PATH, async (_, call) => {
-    await once(call.signal, 'abort');
+    await aborted(call.signal);
     return PIECES;
   });
   await server.start();

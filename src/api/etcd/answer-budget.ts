@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../../lib/cancellation.ts';
 import { abortError, StoreError } from '../../lib/errors.ts';
 import type { RpcCall } from '../../rpc/server.ts';
 import { RpcError, rpcStatus } from '../../rpc/status.ts';
@@ -64,7 +65,7 @@ export class AnswerBudget {
     return this.#bytes === 0 || this.#bytes + bytes <= this.#bytesMax;
   }
 
-  #wait(bytes: number, signal: AbortSignal): Promise<void> {
+  #wait(bytes: number, signal: CancelSignal): Promise<void> {
     if (this.#waiting.length >= WAITING_MAX) throw new StoreError('too-many-requests');
     return new Promise((resolve, reject) => {
       const giveUp = (error: StoreError): void => {

@@ -1,5 +1,6 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
+import type { CancelSignal } from '../../lib/cancellation.ts';
 import { StoreError } from '../../lib/errors.ts';
 import type { Messages } from '../../rpc/generated/messages.ts';
 import { decodeJson } from '../../rpc/json.ts';
@@ -64,13 +65,13 @@ export function sendStreamError(response: ServerResponse, { code, message }: Rpc
 export class GatewayStream implements RpcWriter {
   readonly #response: ServerResponse;
   readonly #message: keyof Messages;
-  readonly #signal: AbortSignal;
+  readonly #signal: CancelSignal;
   #listener: (() => void) | null = null;
   #waiting: (() => void)[] = [];
 
   constructor(
     response: ServerResponse,
-    options: { readonly message: keyof Messages; readonly signal: AbortSignal },
+    options: { readonly message: keyof Messages; readonly signal: CancelSignal },
   ) {
     this.#response = response;
     this.#message = options.message;

@@ -1,5 +1,6 @@
 import { STREAM_WATCH_ID, type WatchDelivery, type WatchSink } from '../../core/watch/delivery.ts';
 import { unreachable } from '../../lib/assert.ts';
+import type { CancelSignal } from '../../lib/cancellation.ts';
 import type { ClientContext } from '../../member/auth/access.ts';
 import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import { WatchCreateRequest_FilterType as Filter } from '../../rpc/generated/etcdserverpb/rpc.ts';
@@ -109,7 +110,7 @@ class WatchSession implements WatchSink {
   }
 
   /** Resolves when no watch is left, or when the call is over. */
-  async idle(signal: AbortSignal): Promise<void> {
+  async idle(signal: CancelSignal): Promise<void> {
     if (this.#watches.size === 0 || signal.aborted) return;
     await new Promise<void>((resolve) => {
       this.#onIdle = resolve;

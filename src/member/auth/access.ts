@@ -1,5 +1,6 @@
 import type { AuthStore } from '../../core/auth/auth-store.ts';
 import { ANONYMOUS, INTERNAL_USER, type Principal } from '../../core/auth/operations.ts';
+import type { CancelSignal } from '../../lib/cancellation.ts';
 import { abortError, StoreError, type StoreErrorCode } from '../../lib/errors.ts';
 import type { Clock } from '../ports.ts';
 import type { Tokens } from './tokens.ts';
@@ -18,7 +19,7 @@ export interface Credentials {
 
 /** A client's request, while it lasts. */
 export interface ClientContext {
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   readonly credentials?: Credentials | undefined;
   /** Noted in the log where authentication is disabled; it gives no right to anything. */
   readonly user?: string | undefined;
@@ -29,7 +30,7 @@ export interface AccessOptions {
   readonly auth: () => AuthStore;
   readonly tokens: Tokens;
   readonly appliedIndex: () => number;
-  readonly linearizable: (signal: AbortSignal) => Promise<void>;
+  readonly linearizable: (signal: CancelSignal) => Promise<void>;
   /** How long a token's index is waited for. */
   readonly timeoutMs: number;
 }

@@ -1,7 +1,7 @@
 import type { EtcdBackend, WatchStream } from '../../../src/api/etcd/backend.ts';
 import type { KeyValue, TxnResult } from '../../../src/core/mvcc/operations.ts';
 import type { WatchOptions, WatchSink } from '../../../src/core/watch/delivery.ts';
-import type { Answer, Header } from '../../../src/member/member.ts';
+import type { Answer, Header } from '../../../src/member/client-calls.ts';
 import type { MemberInfo } from '../../../src/member/membership.ts';
 
 export const HEADER: Header = { clusterId: 11, memberId: 22, revision: 33, raftTerm: 44 };

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { GATEWAY_ROUTES } from '../../../src/api/etcd/gateway-routes.ts';
+import { aborted, type CancelSignal } from '../../../src/lib/cancellation.ts';
 import { StoreError } from '../../../src/lib/errors.ts';
 import { serviceMethods } from '../../../src/rpc/codec.ts';
 import { KV } from './fake-backend.ts';
@@ -247,7 +248,7 @@ describe('failures', () => {
   });
 
   test('a client that goes away ends its call', async () => {
-    const asked = new Promise<AbortSignal>((resolve) => {
+    const asked = new Promise<CancelSignal>((resolve) => {
       etcd.backend.range = async (_, { signal }) => {
         resolve(signal);
         return new Promise(() => undefined);
@@ -258,7 +259,7 @@ describe('failures', () => {
     gone.end('{"key":"aw=="}');
     const signal = await asked;
     gone.destroy();
-    if (!signal.aborted) await once(signal, 'abort');
+    await aborted(signal);
     expect(signal.reason).toMatchObject({ code: 'canceled' });
   });
 
