@@ -90,6 +90,7 @@ async function bench(
     const onRecord = (record: RunRecord): void => {
       records.push(record);
       keep(record);
+      console.error(`${question.name}: ${record.contestant}, run ${record.run}, ${record.seconds} s`);
     };
     // A question that went wrong says so at the end, too; the others are still worth their time.
     await ask(question, { ...options, onRecord }).catch((error: unknown) => {
@@ -100,7 +101,8 @@ async function bench(
       if (summary.question === question.name) console.log(section(summary));
     }
   }
-  console.log(`## Goals\n\n${goalsTable(judge(summarize(records)))}`);
+  const verdicts = judge(summarize(records));
+  if (verdicts.length > 0) console.log(`## Goals\n\n${goalsTable(verdicts)}`);
 }
 
 /** For whoever wants to repeat it; where the results went is of no use to them. */

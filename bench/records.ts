@@ -28,6 +28,8 @@ export interface RunRecord {
   /** From 1. */
   readonly run: number;
   readonly startedAt: string;
+  /** That it took, start and end of the cluster included. */
+  readonly seconds: number;
   /** Of the last minute, before the run: how busy the machine was with other things. */
   readonly loadAverage: number;
   readonly figures: readonly Figure[];
@@ -88,8 +90,11 @@ export function summarize(records: readonly BenchRecord[]): readonly QuestionSum
 }
 
 function valuesOf(runs: readonly RunRecord[], contestant: Contestant, name: string): readonly number[] {
-  return runs
-    .filter((run) => run.contestant === contestant)
-    .flatMap((run) => run.figures.filter((figure) => figure.name === name))
-    .map((figure) => figure.value);
+  return (
+    runs
+      .filter((run) => run.contestant === contestant)
+      .flatMap((run) => run.figures.filter((figure) => figure.name === name))
+      // JSON has no word for what is no number.
+      .map((figure) => (figure.value as number | null) ?? Number.NaN)
+  );
 }

@@ -30,6 +30,7 @@ async function trial(
 ): Promise<RunRecord> {
   const { contestant, run, seed, scale } = options;
   const startedAt = new Date().toISOString();
+  const startedMs = performance.now();
   const [loadAverage] = loadavg();
   const cluster = await ServerCluster.start(contestant);
   try {
@@ -38,17 +39,9 @@ async function trial(
       chance: chanceOf(seed + run),
       count: (whole) => Math.max(1, Math.round(whole * scale)),
     });
-    const { name, load } = question;
-    return {
-      kind: 'run',
-      question: name,
-      load,
-      contestant,
-      run,
-      startedAt,
-      loadAverage: loadAverage!,
-      figures,
-    };
+    const seconds = Math.round((performance.now() - startedMs) / 1000);
+    const about = { contestant, run, startedAt, seconds, loadAverage: loadAverage! };
+    return { kind: 'run', question: question.name, load: question.load, ...about, figures };
   } catch (cause) {
     throw new Error(`${question.name}, ${contestant}, run ${run}: ${(cause as Error).message}`, { cause });
   } finally {

@@ -15,6 +15,8 @@ export interface PacedCall {
   readonly dueMs: number;
   /** Answered; null when it failed. */
   doneMs: number | null;
+  /** Why it failed. */
+  failure: Error | null;
 }
 
 const TICK_MS = 1;
@@ -34,7 +36,11 @@ export async function paced(load: PacedLoad): Promise<readonly PacedCall[]> {
   while (calls.length < load.count && goesOn()) {
     const due = Math.min(load.count, Math.ceil(((performance.now() - startedMs) * load.perSecond) / 1000));
     while (calls.length < due && goesOn()) {
-      const call: PacedCall = { dueMs: startedMs + (calls.length * 1000) / load.perSecond, doneMs: null };
+      const call: PacedCall = {
+        dueMs: startedMs + (calls.length * 1000) / load.perSecond,
+        doneMs: null,
+        failure: null,
+      };
       const answered: Promise<void> = settle(load.send(calls.length), call).then(
         () => void open.delete(answered),
       );
@@ -52,16 +58,30 @@ export function latenciesMs(calls: readonly PacedCall[]): readonly number[] {
   return calls.flatMap(({ dueMs, doneMs }) => (doneMs === null ? [] : [doneMs - dueMs]));
 }
 
-export function failures(calls: readonly PacedCall[]): number {
-  return calls.filter(({ doneMs }) => doneMs === null).length;
+/**
+ * How long who had each call to make had to wait until one was answered: a call that failed has waited for the first
+ * answer to a call that was due after it; without one, at least until the last call was due.
+ */
+export function waitsMs(calls: readonly PacedCall[]): readonly number[] {
+  const waits: number[] = [];
+  let nextDoneMs: number | null = null;
+  for (const { dueMs, doneMs } of calls.toReversed()) {
+    if (doneMs !== null) nextDoneMs = Math.min(nextDoneMs ?? doneMs, doneMs);
+    waits.push((doneMs ?? nextDoneMs ?? calls.at(-1)!.dueMs) - dueMs);
+  }
+  return waits.reverse();
+}
+
+export function failures(calls: readonly PacedCall[]): readonly Error[] {
+  return calls.flatMap(({ failure }) => (failure === null ? [] : [failure]));
 }
 
 async function settle(answer: Promise<unknown>, call: PacedCall): Promise<void> {
   try {
     await answer;
     call.doneMs = performance.now();
-  } catch {
-    // It stays without an answer, which is what is counted.
+  } catch (error) {
+    call.failure = error as Error;
   }
 }
 

@@ -31,7 +31,8 @@ export const MIXED: Question = {
             send: () => put(connection, KEY, value),
           }),
         ]);
-        if (failures(written) > 0) throw new Error(`${failures(written)} puts failed`);
+        const [failure] = failures(written);
+        if (failure !== undefined) throw failure;
         const writes = latencyFigures(spread(latenciesMs(written)));
         return [...prefixed('read', unaryFigures(read)), ...prefixed('write', writes)];
       });

@@ -44,6 +44,7 @@ function run(contestant: Contestant, question: string, figures: Record<string, n
     contestant,
     run: 1,
     startedAt: '2026-01-02T03:04:05.000Z',
+    seconds: 12,
     loadAverage: 0.25,
     figures: Object.entries(figures).map(([name, value]) => ({ name, unit: 'req/s', value })),
   };
@@ -116,6 +117,12 @@ test('a goal that is missed is called missed, on either side of its bound', () =
   const stalls = { 'compaction: longest put': 50.1 };
   const stalled = [run('conclave', WRITE_STALLS.name, stalls), run('etcd', WRITE_STALLS.name, stalls)];
   expect(judge(summarize(stalled))[0]).toMatchObject({ unit: 'ms', measured: 50.1, reached: false });
+});
+
+test('a figure that is no number reaches no goal, though it has been through a file', () => {
+  const nothing = run('conclave', WRITE_STALLS.name, { 'snapshot: longest put': Number.NaN });
+  const [verdict] = judge(summarize(parseRecords(recordLine(nothing))));
+  expect(verdict).toMatchObject({ measured: Number.NaN, reached: false });
 });
 
 test('every goal is of a question that the bench asks', () => {

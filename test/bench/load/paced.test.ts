@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { failures, latenciesMs, paced } from '../../../bench/load/paced.ts';
+import { failures, latenciesMs, paced, waitsMs } from '../../../bench/load/paced.ts';
 
 test('every call is sent when it is due, in order, though none is answered before the last', async () => {
   const sent: number[] = [];
@@ -30,7 +30,7 @@ test('a call that failed has no latency, and is counted', async () => {
     count: 4,
     send: (index) => (index % 2 === 0 ? Promise.resolve() : Promise.reject(new Error('no'))),
   });
-  expect(failures(calls)).toBe(2);
+  expect(failures(calls).map(({ message }) => message)).toEqual(['no', 'no']);
   expect(latenciesMs(calls)).toHaveLength(2);
 });
 
@@ -45,4 +45,17 @@ test('a signal ends the load before its count', async () => {
     },
   });
   expect(calls).toHaveLength(21);
+});
+
+test('who had a call that failed has waited for the next answer', () => {
+  const failure = new Error('no');
+  const calls = [
+    { dueMs: 0, doneMs: 5, failure: null },
+    { dueMs: 10, doneMs: null, failure },
+    { dueMs: 20, doneMs: 90, failure: null },
+    { dueMs: 30, doneMs: 40, failure: null },
+    { dueMs: 50, doneMs: null, failure },
+    { dueMs: 60, doneMs: null, failure },
+  ];
+  expect(waitsMs(calls)).toEqual([5, 30, 70, 10, 10, 0]);
 });
