@@ -86,7 +86,7 @@ export const GOALS: readonly Goal[] = [
   ),
 ];
 
-/** The goals of the questions that were asked. */
+/** The goals of the questions that were asked of both, or of us where that is enough. */
 export function judge(
   summaries: readonly QuestionSummary[],
   goals: readonly Goal[] = GOALS,
@@ -94,7 +94,8 @@ export function judge(
   return goals.flatMap((goal) => {
     const summary = summaries.find(({ question }) => question === goal.question);
     const figure = summary?.figures.find(({ name }) => name === goal.figure);
-    if (figure === undefined) return [];
+    if (figure === undefined || figure.conclave.length === 0) return [];
+    if (goal.unit === 'times' && figure.etcd.length === 0) return [];
     const ours = median(figure.conclave);
     const measured = goal.unit === 'times' ? ours / median(figure.etcd) : ours;
     const reached = goal.is === 'at least' ? measured >= goal.bound : measured <= goal.bound;

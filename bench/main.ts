@@ -17,7 +17,8 @@ import { WATCH_FAN_OUT } from './questions/watch-fan-out.ts';
 import { WRITE_STALLS } from './questions/write-stalls.ts';
 import { type BenchRecord, type RunRecord, recordLine, summarize } from './records.ts';
 import { goalsTable, machineText, section } from './report.ts';
-import { ask } from './trials.ts';
+import type { Contestant } from './server-cluster.ts';
+import { ask, CONTESTANTS, type TrialOptions } from './trials.ts';
 
 /** `npm run bench`: Conclave and etcd, by turns, on this machine, with the same load. */
 
@@ -25,13 +26,14 @@ const HELP = `Measures Conclave and etcd by turns, each a fresh cluster of three
 
 Usage: npm run bench -- [options]
 
-  --only TEXT   questions whose names contain it
-  --large       also the questions that want minutes and gigabytes: 1,000,000 keys
-  --runs N      of each question and contestant (default 3)
-  --seed N      of keys and values (default 1)
-  --scale F     that share of each load: 0.01 tries everything out (default 1)
-  --out FILE    also write every run as a JSON line; 'npm run bench:document -- FILE' makes docs/benchmarks.md of it
-  --list        the questions
+  --only TEXT        questions whose names contain it
+  --contestant NAME  only conclave or only etcd: no ratios then
+  --large            also the questions that want minutes and gigabytes: 1,000,000 keys
+  --runs N           of each question and contestant (default 3)
+  --seed N           of keys and values (default 1)
+  --scale F          that share of each load: 0.01 tries everything out (default 1)
+  --out FILE         also write every run as a JSON line, for 'npm run bench:document -- FILE'
+  --list             the questions
   --help
 
 etcd: ETCD_BIN, or where Debian's package etcd-server puts it. h2load: Debian's nghttp2-client.`;
@@ -55,6 +57,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       only: { type: 'string', default: '' },
+      contestant: { type: 'string' },
       large: { type: 'boolean', default: false },
       runs: { type: 'string', default: '3' },
       seed: { type: 'string', default: '1' },
@@ -70,12 +73,13 @@ async function main(): Promise<void> {
   );
   if (values.list) return console.log(questions.map(({ name }) => name).join('\n'));
   const run = { runs: number('--runs', values.runs), seed: number('--seed', values.seed) };
-  await bench(questions, { ...run, scale: number('--scale', values.scale), out: values.out });
+  const scale = number('--scale', values.scale);
+  await bench(questions, { ...run, contestants: contestantsOf(values.contestant), scale, out: values.out });
 }
 
 async function bench(
   questions: readonly Question[],
-  options: { runs: number; seed: number; scale: number; out: string | undefined },
+  options: Omit<TrialOptions, 'onRecord'> & { readonly out: string | undefined },
 ): Promise<void> {
   const { out, seed, scale } = options;
   const records: RunRecord[] = [];
@@ -111,6 +115,13 @@ function commandText(words: readonly string[]): string {
     (word, at) => word !== '--out' && words[at - 1] !== '--out' && !word.startsWith('--out='),
   );
   return ['npm run bench --', ...kept, '--out results.jsonl'].join(' ');
+}
+
+/** @throws Error when it is none */
+function contestantsOf(name: string | undefined): readonly Contestant[] {
+  const named = CONTESTANTS.filter((contestant) => name === undefined || name === contestant);
+  if (named.length === 0) throw new Error(`--contestant: '${name}' is none of ${CONTESTANTS.join(', ')}`);
+  return named;
 }
 
 function number(flag: string, text: string): number {

@@ -15,7 +15,7 @@ export function machineText(machine: MachineRecord): string {
 
 /** One question as a Markdown section: medians of all runs with the least and the most, and the medians' ratio. */
 export function section({ question, load, figures }: QuestionSummary): string {
-  const runs = figures[0]?.conclave.length ?? 0;
+  const runs = Math.max(figures[0]?.conclave.length ?? 0, figures[0]?.etcd.length ?? 0);
   return [
     `## ${question}`,
     '',

@@ -172,6 +172,14 @@ export class ServerCluster {
     }
   }
 
+  /** What members that do not run have said last, each with its name; empty when all run. */
+  lastWords(): string {
+    return this.#members
+      .filter(({ process }) => !isRunning(process))
+      .map((member) => `${member.name} has ended:\n${lastWords(member)}`)
+      .join('\n');
+  }
+
   /** Processor time of all processes there have been, memory of those that run. */
   usage(): Usage {
     let cpuSeconds = this.#endedCpuSeconds;

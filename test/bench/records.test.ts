@@ -111,6 +111,11 @@ test('a ratio is judged by medians, and a goal of a question that was not asked 
   expect(goalsTable(verdicts)).toContain('| puts | >= 3x | 3.16x | yes |');
 });
 
+test('no ratio is judged with only one side of it', () => {
+  expect(judge(summarize(PUT_RUNS.filter(({ contestant }) => contestant === 'conclave')))).toEqual([]);
+  expect(judge(summarize(PUT_RUNS.filter(({ contestant }) => contestant === 'etcd')))).toEqual([]);
+});
+
 test('a goal that is missed is called missed, on either side of its bound', () => {
   const slow = [run('conclave', PUT.name, { calls: 29 }), run('etcd', PUT.name, { calls: 10 })];
   expect(judge(summarize(slow))[0]!.reached).toBe(false);
