@@ -262,7 +262,11 @@ export class GrpcConnection {
       this.#grant(this.#receivedBytes);
       this.#receivedBytes = 0;
     }
-    stream?.reader.push(payload);
+    if (stream === undefined) return;
+    // Most frames hold one message: no view of it but the one that is handed over.
+    if (!stream.reader.isPartial && payload[0] === 0 && isWhole(payload)) {
+      stream.listener.message(payload.subarray(MESSAGE_HEAD_BYTES));
+    } else stream.reader.push(payload);
   }
 
   /** @throws Error for a block in pieces: no server has that much to say here */
@@ -322,6 +326,12 @@ export class GrpcConnection {
     this.#closed = true;
     for (const id of this.#streams.keys()) this.#end(id, null);
   }
+}
+
+function isWhole(payload: Buffer): boolean {
+  return (
+    payload.length >= MESSAGE_HEAD_BYTES && payload.readUInt32BE(1) === payload.length - MESSAGE_HEAD_BYTES
+  );
 }
 
 interface FrameRest {

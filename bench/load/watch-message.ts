@@ -17,54 +17,71 @@ const VARINT = 0;
 const FIXED_64 = 1;
 const BYTES = 2;
 const FIXED_32 = 5;
+const EMPTY = Buffer.alloc(0);
 
-/** Ten thousand watchers hear of each change: a whole decoder would be what is measured. @throws Error when malformed */
+/** Where in a message a reader is. */
+interface Cursor {
+  readonly message: Buffer;
+  at: number;
+}
+
+/**
+ * Ten thousand watchers hear of each change: a whole decoder, or a view of every field, would be what is measured.
+ *
+ * @throws Error when the message is malformed
+ */
 export function readWatchMessage(message: Buffer): WatchMessage {
+  const cursor = { message, at: 0 };
   let created = false;
   let canceled = false;
   const values: Buffer[] = [];
-  eachField(message, (field, value) => {
-    if (field === CREATED) created = value === 1;
-    else if (field === CANCELED) canceled = value === 1;
-    else if (field === EVENTS) values.push(valueOf(value as Buffer));
-  });
+  while (cursor.at < message.length) {
+    const key = varint(cursor);
+    if (key === EVENTS * 8 + BYTES) values.push(valueOf(cursor, varint(cursor)));
+    else if (key === CREATED * 8 + VARINT) created = varint(cursor) === 1;
+    else if (key === CANCELED * 8 + VARINT) canceled = varint(cursor) === 1;
+    else skip(cursor, key & 7);
+  }
+  if (cursor.at > message.length) throw new Error('a message ends within a field');
   return { created, canceled, values };
 }
 
-function valueOf(event: Buffer): Buffer {
-  let value: Buffer = Buffer.alloc(0);
-  eachField(event, (field, kv) => {
-    if (field !== EVENT_KV) return;
-    eachField(kv as Buffer, (kvField, bytes) => {
-      if (kvField === KV_VALUE) value = bytes as Buffer;
-    });
-  });
+/** The value in an event, or in the key with its value that stands in one, of so many bytes; empty when none is set. */
+function valueOf(cursor: Cursor, bytes: number, field = EVENT_KV): Buffer {
+  const end = cursor.at + bytes;
+  if (end > cursor.message.length) throw new Error('a message ends within a field');
+  let value: Buffer = EMPTY;
+  while (cursor.at < end) {
+    const key = varint(cursor);
+    if (key !== field * 8 + BYTES) skip(cursor, key & 7);
+    else if (field === EVENT_KV) value = valueOf(cursor, varint(cursor), KV_VALUE);
+    else {
+      const length = varint(cursor);
+      value = cursor.message.subarray(cursor.at, cursor.at + length);
+      cursor.at += length;
+    }
+  }
+  if (cursor.at > end) throw new Error('a message ends within a field');
   return value;
 }
 
-/** Fields of fixed width are passed over. */
-function eachField(message: Buffer, take: (field: number, value: number | Buffer) => void): void {
-  let at = 0;
-  const varint = (): number => {
-    let value = 0;
-    for (let factor = 1; ; factor *= 128) {
-      const byte = message[at++];
-      if (byte === undefined) throw new Error('a message ends within a number');
-      value += (byte & 0x7f) * factor;
-      if (byte < 128) return value;
-    }
-  };
-  while (at < message.length) {
-    const key = varint();
-    const type = key & 7;
-    if (type === VARINT) take(key >>> 3, varint());
-    else if (type === BYTES) {
-      const end = varint() + at;
-      if (end > message.length) throw new Error('a message ends within a field');
-      take(key >>> 3, message.subarray(at, end));
-      at = end;
-    } else if (type === FIXED_64) at += 8;
-    else if (type === FIXED_32) at += 4;
-    else throw new Error('a field of an unknown kind');
+function varint(cursor: Cursor): number {
+  let value = 0;
+  for (let factor = 1; ; factor *= 128) {
+    const byte = cursor.message[cursor.at];
+    if (byte === undefined) throw new Error('a message ends within a number');
+    cursor.at += 1;
+    value += (byte & 0x7f) * factor;
+    if (byte < 128) return value;
   }
+}
+
+function skip(cursor: Cursor, type: number): void {
+  if (type === VARINT) varint(cursor);
+  else if (type === BYTES) {
+    const bytes = varint(cursor);
+    cursor.at += bytes;
+  } else if (type === FIXED_64) cursor.at += 8;
+  else if (type === FIXED_32) cursor.at += 4;
+  else throw new Error('a field of an unknown kind');
 }
