@@ -32,22 +32,23 @@ export interface StreamListener {
 }
 
 interface OpenStream {
+  /** 0 = the server takes no more streams yet. */
+  id: number;
+  readonly path: string;
   readonly listener: StreamListener;
   readonly reader: MessageReader;
   window: number;
-  readonly waiting: Buffer[];
+  readonly waiting: { readonly payload: Buffer; readonly last: boolean }[];
 }
 
 /** A call that the server answered with another status than OK, or not at all. */
 export class CallFailed extends Error {
   override readonly name = 'CallFailed';
-  /** gRPC's number; null when the connection ended first. */
+  /** gRPC's number; null when the connection ended first, or the server reset the call. */
   readonly status: number | null;
 
   constructor(status: number | null) {
-    super(
-      status === null ? 'the connection ended before the answer' : `the call ended with status ${status}`,
-    );
+    super(status === null ? 'the call was cut off' : `the call ended with status ${status}`);
     this.status = status;
   }
 }
@@ -69,6 +70,9 @@ export class GrpcConnection {
   #streamWindow = WINDOW_BYTES_DEFAULT;
   #receivedBytes = 0;
   #nextId = 1;
+  /** At a time, as the server says. */
+  #streamsMax = Number.POSITIVE_INFINITY;
+  readonly #unopened: OpenStream[] = [];
   #held: Buffer = Buffer.alloc(0);
   #corked = false;
   #closed = false;
@@ -109,14 +113,14 @@ export class GrpcConnection {
           else reject(new CallFailed(status));
         },
       };
-      this.#open(path, listener, message);
+      this.#send(this.#open(path, listener), { payload: payloadOf(message), last: true });
     });
   }
 
   /** Opens a stream of messages both ways. @returns what sends one */
   stream(path: string, listener: StreamListener): (message: Buffer) => void {
-    const open = this.#open(path, listener, null);
-    return (message) => this.#send(open, dataFrame(open.id, message, false));
+    const open = this.#open(path, listener);
+    return (message) => this.#send(open, { payload: payloadOf(message), last: false });
   }
 
   close(): void {
@@ -139,29 +143,28 @@ export class GrpcConnection {
     this.#grant(WINDOW_BYTES_MAX - WINDOW_BYTES_DEFAULT);
   }
 
-  /** @param message the whole request; null = a stream whose messages come later */
-  #open(
-    path: string,
-    listener: StreamListener,
-    message: Buffer | null,
-  ): OpenStream & { readonly id: number } {
-    const id = this.#nextId;
-    this.#nextId += 2;
+  /** Streams beyond the server's limit wait until others have ended. */
+  #open(path: string, listener: StreamListener): OpenStream {
     const reader = new MessageReader({
       bytesMax: ANSWER_BYTES_MAX,
       compressed: false,
       take: (bytes) => listener.message(bytes),
     });
-    const open = { id, listener, reader, window: this.#streamWindow, waiting: [] };
-    if (this.#closed) {
-      process.nextTick(() => listener.end(null));
-      return open;
-    }
-    this.#streams.set(id, open);
-    const payload = this.#headersOf(path);
-    this.#write(frame(frameType.headers, { flags: frameFlag.endHeaders, streamId: id, payload }));
-    if (message !== null) this.#send(open, dataFrame(id, message, true));
+    const open: OpenStream = { id: 0, path, listener, reader, window: 0, waiting: [] };
+    if (this.#closed) process.nextTick(() => listener.end(null));
+    else if (this.#streams.size < this.#streamsMax) this.#start(open);
+    else this.#unopened.push(open);
     return open;
+  }
+
+  #start(open: OpenStream): void {
+    open.id = this.#nextId;
+    this.#nextId += 2;
+    open.window = this.#streamWindow;
+    this.#streams.set(open.id, open);
+    const payload = this.#headersOf(open.path);
+    this.#write(frame(frameType.headers, { flags: frameFlag.endHeaders, streamId: open.id, payload }));
+    this.#flush(open);
   }
 
   #headersOf(path: string): Buffer {
@@ -180,26 +183,25 @@ export class GrpcConnection {
     return block;
   }
 
-  /** Sends a DATA frame once both windows are open for it. */
-  #send(stream: OpenStream, data: Buffer): void {
+  /** Sends a DATA frame once the stream is open and both windows are. */
+  #send(stream: OpenStream, data: OpenStream['waiting'][number]): void {
     stream.waiting.push(data);
     if (stream.waiting.length === 1) this.#flush(stream);
   }
 
   #flush(stream: OpenStream): void {
-    for (;;) {
-      const data = stream.waiting[0];
-      if (data === undefined) return;
-      const bytes = data.length - FRAME_HEAD_BYTES;
-      if (bytes > stream.window) return;
-      if (bytes > this.#window) {
+    const { id: streamId, waiting } = stream;
+    while (streamId !== 0 && waiting.length > 0) {
+      const { payload, last } = waiting[0]!;
+      if (payload.length > stream.window) return;
+      if (payload.length > this.#window) {
         if (!this.#blocked.includes(stream)) this.#blocked.push(stream);
         return;
       }
-      stream.window -= bytes;
-      this.#window -= bytes;
-      stream.waiting.shift();
-      this.#write(data);
+      stream.window -= payload.length;
+      this.#window -= payload.length;
+      waiting.shift();
+      this.#write(frame(frameType.data, { flags: last ? frameFlag.endStream : 0, streamId, payload }));
     }
   }
 
@@ -304,27 +306,34 @@ export class GrpcConnection {
   #settings(flags: number, payload: Buffer): void {
     if ((flags & frameFlag.ack) !== 0) return;
     for (let at = 0; at < payload.length; at += 6) {
-      if (payload.readUInt16BE(at) !== setting.initialWindowSize) continue;
-      const change = payload.readUInt32BE(at + 2) - this.#streamWindow;
-      this.#streamWindow += change;
-      for (const stream of this.#streams.values()) {
-        stream.window += change;
-        this.#flush(stream);
-      }
+      const name = payload.readUInt16BE(at);
+      const value = payload.readUInt32BE(at + 2);
+      if (name === setting.maxConcurrentStreams) this.#streamsMax = value;
+      if (name === setting.initialWindowSize) this.#resizeWindows(value - this.#streamWindow);
     }
     this.#write(frame(frameType.settings, { flags: frameFlag.ack }));
+  }
+
+  #resizeWindows(change: number): void {
+    this.#streamWindow += change;
+    for (const stream of this.#streams.values()) {
+      stream.window += change;
+      this.#flush(stream);
+    }
   }
 
   #end(streamId: number, status: number | null): void {
     const stream = this.#streams.get(streamId);
     if (stream === undefined) return;
     this.#streams.delete(streamId);
+    if (!this.#closed && this.#unopened.length > 0) this.#start(this.#unopened.shift()!);
     stream.listener.end(status);
   }
 
   #fail(): void {
     this.#closed = true;
     for (const id of this.#streams.keys()) this.#end(id, null);
+    for (const { listener } of this.#unopened.splice(0)) listener.end(null);
   }
 }
 
@@ -348,10 +357,10 @@ function frame(type: number, { flags = 0, streamId = 0, payload = Buffer.alloc(0
 }
 
 /** @throws Error when the message is larger than a frame: loads of large messages take another client */
-function dataFrame(streamId: number, message: Buffer, last: boolean): Buffer {
+function payloadOf(message: Buffer): Buffer {
   const payload = framed(message);
   if (payload.length > FRAME_BYTES_MAX) throw new Error('a message larger than a frame');
-  return frame(frameType.data, { flags: last ? frameFlag.endStream : 0, streamId, payload });
+  return payload;
 }
 
 /** A message as it stands in the body of a gRPC request: not compressed, its length before it. */

@@ -75,6 +75,25 @@ test('a stream takes more messages than its window holds, and every answer arriv
   expect(received).toBe(count);
 });
 
+test('calls beyond the streams that the server takes wait for others to end', async () => {
+  const harness = new Harness({ concurrentStreamsMax: 10 });
+  let open = 0;
+  let openMost = 0;
+  harness.server.unary('/a.B/Count', async (request) => {
+    open += 1;
+    openMost = Math.max(openMost, open);
+    await new Promise((resolve) => setImmediate(resolve));
+    open -= 1;
+    return request;
+  });
+  await using connection = await connected(harness);
+  // The server's settings are there with its first answer.
+  await connection.call('/a.B/Count', Buffer.alloc(1));
+  const calls = Array.from({ length: 100 }, () => connection.call('/a.B/Count', Buffer.alloc(1)));
+  expect(await Promise.all(calls)).toHaveLength(100);
+  expect(openMost).toBe(10);
+});
+
 test('when the connection ends, calls fail and streams end, and so do later ones', async () => {
   const harness = new Harness();
   harness.server.unary('/a.B/Never', () => new Promise(() => undefined));
