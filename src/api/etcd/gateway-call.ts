@@ -3,19 +3,10 @@ import { Cancellation } from '../../lib/cancellation.ts';
 import { abortError, StoreError } from '../../lib/errors.ts';
 import type { RpcCall } from '../../rpc/server.ts';
 import { RpcError, rpcStatus } from '../../rpc/status.ts';
+import { timeoutMsOf } from '../../rpc/timeout.ts';
 
 /** HTTP headers of this prefix become the call's own, without it. */
 const METADATA_PREFIX = 'grpc-metadata-';
-/** `Grpc-Timeout`: digits and a unit (gRPC over HTTP/2, "Timeout"). */
-const TIMEOUT = /^(\d{1,8})([HMSmun])$/;
-const UNIT_MS: Readonly<Record<string, number>> = {
-  H: 3_600_000,
-  M: 60_000,
-  S: 1_000,
-  m: 1,
-  u: 1e-3,
-  n: 1e-6,
-};
 /** The longest timer there is, in milliseconds. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
@@ -76,9 +67,8 @@ export class GatewayCall implements RpcCall {
 
 function timeoutOf({ headers }: IncomingMessage): number {
   const header = headers['grpc-timeout'];
-  if (header === undefined) return Number.POSITIVE_INFINITY;
-  const match = TIMEOUT.exec(String(header));
-  if (match === null)
+  const timeoutMs = timeoutMsOf(header === undefined ? undefined : String(header));
+  if (timeoutMs === null)
     throw new RpcError(rpcStatus.invalidArgument, `invalid grpc-timeout: ${String(header)}`);
-  return Number(match[1]) * UNIT_MS[match[2]!]!;
+  return timeoutMs;
 }
