@@ -148,6 +148,8 @@ export class GrpcConnection {
     const reader = new MessageReader({
       bytesMax: ANSWER_BYTES_MAX,
       compressed: false,
+      // What a load asks for, it has room for.
+      admit: () => undefined,
       take: (bytes) => listener.message(bytes),
     });
     const open: OpenStream = { id: 0, path, listener, reader, window: 0, waiting: [] };
