@@ -199,10 +199,10 @@ class Server {
     return {
       connections: this.#port?.figures ?? { open: 0, refused: 0, handshakesFailed: 0 },
       calls: this.#grpc?.callFigures ?? { open: 0, refused: 0, heldBytes: 0 },
-      certificatesNotAfterMs: new Map(
+      tls: new Map(
         (['client', 'peer'] as const).flatMap((side) => {
           const endpoint = side === 'client' ? this.#clientTls : this.#peerTls;
-          return endpoint === null ? [] : [[side, endpoint.notAfterMs] as const];
+          return endpoint === null ? [] : [[side, endpoint.figures] as const];
         }),
       ),
     };

@@ -104,6 +104,7 @@ export interface MemberParts {
   /** A log write outstanding for this long means the member is not live. */
   readonly stallMsMax: number;
   readonly stateBytes: () => number;
+  readonly tokensHeld: () => number;
   readonly logBytes: () => number;
   readonly isConnected: (id: MemberId) => boolean;
   /** Settles when the cluster knows this member's name and addresses, or when it stops. */
@@ -534,7 +535,7 @@ export class Member {
   /** What metrics show, as of now. Cheap enough for a scrape, not for a request. */
   figures(): MemberFigures {
     const { loop, hub, proposals, quotaBytes } = this.#parts;
-    const { store, lessor } = this.#machine;
+    const { store, lessor, auth } = this.#machine;
     const { watchers, slow, unsynced } = hub.stats;
     const status = loop.node.status();
     return {
@@ -559,6 +560,12 @@ export class Member {
       connectedPeers: this.members()
         .map((member) => member.id)
         .filter((id) => this.#parts.isConnected(id)),
+      auth: {
+        enabled: auth.enabled,
+        revision: auth.revision,
+        ...auth.counts,
+        tokens: this.#parts.tokensHeld(),
+      },
     };
   }
 

@@ -185,6 +185,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       appliedIndex: () => machine().appliedIndex,
       linearizable: (signal) => reads.linearizable(signal),
       timeoutMs,
+      decided: (outcome) => observer.accessDecided(outcome),
     });
     this.#watches = new WatchGuard({ hub: this.#hub, access: this.#access, auth: () => machine().auth });
     const accounts = new Accounts({
@@ -197,6 +198,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       propose: (operation, context) => this.#proposals.propose(operation, context),
       linearizable: (signal) => reads.linearizable(signal),
       answer: (result) => ({ header: this.member.header(), result }),
+      signedIn: (outcome) => observer.signedIn(outcome),
     });
     this.#leadership = new Leadership({
       self,
@@ -322,6 +324,7 @@ export class RunningMember implements ReadyLoopListener, TransportHandlers {
       leaseTtlSecondsMin: Math.ceil((1.5 * options.electionMs) / 1000),
       stallMsMax: STALL_ELECTIONS_MAX * options.electionMs,
       stateBytes: () => this.#stateBytes,
+      tokensHeld: () => this.#tokens.held,
       logBytes: () => data.log.sizeBytes,
       isConnected: (id) => transport.connected(id),
       published: this.#published,

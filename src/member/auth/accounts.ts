@@ -3,9 +3,10 @@ import type { AuthOperation, Principal } from '../../core/auth/operations.ts';
 import type { Permission } from '../../core/auth/permission.ts';
 import type { Operation } from '../../core/command.ts';
 import type { Applied, StateMachine } from '../../core/state-machine.ts';
-import { StoreError } from '../../lib/errors.ts';
+import { StoreError, type StoreErrorCode } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Answer } from '../member.ts';
+import type { SignInOutcome } from '../observer.ts';
 import type { CallContext } from '../proposals.ts';
 import { type Access, type ClientContext, permit } from './access.ts';
 import type { Attempts } from './attempts.ts';
@@ -17,6 +18,11 @@ const SIGN_IN_RETRIES_MAX = 5;
 /** Characters of a name that is logged: anybody can send any. */
 const LOGGED_NAME_MAX = 64;
 
+const OUTCOMES: ReadonlyMap<StoreErrorCode | null, SignInOutcome> = new Map([
+  ['auth-failed', 'refused'],
+  ['too-many-requests', 'limited'],
+]);
+
 export interface AccountsOptions {
   readonly access: Access;
   readonly tokens: Tokens;
@@ -27,6 +33,8 @@ export interface AccountsOptions {
   readonly propose: (operation: Operation, context: CallContext) => Promise<Applied>;
   readonly linearizable: (signal: AbortSignal) => Promise<void>;
   readonly answer: <T>(result: T) => Answer<T>;
+  /** Told of every sign-in, while authentication is enabled. */
+  readonly signedIn: (outcome: SignInOutcome) => void;
 }
 export interface AuthStatus {
   readonly enabled: boolean;
@@ -72,10 +80,14 @@ export class Accounts {
   ): Promise<Answer<string>> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await this.#signIn(request, context);
+        const token = await this.#signIn(request, context);
+        this.#options.signedIn('granted');
+        return token;
       } catch (error) {
-        const isOld = error instanceof StoreError && error.code === 'auth-revision-old';
-        if (!isOld || attempt >= SIGN_IN_RETRIES_MAX) throw error;
+        const code = error instanceof StoreError ? error.code : null;
+        if (code === 'auth-revision-old' && attempt < SIGN_IN_RETRIES_MAX) continue;
+        if (code !== 'auth-not-enabled') this.#options.signedIn(OUTCOMES.get(code) ?? 'failed');
+        throw error;
       }
     }
   }
@@ -222,7 +234,7 @@ export class Accounts {
 
   /** Refuses early, before a password costs a hash; what counts is decided at the entry's index. */
   #forRoot(context: ClientContext): Promise<void> {
-    return this.#options.access.as(context, async (principal) => {
+    return this.#options.access.ahead(context, async (principal) => {
       permit(this.#auth.rootRefusal(principal));
     });
   }
