@@ -27,6 +27,7 @@ import { GrpcServer } from './rpc/grpc-server.ts';
 import { registerHealth } from './rpc/health.ts';
 import { MethodTable } from './rpc/method-table.ts';
 import { registerReflection } from './rpc/reflection.ts';
+import { UnreadBudget } from './rpc/unread-budget.ts';
 import { openTls } from './server-tls.ts';
 import type { TlsEndpoint } from './tls/endpoint.ts';
 
@@ -58,6 +59,9 @@ class Server {
   #clientTls: TlsEndpoint | null = null;
   #peerTls: TlsEndpoint | null = null;
   #port: ClientPort | null = null;
+  readonly #unread = new UnreadBudget({
+    onEnd: (bytes) => this.#logger.warn({ bytes }, 'client disconnected: it does not read its answers'),
+  });
   #grpc: GrpcServer | null = null;
   #end: (code: number) => void = () => {};
   readonly #ended = new Promise<number>((resolve) => {
@@ -114,7 +118,9 @@ class Server {
   async #serve(member: Member, operations: ReturnType<typeof operationsHandler>): Promise<number> {
     const { maxRequestBytes, maxTxnOps, electionTimeoutMs, listenClientUrls } = this.#options;
     const { maxConcurrentStreams } = this.#options;
+    const unread = this.#unread;
     const grpc = new GrpcServer({
+      unread,
       receiveBytesMax: maxRequestBytes + GRPC_OVERHEAD_BYTES,
       concurrentStreamsMax: maxConcurrentStreams,
       errorStatus: toRpcError,
@@ -136,6 +142,7 @@ class Server {
       methods,
       requestBytesMax: maxRequestBytes + GRPC_OVERHEAD_BYTES,
       corsOrigins: this.#options.corsOrigins,
+      unread,
       onBug: (error) => this.fail(error),
     });
     const port = new ClientPort({
@@ -199,6 +206,7 @@ class Server {
     return {
       connections: this.#port?.figures ?? { open: 0, refused: 0, handshakesFailed: 0 },
       calls: this.#grpc?.callFigures ?? { open: 0, refused: 0, heldBytes: 0 },
+      unread: this.#unread.figures,
       tls: new Map(
         (['client', 'peer'] as const).flatMap((side) => {
           const endpoint = side === 'client' ? this.#clientTls : this.#peerTls;

@@ -40,17 +40,19 @@ interface Meta {
 export class BoltFile {
   readonly #file: FileHandle;
   readonly #meta: Meta;
+  readonly #fileBytes: number;
 
-  private constructor(file: FileHandle, meta: Meta) {
+  private constructor(file: FileHandle, meta: Meta, fileBytes: number) {
     this.#file = file;
     this.#meta = meta;
+    this.#fileBytes = fileBytes;
   }
 
   /** @throws DamagedFileError when neither meta page is whole */
   static async open(path: string): Promise<BoltFile> {
     const file = await open(path, 'r');
     try {
-      return new BoltFile(file, await newestMeta(file));
+      return new BoltFile(file, await newestMeta(file), (await file.stat()).size);
     } catch (error) {
       await file.close();
       throw error;
@@ -63,9 +65,10 @@ export class BoltFile {
    * @throws DamagedFileError when there is no such bucket, or its pages are damaged
    */
   async *bucket(name: string): AsyncGenerator<BoltEntry> {
-    for await (const entry of this.#pages(this.#meta.root, 0)) {
+    const walk = { bytesLeft: this.#fileBytes };
+    for await (const entry of this.#pages(this.#meta.root, walk)) {
       if (!entry.isBucket || entry.key.toString('latin1') !== name) continue;
-      for await (const inner of this.#bucketEntries(entry.value)) if (!inner.isBucket) yield inner;
+      for await (const inner of this.#bucketEntries(entry.value, walk)) if (!inner.isBucket) yield inner;
       return;
     }
     throw new DamagedFileError(`there is no bucket "${name}"`);
@@ -76,15 +79,17 @@ export class BoltFile {
   }
 
   /** A bucket's value is where its root page is; page 0 is none: then the page follows. */
-  #bucketEntries(value: Buffer): AsyncIterable<Element> {
+  #bucketEntries(value: Buffer, walk: Walk): AsyncIterable<Element> {
     check(value.length >= BUCKET_HEADER_BYTES, 'a bucket is too short');
     const root = pageNumber(value, 0);
-    return root === 0 ? inline(value.subarray(BUCKET_HEADER_BYTES)) : this.#pages(root, 0);
+    return root === 0 ? inline(value.subarray(BUCKET_HEADER_BYTES)) : this.#pages(root, walk);
   }
 
-  async *#pages(number: number, depth: number): AsyncGenerator<Element> {
+  async *#pages(number: number, walk: Walk, depth = 0): AsyncGenerator<Element> {
     check(depth < DEPTH_MAX, 'its tree is too deep');
     const page = await this.#page(number);
+    walk.bytesLeft -= page.length;
+    check(walk.bytesLeft >= 0, 'its tree is too deep, or a page stands in it twice');
     const flags = page.readUInt16LE(8);
     if (flags === FLAG.leaf) {
       yield* leafElements(page);
@@ -94,7 +99,7 @@ export class BoltFile {
     const count = page.readUInt16LE(10);
     check(PAGE_HEADER_BYTES + count * ELEMENT_BYTES <= page.length, 'a branch page is too short');
     for (let index = 0; index < count; index++) {
-      yield* this.#pages(pageNumber(page, PAGE_HEADER_BYTES + index * ELEMENT_BYTES + 8), depth + 1);
+      yield* this.#pages(pageNumber(page, PAGE_HEADER_BYTES + index * ELEMENT_BYTES + 8), walk, depth + 1);
     }
   }
 
@@ -106,13 +111,18 @@ export class BoltFile {
     const overflow = first.readUInt32LE(12);
     if (overflow === 0) return first;
     const bytes = (overflow + 1) * pageBytes;
-    check(bytes <= OVERFLOW_BYTES_MAX, 'a page is too long');
+    check(bytes <= Math.min(OVERFLOW_BYTES_MAX, this.#fileBytes), 'a page is too long');
     return this.#read(number * pageBytes, bytes);
   }
 
   async #read(at: number, bytes: number): Promise<Buffer> {
     return readExactly(this.#file, at, bytes);
   }
+}
+
+/** One way through a tree: no page of the file is met twice. */
+interface Walk {
+  bytesLeft: number;
 }
 
 interface Element extends BoltEntry {

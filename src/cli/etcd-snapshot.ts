@@ -1,3 +1,6 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { codec } from '../rpc/codec.ts';
 import type { KeyValue } from '../rpc/generated/mvccpb/kv.ts';
 import { BoltFile, DamagedFileError } from './bbolt.ts';
@@ -29,9 +32,10 @@ const TOMBSTONE = 't'.charCodeAt(0);
  * Reads a file that `etcdctl snapshot save` wrote, or the `db` of a member that is stopped. History is passed over:
  * of every key the newest revision counts.
  *
- * @throws DamagedFileError when it is no such file
+ * @throws DamagedFileError when it is no such file, or not what its hash is of
  */
 export async function readEtcdSnapshot(path: string): Promise<EtcdState> {
+  await checkHash(path);
   const file = await BoltFile.open(path);
   try {
     const { rows, revision } = await newestRows(file);
@@ -42,6 +46,23 @@ export async function readEtcdSnapshot(path: string): Promise<EtcdState> {
     await file.close();
   }
 }
+
+/** What `etcdctl snapshot save` wrote ends with a hash of all before it; a member's `db` has none. */
+async function checkHash(path: string): Promise<void> {
+  const { size } = await stat(path);
+  if (size % SECTOR_BYTES !== HASH_BYTES) return;
+  const hash = createHash('sha256');
+  const end = size - HASH_BYTES;
+  for await (const chunk of createReadStream(path, { end: end - 1 })) hash.update(chunk as Buffer);
+  const written: Buffer[] = [];
+  for await (const chunk of createReadStream(path, { start: end })) written.push(chunk as Buffer);
+  if (!hash.digest().equals(Buffer.concat(written))) {
+    throw new DamagedFileError('the file is damaged: its hash is of something else');
+  }
+}
+
+const SECTOR_BYTES = 512;
+const HASH_BYTES = 32;
 
 async function newestRows(
   file: BoltFile,

@@ -60,10 +60,18 @@ export function parseExported(text: string): ImportedKey[] {
 
 function parseLine(line: string, number: number): ImportedKey {
   const { key, value } = parsed(line);
-  if (typeof key !== 'string' || key === '' || typeof value !== 'string') {
+  const [keyBytes, valueBytes] = [bytesOf(key), bytesOf(value)];
+  if (keyBytes === null || keyBytes.length === 0 || valueBytes === null) {
     throw new UsageError(`line ${number} is not one that 'conclave export' prints`);
   }
-  return { key: Buffer.from(key, 'base64'), value: Buffer.from(value, 'base64'), lease: 0n };
+  return { key: keyBytes, value: valueBytes, lease: 0n };
+}
+
+/** Of base64 exactly as it is printed: Node would pass over what is none of it, and over a text that is cut short. */
+function bytesOf(text: unknown): Buffer | null {
+  if (typeof text !== 'string') return null;
+  const bytes = Buffer.from(text, 'base64');
+  return bytes.toString('base64') === text ? bytes : null;
 }
 
 /** Of what is no object, nothing. */

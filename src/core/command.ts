@@ -1,6 +1,17 @@
 import { AssertionError } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
-import { checkForm, Fields, int64, MalformedError, type Packed, pack, unpack } from '../lib/packed.ts';
+import {
+  checkForm,
+  DEFAULT_LIMITS,
+  Fields,
+  int64,
+  isPacked,
+  MalformedError,
+  type Packed,
+  pack,
+  type UnpackLimits,
+  unpack,
+} from '../lib/packed.ts';
 import type { AuthOperation } from './auth/operations.ts';
 import { packAuth, unpackAuth } from './command-auth.ts';
 import { packDeleteRange, packPut, packTxn, unpackDeleteRange, unpackPut, unpackTxn } from './command-kv.ts';
@@ -79,6 +90,9 @@ export type Operation =
 export const COMMAND_VERSION = 1;
 /** The largest command, in bytes. Requests are limited far below it. */
 export const COMMAND_BYTES_MAX = 16 * 1024 * 1024;
+/** Values in a command, lists included: an empty list takes one byte and some forty in memory. */
+const COMMAND_VALUES_MAX = 2 ** 20;
+const COMMAND_LIMITS: UnpackLimits = { ...DEFAULT_LIMITS, valuesMax: COMMAND_VALUES_MAX };
 
 /** Positions are the numbers in the log: only ever append. */
 const OPERATION_TYPES = [
@@ -119,8 +133,8 @@ const ALARM_KINDS = ['no-space', 'corrupt'] as const satisfies readonly AlarmKin
  * A command as log bytes: version, proposal, user, auth revision, type number, then the operation's fields. Equal
  * commands have equal bytes.
  *
- * @throws StoreError `too-many-ops` when transactions nest deeper than `TXN_DEPTH_MAX`, `request-too-large` above
- *   `COMMAND_BYTES_MAX`
+ * @throws StoreError `too-many-ops` when transactions nest deeper than `TXN_DEPTH_MAX` or hold more than
+ *   `COMMAND_VALUES_MAX`, `request-too-large` above `COMMAND_BYTES_MAX`
  */
 export function encodeCommand({ id, user, authRevision, operation }: Command): Buffer {
   const bytes = pack([
@@ -134,6 +148,10 @@ export function encodeCommand({ id, user, authRevision, operation }: Command): B
     ...packOperation(operation),
   ]);
   if (bytes.length > COMMAND_BYTES_MAX) throw new StoreError('request-too-large');
+  // A value takes a byte at least: hardly any command needs to be counted.
+  if (bytes.length > COMMAND_VALUES_MAX && !isPacked(bytes, COMMAND_LIMITS)) {
+    throw new StoreError('too-many-ops', 'a command of too many values');
+  }
   return bytes;
 }
 
@@ -153,11 +171,12 @@ export function decodeCommand(bytes: Buffer): Command {
 
 /**
  * Whether bytes from another member may be proposed as a normal entry: `decodeCommand` takes them, and they are no
- * membership change, which in such an entry would stop every member that applies it.
+ * membership change, which in such an entry would stop every member that applies it. Nothing that `encodeCommand` would
+ * not have made is taken apart.
  */
 export function isCommand(bytes: Buffer): boolean {
   try {
-    return !isMembershipOperation(readCommand(bytes).operation);
+    return !isMembershipOperation(readCommand(bytes, COMMAND_LIMITS).operation);
   } catch (error) {
     if (error instanceof MalformedError) return false;
     throw error;
@@ -165,9 +184,9 @@ export function isCommand(bytes: Buffer): boolean {
 }
 
 /** @throws MalformedError when the bytes are not a command of this version */
-function readCommand(bytes: Buffer): Command {
+function readCommand(bytes: Buffer, limits: UnpackLimits = DEFAULT_LIMITS): Command {
   checkForm(bytes.length <= COMMAND_BYTES_MAX, 'a command is too large');
-  const fields = new Fields(unpack(bytes));
+  const fields = new Fields(unpack(bytes, limits));
   checkForm(fields.natural() === COMMAND_VERSION, 'a command is of an unknown version');
   const member = fields.natural();
   const incarnation = fields.natural();

@@ -1,5 +1,5 @@
 import { assert } from '../lib/assert.ts';
-import type { Row, RowSource } from './mvcc/row.ts';
+import { compareRevisions, findRow, type Row, type RowSource } from './mvcc/row.ts';
 
 /**
  * Rows that were written and not yet handed to the disk, in front of the disk's own: the store may ask for a row as
@@ -21,7 +21,7 @@ export class PendingRows implements RowSource {
   add(rows: readonly Row[]): void {
     for (const row of rows) {
       const last = this.#rows.at(-1);
-      assert(last === undefined || compare(last, row) < 0, 'rows are written in revision order');
+      assert(last === undefined || compareRevisions(last, row) < 0, 'rows are written in revision order');
       this.#rows.push(row);
     }
   }
@@ -35,24 +35,7 @@ export class PendingRows implements RowSource {
 
   row(main: number, sub: number): Row | undefined {
     const first = this.#rows[0];
-    if (first === undefined || compare(first, { main, sub }) > 0) return this.#disk.row(main, sub);
-    let low = 0;
-    let high = this.#rows.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (compare(this.#rows[middle]!, { main, sub }) < 0) low = middle + 1;
-      else high = middle;
-    }
-    const row = this.#rows[low];
-    return row !== undefined && compare(row, { main, sub }) === 0 ? row : undefined;
+    if (first === undefined || compareRevisions(first, { main, sub }) > 0) return this.#disk.row(main, sub);
+    return findRow(this.#rows, { main, sub });
   }
-}
-
-interface Position {
-  readonly main: number;
-  readonly sub: number;
-}
-
-function compare(a: Position, b: Position): number {
-  return a.main - b.main || a.sub - b.sub;
 }

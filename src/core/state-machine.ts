@@ -14,8 +14,9 @@ import { LEASE_TTL_SECONDS_MAX } from './lease/lease.ts';
 import { type LeaseCheckpoint, Lessor } from './lease/lessor.ts';
 import { MemberTable, type MemberView } from './members.ts';
 import { decideMembership, isMembershipOperation, type MembershipOperation } from './membership-change.ts';
-import type { Commit, KvEvent, Revision } from './mvcc/event.ts';
-import type { Row, RowSource } from './mvcc/row.ts';
+import type { Commit, KvEvent } from './mvcc/event.ts';
+import { deleteRequest } from './mvcc/operations.ts';
+import type { Revision, Row, RowSource } from './mvcc/row.ts';
 import { Store } from './mvcc/store.ts';
 import type { CommandResult, Outcome } from './outcome.ts';
 import { PendingRows } from './pending-rows.ts';
@@ -368,7 +369,7 @@ export class StateMachine {
     if (keys.length === 0) return;
     const txn = this.store.begin();
     for (const key of keys) {
-      const { deleted } = txn.deleteRange({ type: 'delete-range', key, rangeEnd: NO_RANGE, prevKv: false });
+      const { deleted } = txn.deleteRange(deleteRequest({ key }));
       assert(deleted === 1, 'an attached key is there');
     }
     this.#settle(txn.commit(), events);
@@ -467,7 +468,6 @@ interface Execution {
 }
 
 const DONE = { proposal: null, events: [], confChange: null } as const;
-const NO_RANGE = Buffer.alloc(0);
 
 function succeeded(result: CommandResult): Outcome {
   return { ok: true, result };

@@ -1,3 +1,4 @@
+import type { CancelSignal } from './cancellation.ts';
 /**
  * Every operational failure that a caller can be told about, by a stable code. What each becomes on the wire
  * (gRPC status, text, HTTP status, retryable) stands in one table, `api/errors.ts`.
@@ -85,6 +86,6 @@ export class StoreError extends Error {
 }
 
 /** Why a signal was aborted, as the StoreError its caller gave, else `canceled`. */
-export function abortError(signal: AbortSignal): StoreError {
+export function abortError(signal: CancelSignal): StoreError {
   return signal.reason instanceof StoreError ? signal.reason : new StoreError('canceled');
 }

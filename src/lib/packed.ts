@@ -38,7 +38,7 @@ export interface UnpackLimits {
 }
 
 /** Fits the deepest transaction; the bytes themselves bound the items. */
-const DEFAULT_LIMITS: UnpackLimits = { depthMax: 80, itemsMax: Number.POSITIVE_INFINITY };
+export const DEFAULT_LIMITS: UnpackLimits = { depthMax: 80, itemsMax: Number.POSITIVE_INFINITY };
 
 // `copyBuffers`: what is decoded is kept for long and must not hold on to the bytes it came in.
 const codec = new Packr({ useRecords: false, mapsAsObjects: true, copyBuffers: true });
@@ -57,6 +57,17 @@ export function pack(value: Packed): Buffer {
 export function unpack(bytes: Buffer, limits: UnpackLimits = DEFAULT_LIMITS): Packed {
   scan(bytes, limits);
   return codec.unpack(bytes) as Packed;
+}
+
+/** Whether bytes are one value within the limits, without decoding it. */
+export function isPacked(bytes: Buffer, limits: UnpackLimits): boolean {
+  try {
+    scan(bytes, limits);
+    return true;
+  } catch (error) {
+    if (error instanceof MalformedError) return false;
+    throw error;
+  }
 }
 
 /** Packs an int64; 0n, the most frequent, in one byte. */

@@ -6,7 +6,7 @@ import { StoreError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { withDeadline } from './deadline.ts';
 import type { MemberInfo } from './membership.ts';
-import type { PeerAnswer, PeerRequest } from './peer-requests.ts';
+import type { Ask } from './peer-requests.ts';
 import type { Clock } from './ports.ts';
 
 /** A member remembers its apply hash at every multiple of this index, */
@@ -22,11 +22,7 @@ export interface ApplyHashesOptions {
   readonly logger: Logger;
   readonly isLeader: () => boolean;
   readonly members: () => readonly MemberInfo[];
-  readonly ask: <T extends PeerRequest>(
-    to: MemberId,
-    request: T,
-    signal: AbortSignal,
-  ) => Promise<PeerAnswer<T['type']>>;
+  readonly ask: Ask;
   readonly propose: (operation: Operation) => Promise<unknown>;
 }
 

@@ -1,6 +1,7 @@
 import type { MemberRecord } from '../core/command.ts';
 import type { HardState, MemberId } from '../core/raft/messages.ts';
 import type { RaftInitialState } from '../core/raft/raw-node.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError } from '../lib/errors.ts';
 import { confirmNeverMet, findCluster, findOwnPlace } from './bootstrap.ts';
 import { initialCluster } from './identity.ts';
@@ -213,7 +214,7 @@ export async function confirmNew(
   ports: MemberPorts,
   options: MemberOptions,
   place: OwnPlace,
-  signal: AbortSignal,
+  signal: CancelSignal,
 ): Promise<void> {
   const cluster = initialCluster(options.initialClusterToken, options.initialCluster);
   await confirmNeverMet({ ...ports, signal }, cluster, place.memberId);
@@ -223,7 +224,7 @@ export async function confirmNew(
 export async function placeFromCluster(
   ports: MemberPorts,
   options: MemberOptions,
-  signal: AbortSignal,
+  signal: CancelSignal,
 ): Promise<OwnPlace> {
   const request = { ownUrls: options.peerUrls, otherUrls: otherPeerUrls(options) };
   const place = await findOwnPlace({ ...ports, signal }, request);
@@ -234,7 +235,7 @@ export async function placeFromCluster(
 export async function introductions(
   ports: MemberPorts,
   options: MemberOptions,
-  signal: AbortSignal,
+  signal: CancelSignal,
 ): Promise<readonly MemberInfo[]> {
   const { members } = await findCluster({ ...ports, signal }, otherPeerUrls(options));
   return members;

@@ -1,4 +1,5 @@
 import type { MemberId } from '../core/raft/messages.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
 import type { Logger } from '../lib/logger.ts';
 import { checkForm, Fields, MalformedError, pack, unpack } from '../lib/packed.ts';
@@ -70,7 +71,7 @@ export interface BootstrapOptions {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
 }
 
 /**

@@ -1,8 +1,9 @@
 import type { MemberId } from '../core/raft/messages.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
-import { withDeadline } from './deadline.ts';
+import { orAborted, withDeadline } from './deadline.ts';
 import type { MemberInfo } from './membership.ts';
-import { type PeerAnswer, type PeerRequest } from './peer-requests.ts';
+import type { Ask, PeerAnswer, PeerRequest } from './peer-requests.ts';
 import type { Clock, Transport } from './ports.ts';
 import type { LeadershipView, ReadyLoop } from './ready-loop.ts';
 
@@ -20,11 +21,7 @@ export interface LeadershipOptions {
   readonly electionMs: number;
   readonly loop: () => ReadyLoop;
   readonly members: () => readonly MemberInfo[];
-  readonly ask: <T extends PeerRequest>(
-    to: MemberId,
-    request: T,
-    signal: AbortSignal,
-  ) => Promise<PeerAnswer<T['type']>>;
+  readonly ask: Ask;
 }
 
 /** Who leads, what only the leader can answer, and handing leadership over. */
@@ -45,6 +42,18 @@ export class Leadership {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Resolves once there is a leader. @throws StoreError why `signal` was aborted */
+  async known(signal: CancelSignal): Promise<void> {
+    if (this.#options.loop().view.leader !== 0) return;
+    let unlisten = (): void => {};
+    const found = new Promise<void>((resolve) => {
+      unlisten = this.listen((hasLeader) => {
+        if (hasLeader) resolve();
+      });
+    });
+    await orAborted(signal, found).finally(unlisten);
+  }
+
   changed(view: LeadershipView): void {
     const hasLeader = view.leader !== 0;
     const isNews = hasLeader !== this.#hadLeader;
@@ -62,7 +71,7 @@ export class Leadership {
   async atLeader<T extends PeerRequest>(
     request: T,
     here: () => Promise<PeerAnswer<T['type']>>,
-    signal: AbortSignal,
+    signal: CancelSignal,
   ): Promise<PeerAnswer<T['type']>> {
     const { self, clock, timeoutMs, ask, loop } = this.#options;
     const startedMs = clock.nowMs();
@@ -81,7 +90,7 @@ export class Leadership {
   }
 
   /** @throws StoreError `not-leader`, `bad-leader-transferee`, `timeout`, `canceled` */
-  async transfer(target: MemberId, signal: AbortSignal): Promise<void> {
+  async transfer(target: MemberId, signal: CancelSignal): Promise<void> {
     const { self, loop, clock, timeoutMs } = this.#options;
     if (loop().view.leader !== self) throw new StoreError('not-leader');
     if (target === self) return;

@@ -2,6 +2,7 @@ import type { Principal } from '../core/auth/operations.ts';
 import type { Operation } from '../core/command.ts';
 import type { Lessor } from '../core/lease/lessor.ts';
 import type { Applied } from '../core/state-machine.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
 import type { Clock } from './ports.ts';
 import type { CallContext } from './proposals.ts';
@@ -19,7 +20,7 @@ export interface LeaseKeeperOptions {
   /** A new leader gives every lease at least this much more: clients may have renewed at the old one. */
   readonly extendMs: number;
   readonly propose: (operation: Operation, context: CallContext) => Promise<Applied>;
-  readonly linearizable: (signal: AbortSignal) => Promise<void>;
+  readonly linearizable: (signal: CancelSignal) => Promise<void>;
   /** Why a principal may not keep a lease alive, or null. */
   readonly refusal: (principal: Principal, id: bigint) => StoreErrorCode | null;
 }
@@ -71,7 +72,7 @@ export class LeaseKeeper {
    * @returns the granted time to live in seconds, 0 when the lease is gone
    * @throws StoreError `not-leader`, as a linearizable read, or why this user may not
    */
-  async renew({ id, user, authRevision }: Renewal, signal: AbortSignal): Promise<number> {
+  async renew({ id, user, authRevision }: Renewal, signal: CancelSignal): Promise<number> {
     const term = this.#term;
     if (term === 0) throw new StoreError('not-leader');
     await this.#options.linearizable(signal);
@@ -95,7 +96,7 @@ export class LeaseKeeper {
   }
 
   /** @throws StoreError `not-leader`, or as a linearizable read */
-  async remainingSeconds(id: bigint, signal: AbortSignal): Promise<number> {
+  async remainingSeconds(id: bigint, signal: CancelSignal): Promise<number> {
     if (this.#term === 0) throw new StoreError('not-leader');
     await this.#options.linearizable(signal);
     if (this.#term === 0) throw new StoreError('not-leader');

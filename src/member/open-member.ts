@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError } from '../lib/errors.ts';
 import {
   bootFromDisk,
@@ -28,7 +29,7 @@ import type { Identity } from './storage/data-dir.ts';
 export async function openMember(
   options: MemberOptions,
   ports: MemberPorts,
-  signal: AbortSignal,
+  signal: CancelSignal,
 ): Promise<Member> {
   const replicaOptions: ReplicaOptions = {
     ...ports,
@@ -68,7 +69,7 @@ async function firstStart(
   context: {
     readonly replicaOptions: ReplicaOptions;
     readonly handlers: PeerHandlers;
-    readonly signal: AbortSignal;
+    readonly signal: CancelSignal;
   },
 ): Promise<Identity> {
   const { replicaOptions, handlers, signal } = context;

@@ -1,4 +1,5 @@
 import type { MemberId } from '../core/raft/messages.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
 import {
   checkForm,
@@ -46,10 +47,20 @@ export interface PeerAnswers {
   readonly 'member-promote': null;
   /** The apply hash after that index, or null when it is not remembered. */
   readonly 'apply-hash': { readonly a: number; readonly b: number } | null;
-  /** The highest index that the asker has acknowledged to the answerer, as far as a leader knows; 0 from others. */
-  readonly 'tail-check': number;
+  readonly 'tail-check': {
+    /** The highest index that the asker has acknowledged to the answerer, as far as a leader knows; 0 from others. */
+    readonly acknowledged: number;
+    /** Members whose removal is committed. */
+    readonly removed: readonly MemberId[];
+  };
 }
 export type PeerAnswer<T extends PeerRequest['type']> = PeerAnswers[T];
+/** Asks another member. @throws StoreError its refusal, and what `Transport.request` fails with */
+export type Ask = <T extends PeerRequest>(
+  to: MemberId,
+  request: T,
+  signal: CancelSignal,
+) => Promise<PeerAnswer<T['type']>>;
 
 /** Positions are the numbers on the wire: only ever append. */
 const REQUEST_TYPES = [
@@ -159,8 +170,11 @@ function answerFields<T extends PeerRequest['type']>(type: T, answer: PeerAnswer
     case 'lease-renew':
     case 'lease-remaining':
     case 'member-add':
-    case 'tail-check':
       return [[answer as number]];
+    case 'tail-check': {
+      const { acknowledged, removed } = answer as PeerAnswers['tail-check'];
+      return [[acknowledged, removed]];
+    }
     default:
       return [[]];
   }
@@ -175,8 +189,9 @@ function readAnswer(type: PeerRequest['type'], fields: Fields): PeerAnswers[keyo
     case 'lease-renew':
     case 'lease-remaining':
     case 'member-add':
-    case 'tail-check':
       return fields.integer();
+    case 'tail-check':
+      return { acknowledged: fields.natural(), removed: fields.naturals() };
     case 'member-remove':
     case 'member-promote':
       return null;

@@ -1,5 +1,6 @@
 import { isCommand } from '../core/command.ts';
 import type { MemberId } from '../core/raft/messages.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError } from '../lib/errors.ts';
 import type { ApplyHashes } from './apply-hashes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
@@ -14,7 +15,7 @@ export interface PeerServerOptions {
   readonly membership: Membership;
   readonly hashes: ApplyHashes;
   /** Ends what is served when the member stops. */
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
 }
 
 /** Answers what other members ask on the request stream. */
@@ -53,7 +54,10 @@ export class PeerServer {
       case 'apply-hash':
         return hashes.at(request.index);
       case 'tail-check':
-        return this.#options.loop.node.status().progress.get(from)?.match ?? 0;
+        return {
+          acknowledged: this.#options.loop.node.status().progress.get(from)?.match ?? 0,
+          removed: this.#options.loop.replica.machine.members.removed(),
+        };
     }
   }
 
@@ -85,7 +89,7 @@ export class PeerServer {
 /** Whom the asking member acts for. */
 function callerOf(
   { user, authRevision }: { readonly user: string; readonly authRevision: number },
-  signal: AbortSignal,
+  signal: CancelSignal,
 ): CallContext {
   return { signal, user, authRevision };
 }

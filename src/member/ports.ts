@@ -1,6 +1,7 @@
 import type { Row } from '../core/mvcc/row.ts';
 import type { Entry, HardState, MemberId, Message, SnapshotMeta } from '../core/raft/messages.ts';
 import type { StateBatch, StateMarker, TableRow } from '../core/state.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 
 /**
  * What a member needs from the outside. Each port has a real implementation and a memory twin, and one contract
@@ -189,11 +190,11 @@ export interface Transport {
    * @throws StoreError `timeout-connection-lost` when the stream broke after it may have been sent (ambiguous),
    *   `no-leader` when it surely was not sent
    */
-  request(to: MemberId, body: Buffer, signal: AbortSignal): Promise<Buffer>;
+  request(to: MemberId, body: Buffer, signal: CancelSignal): Promise<Buffer>;
   /** Streams one snapshot: back-pressured, on a connection of its own. Resolves when the peer has taken it whole. */
-  sendSnapshot(to: MemberId, frames: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void>;
+  sendSnapshot(to: MemberId, frames: AsyncIterable<Buffer>, signal: CancelSignal): Promise<void>;
   /** Asks an address, before membership is known. Answers come from `handlers.probe`. */
-  probe(peerUrl: string, body: Buffer, signal: AbortSignal): Promise<Buffer>;
+  probe(peerUrl: string, body: Buffer, signal: CancelSignal): Promise<Buffer>;
   /** Round trip of the last heartbeat-stream ping in ms, or undefined when not connected. */
   roundTripMs(id: MemberId): number | undefined;
   connected(id: MemberId): boolean;

@@ -2,6 +2,7 @@ import { type Command, encodeCommand, type Operation, type ProposalId } from '..
 import type { MemberId } from '../core/raft/messages.ts';
 import type { RawNode } from '../core/raft/raw-node.ts';
 import type { Applied } from '../core/state-machine.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { abortError, StoreError, type StoreErrorCode } from '../lib/errors.ts';
 import type { Clock } from './ports.ts';
 
@@ -46,7 +47,7 @@ interface Leader {
 }
 
 export interface CallContext {
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   readonly user?: string | undefined;
   readonly authRevision?: number | undefined;
 }

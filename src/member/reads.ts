@@ -1,5 +1,6 @@
 import type { RawNode } from '../core/raft/raw-node.ts';
 import type { ReadState } from '../core/raft/ready.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
 import type { Clock } from './ports.ts';
 
@@ -56,7 +57,7 @@ export class Reads {
    *
    * @throws StoreError `timeout`, `canceled`, `too-many-requests`, `stopped`
    */
-  linearizable(signal: AbortSignal): Promise<void> {
+  linearizable(signal: CancelSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#stopped || signal.aborted) {
         reject(this.#stopped ? new StoreError('stopped') : abortError(signal));

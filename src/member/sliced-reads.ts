@@ -8,6 +8,7 @@ import type {
 import { finishRange, type RangePage, type RangePlan } from '../core/mvcc/range.ts';
 import type { TxnPlan } from '../core/mvcc/txn.ts';
 import type { StateMachine } from '../core/state-machine.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
 import type { Clock } from './ports.ts';
 
@@ -25,14 +26,17 @@ export interface SlicedReadsOptions {
 }
 
 export interface SlicedReadContext {
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   /**
    * Throws when who asks may not read this, or may not any more. Asked in the very step in which anything is read,
    * and once more when all of it is there.
    */
   readonly permit: () => void;
-  /** Waits until there is room for an answer of about so many bytes. Asked for large answers only. */
-  readonly reserve?: (bytes: number) => Promise<void>;
+  /**
+   * Makes sure of room for an answer of about so many bytes; undefined = there is, else it resolves once there is. Asked
+   * for large answers only.
+   */
+  readonly reserve?: (bytes: number) => Promise<void> | undefined;
 }
 
 /** A range to be read piece by piece, all of it at one revision. */
@@ -50,6 +54,8 @@ export class SlicedReads {
   readonly #options: SlicedReadsOptions;
   /** Settles when the large read that came last has been gathered. */
   #turn: Promise<unknown> = Promise.resolve();
+  /** Large reads that are gathered, or wait for it with their room. */
+  #gathering = 0;
 
   constructor(options: SlicedReadsOptions) {
     this.#options = options;
@@ -61,12 +67,12 @@ export class SlicedReads {
       context.permit();
       return this.#options.read(({ store }) => store.beginRange(request, PIECE_BYTES_MAX));
     };
-    const begun = begin();
-    if (begun.type === 'range') return begun;
-    return this.#gather<RangeResult | RangePlan, RangeResult>(
-      { first: begun, begin, context },
-      async (plan) => (plan.type === 'range' ? plan : this.#finish(plan, context)),
-    );
+    return this.#gather<RangeResult | RangePlan, RangeResult>({
+      begin,
+      wholeOf: (begun) => (begun.type === 'range' ? begun : null),
+      finish: async (plan) => (plan.type === 'range' ? plan : this.#finish(plan, context)),
+      context,
+    });
   }
 
   /** A transaction that only reads. @throws StoreError as `Store.applyTxn`; `canceled`, and as `range` */
@@ -75,10 +81,12 @@ export class SlicedReads {
       context.permit();
       return this.#options.read(({ store, lessor }) => store.beginTxn(request, lessor, PIECE_BYTES_MAX));
     };
-    const begun = begin();
-    const whole = wholeTxn(begun);
-    if (whole !== null) return whole;
-    return this.#gather({ first: begun, begin, context }, (plan) => this.#finishTxn(plan, context));
+    return this.#gather({
+      begin,
+      wholeOf: wholeTxn,
+      finish: (plan) => this.#finishTxn(plan, context),
+      context,
+    });
   }
 
   /** A range whose pages are read as they are asked for. Sorting other than by ascending key is not for it. */
@@ -89,12 +97,25 @@ export class SlicedReads {
     return { plan, pages: this.#pages(plan, context) };
   }
 
-  async #gather<Plan extends RangeResult | RangePlan | TxnPlan, Result>(
-    work: { readonly first: Plan; readonly begin: () => Plan; readonly context: SlicedReadContext },
-    finish: (plan: Plan) => Promise<Result>,
-  ): Promise<Result> {
-    const { first, begin, context } = work;
-    await context.reserve?.(planBytes(first));
+  async #gather<Plan extends RangeResult | RangePlan | TxnPlan, Result>(work: {
+    readonly begin: () => Plan;
+    /** The answer, when nothing is left to be loaded. */
+    readonly wholeOf: (plan: Plan) => Result | null;
+    readonly finish: (plan: Plan) => Promise<Result>;
+    readonly context: SlicedReadContext;
+  }): Promise<Result> {
+    const { begin, wholeOf, finish, context } = work;
+    let plan: Plan | null = begin();
+    const whole = wholeOf(plan);
+    if (whole !== null) return whole;
+    // The keys of a plan may take as much as the answer: who has to wait does not keep them, and begins anew.
+    const room = context.reserve?.(planBytes(plan));
+    if (room !== undefined) {
+      plan = null;
+      await room;
+    }
+    if (this.#gathering > 0) plan = null;
+    this.#gathering += 1;
     const before = this.#turn;
     let done = (): void => undefined;
     this.#turn = new Promise<void>((resolve) => {
@@ -102,18 +123,18 @@ export class SlicedReads {
     });
     try {
       await before;
-      let plan = first;
       for (let restarts = 0; ; restarts++) {
         try {
-          const result = await finish(plan);
+          const result = await finish(plan ?? begin());
           context.permit();
           return result;
         } catch (error) {
           if (!isOvertaken(error) || restarts >= RESTARTS_MAX) throw error;
-          plan = begin();
+          plan = null;
         }
       }
     } finally {
+      this.#gathering -= 1;
       done();
     }
   }

@@ -1,4 +1,5 @@
 import type { Operation } from '../core/command.ts';
+import type { RequestOp } from '../core/mvcc/operations.ts';
 import type { MemberId } from '../core/raft/messages.ts';
 import type { StateMachine } from '../core/state-machine.ts';
 import { StoreError } from '../lib/errors.ts';
@@ -9,6 +10,8 @@ import type { Clock, Disk } from './ports.ts';
 const CHECK_INTERVAL_MS = 10_000;
 /** Free space below which the member raises NOSPACE for the whole cluster, before the disk itself is full. */
 export const FREE_BYTES_MIN = 256 * 1024 * 1024;
+/** What a row costs beside its key and value, for the quota. */
+const ROW_OVERHEAD_BYTES = 64;
 
 export interface SpaceGuardOptions {
   readonly self: MemberId;
@@ -36,13 +39,13 @@ export class SpaceGuard {
   }
 
   /**
-   * To be called before a request that adds `bytes` is proposed.
+   * To be called before a request is proposed.
    *
    * @throws StoreError `no-space` when it would exceed the quota; the alarm is raised then
    */
-  admit(bytes: number): void {
+  admit(request: RequestOp): void {
     const { machine, quotaBytes } = this.#options;
-    if (machine().store.logicalBytes + bytes <= quotaBytes) return;
+    if (machine().store.logicalBytes + bytesAdded(request) <= quotaBytes) return;
     this.#raise('the store has reached its quota');
     throw new StoreError('no-space');
   }
@@ -72,4 +75,20 @@ export class SpaceGuard {
     };
     propose({ type: 'alarm', action: 'activate', member: self, alarm: 'no-space' }).then(settled, settled);
   }
+}
+
+function bytesAdded(op: RequestOp): number {
+  switch (op.type) {
+    case 'put':
+      return op.key.length + op.value.length + ROW_OVERHEAD_BYTES;
+    case 'txn':
+      return Math.max(sum(op.success), sum(op.failure));
+    case 'range':
+    case 'delete-range':
+      return 0;
+  }
+}
+
+function sum(ops: readonly RequestOp[]): number {
+  return ops.reduce((bytes, op) => bytes + bytesAdded(op), 0);
 }

@@ -86,6 +86,8 @@ export class ClientPort {
   readonly #sockets = new Set<Socket>();
   /** Connections that have not shown their protocol yet, oldest first. */
   readonly #undecided = new Map<string, Socket>();
+  /** Connections that came when there was no room, and are told so. */
+  readonly #turnedAway = new Set<string>();
   readonly #timer: NodeJS.Timeout;
   #refused = 0;
   #handshakesFailed = 0;
@@ -220,18 +222,23 @@ export class ClientPort {
   #track(socket: Socket): boolean {
     const { connectionsMax, idleMsMin, undecidedMax } = this.#limits;
     const room = this.#sockets.size < connectionsMax || this.#options.grpc.endIdlest(idleMsMin);
-    if (!room) this.#refused += 1;
+    const key = keyOf(socket);
+    if (!room) {
+      this.#refused += 1;
+      this.#turnedAway.add(key);
+    }
     socket.on('error', () => socket.destroy());
     if (this.#sockets.size >= connectionsMax + REFUSED_MAX) {
+      this.#turnedAway.delete(key);
       socket.destroy();
       return false;
     }
     this.#sockets.add(socket);
-    const key = keyOf(socket);
     this.#undecided.set(key, socket);
     socket.once('close', () => {
       this.#sockets.delete(socket);
       this.#undecided.delete(key);
+      this.#turnedAway.delete(key);
     });
     socket.setNoDelay(true);
     socket.setKeepAlive(true, TCP_KEEPALIVE_MS);
@@ -278,7 +285,7 @@ export class ClientPort {
     socket: Socket,
     client: { readonly isHttp2: boolean; readonly certificateName: string | undefined },
   ): void {
-    const refusal = this.#sockets.size > this.#limits.connectionsMax ? TOO_MANY_CONNECTIONS : null;
+    const refusal = this.#turnedAway.has(keyOf(socket)) ? TOO_MANY_CONNECTIONS : null;
     const connection: ClientConnection = {
       peer: `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`,
       certificateName: this.#options.certificatesName === false ? undefined : client.certificateName,

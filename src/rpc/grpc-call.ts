@@ -1,4 +1,4 @@
-import { setMaxListeners } from 'node:events';
+import { Cancellation } from '../lib/cancellation.ts';
 import { StoreError } from '../lib/errors.ts';
 import type { BudgetedCall } from './call-budget.ts';
 import type { ClientConnection } from './client-connection.ts';
@@ -17,7 +17,7 @@ const STREAM_PENDING_MESSAGES_MAX = 32 * 1024;
 /** Thousands of calls may end with one connection: their common reason, made once. */
 export const CANCELED = new StoreError('canceled');
 /** etcd's words for it. */
-const TOO_MANY_REQUESTS = 'etcdserver: too many requests';
+export const TOO_MANY_REQUESTS = 'etcdserver: too many requests';
 
 const HEADERS = headersFrame(
   [
@@ -43,6 +43,8 @@ export interface GrpcCallOptions {
   readonly onEnd: () => void;
   /** The call is over, for whatever reason. Called once. */
   readonly onOver: () => void;
+  /** Nothing of the call is left: its answer has gone, or never will. Called once, after `onOver`. */
+  readonly onSettled: () => void;
 }
 
 /** One gRPC call over one HTTP/2 stream ("gRPC over HTTP/2"). */
@@ -51,19 +53,19 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   readonly peer: string;
   readonly certificateName: string | undefined;
   readonly deadlineMs: number;
+  readonly signal = new Cancellation();
   readonly #options: GrpcCallOptions;
   readonly #stream: ServerStream;
   readonly #reader: MessageReader;
   #trailers: Field[] | null = null;
-  #controller: AbortController | null = null;
-  /** Why the signal is aborted, or will be when somebody asks for it. */
-  #stopReason: StoreError | null = null;
   #headersSent = false;
   #over = false;
   #isSettled = false;
   /** Few calls have any. */
   #listeners: (() => void)[] | null = null;
   #writer: Writer | null = null;
+  /** Runs while an answer in pieces is on its way. */
+  #stall: NodeJS.Timeout | undefined;
   /** Nothing is given back to the client's window now. */
   #held = false;
   #heldBytes = 0;
@@ -79,23 +81,15 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     this.#reader = new MessageReader({
       bytesMax: options.receiveBytesMax,
       compressed: options.head.fields.get('grpc-encoding') === 'gzip',
+      admit: (bytes) => {
+        if (!options.admit(bytes)) throw new RpcError(rpcStatus.resourceExhausted, TOO_MANY_REQUESTS);
+      },
       take: options.onMessage,
     });
   }
 
   get isOver(): boolean {
     return this.#over;
-  }
-
-  /** Made on first use: most unary calls never need it. */
-  get signal(): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController();
-      // A stream's requests, each with listeners of its own, share it.
-      setMaxListeners(0, this.#controller.signal);
-      if (this.#stopReason !== null) this.#controller.abort(this.#stopReason);
-    }
-    return this.#controller.signal;
   }
 
   get writer(): Writer {
@@ -114,9 +108,8 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
 
   /** Stops the handler; what becomes of the call is said by `succeed` or `fail`. */
   abort(reason: StoreError): void {
-    if (this.#stopReason !== null) return;
-    this.#stopReason = reason;
-    this.#controller?.abort(reason);
+    if (this.signal.aborted) return;
+    this.signal.abort(reason);
     this.#writer?.release();
   }
 
@@ -128,25 +121,21 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
 
   /**
    * Sends one message that comes in pieces, at the client's pace: no more of it waits for the client than of any
-   * stream. A client that takes nothing for `stallMs` is cut off.
+   * stream. A client that takes less than a piece in `stallMs`, the last one included, is cut off.
    */
   async writePieces(pieces: readonly Buffer[], stallMs: number): Promise<void> {
     if (this.#over) return;
     this.#sendHeaders();
+    this.#stall = setTimeout(() => this.#stream.fail(errorCode.cancel), stallMs);
     let head = messageHead(pieces.reduce((bytes, piece) => bytes + piece.length, 0));
     for (const piece of pieces) {
       if (this.#over) return;
       this.#stream.send(head, piece);
       head = NO_HEAD;
-      if (!this.writer.writable) await this.#drainedWithin(stallMs);
+      if (this.writer.writable) continue;
+      this.writer.blocked();
+      await this.writer.drained();
     }
-  }
-
-  async #drainedWithin(stallMs: number): Promise<void> {
-    const timer = setTimeout(() => this.#stream.fail(errorCode.cancel), stallMs);
-    this.writer.blocked();
-    await this.writer.drained();
-    clearTimeout(timer);
   }
 
   onOver(listener: () => void): void {
@@ -235,19 +224,25 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   }
 
   sent(): void {
+    this.#stall?.refresh();
     this.#writer?.sent();
     if (this.#over && this.#stream.queuedMessages === 0) this.#settle();
   }
 
-  /** The client does not wait any longer: nothing that is queued for it need be sent. */
+  /**
+   * The client does not wait any longer: nothing that is queued for it need be sent, be the call over or not. What it
+   * has not taken by now would only stay in memory.
+   */
   expire(status: RpcError): void {
-    if (this.#over) return;
+    if (this.#isSettled) return;
+    const reason = new StoreError('deadline-exceeded');
     if (this.#stream.queuedMessages > 0) {
+      this.abort(reason);
       this.#stream.fail(errorCode.cancel);
-      return;
+    } else {
+      this.fail(status);
+      this.abort(reason);
     }
-    this.fail(status);
-    this.abort(new StoreError('deadline-exceeded'));
   }
 
   #sendHeaders(): void {
@@ -266,6 +261,8 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   #settle(): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
+    clearTimeout(this.#stall);
+    this.#options.onSettled();
     for (const listener of this.#listeners ?? []) listener();
   }
 

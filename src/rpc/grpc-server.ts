@@ -3,14 +3,18 @@ import { assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
 import { CALL_BYTES, CallBudget, type CallLimits, DEFAULT_CALL_LIMITS, type Holding } from './call-budget.ts';
 import type { ClientConnection } from './client-connection.ts';
-import { CANCELED, GrpcCall, refuse } from './grpc-call.ts';
+import { CANCELED, GrpcCall, refuse, TOO_MANY_REQUESTS } from './grpc-call.ts';
 import { ServerConnection } from './http2/connection.ts';
+import { HeadCache } from './http2/head-cache.ts';
 import { MESSAGE_HEAD_BYTES } from './http2/message-reader.ts';
 import type { RequestHead } from './http2/request-head.ts';
 import type { ServerStream, StreamReceiver } from './http2/stream.ts';
-import { RequestQueue } from './request-queue.ts';
+import { Turns } from './http2/turns.ts';
+import { RequestQueue, WAITING_MESSAGE_BYTES } from './request-queue.ts';
 import type { BidiHandler, RpcServer, ServerStreamHandler, UnaryAnswer, UnaryHandler } from './server.ts';
 import { RpcError, rpcStatus } from './status.ts';
+import { timeoutMsOf } from './timeout.ts';
+import { UnreadBudget } from './unread-budget.ts';
 
 export interface GrpcServerOptions {
   /** A larger request is refused with `resource-exhausted`. Default 2 MiB: etcd's 1.5 MiB and 512 KiB of framing. */
@@ -23,6 +27,8 @@ export interface GrpcServerOptions {
   readonly concurrentStreamsMax?: number;
   /** A client that takes nothing of an answer in pieces for this long is cut off; default 60 s. */
   readonly answerStallMs?: number;
+  /** Where answers count that clients have not read; default: one of its own. */
+  readonly unread?: UnreadBudget;
   /** Over the defaults. */
   readonly callLimits?: Partial<CallLimits>;
   /** What becomes of a handler's rejection. */
@@ -45,15 +51,6 @@ const CONNECTION_QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 const LOOK_INTERVAL_MS = 1_000;
 /** Deadlines are kept this exactly. */
 const DEADLINE_INTERVAL_MS = 20;
-/** Multiples of a millisecond, by the unit of a `grpc-timeout`. */
-const TIMEOUT_UNITS_MS: Readonly<Record<string, number>> = {
-  H: 3_600_000,
-  M: 60_000,
-  S: 1_000,
-  m: 1,
-  u: 1e-3,
-  n: 1e-6,
-};
 
 type Method =
   | { readonly kind: 'unary'; readonly handler: UnaryHandler }
@@ -68,8 +65,12 @@ export class GrpcServer implements RpcServer {
   readonly #options: GrpcServerOptions;
   readonly #methods = new Map<string, Method>();
   readonly #connections = new Set<ServerConnection>();
+  readonly #heads = new HeadCache();
+  readonly #turns = new Turns();
+  readonly #unread: UnreadBudget;
   /** Calls of streams that are not over, which a stop ends. */
   readonly #streaming = new Set<GrpcCall>();
+  /** Calls that have a deadline, until the last of their answer has left. */
   readonly #withDeadline = new Set<GrpcCall>();
   readonly #budget: CallBudget;
   /** Of calls whose handlers take messages one by one. */
@@ -79,6 +80,7 @@ export class GrpcServer implements RpcServer {
 
   constructor(options: GrpcServerOptions) {
     this.#options = options;
+    this.#unread = options.unread ?? new UnreadBudget();
     this.#budget = new CallBudget({ ...DEFAULT_CALL_LIMITS, ...options.callLimits });
   }
 
@@ -105,6 +107,9 @@ export class GrpcServer implements RpcServer {
         streamsMax: this.#options.concurrentStreamsMax ?? CONCURRENT_STREAMS_MAX,
         headerListBytesMax: HEADER_LIST_BYTES_MAX,
       },
+      heads: this.#heads,
+      turns: this.#turns,
+      unread: this.#unread,
       open: (stream, head) => this.#open(stream, { head, client }),
       closed: () => {
         this.#connections.delete(connection);
@@ -117,10 +122,15 @@ export class GrpcServer implements RpcServer {
     this.#lookTimer ??= setInterval(() => this.#look(), LOOK_INTERVAL_MS).unref();
   }
 
-  /** Calls now open, calls refused since the start, and the bytes that requests hold. */
-  get callFigures(): { readonly open: number; readonly refused: number; readonly heldBytes: number } {
+  /** Calls now open, calls whose deadline is waited for, calls refused since the start, bytes that requests hold. */
+  get callFigures(): {
+    readonly open: number;
+    readonly timed: number;
+    readonly refused: number;
+    readonly heldBytes: number;
+  } {
     const { holdings, refused, heldBytes } = this.#budget;
-    return { open: holdings.size, refused, heldBytes };
+    return { open: holdings.size, timed: this.#withDeadline.size, refused, heldBytes };
   }
 
   /** Makes room for another connection: ends the one that has had no call for longest, if it is `idleMs`. */
@@ -203,6 +213,10 @@ export class GrpcServer implements RpcServer {
       this.#budget.refused += 1;
       return new RpcError(rpcStatus.resourceExhausted, client.refusal);
     }
+    const timeout = head.fields.get('grpc-timeout');
+    if (timeoutMsOf(timeout) === null) {
+      return new RpcError(rpcStatus.internal, `malformed grpc-timeout: "${timeout}"`);
+    }
     const encoding = head.fields.get('grpc-encoding') ?? 'identity';
     if (encoding !== 'identity' && encoding !== 'gzip') {
       const text = `grpc: Decompressor is not installed for grpc-encoding "${encoding}"`;
@@ -254,11 +268,14 @@ export class GrpcServer implements RpcServer {
     const call = this.#call(stream, {
       ...request,
       endless: true,
-      onMessage: (message) => queue.push(message),
+      onMessage: (message) => {
+        if (this.#count(this.#holdings.get(call)!.take(WAITING_MESSAGE_BYTES))) queue.push(message);
+        else throw new RpcError(rpcStatus.resourceExhausted, TOO_MANY_REQUESTS);
+      },
       onEnd: () => queue.end(),
     });
     if (call.isOver) return call;
-    call.signal.addEventListener('abort', () => queue.end(), { once: true });
+    call.signal.addEventListener('abort', () => queue.end());
     this.#runStream(call, request.handler(queue, call, call.writer));
     return call;
   }
@@ -275,7 +292,8 @@ export class GrpcServer implements RpcServer {
     },
   ): GrpcCall {
     const { head, client, endless, onMessage, onEnd } = options;
-    const deadlineMs = deadlineOf(head.fields.get('grpc-timeout'));
+    const timeoutMs = timeoutMsOf(head.fields.get('grpc-timeout')) ?? Number.POSITIVE_INFINITY;
+    const deadlineMs = Date.now() + Math.ceil(timeoutMs);
     let holding: Holding | null = null;
     const call: GrpcCall = new GrpcCall({
       head,
@@ -286,15 +304,13 @@ export class GrpcServer implements RpcServer {
       deadlineMs,
       receiveBytesMax: this.#options.receiveBytesMax ?? RECEIVE_BYTES_MAX,
       admit: (bytes) => this.#count(holding!.take(bytes)),
-      onOver: () => {
-        this.#withDeadline.delete(call);
-        holding?.release();
-      },
+      onOver: () => holding?.release(),
+      onSettled: () => this.#withDeadline.delete(call),
     });
     holding = this.#budget.open(client, { call, endless, nowMs: performance.now() });
     if (endless) this.#holdings.set(call, holding);
     if (!this.#count(holding.take(CALL_BYTES + head.bytes))) call.exhaust();
-    if (deadlineMs === Number.POSITIVE_INFINITY) return call;
+    if (call.isOver || deadlineMs === Number.POSITIVE_INFINITY) return call;
     this.#withDeadline.add(call);
     this.#deadlineTimer ??= setInterval(() => this.#expire(), DEADLINE_INTERVAL_MS).unref();
     return call;
@@ -331,26 +347,35 @@ export class GrpcServer implements RpcServer {
 
   #runStream(call: GrpcCall, work: Promise<void>): void {
     this.#streaming.add(call);
-    // The client's stop must end a handler that waits for something else, too: whichever comes first decides.
-    const stopped = new Promise<never>((_, reject) => {
-      call.signal.addEventListener('abort', () => reject(call.signal.reason as StoreError), { once: true });
-    });
-    Promise.race([work, stopped])
+    // The client's stop must end a handler that waits for something else, too: whichever comes first decides. What the
+    // handler still does after the call is over concerns nobody but the finder of bugs.
+    call.signal.addEventListener('abort', () => this.#endStream(call, call.signal.reason));
+    work
       .then(
-        () => call.succeed(),
-        (error: unknown) => call.fail(this.#failure(error)),
+        () => this.#endStream(call, null),
+        (error: unknown) => {
+          this.#noticeBug(error);
+          this.#endStream(call, error);
+        },
       )
-      .finally(() => {
-        this.#streaming.delete(call);
-        call.abort(CANCELED);
-      })
       .catch(this.#options.onBug);
-    // Whatever the handler still does after the call is over concerns nobody but the finder of bugs.
-    work.catch((error: unknown) => this.#noticeBug(error));
+  }
+
+  /** @param error null: it did all that it had to do */
+  #endStream(call: GrpcCall, error: unknown): void {
+    if (!this.#streaming.delete(call)) return;
+    if (error === null) call.succeed();
+    // One that is over, as thousands are when their connection ends, needs no status.
+    else if (!call.isOver) call.fail(this.#statusOf(error));
+    call.abort(CANCELED);
   }
 
   #failure(error: unknown): RpcError {
     this.#noticeBug(error);
+    return this.#statusOf(error);
+  }
+
+  #statusOf(error: unknown): RpcError {
     return error instanceof RpcError ? error : this.#options.errorStatus(error);
   }
 
@@ -372,11 +397,4 @@ function wrongRequest(head: RequestHead): string | null {
 function unknownMethod(path: string): RpcError {
   const [, service, method] = path.split('/');
   return new RpcError(rpcStatus.unimplemented, `unknown method ${method ?? ''} for service ${service ?? ''}`);
-}
-
-/** Milliseconds since the epoch; Infinity without a timeout, or with one that is malformed. */
-function deadlineOf(timeout: string | undefined): number {
-  const match = timeout === undefined ? null : /^(\d{1,8})([HMSmun])$/.exec(timeout);
-  if (match === null) return Number.POSITIVE_INFINITY;
-  return Date.now() + Math.ceil(Number(match[1]) * TIMEOUT_UNITS_MS[match[2]!]!);
 }

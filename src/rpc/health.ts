@@ -1,3 +1,4 @@
+import { aborted } from '../lib/cancellation.ts';
 import type { HealthCheckResponse } from './generated/grpc/health/v1/health.ts';
 import { HealthCheckResponse_ServingStatus as Status } from './generated/grpc/health/v1/health.ts';
 import type { RpcServer } from './server.ts';
@@ -40,7 +41,7 @@ export function registerHealth(server: RpcServer, source: HealthSource): void {
       if (next.status !== sent.status) out.write(next);
       sent = next;
     });
-    await new Promise((resolve) => call.signal.addEventListener('abort', resolve, { once: true }));
+    await aborted(call.signal);
     unsubscribe();
   });
 }

@@ -2,6 +2,7 @@ import protobuf from 'protobufjs';
 import { codec, messageType } from './codec.ts';
 import type { Messages } from './generated/messages.ts';
 import { JsonError, parseJson, quoteLongNumbers } from './json-parse.ts';
+import { REQUEST_PARTS_MAX } from './message-parts.ts';
 
 /**
  * Wire messages as JSON, in protobuf's own mapping (protobuf.dev, "ProtoJSON format") with the names of the
@@ -22,12 +23,28 @@ export function encodeJson(name: keyof Messages, text: string): Buffer {
 }
 
 function parseText(text: string): unknown {
+  if (hasTooManyValues(text)) throw new JsonError(`it has more than ${REQUEST_PARTS_MAX} values`);
   try {
     return JSON.parse(quoteLongNumbers(text));
   } catch (error) {
     throw new JsonError(error instanceof Error ? error.message : 'not JSON', { cause: error });
   }
 }
+
+/** Each value but the outermost stands after one of three marks. Those in texts count, too: few texts hold many. */
+function hasTooManyValues(text: string): boolean {
+  if (text.length <= REQUEST_PARTS_MAX) return false;
+  let values = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === COMMA || code === OPEN_BRACE || code === OPEN_BRACKET) values += 1;
+  }
+  return values > REQUEST_PARTS_MAX;
+}
+
+const COMMA = 0x2c;
+const OPEN_BRACE = 0x7b;
+const OPEN_BRACKET = 0x5b;
 
 /**
  * A message as JSON text, in pieces small enough that others can have their turn in between. Joined they are one

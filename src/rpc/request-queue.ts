@@ -1,12 +1,14 @@
 /** A client whose requests wait for their handler may not send much beyond this many bytes. */
 const WAITING_BYTES_MAX = 1024 * 1024;
+/** What a message takes besides its bytes while it waits. */
+export const WAITING_MESSAGE_BYTES = 128;
 
 export interface RequestQueueOptions {
   /** More than the bound waits. */
   readonly onFull: () => void;
   /** That is over. */
   readonly onDrain: () => void;
-  /** The handler took a message of that many bytes. */
+  /** The handler took a message that held so many bytes, those of `WAITING_MESSAGE_BYTES` included. */
   readonly onTaken: (bytes: number) => void;
 }
 
@@ -24,7 +26,7 @@ export class RequestQueue implements AsyncIterable<Buffer> {
 
   push(message: Buffer): void {
     this.#messages.push(message);
-    this.#waitingBytes += message.length;
+    this.#waitingBytes += message.length + WAITING_MESSAGE_BYTES;
     if (this.#waitingBytes > WAITING_BYTES_MAX) this.#options.onFull();
     this.#notify();
   }
@@ -40,7 +42,7 @@ export class RequestQueue implements AsyncIterable<Buffer> {
       const messages = this.#messages;
       this.#messages = [];
       for (const message of messages) {
-        this.#took(message.length);
+        this.#took(message.length + WAITING_MESSAGE_BYTES);
         yield message;
       }
       if (this.#messages.length > 0) continue;

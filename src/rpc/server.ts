@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../lib/cancellation.ts';
 /**
  * The gRPC server as the faces see it: methods registered by path, bytes in, bytes out. Nothing here belongs to
  * one implementation, so that the server can be exchanged.
@@ -37,7 +38,7 @@ export interface RpcCall {
    * Aborts when the client went away, the deadline passed, or (streams only) the server stops.
    * Its reason is a StoreError `canceled`, `deadline-exceeded` or `stopped`.
    */
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   /** The first value of a request header; names are lower case. Binary headers are not given. */
   metadata(name: string): string | undefined;
   /** Calls back once: when the last of the answer has left for the client, or nothing more of it can. */

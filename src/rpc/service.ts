@@ -1,6 +1,7 @@
 import { assert } from '../lib/assert.ts';
-import { type Codec, codec, serviceMethods } from './codec.ts';
+import { type Codec, codec, messageType, serviceMethods } from './codec.ts';
 import type { Messages, Methods } from './generated/messages.ts';
+import { hasTooManyParts, REQUEST_PARTS_MAX } from './message-parts.ts';
 import type { RpcCall, RpcServer, RpcWriter, UnaryAnswer } from './server.ts';
 import { RpcError, rpcStatus } from './status.ts';
 
@@ -93,8 +94,22 @@ function codecsOf<P extends keyof Methods>(path: P): { request: Codec<RequestOf<
   const method = serviceMethods(path.split('/')[1]!).find((candidate) => candidate.path === path);
   assert(method !== undefined, 'the path names a method of the definitions');
   return {
-    request: codec(method.request) as unknown as Codec<RequestOf<P>>,
+    request: bounded(method.request) as unknown as Codec<RequestOf<P>>,
     response: codec(method.response) as unknown as Encoder<P>,
+  };
+}
+
+/** The codec of requests, which come from anybody. */
+function bounded<N extends keyof Messages>(name: N): Codec<Messages[N]> {
+  const plain = codec(name);
+  const type = messageType(name);
+  return {
+    encode: (message) => plain.encode(message),
+    decode: (bytes) => {
+      if (!hasTooManyParts(type, bytes)) return plain.decode(bytes);
+      const text = `grpc: the request has more than ${REQUEST_PARTS_MAX} fields`;
+      throw new RpcError(rpcStatus.resourceExhausted, text);
+    },
   };
 }
 

@@ -166,6 +166,13 @@ export class DerReader {
       .replace(/^0+(?=.)/, '');
   }
 
+  /** Whole bytes only. */
+  bitString(): Buffer {
+    const { content } = this.take(TAG.bitString);
+    if (content[0] !== 0) throw new DerError('bits that are no bytes');
+    return content.subarray(1);
+  }
+
   /** Milliseconds since the epoch. */
   time(): number {
     const { tag, content } = this.take();

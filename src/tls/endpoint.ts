@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { constants, randomBytes, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import {
   type ConnectionOptions,
@@ -30,7 +30,9 @@ export interface TlsSettings extends TlsFiles {
   readonly ciphers: string;
 }
 
-const OP_NO_TICKET = 0x4000;
+/** The key of session tickets is exchanged this often: until then who learns it can read what was sent over TLS 1.2. */
+const TICKET_KEY_MS = 60 * 60 * 1000;
+const TICKET_KEY_BYTES = 48;
 /** A connection that has not finished its TLS handshake by then is closed; as etcd's. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
@@ -38,6 +40,7 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
 export class TlsEndpoint {
   readonly #settings: TlsSettings;
   readonly #material: TlsMaterial;
+  readonly #nowMs: () => number;
   readonly #accepted = new Set<TLSSocket>();
   #handshakesFailed = 0;
 
@@ -48,6 +51,7 @@ export class TlsEndpoint {
     readonly nowMs?: () => number;
   }) {
     this.#settings = options.settings;
+    this.#nowMs = options.nowMs ?? (() => performance.now());
     const { settings: files, ...rest } = options;
     this.#material = new TlsMaterial({ files: filesOf(files), ...rest });
   }
@@ -91,11 +95,19 @@ export class TlsEndpoint {
   /** Keeps a server's certificates up to date, and ends its connections whose certificates were revoked. */
   attach(server: Server): void {
     let used: Loaded | null = null;
+    let keyedMs = this.#nowMs();
     const refresh = (): void => {
       const loaded = this.#material.current();
-      if (loaded === used) return;
-      used = loaded;
-      server.setSecureContext(this.#contextOptions());
+      const nowMs = this.#nowMs();
+      if (loaded !== used) {
+        used = loaded;
+        keyedMs = nowMs;
+        // With a key for tickets of its own.
+        server.setSecureContext(this.#contextOptions());
+      } else if (nowMs - keyedMs >= TICKET_KEY_MS) {
+        keyedMs = nowMs;
+        server.setTicketKeys(randomBytes(TICKET_KEY_BYTES));
+      }
     };
     // Before the server's own listener, which begins the handshake.
     server.prependListener('connection', refresh);
@@ -176,7 +188,7 @@ export class TlsEndpoint {
 
   #contextOptions(): TlsOptions {
     const { serve, ca } = this.#material.current();
-    const { minVersion, maxVersion, ciphers } = this.#settings;
+    const { minVersion, maxVersion, ciphers, requireClientCertificate } = this.#settings;
     return {
       cert: serve.cert,
       key: serve.key,
@@ -185,8 +197,8 @@ export class TlsEndpoint {
       maxVersion,
       ciphers,
       honorCipherOrder: true,
-      // A resumed session would skip the verification: a certificate may have been revoked since.
-      secureOptions: OP_NO_TICKET,
+      // A session taken up again skips the verification: a certificate may have been revoked since.
+      ...(requireClientCertificate ? { secureOptions: constants.SSL_OP_NO_TICKET } : {}),
     };
   }
 }

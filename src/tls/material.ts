@@ -142,11 +142,12 @@ function load(files: TlsFiles): Loaded {
     files.dialCertFile === null || files.dialKeyFile === null
       ? serve
       : keyPair(files.dialCertFile, files.dialKeyFile);
+  const trusted = files.trustedCaFile === null ? null : authorities(files.trustedCaFile);
   return {
     serve,
     dial,
-    ca: files.trustedCaFile === null ? null : authorities(files.trustedCaFile),
-    crl: files.crlFile === null ? null : revocations(files.crlFile),
+    ca: trusted?.bytes ?? null,
+    crl: files.crlFile === null ? null : revocations(files.crlFile, trusted?.certificates ?? []),
   };
 }
 
@@ -158,19 +159,26 @@ function keyPair(certFile: string, keyFile: string): KeyPair {
   return { cert, key, notAfterMs };
 }
 
-function authorities(path: string): Buffer {
+function authorities(path: string): {
+  readonly bytes: Buffer;
+  readonly certificates: readonly X509Certificate[];
+} {
   const bytes = contentOf(path);
-  usable(path, () => {
+  const certificates = usable(path, () => {
     const found = bytes.toString('latin1').match(/-----BEGIN [^-]+-----[^-]+-----END [^-]+-----/g) ?? [];
     if (found.length === 0) throw new Error('it holds no certificate');
-    for (const block of found) new X509Certificate(block);
+    return found.map((block) => new X509Certificate(block));
   });
-  return bytes;
+  return { bytes, certificates };
 }
 
-function revocations(path: string): RevocationList {
+function revocations(path: string, trusted: readonly X509Certificate[]): RevocationList {
   const bytes = contentOf(path);
-  return usable(path, () => parseRevocationList(bytes));
+  return usable(path, () => {
+    const list = parseRevocationList(bytes);
+    list.verify(trusted);
+    return list;
+  });
 }
 
 function contentOf(path: string): Buffer {

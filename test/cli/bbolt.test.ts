@@ -127,6 +127,16 @@ test.each([
   ['no such bucket', [...metas, leaf(2, [])], 'no bucket "b"'],
   ['a root beyond the end', [...metas], 'ends within a page'],
   ['a page in the place of another', [...metas, leaf(9, [])], 'another number'],
+  [
+    'pages that branch into each other without an end',
+    [
+      ...metas,
+      root(bucket(3)),
+      ...Array.from({ length: 40 }, (_, i) => branch(3 + i, Array<number>(200).fill(4 + i))),
+      leaf(43, [entry('x')]),
+    ],
+    'stands in it twice',
+  ],
   ['pages in a circle', [...metas, root(bucket(3)), branch(3, [3])], 'too deep'],
   [
     'a page of another kind',

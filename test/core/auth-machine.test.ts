@@ -3,48 +3,26 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { type AuthOperation, INTERNAL_USER } from '../../src/core/auth/operations.ts';
 import type { PermissionKind } from '../../src/core/auth/permission.ts';
 import type { Operation } from '../../src/core/command.ts';
-import type {
-  Compare,
-  DeleteRangeRequest,
-  PutRequest,
-  RangeRequest,
+import {
+  type Compare,
+  type DeleteRangeRequest,
+  deleteRequest,
+  type PutRequest,
+  putRequest,
+  type RangeRequest,
+  rangeRequest,
 } from '../../src/core/mvcc/operations.ts';
 import { command, MachineHarness, member } from './machine-fixture.ts';
 
 /** What users may do, decided where commands are applied. */
 
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
-const put = (key: string, more: Partial<PutRequest> = {}): PutRequest => ({
-  type: 'put',
-  key: bytes(key),
-  value: bytes('v'),
-  lease: 0n,
-  prevKv: false,
-  ignoreValue: false,
-  ignoreLease: false,
-  ...more,
-});
-const del = (key: string, rangeEnd = '', prevKv = false): DeleteRangeRequest => ({
-  type: 'delete-range',
-  key: bytes(key),
-  rangeEnd: bytes(rangeEnd),
-  prevKv,
-});
-const get = (key: string, rangeEnd = ''): RangeRequest => ({
-  type: 'range',
-  key: bytes(key),
-  rangeEnd: bytes(rangeEnd),
-  limit: 0,
-  revision: 0,
-  sortOrder: 'none',
-  sortTarget: 'key',
-  keysOnly: false,
-  countOnly: false,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
-});
+const put = (key: string, more: Partial<Omit<PutRequest, 'type'>> = {}): PutRequest =>
+  putRequest({ key: bytes(key), value: bytes('v'), ...more });
+const del = (key: string, rangeEnd = '', prevKv = false): DeleteRangeRequest =>
+  deleteRequest({ key: bytes(key), rangeEnd: bytes(rangeEnd), prevKv });
+const get = (key: string, rangeEnd = ''): RangeRequest =>
+  rangeRequest({ key: bytes(key), rangeEnd: bytes(rangeEnd) });
 const compare = (key: string, rangeEnd = ''): Compare => ({
   target: 'version',
   number: 0,

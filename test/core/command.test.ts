@@ -170,6 +170,24 @@ test('transactions nest up to a bound', () => {
   expect(codeOf(() => encodeCommand(command(txn([], [nested]))))).toBe('too-many-ops');
 });
 
+test('a command has a greatest number of values, whoever made it', () => {
+  const startedMs = performance.now();
+  const empty = Buffer.alloc(15 * 1024 * 1024, 0x90);
+  empty[0] = 0xdd;
+  empty.writeUInt32BE(empty.length - 5, 1);
+  expect(isCommand(empty)).toBe(false);
+  expect(performance.now() - startedMs).toBeLessThan(2_000);
+  const op = { type: 'delete-range', key: Buffer.of(1), rangeEnd: Buffer.alloc(0), prevKv: false } as const;
+  const txn = (ops: number): Command => ({
+    id: null,
+    user: '',
+    authRevision: 0,
+    operation: { type: 'txn', compare: [], success: Array<typeof op>(ops).fill(op), failure: [] },
+  });
+  expect(() => encodeCommand(txn(250_000))).toThrow(/too-many-ops/);
+  expect(isCommand(encodeCommand(txn(200_000)))).toBe(true);
+});
+
 test('a command has a greatest size', () => {
   const value = Buffer.alloc(COMMAND_BYTES_MAX);
   expect(codeOf(() => encodeCommand(command(put('k', '', { value }))))).toBe('request-too-large');

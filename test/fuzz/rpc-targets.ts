@@ -3,11 +3,14 @@ import { gzipSync } from 'node:zlib';
 import { codec, serviceMethods } from '../../src/rpc/codec.ts';
 import type { Messages } from '../../src/rpc/generated/messages.ts';
 import { ServerConnection } from '../../src/rpc/http2/connection.ts';
+import { HeadCache } from '../../src/rpc/http2/head-cache.ts';
 import { HpackDecoder } from '../../src/rpc/http2/hpack.ts';
 import { huffmanText } from '../../src/rpc/http2/huffman.ts';
 import { MessageReader } from '../../src/rpc/http2/message-reader.ts';
 import { ConnectionError } from '../../src/rpc/http2/protocol.ts';
+import { Turns } from '../../src/rpc/http2/turns.ts';
 import { RpcError } from '../../src/rpc/status.ts';
+import { UnreadBudget } from '../../src/rpc/unread-budget.ts';
 import { Prng } from '../sim/prng.ts';
 import type { Target } from './fuzz.ts';
 import { wireNoise } from './wire-noise.ts';
@@ -136,6 +139,9 @@ function heard(bytes: Buffer, pieceBytes: number): string {
   const log: string[] = [];
   const socket = new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done() });
   const connection = new ServerConnection(socket, {
+    heads: new HeadCache(),
+    turns: new Turns(),
+    unread: new UnreadBudget(),
     limits: { streamsMax: 100, headerListBytesMax: 16_384 },
     open: (stream, head) => {
       log.push(`${stream.id} ${head.method} ${head.path} ${JSON.stringify([...head.fields])}`);
@@ -190,6 +196,7 @@ const messages: Target<string> = {
     const reader = new MessageReader({
       bytesMax: 4_096,
       compressed: true,
+      admit: () => undefined,
       take: (message) => taken.push(message.toString('hex')),
     });
     const pieceBytes = 1 + (bytes.length % 7);

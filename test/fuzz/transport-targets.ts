@@ -355,7 +355,10 @@ const ANSWERS: { readonly [T in keyof PeerAnswers]: readonly PeerAnswers[T][] } 
   'member-remove': [null],
   'member-promote': [null],
   'apply-hash': [null, { a: 1, b: 2 ** 32 - 1 }],
-  'tail-check': [0, 2 ** 40],
+  'tail-check': [
+    { acknowledged: 0, removed: [] },
+    { acknowledged: 2 ** 40, removed: [1, 2 ** 50] },
+  ],
 };
 
 async function peerAnswer<T extends keyof PeerAnswers>(type: T): Promise<Target<PeerAnswers[T]>> {

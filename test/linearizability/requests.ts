@@ -1,25 +1,15 @@
-import type { DeleteRangeRequest, PutRequest, RangeRequest } from '../../src/core/mvcc/operations.ts';
-
-const EMPTY = Buffer.alloc(0);
+import {
+  type DeleteRangeRequest,
+  deleteRequest,
+  type PutRequest,
+  putRequest,
+  type RangeRequest,
+  rangeRequest,
+} from '../../src/core/mvcc/operations.ts';
 
 /** A range request; what is not said has its default: the one key, now, everything of it. */
 export function rangeOf(key: string, more: Partial<Omit<RangeRequest, 'type' | 'key'>> = {}): RangeRequest {
-  return {
-    type: 'range',
-    key: Buffer.from(key),
-    rangeEnd: EMPTY,
-    limit: 0,
-    revision: 0,
-    sortOrder: 'none',
-    sortTarget: 'key',
-    keysOnly: false,
-    countOnly: false,
-    minModRevision: 0,
-    maxModRevision: 0,
-    minCreateRevision: 0,
-    maxCreateRevision: 0,
-    ...more,
-  };
+  return rangeRequest({ key: Buffer.from(key), ...more });
 }
 
 /** A put; what is not said is not asked for. */
@@ -28,23 +18,14 @@ export function putOf(
   value: string,
   more: Partial<Omit<PutRequest, 'type' | 'key' | 'value'>> = {},
 ): PutRequest {
-  return {
-    type: 'put',
-    key: Buffer.from(key),
-    value: Buffer.from(value),
-    lease: 0n,
-    prevKv: false,
-    ignoreValue: false,
-    ignoreLease: false,
-    ...more,
-  };
+  return putRequest({ key: Buffer.from(key), value: Buffer.from(value), ...more });
 }
 
 export function deleteOf(
   key: string,
   more: Partial<Omit<DeleteRangeRequest, 'type' | 'key'>> = {},
 ): DeleteRangeRequest {
-  return { type: 'delete-range', key: Buffer.from(key), rangeEnd: EMPTY, prevKv: false, ...more };
+  return deleteRequest({ key: Buffer.from(key), ...more });
 }
 
 /** A range request for all keys. */

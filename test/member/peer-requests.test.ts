@@ -44,7 +44,10 @@ const ANSWERS: { readonly [T in keyof PeerAnswers]: readonly PeerAnswers[T][] } 
   'member-remove': [null],
   'member-promote': [null],
   'apply-hash': [null, { a: 0, b: 4_294_967_295 }],
-  'tail-check': [0, 7],
+  'tail-check': [
+    { acknowledged: 0, removed: [] },
+    { acknowledged: 7, removed: [3, 5] },
+  ],
 };
 const TYPES = Object.keys(ANSWERS) as (keyof PeerAnswers)[];
 

@@ -125,6 +125,31 @@ test('large reads are gathered one after the other, each once it has room', asyn
   expect(reserved.every((bytes) => bytes >= KEYS * VALUE_BYTES)).toBe(true);
 });
 
+test('who has to wait keeps nothing of what it would read, and reads what is there then', async () => {
+  let begun = 0;
+  const counted = {
+    signal,
+    permit: (): void => {
+      begun += 1;
+    },
+  };
+  let admit = (): void => undefined;
+  const room = new Promise<void>((resolve) => {
+    admit = resolve;
+  });
+  const early = subject.reads.range(range('k', 'l'), { signal, permit });
+  const second = subject.reads.range(range('k', 'l'), { ...counted, reserve: () => room });
+  expect(begun).toBe(1);
+  await early;
+  subject.harness.apply(put('k99', 'new'));
+  admit();
+  const { kvs, revision } = await second;
+  expect(kvs).toHaveLength(KEYS + 1);
+  expect(revision).toBe(subject.harness.store.currentRevision);
+  // Begun twice, each page, and the end.
+  expect(begun).toBeGreaterThan(3);
+});
+
 test('who gave up, or found no room, keeps nobody waiting', async () => {
   const controller = new AbortController();
   subject.between = () => controller.abort(new StoreError('canceled'));

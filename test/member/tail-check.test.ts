@@ -12,7 +12,10 @@ import { context, eventually, type Place, put, TestCluster, valueOf } from './te
 const LAST_INDEX = 7;
 
 /** A member whose log ends at 7, and what its two peers answer. */
-function lone(answers: Readonly<Record<number, number | 'silent'>>): {
+function lone(
+  answers: Readonly<Record<number, number | 'silent'>>,
+  removed: readonly number[] = [],
+): {
   readonly node: RawNode;
   readonly clock: ManualClock;
   readonly done: Promise<void>;
@@ -73,7 +76,7 @@ function lone(answers: Readonly<Record<number, number | 'silent'>>): {
       asked.push(to);
       const answer = answers[to] ?? 0;
       if (answer === 'silent') throw new StoreError('no-leader');
-      return answer as never;
+      return { acknowledged: answer, removed } as never;
     },
   };
   state.done = confirmCutTail(options, abort.signal);
@@ -128,6 +131,22 @@ describe('confirmCutTail', () => {
     });
     await member.done;
     expect(member.confirmed).toBe(1);
+  });
+
+  test('waits for no peer that another knows to be removed', async () => {
+    const member = lone({ 2: 0, 3: 'silent' }, [3]);
+    await member.done;
+    expect(member.confirmed).toBe(1);
+    expect(campaigns(member)).toBe(true);
+  });
+
+  test('takes the word of a removed peer for none', async () => {
+    const member = lone({ 2: 'silent', 3: 0 }, [3]);
+    await member.clock.untilTimer();
+    expect([member.confirmed, campaigns(member)]).toEqual([0, false]);
+    member.abort.abort();
+    member.clock.advance(500);
+    await member.done;
   });
 
   test('gives up when the member stops', async () => {

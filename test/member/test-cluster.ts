@@ -1,4 +1,10 @@
-import type { PutRequest, RangeRequest, TxnRequest } from '../../src/core/mvcc/operations.ts';
+import {
+  type PutRequest,
+  putRequest,
+  type RangeRequest,
+  rangeRequest,
+  type TxnRequest,
+} from '../../src/core/mvcc/operations.ts';
 import type { MemberId } from '../../src/core/raft/messages.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { initialCluster } from '../../src/member/identity.ts';
@@ -153,33 +159,11 @@ export function context(): { readonly signal: AbortSignal; readonly serializable
 }
 
 export function put(key: string, value: string, lease = 0n): PutRequest {
-  return {
-    type: 'put',
-    key: Buffer.from(key),
-    value: Buffer.from(value),
-    lease,
-    prevKv: false,
-    ignoreValue: false,
-    ignoreLease: false,
-  };
+  return putRequest({ key: Buffer.from(key), value: Buffer.from(value), lease });
 }
 
 export function get(key: string, rangeEnd = ''): RangeRequest {
-  return {
-    type: 'range',
-    key: Buffer.from(key),
-    rangeEnd: Buffer.from(rangeEnd, 'latin1'),
-    limit: 0,
-    revision: 0,
-    sortOrder: 'none',
-    sortTarget: 'key',
-    keysOnly: false,
-    countOnly: false,
-    minModRevision: 0,
-    maxModRevision: 0,
-    minCreateRevision: 0,
-    maxCreateRevision: 0,
-  };
+  return rangeRequest({ key: Buffer.from(key), rangeEnd: Buffer.from(rangeEnd, 'latin1') });
 }
 
 export function txn(...success: TxnRequest['success']): TxnRequest {

@@ -3,6 +3,7 @@ import { cp, mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { putRequest } from '../../src/core/mvcc/operations.ts';
 import { Prng } from '../core/raft/prng.ts';
 import { CrashControl, type CrashSettings } from './crash-control.ts';
 import { tearLog } from './crash-image.ts';
@@ -250,15 +251,8 @@ class CrashRun {
   async #inBrokenSnapshot(member: ArenaMember, point: CrashPoint): Promise<void> {
     const { network, names } = this.#arena;
     const value = Buffer.from(Array.from({ length: BULK_BYTES }, () => this.#random.below(256)));
-    const bulk = {
-      type: 'put',
-      key: KEYS[0]!,
-      value,
-      prevKv: false,
-      ignoreValue: false,
-      ignoreLease: false,
-    } as const;
-    await this.#workload.perform({ ...bulk, lease: 0n });
+    const bulk = putRequest({ key: KEYS[0]!, value });
+    await this.#workload.perform(bulk);
     await this.#fallBehind(member);
     await this.#arm(member, point);
     const others = names.filter((name) => name !== member.name);

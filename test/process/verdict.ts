@@ -1,4 +1,5 @@
 import { KvClient } from '../../src/client/kv-client.ts';
+import { putRequest } from '../../src/core/mvcc/operations.ts';
 import { describe } from '../linearizability/findings.ts';
 import type { HistoryEvent, HistoryOp, Violation } from '../linearizability/history.ts';
 import { watchViolations } from '../linearizability/watch-validator.ts';
@@ -62,17 +63,7 @@ async function ringTheBell(workload: Workload): Promise<number> {
   return eventually('the last write', async () => {
     attempt += 1;
     const value = Buffer.from(`bell/${attempt}`);
-    const success = KEYS.map((key) => ({
-      ...({
-        type: 'put',
-        key,
-        value,
-        lease: 0n,
-        prevKv: false,
-        ignoreValue: false,
-        ignoreLease: false,
-      } as const),
-    }));
+    const success = KEYS.map((key) => putRequest({ key, value }));
     const outcome = await workload.perform({ type: 'txn', compare: [], success, failure: [] });
     return outcome.type === 'answered' ? outcome.result.revision : null;
   });

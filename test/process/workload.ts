@@ -1,5 +1,5 @@
 import { KvClient } from '../../src/client/kv-client.ts';
-import type { RequestOp } from '../../src/core/mvcc/operations.ts';
+import { deleteRequest, putRequest, type RequestOp, rangeRequest } from '../../src/core/mvcc/operations.ts';
 import { prefixEnd } from '../../src/lib/range-end.ts';
 import { Prng } from '../core/raft/prng.ts';
 import type { HistoryOp, HistoryOutcome, HistoryRequest, HistoryResult } from '../linearizability/history.ts';
@@ -15,28 +15,6 @@ const CALL_TIMEOUT_MS = 2_000;
 /** The load: how long a client rests between two calls. The machine is shared with the members themselves. */
 const REST_MS = 4;
 const EMPTY = Buffer.alloc(0);
-const RANGE_DEFAULTS = {
-  type: 'range',
-  rangeEnd: EMPTY,
-  limit: 0,
-  revision: 0,
-  sortOrder: 'none',
-  sortTarget: 'key',
-  keysOnly: false,
-  countOnly: false,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
-} as const;
-const PUT_DEFAULTS = {
-  type: 'put',
-  prevKv: false,
-  ignoreValue: false,
-  ignoreLease: false,
-  lease: 0n,
-} as const;
-
 /** Clients that call one member each, one call after the other, and remember what they asked and heard. */
 export class Workload {
   readonly #recorder = new Recorder();
@@ -171,22 +149,22 @@ class WorkloadClient {
     const key = random.pick(KEYS);
     const dice = random.below(100);
     if (dice < 32) return this.#put(key);
-    if (dice < 50) return { ...RANGE_DEFAULTS, key };
-    if (dice < 60) return { ...RANGE_DEFAULTS, ...ALL_KEYS };
-    if (dice < 66) return { type: 'serializable-range', range: { ...RANGE_DEFAULTS, ...ALL_KEYS } };
+    if (dice < 50) return rangeRequest({ key });
+    if (dice < 60) return rangeRequest(ALL_KEYS);
+    if (dice < 66) return { type: 'serializable-range', range: rangeRequest(ALL_KEYS) };
     if (dice < 70)
-      return { ...RANGE_DEFAULTS, ...ALL_KEYS, revision: Math.max(1, this.#revision - random.below(30)) };
+      return rangeRequest({ ...ALL_KEYS, revision: Math.max(1, this.#revision - random.below(30)) });
     if (dice < 84) return this.#compareAndPut(key);
     if (dice < 89) return this.#many(key, random.pick(KEYS));
-    if (dice < 94) return { type: 'delete-range', key, rangeEnd: EMPTY, prevKv: true };
+    if (dice < 94) return deleteRequest({ key, prevKv: true });
     if (dice < 96) {
-      return { type: 'delete-range', key: KEYS[2]!, rangeEnd: KEYS[5]!, prevKv: true };
+      return deleteRequest({ key: KEYS[2]!, rangeEnd: KEYS[5]!, prevKv: true });
     }
     return this.#leased(key);
   }
 
   #put(key: Buffer): HistoryRequest & { readonly type: 'put' } {
-    return { ...PUT_DEFAULTS, key, value: this.#value(), prevKv: this.#options.random.chance(30) };
+    return putRequest({ key, value: this.#value(), prevKv: this.#options.random.chance(30) });
   }
 
   /** A value that nobody else writes, ever. */
@@ -201,7 +179,7 @@ class WorkloadClient {
       type: 'txn',
       compare: [{ target: 'mod', number, result: 'equal', key, rangeEnd: EMPTY }],
       success: [this.#put(key)],
-      failure: [{ ...RANGE_DEFAULTS, key }],
+      failure: [rangeRequest({ key })],
     };
   }
 
@@ -210,8 +188,8 @@ class WorkloadClient {
     const others = KEYS.filter((key) => key !== first && key !== second);
     const success: RequestOp[] = [this.#put(first)];
     if (second !== first) success.push(this.#put(second));
-    success.push({ type: 'delete-range', key: others[0]!, rangeEnd: EMPTY, prevKv: true });
-    success.push({ ...RANGE_DEFAULTS, ...ALL_KEYS });
+    success.push(deleteRequest({ key: others[0]!, prevKv: true }));
+    success.push(rangeRequest(ALL_KEYS));
     return { type: 'txn', compare: [], success, failure: [] };
   }
 

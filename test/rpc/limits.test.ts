@@ -184,6 +184,21 @@ test('connections beyond the bound are told so, or cut; an idle one makes room',
   expect(busy.map((client) => client.isClosed)).toEqual([false, false, false]);
 });
 
+test('who was made room for is served, though the idle one has not gone yet', async () => {
+  await using harness = new Harness({ limits: { connectionsMax: 1, idleMsMin: 0 } });
+  harness.server.unary('/t.S/Echo', async (request) => request);
+  await harness.start();
+  const idle = raw(harness);
+  await eventually('the idle one', () => idle.of(FRAME.settings).length > 0 || undefined);
+  // It does not hear that it is to go.
+  idle.socket.pause();
+  const next = raw(harness);
+  next.open(1, '/t.S/Echo');
+  next.send({ type: FRAME.data, flags: FLAG.endStream, stream: 1, payload: message(7) });
+  await eventually('an answer', () => next.of(FRAME.data)[0] ?? (next.isClosed || undefined));
+  expect(next.of(FRAME.data).map(({ payload }) => payload)).toEqual([message(7)]);
+});
+
 test('an HTTP/1.1 client beyond the bound gets 503', async () => {
   await using harness = await served({ limits: { connectionsMax: 1, idleMsMin: 60_000 } });
   const answer = await new Promise<string>((resolve) => {

@@ -1,7 +1,7 @@
-import { once } from 'node:events';
 import { type ClientHttp2Stream, connect } from 'node:http2';
 import { afterEach, expect, test } from 'vitest';
 import { toRpcError } from '../../src/api/errors.ts';
+import { aborted } from '../../src/lib/cancellation.ts';
 import { ClientPort } from '../../src/rpc/client-port.ts';
 import { GrpcServer } from '../../src/rpc/grpc-server.ts';
 import type { RpcCall } from '../../src/rpc/server.ts';
@@ -38,7 +38,7 @@ test('a deadline in the middle of an answer ends it', async () => {
   const server = new Harness();
   open.push(server);
   server.server.unary(PATH, async (_, call) => {
-    await once(call.signal, 'abort');
+    await aborted(call.signal);
     return PIECES;
   });
   await server.start();
@@ -47,12 +47,15 @@ test('a deadline in the middle of an answer ends it', async () => {
   expect(server.bugs).toEqual([]);
 });
 
-test('a client that takes nothing is cut off, and its room is free again', async () => {
+test.each([
+  ['nothing', PIECES],
+  ['nothing of the last piece', [Buffer.alloc(10), Buffer.alloc(400_000)]],
+])('a client that takes %s is cut off, and its room is free again', async (_case, pieces) => {
   const grpc = new GrpcServer({ errorStatus: toRpcError, onBug: () => undefined, answerStallMs: 50 });
   const ended = new Promise<void>((resolve) => {
     grpc.unary(PATH, async (_, call) => {
       call.onOver(resolve);
-      return PIECES;
+      return pieces;
     });
   });
   const port = new ClientPort({ grpc, http: (_request, response) => response.end() });

@@ -202,6 +202,54 @@ test('a revoked certificate is refused, and its connections end when the list co
   expect(await echo(harness, credentials(authority.issue('bob')))).toBe('served');
 });
 
+/** A session of the server's, and whether the one given was taken up again. */
+function resumed(
+  harness: Harness,
+  options: ConnectionOptions,
+): Promise<{ readonly isReused: boolean; readonly session: Buffer | undefined }> {
+  return new Promise((resolve, reject) => {
+    const socket = tlsConnect({ port: harness.portNumber, ca, servername: 'localhost', ...options });
+    let session: Buffer | undefined;
+    socket.on('session', (bytes) => {
+      session = bytes;
+    });
+    socket.on('error', reject);
+    // Tickets come before anything else that the server says.
+    socket.once('data', () => {
+      resolve({ isReused: socket.isSessionReused(), session });
+      socket.destroy();
+    });
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  });
+}
+
+test.each(['TLSv1.2', 'TLSv1.3'] as const)(
+  'a %s session is taken up again until its key changes',
+  async (version) => {
+    await using harness = await secureHarness();
+    const options = { minVersion: version, maxVersion: version } as const;
+    const first = await resumed(harness, options);
+    expect(first.isReused).toBe(false);
+    const again = { ...options, session: first.session! };
+    expect((await resumed(harness, again)).isReused).toBe(true);
+    nowMs += 60 * 60 * 1000;
+    expect((await resumed(harness, again)).isReused).toBe(false);
+    const next = await resumed(harness, options);
+    const later = { ...options, session: next.session! };
+    expect((await resumed(harness, later)).isReused).toBe(true);
+    files.writePair('server', authority.issue('server'));
+    nowMs += 1_000;
+    expect((await resumed(harness, later)).isReused).toBe(false);
+  },
+);
+
+test('no session is taken up again where certificates are verified', async () => {
+  await using harness = await secureHarness(mutual());
+  const { session } = await resumed(harness, { ...client });
+  const again = await resumed(harness, { ...client, ...(session === undefined ? {} : { session }) });
+  expect(again.isReused).toBe(false);
+});
+
 test('a new certificate is served from the next handshake on; what is open stays open', async () => {
   await using harness = await secureHarness();
   const caller = new grpc.Client(harness.address, credentials(), {
@@ -292,6 +340,8 @@ test('files that cannot be used refuse the start and are named', () => {
   expect(make({ keyFile: other })).toThrow(/good\.pem with .*other-key\.pem cannot be used/);
   expect(make({ trustedCaFile: pair.key })).toThrow(/good-key\.pem cannot be used/);
   expect(make({ crlFile: pair.cert })).toThrow(/good\.pem cannot be used/);
+  const stranger = files.write('stranger.pem', new TestAuthority(authority.name).revocationList([]));
+  expect(make({ ...mutual(), crlFile: stranger })).toThrow(/stranger\.pem cannot be used.*signature/);
 });
 
 test('a client that never finishes its handshake is disconnected; others are served meanwhile', async () => {

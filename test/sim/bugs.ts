@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { SIM_NODE_FLAGS } from './node-flags.ts';
 import { simulate } from './simulation.ts';
 import { applyDiff, parseDiff } from './unified-diff.ts';
 
@@ -141,7 +142,15 @@ async function firstViolation(
   range: { readonly from: number; readonly seeds: number },
 ): Promise<Shown | null> {
   const program = join(directory, 'dist/test/sim/main.js');
-  const args = [program, '--seed', `${range.from}`, '--seeds', `${range.seeds}`, '--until-violation'];
+  const args = [
+    ...SIM_NODE_FLAGS,
+    program,
+    '--seed',
+    `${range.from}`,
+    '--seeds',
+    `${range.seeds}`,
+    '--until-violation',
+  ];
   const child = spawn(process.execPath, args, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] });
   let next = range.from;
   let shown: Shown | null = null;

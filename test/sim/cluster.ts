@@ -11,6 +11,7 @@ import { Place, type PlaceListener } from './place.ts';
 import type { Plan } from './plan.ts';
 import type { Prng } from './prng.ts';
 import type { SimProcess } from './process.ts';
+import type { RaftRuns } from './raft-runs.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 import { type Report, Violation } from './violation.ts';
@@ -28,6 +29,7 @@ export interface ClusterParts {
   readonly report: Report;
   readonly log: AppliedLog;
   readonly leadership: LeadershipChecker;
+  readonly runs: RaftRuns;
 }
 
 /** All machines of a run, and the operator who restarts what has ended. */
@@ -135,17 +137,25 @@ export class Cluster implements PlaceListener {
     return this.places.some((place) => place.lost && this.memberOf(place) !== undefined);
   }
 
+  /** How far a running member has applied. */
+  appliedIndex(place: Place): number | undefined {
+    const { member, process } = place;
+    return member === null || process === null ? undefined : this.#parts.runs.of(process)?.raft.applied;
+  }
+
+  /** Looks at what a status would say of where each member stands; a whole one would cost a tenth of a run. */
   sampleStatuses(): void {
     for (const place of this.places) {
       const { member, process } = place;
       if (member === null || process === null || place.lost) continue;
-      const { header, result } = member.status();
+      const raft = this.#parts.runs.of(process)?.raft;
+      if (raft === undefined) continue;
       this.#parts.leadership.sample({
         process: process.name,
-        term: result.raftTerm,
-        commit: result.raftIndex,
-        applied: result.appliedIndex,
-        revision: header.revision,
+        term: raft.term,
+        commit: raft.log.commit,
+        applied: raft.applied,
+        revision: member.header().revision,
       });
     }
   }

@@ -41,6 +41,9 @@ const { values } = parseArgs({
   },
 });
 
+// A stack is made for every refusal and costs more than the refusal. Who replays a seed with its trace gets them.
+if (values.trace !== true) Error.stackTraceLimit = 0;
+
 /** Runs what the command line asks for. @returns the process's exit code */
 async function main(): Promise<number> {
   if (values.help === true) {

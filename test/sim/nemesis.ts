@@ -1,3 +1,4 @@
+import { deleteRequest } from '../../src/core/mvcc/operations.ts';
 import { LOG_DIRECTORY } from '../../src/member/storage/data-dir.ts';
 import { pause } from './client.ts';
 import { LateAnswers } from './late-answers.ts';
@@ -330,12 +331,7 @@ export class Nemesis {
   /** What an operator does about NOSPACE: makes room, then lowers the alarm. */
   async recoverSpace(place: Place): Promise<void> {
     const { port, log, history } = this.#parts;
-    const everything = {
-      type: 'delete-range',
-      key: Buffer.from('\0'),
-      rangeEnd: Buffer.from('\0'),
-      prevKv: false,
-    } as const;
+    const everything = deleteRequest({ key: Buffer.from('\0'), rangeEnd: Buffer.from('\0') });
     // What came of these nobody waits to hear.
     history.call(everything);
     await port.call(place, REQUEST_MS, (member, signal) => member.deleteRange(everything, { signal }));

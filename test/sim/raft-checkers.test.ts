@@ -197,8 +197,21 @@ describe('commits', () => {
     for (const each of [leader, second]) each.disk.recorded(record({ entries: [entry(2, 2)] }));
     leader.raft.log.commitTo(2);
     commits.committed(leader, leader.raft.log, 1);
+    third.raft.becomeFollower(3, 0);
     commits.becameLeader(third);
     expect(found[0]?.message).toContain('2 was committed in term 2 and it lacks it');
+  });
+
+  test('one that hears late of its election may lack what a later term has committed', () => {
+    const { found, commits, members } = setUp();
+    const [leader, second, third] = members;
+    lead(leader);
+    for (const each of [leader, second]) each.disk.recorded(record({ entries: [entry(2, 2)] }));
+    leader.raft.log.commitTo(2);
+    commits.committed(leader, leader.raft.log, 1);
+    third.raft.becomeFollower(1, 0);
+    commits.becameLeader(third);
+    expect(found).toEqual([]);
   });
 });
 

@@ -133,7 +133,7 @@ class Simulation {
     this.#linearizability = new Linearizability(log, report);
     const leadership = this.#leadership;
     const common = { plan, scheduler, network, trace, report, log, leadership };
-    const cluster = new Cluster({ ...common, random: root.fork() });
+    const cluster = new Cluster({ ...common, runs: raft.runs, random: root.fork() });
     this.#cluster = cluster;
     const port = new ClientPort(scheduler, root.fork());
     this.#port = port;
@@ -281,7 +281,7 @@ class Simulation {
   async #settle(): Promise<void> {
     const { cluster, log } = { cluster: this.#cluster, log: this.#log };
     await this.#within(HEAL_MS_MAX, 'has the same entries applied everywhere', () =>
-      cluster.core().every((place) => place.member?.status().result.appliedIndex === log.lastIndex),
+      cluster.core().every((place) => cluster.appliedIndex(place) === log.lastIndex),
     );
     let compared = false;
     this.#convergence.compare().then(

@@ -48,6 +48,7 @@ export async function runBatch(part: Part, seed: number): Promise<BatchResult> {
 
 async function simBatch(firstSeed: number): Promise<BatchResult> {
   const counts = { seeds: 0, operations: 0, watchEvents: 0, virtualSeconds: 0, elections: 0 };
+  Error.stackTraceLimit = 0;
   for (let seed = firstSeed; seed < firstSeed + SIM_SEEDS; seed++) {
     const result = await simulate(seed);
     counts.seeds += 1;

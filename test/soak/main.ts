@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { SIM_NODE_FLAGS } from '../sim/node-flags.ts';
 import { repositoryRoot } from '../support/repository-root.ts';
 import { BATCH_MINUTES_MAX, type BatchResult, PARTS, type Part, runBatch, SIM_SEEDS } from './batch.ts';
 import { Ledger } from './ledger.ts';
@@ -77,13 +78,17 @@ async function nextBatch(part: Part, baseSeed: number, ledger: Ledger): Promise<
 /** So that no batch is in another's way, and one that hangs or breaks down is found out. */
 async function inOwnProcess(part: Part, seed: number): Promise<BatchResult> {
   const program = process.argv[1]!;
-  const child = spawn(process.execPath, [program, '--batch', part, '--seed', `${seed}`], {
-    cwd: repositoryRoot(),
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, VERIFY: '1' },
-    // A group of its own: with a batch that hangs, its servers are ended too.
-    detached: true,
-  });
+  const child = spawn(
+    process.execPath,
+    [...(part === 'sim' ? SIM_NODE_FLAGS : []), program, '--batch', part, '--seed', `${seed}`],
+    {
+      cwd: repositoryRoot(),
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, VERIFY: '1' },
+      // A group of its own: with a batch that hangs, its servers are ended too.
+      detached: true,
+    },
+  );
   running = child;
   let output = '';
   let errors = '';

@@ -41,6 +41,10 @@ export class TestAuthority {
     });
   }
 
+  get name(): string {
+    return this.#name.commonName;
+  }
+
   /** By default for this machine, for serving and dialing, valid since yesterday and for a year. */
   issue(commonName: string, options: Partial<CertificateOptions> = {}): Issued {
     const { publicKey, privateKey } = keys();

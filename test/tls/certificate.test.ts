@@ -126,6 +126,49 @@ test('a revocation list revokes its own issuer’s serial numbers, and no others
   expect(parseRevocationList(ours.revocationList([], 5_000)).nextUpdateMs).toBe(5_000);
 });
 
+test('a revocation list must be signed by the authority that it names', () => {
+  const [ours, theirs, impostor] = [
+    new TestAuthority('ours'),
+    new TestAuthority('theirs'),
+    new TestAuthority('ours'),
+  ];
+  const certificate = ({ cert }: TestAuthority): X509Certificate => new X509Certificate(cert);
+  const bytes = ours.revocationList([Buffer.of(5)]);
+  const check =
+    (file: Buffer, ...authorities: readonly TestAuthority[]) =>
+    () =>
+      parseRevocationList(file).verify(authorities.map(certificate));
+  expect(check(bytes, theirs, ours)).not.toThrow();
+  // A certificate that was exchanged: the same name, two keys.
+  expect(check(bytes, impostor, ours)).not.toThrow();
+  expect(check(bytes, theirs)).toThrow(/none of the trusted authorities/);
+  expect(check(bytes)).toThrow(/none of the trusted authorities/);
+  expect(check(bytes, impostor)).toThrow(/signature/);
+  const changed = Buffer.from(bytes);
+  const at = changed.indexOf(Buffer.of(2, 1, 5));
+  changed[at + 2] = 6;
+  expect(check(changed, ours)).toThrow(/signature/);
+  const both = Buffer.from(ours.revocationListPem([]) + impostor.revocationListPem([]));
+  expect(check(both, ours)).toThrow(/signature/);
+});
+
+test.skipIf(skipWithoutOpenssl)('lists that openssl signed are accepted (needs openssl)', () => {
+  using files = new CertificateFiles();
+  const config = files.write(
+    'ca.cnf',
+    `[ca]\ndefault_ca=a\n[a]\ndatabase=${files.write('index.txt', '')}\ndefault_md=sha384\ndefault_crl_days=3\n`,
+  );
+  for (const kind of ['rsa:2048', 'ed25519']) {
+    const [key, cert] = [files.path('ca-key.pem'), files.path('ca-cert.pem')];
+    openssl(['req', '-x509', '-newkey', kind, '-nodes', '-keyout', key, '-out', cert, '-subj', '/CN=x'], '');
+    const md = kind === 'ed25519' ? ['-md', 'null'] : [];
+    const list = openssl(['ca', '-config', config, '-gencrl', '-keyfile', key, '-cert', cert, ...md], '');
+    const authority = new X509Certificate(readFileSync(cert));
+    expect(() => parseRevocationList(Buffer.from(list)).verify([authority])).not.toThrow();
+    expect(() => parseRevocationList(Buffer.from(list)).verify([])).toThrow(/none of/);
+  }
+});
+
 test('generated certificates are kept, private, and made anew once expired or half there', () => {
   const directory = mkdtempSync(join(tmpdir(), 'conclave-auto-'));
   directories.push(directory);

@@ -1,3 +1,4 @@
+import type { CancelSignal } from '../../lib/cancellation.ts';
 import { abortError, StoreError } from '../../lib/errors.ts';
 import type { RpcCall } from '../../rpc/server.ts';
 import { RpcError, rpcStatus } from '../../rpc/status.ts';
@@ -50,21 +51,33 @@ export class AnswerBudget {
       );
     }
     if (call.signal.aborted) throw abortError(call.signal);
-    if (this.#waiting.length > 0 || !this.#hasRoom(bytes)) await this.#wait(bytes, call.signal);
-    else this.#bytes += bytes;
-    const release = (): void => {
+    if (this.tryReserve(bytes, call)) return;
+    await this.#wait(bytes, call.signal);
+    this.#releaseWith(call, bytes);
+    if (call.signal.aborted) throw abortError(call.signal);
+  }
+
+  /** As `reserve`, when nobody has to wait for it; else false, and nothing is reserved. */
+  tryReserve(bytes: number, call: Pick<RpcCall, 'signal' | 'onOver'>): boolean {
+    if (bytes > ANSWER_BYTES_MAX || call.signal.aborted) return false;
+    if (this.#waiting.length > 0 || !this.#hasRoom(bytes)) return false;
+    this.#bytes += bytes;
+    this.#releaseWith(call, bytes);
+    return true;
+  }
+
+  #releaseWith(call: Pick<RpcCall, 'onOver'>, bytes: number): void {
+    call.onOver(() => {
       this.#bytes -= bytes;
       this.#admit();
-    };
-    call.onOver(release);
-    if (call.signal.aborted) throw abortError(call.signal);
+    });
   }
 
   #hasRoom(bytes: number): boolean {
     return this.#bytes === 0 || this.#bytes + bytes <= this.#bytesMax;
   }
 
-  #wait(bytes: number, signal: AbortSignal): Promise<void> {
+  #wait(bytes: number, signal: CancelSignal): Promise<void> {
     if (this.#waiting.length >= WAITING_MAX) throw new StoreError('too-many-requests');
     return new Promise((resolve, reject) => {
       const giveUp = (error: StoreError): void => {

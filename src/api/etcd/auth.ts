@@ -1,7 +1,7 @@
 import type { Permission, PermissionKind } from '../../core/auth/permission.ts';
 import { StoreError } from '../../lib/errors.ts';
 import type { ClientContext } from '../../member/auth/access.ts';
-import type { Answer } from '../../member/member.ts';
+import type { Answer } from '../../member/client-calls.ts';
 import type * as authpb from '../../rpc/generated/authpb/auth.ts';
 import { Permission_Type as WireKind } from '../../rpc/generated/authpb/auth.ts';
 import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';

@@ -1,5 +1,5 @@
 import { StoreError } from '../../lib/errors.ts';
-import type { Header } from '../../member/member.ts';
+import type { Header } from '../../member/client-calls.ts';
 import type { MemberInfo } from '../../member/membership.ts';
 import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import type { RpcServer } from '../../rpc/server.ts';

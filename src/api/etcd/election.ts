@@ -1,6 +1,6 @@
-import type { KeyValue } from '../../core/mvcc/operations.ts';
+import { type KeyValue, putRequest } from '../../core/mvcc/operations.ts';
 import { StoreError } from '../../lib/errors.ts';
-import type { Header } from '../../member/member.ts';
+import type { Header } from '../../member/client-calls.ts';
 import type { LeaderKey } from '../../rpc/generated/v3electionpb/v3election.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { serverStream, unary } from '../../rpc/service.ts';
@@ -8,7 +8,7 @@ import type { EtcdBackend } from './backend.ts';
 import { contextOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 import { asRecipe, recipeError } from './lock.ts';
-import { holds, put, Queue, type Ticket } from './queue.ts';
+import { holds, Queue, type Ticket } from './queue.ts';
 import { saturated, wireHeader, wireInteger, wireKeyValue } from './translate.ts';
 
 /**
@@ -79,7 +79,8 @@ export function registerElection(server: RpcServer, backend: EtcdBackend): void 
 }
 
 async function proclaim(queue: Queue, ticket: Ticket, value: Buffer): Promise<Header> {
-  const { header, result } = await queue.txn([holds(ticket)], [put(ticket.key, value, ticket.lease)], []);
+  const { key, lease } = ticket;
+  const { header, result } = await queue.txn([holds(ticket)], [putRequest({ key, value, lease })], []);
   if (!result.succeeded) throw recipeError('election: not leader');
   return header;
 }

@@ -1,10 +1,12 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
+import type { CancelSignal } from '../../lib/cancellation.ts';
 import { StoreError } from '../../lib/errors.ts';
 import type { Messages } from '../../rpc/generated/messages.ts';
 import { decodeJson } from '../../rpc/json.ts';
 import type { RpcWriter, UnaryAnswer } from '../../rpc/server.ts';
 import { type RpcError, type RpcStatusCode, rpcStatus } from '../../rpc/status.ts';
+import type { Unread } from '../../rpc/unread-budget.ts';
 
 /** JSON text gathered before it is written, in characters. */
 const CHUNK_CHARACTERS = 64 * 1024;
@@ -13,12 +15,14 @@ const STREAM_PENDING_BYTES_MAX = 1024 * 1024;
 /** A client that takes nothing of a waiting answer for this long is cut off. */
 const STALL_MS_MAX = 60_000;
 
-/** Answers one message, a piece at a time when it is large. */
+/** Answers one message, a piece at a time when it is large. All of it is unread until the last piece is taken. */
 export async function sendAnswer(
   response: ServerResponse,
-  { message, answer }: { readonly message: keyof Messages; readonly answer: UnaryAnswer },
+  options: { readonly message: keyof Messages; readonly answer: UnaryAnswer; readonly unread: Unread },
 ): Promise<void> {
+  const { message, answer, unread } = options;
   const bytes = Buffer.isBuffer(answer) ? answer : await joined(answer);
+  unread.add(bytes.length);
   response.setHeader('content-type', 'application/json');
   let text = '';
   for (const piece of decodeJson(message, bytes)) {
@@ -64,19 +68,22 @@ export function sendStreamError(response: ServerResponse, { code, message }: Rpc
 export class GatewayStream implements RpcWriter {
   readonly #response: ServerResponse;
   readonly #message: keyof Messages;
-  readonly #signal: AbortSignal;
+  readonly #unread: Unread;
+  readonly #signal: CancelSignal;
   #listener: (() => void) | null = null;
   #waiting: (() => void)[] = [];
 
   constructor(
     response: ServerResponse,
-    options: { readonly message: keyof Messages; readonly signal: AbortSignal },
+    options: { readonly message: keyof Messages; readonly unread: Unread; readonly signal: CancelSignal },
   ) {
     this.#response = response;
     this.#message = options.message;
+    this.#unread = options.unread;
     this.#signal = options.signal;
     response.setHeader('content-type', 'application/json');
     response.on('drain', () => {
+      this.#count();
       this.#release();
       if (!this.#signal.aborted) this.#listener?.();
     });
@@ -91,6 +98,7 @@ export class GatewayStream implements RpcWriter {
   write(message: Buffer): void {
     if (this.#signal.aborted) return;
     this.#response.write(`{"result":${[...decodeJson(this.#message, message)].join('')}}\n`);
+    this.#count();
   }
 
   onDrain(listener: () => void): void {
@@ -104,6 +112,12 @@ export class GatewayStream implements RpcWriter {
 
   end(): void {
     this.#response.end();
+  }
+
+  /** What the response will say `drain` of. */
+  #count(): void {
+    const bytes = this.#response.writableNeedDrain ? this.#response.writableLength : 0;
+    if (!this.#signal.aborted) this.#unread.add(bytes - this.#unread.bytes);
   }
 
   #release(): void {

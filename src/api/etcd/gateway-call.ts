@@ -1,21 +1,12 @@
-import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Cancellation } from '../../lib/cancellation.ts';
 import { abortError, StoreError } from '../../lib/errors.ts';
 import type { RpcCall } from '../../rpc/server.ts';
 import { RpcError, rpcStatus } from '../../rpc/status.ts';
+import { timeoutMsOf } from '../../rpc/timeout.ts';
 
 /** HTTP headers of this prefix become the call's own, without it. */
 const METADATA_PREFIX = 'grpc-metadata-';
-/** `Grpc-Timeout`: digits and a unit (gRPC over HTTP/2, "Timeout"). */
-const TIMEOUT = /^(\d{1,8})([HMSmun])$/;
-const UNIT_MS: Readonly<Record<string, number>> = {
-  H: 3_600_000,
-  M: 60_000,
-  S: 1_000,
-  m: 1,
-  u: 1e-3,
-  n: 1e-6,
-};
 /** The longest timer there is, in milliseconds. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
@@ -26,11 +17,10 @@ export class GatewayCall implements RpcCall {
   /** As etcd's gateway, which speaks for every client with one certificate: only a token says who calls. */
   readonly certificateName = undefined;
   readonly deadlineMs: number;
-  readonly signal: AbortSignal;
+  readonly signal = new Cancellation();
   /** Rejects with the signal's reason when the call is over before its handler is. */
   readonly over: Promise<never>;
   readonly #request: IncomingMessage;
-  readonly #controller = new AbortController();
   #timer: NodeJS.Timeout | undefined;
 
   /** @throws RpcError `invalid-argument` for a timeout that is none */
@@ -38,9 +28,6 @@ export class GatewayCall implements RpcCall {
     this.path = path;
     this.peer = `${request.socket.remoteAddress ?? 'unknown'}:${request.socket.remotePort ?? 0}`;
     this.#request = request;
-    this.signal = this.#controller.signal;
-    // A stream's requests, each with listeners of its own, share it.
-    setMaxListeners(0, this.signal);
     const timeoutMs = timeoutOf(request);
     this.deadlineMs = Date.now() + timeoutMs;
     if (timeoutMs <= TIMER_MS_MAX) {
@@ -48,7 +35,7 @@ export class GatewayCall implements RpcCall {
     }
     response.once('close', () => this.abort(new StoreError('canceled')));
     this.over = new Promise((_, reject) => {
-      this.signal.addEventListener('abort', () => reject(abortError(this.signal)), { once: true });
+      this.signal.addEventListener('abort', () => reject(abortError(this.signal)));
     });
     this.over.catch(() => undefined);
   }
@@ -69,20 +56,19 @@ export class GatewayCall implements RpcCall {
 
   onOver(listener: () => void): void {
     if (this.signal.aborted) listener();
-    else this.signal.addEventListener('abort', listener, { once: true });
+    else this.signal.addEventListener('abort', listener);
   }
 
   abort(reason: StoreError): void {
     clearTimeout(this.#timer);
-    if (!this.signal.aborted) this.#controller.abort(reason);
+    this.signal.abort(reason);
   }
 }
 
 function timeoutOf({ headers }: IncomingMessage): number {
   const header = headers['grpc-timeout'];
-  if (header === undefined) return Number.POSITIVE_INFINITY;
-  const match = TIMEOUT.exec(String(header));
-  if (match === null)
+  const timeoutMs = timeoutMsOf(header === undefined ? undefined : String(header));
+  if (timeoutMs === null)
     throw new RpcError(rpcStatus.invalidArgument, `invalid grpc-timeout: ${String(header)}`);
-  return Number(match[1]) * UNIT_MS[match[2]!]!;
+  return timeoutMs;
 }

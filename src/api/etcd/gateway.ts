@@ -4,6 +4,7 @@ import type { MethodDescription } from '../../rpc/codec.ts';
 import { serviceMethods } from '../../rpc/codec.ts';
 import type { Method, MethodTable } from '../../rpc/method-table.ts';
 import { RpcError, rpcStatus } from '../../rpc/status.ts';
+import { type Unread, UnreadBudget } from '../../rpc/unread-budget.ts';
 import { toRpcError } from '../errors.ts';
 import { GatewayStream, sendAnswer, sendError, sendStreamError } from './gateway-answer.ts';
 import { type BodyReader, readRequest, readRequests } from './gateway-body.ts';
@@ -18,6 +19,8 @@ export interface GatewayOptions {
   readonly requestBytesMax: number;
   /** Origins whose web pages may use it; `*` for all. */
   readonly corsOrigins: readonly string[];
+  /** Where answers count that clients have not read; default: one of its own. */
+  readonly unread?: UnreadBudget;
   /** Told of rejections that are neither RpcErrors nor StoreErrors: bugs. */
   readonly onBug: (error: unknown) => void;
 }
@@ -35,9 +38,11 @@ export class Gateway {
   readonly #options: GatewayOptions;
   readonly #routes = new Map<string, Route>();
   readonly #streams = new Set<GatewayCall>();
+  readonly #unread: UnreadBudget;
 
   constructor(options: GatewayOptions) {
     this.#options = options;
+    this.#unread = options.unread ?? new UnreadBudget();
     for (const [path, rpc] of GATEWAY_ROUTES) {
       const method = options.methods.method(rpc);
       const description = serviceMethods(rpc.split('/')[1]!).find((candidate) => candidate.path === rpc);
@@ -80,9 +85,11 @@ export class Gateway {
     }
     try {
       const call = new GatewayCall(route.description.path, request, response);
-      await this.#run(route, { request, response, call }).finally(() =>
-        call.abort(new StoreError('canceled')),
-      );
+      const unread = this.#unread.open(() => response.destroy());
+      await this.#run(route, { request, response, call, unread }).finally(() => {
+        call.abort(new StoreError('canceled'));
+        unread.close();
+      });
     } catch (error) {
       sendError(response, this.#statusOf(error));
     }
@@ -96,23 +103,23 @@ export class Gateway {
         const work = method.handler(requests.take(), exchange.call, stream);
         return Promise.race([work, requests.failed]);
       });
-    const { call, response } = exchange;
+    const { call, response, unread } = exchange;
     const bytes = await Promise.race([readRequest(exchange.request, reader), call.over]);
     if (method.kind === 'unary') {
       const work = method.handler(bytes, call);
       this.#watch(work);
       const answer = await Promise.race([work, call.over]);
-      return sendAnswer(response, { message: description.response, answer });
+      return sendAnswer(response, { message: description.response, answer, unread });
     }
     return this.#stream(exchange, description, (stream) => method.handler(bytes, call, stream));
   }
 
   async #stream(
-    { call, response }: Exchange,
+    { call, response, unread }: Exchange,
     { response: message }: MethodDescription,
     start: (stream: GatewayStream) => Promise<void>,
   ): Promise<void> {
-    const stream = new GatewayStream(response, { message, signal: call.signal });
+    const stream = new GatewayStream(response, { message, unread, signal: call.signal });
     this.#streams.add(call);
     try {
       const work = start(stream);
@@ -152,6 +159,7 @@ interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly call: GatewayCall;
+  readonly unread: Unread;
 }
 
 /** The requests of a body for a handler, which must not see a failure to read them: that ends the whole call. */

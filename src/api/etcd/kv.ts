@@ -19,9 +19,14 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
 
   const budget = new AnswerBudget();
   /** Once for each call: a read that is begun anew keeps its room. */
-  const reserveFor = (call: RpcCall): ((bytes: number) => Promise<void>) => {
-    let reserved: Promise<void> | undefined;
-    return (bytes) => (reserved ??= budget.reserve(bytes, call));
+  const reserveFor = (call: RpcCall): ((bytes: number) => Promise<void> | undefined) => {
+    let asked = false;
+    let room: Promise<void> | undefined;
+    return (bytes) => {
+      if (!asked && !budget.tryReserve(bytes, call)) room = budget.reserve(bytes, call);
+      asked = true;
+      return room;
+    };
   };
 
   unaryEncoded(server, '/etcdserverpb.KV/Range', async (message, call) => {

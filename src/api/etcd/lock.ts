@@ -1,3 +1,4 @@
+import { deleteRequest } from '../../core/mvcc/operations.ts';
 import { StoreError } from '../../lib/errors.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { unary } from '../../rpc/service.ts';
@@ -41,10 +42,7 @@ export function registerLock(server: RpcServer, backend: EtcdBackend): void {
     requireLeader(call, backend);
     return asRecipe(async () => {
       if (request.key.length === 0) throw new StoreError('empty-key');
-      const { header } = await backend.deleteRange(
-        { type: 'delete-range', key: request.key, rangeEnd: NO_VALUE, prevKv: false },
-        contextOf(call),
-      );
+      const { header } = await backend.deleteRange(deleteRequest({ key: request.key }), contextOf(call));
       return { header: wireHeader(header) };
     });
   });

@@ -1,6 +1,7 @@
 import type { AlarmKind } from '../../core/command.ts';
 import { ETCD_VERSION } from '../../lib/version.ts';
-import type { AlarmRequest, MemberStatus } from '../../member/member.ts';
+import type { MemberStatus } from '../../member/condition.ts';
+import type { AlarmRequest } from '../../member/member.ts';
 import {
   AlarmRequest_AlarmAction as WireAction,
   AlarmType as WireAlarm,

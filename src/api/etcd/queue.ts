@@ -1,9 +1,16 @@
-import type { KeyValue, RangeRequest, RequestOp, TxnRequest } from '../../core/mvcc/operations.ts';
+import {
+  deleteRequest,
+  type KeyValue,
+  putRequest,
+  type RangeRequest,
+  rangeRequest,
+  type TxnRequest,
+} from '../../core/mvcc/operations.ts';
 import { assert } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
 import { prefixEnd } from '../../lib/range-end.ts';
 import type { ClientContext } from '../../member/auth/access.ts';
-import type { Header } from '../../member/member.ts';
+import type { Header } from '../../member/client-calls.ts';
 import type { EtcdBackend } from './backend.ts';
 import { eventsOf } from './events.ts';
 
@@ -62,8 +69,8 @@ export class Queue {
     const key = Buffer.concat([this.#prefix, Buffer.from(lease.toString(16))]);
     const { header, result } = await this.txn(
       [{ target: 'create', number: 0, result: 'equal', key, rangeEnd: EMPTY }],
-      [put(key, value, lease), this.#oldest()],
-      [rangeOf({ key }), this.#oldest()],
+      [putRequest({ key, value, lease }), this.#oldest()],
+      [rangeRequest({ key }), this.#oldest()],
     );
     const [own, oldest] = result.responses;
     assert(oldest?.type === 'range', 'the second answer is the head of the queue');
@@ -95,7 +102,7 @@ export class Queue {
   }
 
   async get(key: Buffer): Promise<{ header: Header; kv: KeyValue | undefined }> {
-    const { header, result } = await this.#range(rangeOf({ key }));
+    const { header, result } = await this.#range(rangeRequest({ key }));
     return { header, kv: result.kvs[0] };
   }
 
@@ -112,8 +119,7 @@ export class Queue {
 
   /** Leaves the queue, if the place is still this one. Nothing happens to a later place of the same lease. */
   async leave(ticket: Ticket): Promise<Header> {
-    const gone: RequestOp = { type: 'delete-range', key: ticket.key, rangeEnd: EMPTY, prevKv: false };
-    const { header } = await this.txn([holds(ticket)], [gone], []);
+    const { header } = await this.txn([holds(ticket)], [deleteRequest({ key: ticket.key })], []);
     return header;
   }
 
@@ -155,7 +161,7 @@ export class Queue {
   }
 
   #everybody(): RangeRequest {
-    return rangeOf({ key: this.#prefix, rangeEnd: prefixEnd(this.#prefix) });
+    return rangeRequest({ key: this.#prefix, rangeEnd: prefixEnd(this.#prefix) });
   }
 
   #oldest(): RangeRequest {
@@ -167,26 +173,3 @@ export class Queue {
 export function holds({ key, revision }: Ticket): TxnRequest['compare'][number] {
   return { target: 'create', number: revision, result: 'equal', key, rangeEnd: EMPTY };
 }
-
-export function put(key: Buffer, value: Buffer, lease: bigint): RequestOp {
-  return { type: 'put', key, value, lease, prevKv: false, ignoreValue: false, ignoreLease: false };
-}
-
-function rangeOf(request: Partial<RangeRequest> & Pick<RangeRequest, 'key'>): RangeRequest {
-  return { ...WHOLE_KEY, ...request };
-}
-
-const WHOLE_KEY = {
-  type: 'range',
-  rangeEnd: EMPTY,
-  limit: 0,
-  revision: 0,
-  sortOrder: 'none',
-  sortTarget: 'key',
-  keysOnly: false,
-  countOnly: false,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
-} as const;

@@ -19,7 +19,7 @@ import type {
 } from '../../core/mvcc/operations.ts';
 import { unreachable } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
-import type { Header } from '../../member/member.ts';
+import type { Header } from '../../member/client-calls.ts';
 import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import {
   RangeRequest_SortOrder as WireOrder,

@@ -28,7 +28,7 @@ export function registerWatch(server: RpcServer, backend: EtcdBackend, limits: E
           await out.bytes.drained();
         }
         // Who has said all there is to say may go on listening.
-        await session.idle(call.signal);
+        await session.idle();
       } finally {
         close();
       }
@@ -48,7 +48,7 @@ class WatchSession implements WatchSink {
   readonly #stream: WatchStream;
   readonly #watches = new Map<bigint, OpenWatch>();
   #nextId = 0n;
-  /** Called when the last watch is over. */
+  /** Called when the last watch is over, or the session. */
   #onIdle: (() => void) | null = null;
   #closed = false;
 
@@ -106,14 +106,14 @@ class WatchSession implements WatchSink {
     if (this.#closed) return;
     this.#closed = true;
     this.#stream.close();
+    this.#onIdle?.();
   }
 
-  /** Resolves when no watch is left, or when the call is over. */
-  async idle(signal: AbortSignal): Promise<void> {
-    if (this.#watches.size === 0 || signal.aborted) return;
+  /** Resolves when no watch is left, or when the session is closed. */
+  async idle(): Promise<void> {
+    if (this.#watches.size === 0 || this.#closed) return;
     await new Promise<void>((resolve) => {
       this.#onIdle = resolve;
-      signal.addEventListener('abort', () => resolve(), { once: true });
     });
   }
 

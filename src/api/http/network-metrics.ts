@@ -8,6 +8,8 @@ export interface NetworkFigures {
     readonly handshakesFailed: number;
   };
   readonly calls: { readonly open: number; readonly refused: number; readonly heldBytes: number };
+  /** Answers that clients have not read, and clients disconnected for it. */
+  readonly unread: { readonly bytes: number; readonly ended: number };
   /** What `https` addresses use, by whom they are for. */
   readonly tls: ReadonlyMap<TlsSide, TlsFigures>;
 }
@@ -38,6 +40,12 @@ export function networkMetrics(registry: Registry): (figures: NetworkFigures) =>
     'TLS handshakes not completed',
   );
   const turned = total(registry, 'conclave_client_calls_refused_total', 'Calls refused over a limit');
+  const unread = gauge('conclave_client_unread_bytes', 'Memory held by answers that clients have not read');
+  const ended = total(
+    registry,
+    'conclave_client_unread_disconnects_total',
+    'Clients disconnected because they did not read their answers',
+  );
   const expiry = new Gauge({
     name: 'conclave_tls_certificate_expiry_timestamp_seconds',
     help: 'When the certificate in use ends, in seconds since the epoch',
@@ -67,6 +75,8 @@ export function networkMetrics(registry: Registry): (figures: NetworkFigures) =>
     refused(figures.connections.refused);
     failed(figures.connections.handshakesFailed);
     turned(figures.calls.refused);
+    unread.set(figures.unread.bytes);
+    ended(figures.unread.ended);
     peersFailed(figures.tls.get('peer')?.handshakesFailed ?? 0);
     for (const [side, tls] of figures.tls) {
       expiry.labels(side).set(Math.floor(tls.notAfterMs / 1000));

@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { CancelSignal } from '../../lib/cancellation.ts';
 
 /** What the member says about itself; each function is asked anew for every request and must be quick. */
 export interface OperationsSources {
@@ -14,7 +15,10 @@ export interface OperationsSources {
   /** The raised alarms. */
   readonly alarms: () => readonly { readonly alarm: 'no-space' | 'corrupt' }[];
   /** Rejects when a read would fail: one that asks the cluster, or a `serializable` one of this member alone. */
-  readonly read: (options: { readonly serializable: boolean; readonly signal: AbortSignal }) => Promise<void>;
+  readonly read: (options: {
+    readonly serializable: boolean;
+    readonly signal: CancelSignal;
+  }) => Promise<void>;
   /** Releases of etcd, as `/version` answers them. */
   readonly version: { readonly server: string; readonly cluster: string; readonly storage: string };
   readonly metrics: {

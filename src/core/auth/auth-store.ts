@@ -1,9 +1,10 @@
 import { assert } from '../../lib/assert.ts';
 import { StoreError, type StoreErrorCode } from '../../lib/errors.ts';
 import type { KeyRange } from '../mvcc/key-index.ts';
-import { KeyIntervals } from './key-intervals.ts';
+import { KeyIntervals } from '../mvcc/key-intervals.ts';
+import { keysOf } from '../mvcc/key-range.ts';
 import { type AuthOperation, INTERNAL_USER, type Principal } from './operations.ts';
-import { comparePermissions, isGrantable, keysOf, type Permission, sameRange } from './permission.ts';
+import { comparePermissions, isGrantable, type Permission, sameRange } from './permission.ts';
 
 /** The user who must exist before authentication is enabled, and the role that may do everything. */
 export const ROOT = 'root';

@@ -1,5 +1,4 @@
-import type { KeyRange } from '../mvcc/key-index.ts';
-import { rangeOf, rangeOfOne } from '../mvcc/key-range.ts';
+import { keysOf } from '../mvcc/key-range.ts';
 
 export type PermissionKind = 'read' | 'write' | 'read-write';
 
@@ -8,12 +7,6 @@ export interface Permission {
   readonly kind: PermissionKind;
   readonly key: Buffer;
   readonly rangeEnd: Buffer;
-}
-
-/** The keys that a request's `key` and `rangeEnd` name. */
-export function keysOf({ key, rangeEnd }: Pick<Permission, 'key' | 'rangeEnd'>): KeyRange {
-  const name = key.toString('latin1');
-  return rangeEnd.length === 0 ? rangeOfOne(name) : rangeOf(name, rangeEnd);
 }
 
 /** Whether a permission can name this range: it has a first key, and is not empty. */

@@ -48,6 +48,20 @@ export function leaseReadRefusal(
   return leaseKeysRefusal(state, principal, { id, access: 'read' });
 }
 
+/** Why a principal may not learn which leases there are, or null: root may, and who may read every key of every one. */
+export function leasesReadRefusal(
+  state: AccessState,
+  principal: Principal,
+  ids: () => readonly bigint[],
+): StoreErrorCode | null {
+  if (!state.auth.enabled || state.auth.rootRefusal(principal) === null) return null;
+  for (const id of ids()) {
+    const refusal = leaseReadRefusal(state, principal, id);
+    if (refusal !== null) return refusal;
+  }
+  return null;
+}
+
 function leaseKeysRefusal(
   { auth, leaseKeys }: AccessState,
   principal: Principal,

@@ -1,7 +1,8 @@
 import { unreachable } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
 import type { KeyRange } from './key-index.ts';
-import { rangeOf, rangeOfOne } from './key-range.ts';
+import { KeyIntervals } from './key-intervals.ts';
+import { keysOf } from './key-range.ts';
 import type { DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest } from './operations.ts';
 
 /**
@@ -87,7 +88,7 @@ function checkOverlaps(ops: readonly RequestOp[]): Writes {
   const puts = new Set<string>();
   const deletes = new DeletedRanges();
   for (const op of ops) {
-    if (op.type === 'delete-range') deletes.add(deletedRange(op));
+    if (op.type === 'delete-range') deletes.add(keysOf(op));
   }
   for (const op of ops) {
     if (op.type === 'txn') addNested(op, { puts, deletes });
@@ -114,20 +115,14 @@ function addPut(key: string, { puts, deletes }: Writes): void {
   puts.add(key);
 }
 
-function deletedRange(request: DeleteRangeRequest): KeyRange {
-  const key = request.key.toString('latin1');
-  return request.rangeEnd.length === 0 ? rangeOfOne(key) : rangeOf(key, request.rangeEnd);
-}
-
-/** A union of key ranges, sorted and merged when it is first asked after a change. */
+/** A union of key ranges, merged when it is first asked after a change. */
 class DeletedRanges {
-  #ranges: KeyRange[] = [];
-  #merged = true;
+  readonly #ranges: KeyRange[] = [];
+  #merged: KeyIntervals | null = null;
 
   add(range: KeyRange): void {
-    if (range.end !== null && range.end <= range.key) return;
     this.#ranges.push(range);
-    this.#merged = false;
+    this.#merged = null;
   }
 
   addAll(other: DeletedRanges): void {
@@ -135,28 +130,7 @@ class DeletedRanges {
   }
 
   has(key: string): boolean {
-    if (!this.#merged) this.#merge();
-    let low = 0;
-    let high = this.#ranges.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#ranges[middle]!.key <= key) low = middle + 1;
-      else high = middle;
-    }
-    const range = this.#ranges[low - 1];
-    return range !== undefined && (range.end === null || key < range.end);
-  }
-
-  #merge(): void {
-    const merged: KeyRange[] = [];
-    for (const range of this.#ranges.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))) {
-      const last = merged.at(-1);
-      if (last === undefined || (last.end !== null && last.end < range.key)) merged.push(range);
-      else if (last.end !== null && (range.end === null || range.end > last.end)) {
-        merged[merged.length - 1] = { key: last.key, end: range.end };
-      }
-    }
-    this.#ranges = merged;
-    this.#merged = true;
+    this.#merged ??= new KeyIntervals(this.#ranges);
+    return this.#merged.has(key);
   }
 }

@@ -1,7 +1,7 @@
 import { assert } from '../../lib/assert.ts';
-import type { Revision } from './event.ts';
 import { addHash, EMPTY_SET_HASH } from './hash.ts';
 import type { History } from './history.ts';
+import type { Revision } from './row.ts';
 import { NIL } from './row-table.ts';
 
 /**

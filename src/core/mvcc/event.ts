@@ -1,10 +1,4 @@
-import type { Row } from './row.ts';
-
-/** A point of history: `main` counts mutating requests, `sub` the changes within one, dense from 0. */
-export interface Revision {
-  readonly main: number;
-  readonly sub: number;
-}
+import type { Revision, Row } from './row.ts';
 
 /** One change of one key, as watchers, leases and prev_kv need it. Immutable; events of a commit are in sub order. */
 export interface KvEvent {

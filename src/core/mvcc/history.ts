@@ -1,10 +1,10 @@
 import { assert } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
-import type { KvEvent, Revision } from './event.ts';
+import type { KvEvent } from './event.ts';
 import { addHash, EMPTY_SET_HASH, rowHash, subtractHash } from './hash.ts';
 import { KeyIndex } from './key-index.ts';
 import { RevisionLog } from './revision-log.ts';
-import type { Row, RowSource, SetHash } from './row.ts';
+import type { Revision, Row, RowSource, SetHash } from './row.ts';
 import { RowCache } from './row-cache.ts';
 import { NIL, RowTable } from './row-table.ts';
 

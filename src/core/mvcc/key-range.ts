@@ -10,3 +10,9 @@ export function rangeOf(key: string, rangeEnd: Buffer): KeyRange {
 export function rangeOfOne(key: string): KeyRange {
   return { key, end: `${key}\0` };
 }
+
+/** The keys that a request's `key` and `rangeEnd` name. */
+export function keysOf(request: { readonly key: Buffer; readonly rangeEnd: Buffer }): KeyRange {
+  const key = request.key.toString('latin1');
+  return request.rangeEnd.length === 0 ? rangeOfOne(key) : rangeOf(key, request.rangeEnd);
+}

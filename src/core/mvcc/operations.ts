@@ -96,3 +96,51 @@ export interface TxnResult {
   readonly responses: readonly ResponseOp[];
 }
 export type ResponseOp = RangeResult | PutResult | DeleteRangeResult | TxnResult;
+
+/** A request by what is said of it; what is not said has its default. */
+type Said<T, Needed extends keyof T> = Pick<T, Needed> & Partial<Omit<T, 'type'>>;
+
+const ONE_KEY = Buffer.alloc(0);
+const RANGE_DEFAULTS = {
+  type: 'range',
+  rangeEnd: ONE_KEY,
+  limit: 0,
+  revision: 0,
+  sortOrder: 'none',
+  sortTarget: 'key',
+  keysOnly: false,
+  countOnly: false,
+  minModRevision: 0,
+  maxModRevision: 0,
+  minCreateRevision: 0,
+  maxCreateRevision: 0,
+} as const;
+const PUT_DEFAULTS = {
+  type: 'put',
+  lease: 0n,
+  prevKv: false,
+  ignoreValue: false,
+  ignoreLease: false,
+} as const;
+const DELETE_DEFAULTS = { type: 'delete-range', rangeEnd: ONE_KEY, prevKv: false } as const;
+
+/** By default the one key, as it is now, whole. */
+export function rangeRequest(said: Said<RangeRequest, 'key'>): RangeRequest {
+  return { ...RANGE_DEFAULTS, ...said };
+}
+
+/** By default without a lease, and nothing is answered of what was there. */
+export function putRequest(said: Said<PutRequest, 'key' | 'value'>): PutRequest {
+  return { ...PUT_DEFAULTS, ...said };
+}
+
+/** By default the one key, and nothing is answered of what was there. */
+export function deleteRequest(said: Said<DeleteRangeRequest, 'key'>): DeleteRangeRequest {
+  return { ...DELETE_DEFAULTS, ...said };
+}
+
+/** Whether a transaction, nested ones included, has nothing to write in either branch. */
+export function isReadOnly(txn: TxnRequest): boolean {
+  const reads = (op: RequestOp): boolean => op.type === 'range' || (op.type === 'txn' && isReadOnly(op));
+  return txn.success.every(reads) && txn.failure.every(reads);
+}

@@ -31,3 +31,27 @@ export interface SetHash {
   readonly a: number;
   readonly b: number;
 }
+
+/** A point of history: `main` counts mutating requests, `sub` the changes within one, dense from 0. */
+export interface Revision {
+  readonly main: number;
+  readonly sub: number;
+}
+
+/** Below zero: `a` is older than `b`. Zero: the same revision. */
+export function compareRevisions(a: Revision, b: Revision): number {
+  return a.main - b.main || a.sub - b.sub;
+}
+
+/** The row at exactly this revision among rows in revision order. */
+export function findRow(rows: readonly Row[], revision: Revision): Row | undefined {
+  let low = 0;
+  let high = rows.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compareRevisions(rows[middle]!, revision) < 0) low = middle + 1;
+    else high = middle;
+  }
+  const row = rows[low];
+  return row !== undefined && compareRevisions(row, revision) === 0 ? row : undefined;
+}

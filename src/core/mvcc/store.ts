@@ -1,7 +1,7 @@
 import { assert } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
 import { CompactionWalk } from './compaction.ts';
-import type { Commit, KvEvent, Revision } from './event.ts';
+import type { Commit, KvEvent } from './event.ts';
 import { History } from './history.ts';
 import type { KvHash } from './kv-hash.ts';
 import { kvHash } from './kv-hash.ts';
@@ -25,7 +25,7 @@ import {
   type RangePage,
   type RangePlan,
 } from './range.ts';
-import type { Row, RowSource, SetHash } from './row.ts';
+import type { Revision, Row, RowSource, SetHash } from './row.ts';
 import { NIL } from './row-table.ts';
 import type { HistoryLimits, HistorySlice } from './scan.ts';
 import { scanHistory } from './scan.ts';

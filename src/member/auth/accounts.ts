@@ -1,14 +1,11 @@
-import type { Role } from '../../core/auth/auth-store.ts';
+import type { AuthStore, Role } from '../../core/auth/auth-store.ts';
 import type { AuthOperation, Principal } from '../../core/auth/operations.ts';
 import type { Permission } from '../../core/auth/permission.ts';
-import type { Operation } from '../../core/command.ts';
-import type { Applied, StateMachine } from '../../core/state-machine.ts';
 import { StoreError, type StoreErrorCode } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/logger.ts';
-import type { Answer } from '../member.ts';
+import type { Answer, ClientCalls } from '../client-calls.ts';
 import type { SignInOutcome } from '../observer.ts';
-import type { CallContext } from '../proposals.ts';
-import { type Access, type ClientContext, permit } from './access.ts';
+import type { ClientContext } from './access.ts';
 import type { Attempts } from './attempts.ts';
 import type { Passwords } from './passwords.ts';
 import type { SignIn, Tokens } from './tokens.ts';
@@ -24,15 +21,11 @@ const OUTCOMES: ReadonlyMap<StoreErrorCode | null, SignInOutcome> = new Map([
 ]);
 
 export interface AccountsOptions {
-  readonly access: Access;
+  readonly calls: ClientCalls;
   readonly tokens: Tokens;
   readonly passwords: Passwords;
   readonly attempts: Attempts;
   readonly logger: Logger;
-  readonly machine: () => StateMachine;
-  readonly propose: (operation: Operation, context: CallContext) => Promise<Applied>;
-  readonly linearizable: (signal: AbortSignal) => Promise<void>;
-  readonly answer: <T>(result: T) => Answer<T>;
   /** Told of every sign-in, while authentication is enabled. */
   readonly signedIn: (outcome: SignInOutcome) => void;
 }
@@ -48,9 +41,11 @@ export interface AuthStatus {
  */
 export class Accounts {
   readonly #options: AccountsOptions;
+  readonly #calls: ClientCalls;
 
   constructor(options: AccountsOptions) {
     this.#options = options;
+    this.#calls = options.calls;
   }
 
   enable(context: ClientContext): Promise<Answer<null>> {
@@ -62,9 +57,9 @@ export class Accounts {
   }
 
   async status(context: ClientContext): Promise<Answer<AuthStatus>> {
-    await this.#options.linearizable(context.signal);
+    await this.#calls.linearizable(context.signal);
     const { enabled, revision } = this.#auth;
-    return this.#options.answer({ enabled, revision });
+    return this.#calls.answer({ enabled, revision });
   }
 
   /**
@@ -99,9 +94,11 @@ export class Accounts {
     context: ClientContext,
   ): Promise<Answer<null>> {
     const { name, noPassword } = request;
-    await this.#forRoot(context);
+    await this.#calls.forRoot(context);
     if (name === '') throw new StoreError('user-empty');
-    const passwordHash = noPassword ? '' : await this.#options.passwords.hash(request.password);
+    const passwordHash = noPassword
+      ? ''
+      : await this.#options.passwords.hash(request.password, { signal: context.signal });
     return this.#change({ type: 'user-add', name, noPassword, passwordHash }, context);
   }
 
@@ -109,9 +106,10 @@ export class Accounts {
     request: { readonly name: string; readonly password: string },
     context: ClientContext,
   ): Promise<Answer<null>> {
-    await this.#forRoot(context);
+    await this.#calls.forRoot(context);
     const { name, password } = request;
-    const passwordHash = password === '' ? '' : await this.#options.passwords.hash(password);
+    const passwordHash =
+      password === '' ? '' : await this.#options.passwords.hash(password, { signal: context.signal });
     return this.#change({ type: 'user-change-password', name, passwordHash }, context);
   }
 
@@ -135,19 +133,19 @@ export class Accounts {
 
   /** Answers the names of the user's roles. */
   userGet(name: string, context: ClientContext): Promise<Answer<readonly string[]>> {
-    return this.#read(context, (principal) => {
-      if (principal.user !== name) permit(this.#auth.rootRefusal(principal));
-      const user = this.#auth.user(name);
+    const refusal = (auth: AuthStore, principal: Principal): StoreErrorCode | null => {
+      if (principal.user !== name) return auth.rootRefusal(principal);
+      return auth.user(name) === undefined ? 'user-not-found' : auth.userRefusal(principal);
+    };
+    return this.#read(context, refusal, (auth) => {
+      const user = auth.user(name);
       if (user === undefined) throw new StoreError('user-not-found');
       return user.roles;
     });
   }
 
   userList(context: ClientContext): Promise<Answer<readonly string[]>> {
-    return this.#read(context, (principal) => {
-      permit(this.#auth.rootRefusal(principal));
-      return this.#auth.userNames();
-    });
+    return this.#read(context, forRoot, (auth) => auth.userNames());
   }
 
   // ---- roles ------------------------------------------------------------------------------------------------
@@ -175,25 +173,23 @@ export class Accounts {
   }
 
   roleGet(name: string, context: ClientContext): Promise<Answer<Role>> {
-    return this.#read(context, (principal) => {
-      if (!this.#auth.hasRole(principal, name)) permit(this.#auth.rootRefusal(principal));
-      const role = this.#auth.role(name);
+    const refusal = (auth: AuthStore, principal: Principal): StoreErrorCode | null =>
+      auth.hasRole(principal, name) ? auth.userRefusal(principal) : auth.rootRefusal(principal);
+    return this.#read(context, refusal, (auth) => {
+      const role = auth.role(name);
       if (role === undefined) throw new StoreError('role-not-found');
       return role;
     });
   }
 
   roleList(context: ClientContext): Promise<Answer<readonly string[]>> {
-    return this.#read(context, (principal) => {
-      permit(this.#auth.rootRefusal(principal));
-      return this.#auth.roleNames();
-    });
+    return this.#read(context, forRoot, (auth) => auth.roleNames());
   }
 
   // ---- below ------------------------------------------------------------------------------------------------
 
-  get #auth(): StateMachine['auth'] {
-    return this.#options.machine().auth;
+  get #auth(): AuthStore {
+    return this.#calls.machine.auth;
   }
 
   async #signIn(
@@ -204,43 +200,44 @@ export class Accounts {
     }: { readonly name: string; readonly password: string; readonly address: string },
     { signal }: ClientContext,
   ): Promise<Answer<string>> {
-    const { attempts, passwords, tokens, logger, linearizable, propose, answer } = this.#options;
-    await linearizable(signal);
+    const { attempts, passwords, tokens, logger } = this.#options;
+    await this.#calls.linearizable(signal);
     if (!this.#auth.enabled) throw new StoreError('auth-not-enabled');
-    attempts.check(address);
+    const check = (): void => attempts.check(address);
+    check();
     const authRevision = this.#auth.revision;
     const user = this.#auth.user(name);
     const hash = user === undefined || user.noPassword ? null : user.passwordHash;
-    if (!(await passwords.fits(password, hash))) {
+    if (!(await passwords.fits(password, hash, { address, signal, check }))) {
       attempts.failed(address);
       logger.warn({ user: name.slice(0, LOGGED_NAME_MAX), address }, 'a sign-in failed');
       throw new StoreError('auth-failed');
     }
     const offer = tokens.offer();
     const operation = { type: 'authenticate', name, tokenDigest: offer.digest } as const;
-    const { outcome, index } = await propose(operation, { signal, authRevision });
-    if (!outcome.ok) throw new StoreError(outcome.code);
-    return answer(offer.token(outcome.result as SignIn, index));
+    const { result, index } = await this.#calls.commandFrom(operation, { signal, authRevision });
+    return this.#calls.answer(offer.token(result as SignIn, index));
   }
 
-  #change(operation: AuthOperation, context: ClientContext): Promise<Answer<null>> {
-    return this.#options.access.as(context, async ({ user, revision }) => {
-      const { signal } = context;
-      const { outcome } = await this.#options.propose(operation, { signal, user, authRevision: revision });
-      if (!outcome.ok) throw new StoreError(outcome.code);
-      return this.#options.answer(null);
-    });
+  async #change(operation: AuthOperation, context: ClientContext): Promise<Answer<null>> {
+    await this.#calls.command(operation, context);
+    return this.#calls.answer(null);
   }
 
-  /** Refuses early, before a password costs a hash; what counts is decided at the entry's index. */
-  #forRoot(context: ClientContext): Promise<void> {
-    return this.#options.access.ahead(context, async (principal) => {
-      permit(this.#auth.rootRefusal(principal));
-    });
+  async #read<T>(
+    context: ClientContext,
+    refusal: (auth: AuthStore, principal: Principal) => StoreErrorCode | null,
+    read: (auth: AuthStore) => T,
+  ): Promise<Answer<T>> {
+    await this.#calls.linearizable(context.signal);
+    return this.#calls.asPermitted(
+      context,
+      (state, principal) => refusal(state.auth, principal),
+      (machine) => read(machine.auth),
+    );
   }
+}
 
-  async #read<T>(context: ClientContext, read: (principal: Principal) => T): Promise<Answer<T>> {
-    await this.#options.linearizable(context.signal);
-    return this.#options.access.as(context, async (principal) => this.#options.answer(read(principal)));
-  }
+function forRoot(auth: AuthStore, principal: Principal): StoreErrorCode | null {
+  return auth.rootRefusal(principal);
 }

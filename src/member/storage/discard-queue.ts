@@ -1,10 +1,5 @@
+import { compareRevisions, type Revision } from '../../core/mvcc/row.ts';
 import { assert } from '../../lib/assert.ts';
-
-/** A row's revision. */
-export interface Revision {
-  readonly main: number;
-  readonly sub: number;
-}
 
 /** Twelve bytes a revision: a compaction may drop millions. */
 interface Group {
@@ -25,7 +20,7 @@ export class DiscardQueue {
 
   add(revisions: readonly Revision[]): void {
     if (revisions.length === 0) return;
-    const sorted = revisions.toSorted((left, right) => left.main - right.main || left.sub - right.sub);
+    const sorted = revisions.toSorted(compareRevisions);
     this.#groups.push({
       mains: Float64Array.from(sorted, (revision) => revision.main),
       subs: Uint32Array.from(sorted, (revision) => revision.sub),

@@ -1,9 +1,9 @@
-import type { Row } from '../../core/mvcc/row.ts';
+import { findRow, type Revision, type Row } from '../../core/mvcc/row.ts';
 import type { StateBatch, StateMarker } from '../../core/state.ts';
 import { assert } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
 import type { Clock, Disk, Level, LevelOp, LevelOpener, StateStore } from '../ports.ts';
-import { DiscardQueue, type Revision } from './discard-queue.ts';
+import { DiscardQueue } from './discard-queue.ts';
 import { LevelWriter } from './level-writer.ts';
 import {
   ALL_ROWS,
@@ -107,8 +107,8 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
   readonly #options: StateStoreOptions;
   readonly #level: Level;
   readonly #writer: LevelWriter;
-  /** Rows that are applied and not yet written, by main revision, where the index is `sub`. */
-  readonly #overlay = new Map<number, readonly Row[]>();
+  /** Rows that are applied and not yet written, batch by batch, in revision order; no batch is empty. */
+  readonly #unwritten: (readonly Row[])[] = [];
   readonly #tables: TableVersions;
   readonly #discards = new DiscardQueue();
   readonly #garbageBatchMax: number;
@@ -170,7 +170,8 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
     const { marker } = batch;
     this.#discards.batchApplied(marker.compactRevision);
     if (compareMarkers(this.#applied, marker) === 0) return;
-    this.#overlayRows(batch.rows);
+    checkDense(batch.rows);
+    if (batch.rows.length > 0) this.#unwritten.push(batch.rows);
     for (const row of batch.tables) this.#tables.add(row, marker.appliedIndex);
     this.#applied = marker;
     this.#writer.enqueue(batchOps(batch), {
@@ -178,7 +179,7 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
       written: () => {
         this.#written = marker;
         this.#markers.push(marker);
-        for (const row of batch.rows) this.#overlay.delete(row.main);
+        if (batch.rows.length > 0) this.#unwritten.shift();
       },
     });
   }
@@ -186,8 +187,12 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
   row(main: number, sub: number): Row | undefined {
     if (this.#closed) throw new StoreError('stopped');
     this.#writer.assertUsable();
-    const queued = this.#overlay.get(main);
-    if (queued !== undefined) return queued[sub];
+    for (const rows of this.#unwritten) {
+      if (rows.at(-1)!.main < main) continue;
+      const found = findRow(rows, { main, sub });
+      if (found !== undefined) return found;
+      break;
+    }
     const key = rowKey(main, sub);
     try {
       const value = this.#level.getSync(key);
@@ -274,21 +279,6 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
     if (first === undefined || last === undefined) return;
     assert(first.main > this.#applied.currentRevision, 'rows are written once');
     assert(last.main <= marker.currentRevision, 'a marker covers the rows of its batch');
-  }
-
-  #overlayRows(rows: readonly Row[]): void {
-    let group: Row[] = [];
-    let main = 0;
-    for (const row of rows) {
-      if (row.main !== main) {
-        assert(row.main > main, 'rows come in revision order');
-        main = row.main;
-        group = [];
-        this.#overlay.set(main, group);
-      }
-      assert(row.sub === group.length, 'changes of one revision are numbered densely');
-      group.push(row);
-    }
   }
 
   // ---- barriers ---------------------------------------------------------------------------------------------
@@ -400,6 +390,20 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
       () => {},
       () => {},
     );
+  }
+}
+
+function checkDense(rows: readonly Row[]): void {
+  let main = 0;
+  let sub = 0;
+  for (const row of rows) {
+    if (row.main !== main) {
+      assert(row.main > main, 'rows come in revision order');
+      main = row.main;
+      sub = 0;
+    }
+    assert(row.sub === sub, 'changes of one revision are numbered densely');
+    sub += 1;
   }
 }
 

@@ -1,12 +1,12 @@
 import type { MemberId, Message } from '../../core/raft/messages.ts';
 import { assert } from '../../lib/assert.ts';
-import { StoreError } from '../../lib/errors.ts';
+import type { CancelSignal } from '../../lib/cancellation.ts';
+import { abortError, StoreError } from '../../lib/errors.ts';
 import type { PeerAddress, PeerIdentity, Transport, TransportHandlers } from '../ports.ts';
 import { createDeferred, type Deferred } from './deferred.ts';
 import { addresseeRefusal, refusalOf } from './handshake.ts';
 import type { Direction, MemoryNetwork } from './memory-network.ts';
 import { decodeMessages, EntriesEncoder, encodeMessages } from './message-codec.ts';
-import { abortError } from './request-stream.ts';
 
 const REQUESTS_IN_FLIGHT_MAX = 1_024;
 
@@ -78,7 +78,7 @@ export class MemoryTransport implements Transport {
     for (const [channel, group] of groups) this.#sendGroup({ channel, entries, ...group });
   }
 
-  async request(to: MemberId, body: Buffer, signal: AbortSignal): Promise<Buffer> {
+  async request(to: MemberId, body: Buffer, signal: CancelSignal): Promise<Buffer> {
     if (signal.aborted) throw abortError(signal);
     const peer = this.#connectedPeer(to);
     let inFlight = 0;
@@ -91,7 +91,7 @@ export class MemoryTransport implements Transport {
     );
   }
 
-  async sendSnapshot(to: MemberId, frames: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
+  async sendSnapshot(to: MemberId, frames: AsyncIterable<Buffer>, signal: CancelSignal): Promise<void> {
     if (signal.aborted) throw abortError(signal);
     const peer = this.#connectedPeer(to);
     const { identity } = this.#use();
@@ -109,7 +109,7 @@ export class MemoryTransport implements Transport {
     }
   }
 
-  async probe(peerUrl: string, body: Buffer, signal: AbortSignal): Promise<Buffer> {
+  async probe(peerUrl: string, body: Buffer, signal: CancelSignal): Promise<Buffer> {
     if (signal.aborted) throw abortError(signal);
     if (this.#closed) throw new StoreError('stopped');
     const peer = this.#network.host(peerUrl);
@@ -374,7 +374,7 @@ interface Call {
   readonly to: MemberId;
   readonly peer: MemoryTransport;
   readonly kind: Waiting['kind'];
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
 }
 
 /** As over TCP: a failed request's outcome is unknown, a refusal of the rest carries its reason. */

@@ -1,11 +1,11 @@
-import { StoreError } from '../../lib/errors.ts';
+import type { CancelSignal } from '../../lib/cancellation.ts';
+import { abortError, StoreError } from '../../lib/errors.ts';
 import { Connection } from './connection.ts';
 import { type DialContext, setDeadline, type TransportContext } from './context.ts';
 import { encodeFrame, frameKinds, ProtocolError } from './frame.ts';
 import { decodeRefusal, encodeHello, encodeRefusal, nobody } from './handshake.ts';
 import { HANDSHAKE_FRAME_BYTES_MAX } from './limits.ts';
 import { parsePeerUrl } from './peer-url.ts';
-import { abortError } from './request-stream.ts';
 import { checkSecurity, connectTo } from './security.ts';
 
 /**
@@ -23,7 +23,7 @@ export async function sendProbe(options: {
   readonly context: DialContext;
   readonly url: string;
   readonly body: Buffer;
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
 }): Promise<Buffer> {
   const { context, url, body, signal } = options;
   if (signal.aborted) throw abortError(signal);

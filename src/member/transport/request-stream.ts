@@ -1,5 +1,6 @@
 import type { MemberId } from '../../core/raft/messages.ts';
-import { StoreError } from '../../lib/errors.ts';
+import type { CancelSignal } from '../../lib/cancellation.ts';
+import { abortError, StoreError } from '../../lib/errors.ts';
 import { pack } from '../../lib/packed.ts';
 import type { Connection } from './connection.ts';
 import type { TransportContext } from './context.ts';
@@ -59,7 +60,7 @@ export class RequestStream {
    *   `too-many-requests` over the bound of unanswered ones, `request-too-large`, `canceled` (or the signal's own
    *   StoreError) once `signal` is aborted: it may have been sent by then
    */
-  async request(body: Buffer, signal: AbortSignal): Promise<Buffer> {
+  async request(body: Buffer, signal: CancelSignal): Promise<Buffer> {
     if (signal.aborted) throw abortError(signal);
     if (body.length > REQUEST_BYTES_MAX) throw new StoreError('request-too-large');
     if (!this.#stream.accepting) throw new StoreError('no-leader', 'the peer is not connected');
@@ -193,9 +194,4 @@ function encodeNumbered(kind: FrameKind, seq: number, body: Buffer): Frame {
 function decodeNumbered(payload: Buffer): { readonly seq: number; readonly body: Buffer } {
   if (payload.length < SEQ_BYTES) throw new ProtocolError('a numbered frame is cut short');
   return { seq: payload.readUIntBE(0, SEQ_BYTES), body: payload.subarray(SEQ_BYTES) };
-}
-
-/** What a call rejects with once its signal is aborted: the signal's own StoreError, else `canceled`. */
-export function abortError(signal: AbortSignal): StoreError {
-  return signal.reason instanceof StoreError ? signal.reason : new StoreError('canceled');
 }

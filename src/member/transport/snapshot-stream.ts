@@ -1,5 +1,6 @@
 import type { MemberId } from '../../core/raft/messages.ts';
-import { StoreError } from '../../lib/errors.ts';
+import type { CancelSignal } from '../../lib/cancellation.ts';
+import { abortError, StoreError } from '../../lib/errors.ts';
 import type { Timer } from '../ports.ts';
 import type { Connection } from './connection.ts';
 import type { TransportContext } from './context.ts';
@@ -8,7 +9,6 @@ import { dial } from './dial.ts';
 import { encodeFrame, frameKinds, ProtocolError } from './frame.ts';
 import { decodeRefusal, encodeRefusal } from './handshake.ts';
 import { SNAPSHOT_FRAME_BYTES_MAX } from './limits.ts';
-import { abortError } from './request-stream.ts';
 
 /**
  * One snapshot on a connection of its own: chunk frames, one end frame, and the receiver's verdict. The sender
@@ -59,7 +59,7 @@ export class SnapshotSender {
    * @throws StoreError `timeout-connection-lost` when the connection failed or fell silent, `unhealthy` with the
    *   receiver's reason when it refused, the signal's error when aborted, or whatever the source throws
    */
-  async send(frames: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
+  async send(frames: AsyncIterable<Buffer>, signal: CancelSignal): Promise<void> {
     const abort = (): void => this.#fail(abortError(signal));
     signal.addEventListener('abort', abort, { once: true });
     try {

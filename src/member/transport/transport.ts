@@ -1,5 +1,6 @@
 import type { MemberId, Message } from '../../core/raft/messages.ts';
 import { assert } from '../../lib/assert.ts';
+import type { CancelSignal } from '../../lib/cancellation.ts';
 import { StoreError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Clock, PeerAddress, PeerIdentity, Random, Transport, TransportHandlers } from '../ports.ts';
@@ -109,17 +110,17 @@ export class TcpTransport implements Transport {
     for (const peer of touched) peer.flush(entries);
   }
 
-  async request(to: MemberId, body: Buffer, signal: AbortSignal): Promise<Buffer> {
+  async request(to: MemberId, body: Buffer, signal: CancelSignal): Promise<Buffer> {
     return this.#peer(to).requests.request(body, signal);
   }
 
-  async sendSnapshot(to: MemberId, frames: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
+  async sendSnapshot(to: MemberId, frames: AsyncIterable<Buffer>, signal: CancelSignal): Promise<void> {
     const url = this.#peer(to).snapshotUrl();
     const sender = new SnapshotSender({ context: this.#use().context, to, url });
     await sender.send(frames, signal);
   }
 
-  async probe(peerUrl: string, body: Buffer, signal: AbortSignal): Promise<Buffer> {
+  async probe(peerUrl: string, body: Buffer, signal: CancelSignal): Promise<Buffer> {
     if (this.#closed) throw new StoreError('stopped');
     const context = {
       clock: this.#options.clock,

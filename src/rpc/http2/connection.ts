@@ -1,4 +1,6 @@
 import type { Duplex } from 'node:stream';
+import type { Unread, UnreadBudget } from '../unread-budget.ts';
+import type { HeadCache } from './head-cache.ts';
 import { type Field, HpackDecoder } from './hpack.ts';
 import { Outbox } from './outbox.ts';
 import {
@@ -17,6 +19,7 @@ import {
 } from './protocol.ts';
 import { type RequestHead, requestHead } from './request-head.ts';
 import { ServerStream, type StreamReceiver } from './stream.ts';
+import { STREAMS_PER_SLICE, type Turns } from './turns.ts';
 
 /** Named bounds of one connection; over any of them the client is told why and loses the stream or the connection. */
 export interface ConnectionLimits {
@@ -28,6 +31,12 @@ export interface ConnectionLimits {
 
 export interface ConnectionOptions {
   readonly limits: ConnectionLimits;
+  /** Shared with other connections. */
+  readonly heads: HeadCache;
+  /** Shared with other connections. */
+  readonly turns: Turns;
+  /** What it has not read counts there; it may be ended for it. */
+  readonly unread: UnreadBudget;
   /** A request has begun. What it returns is told of the rest. */
   readonly open: (stream: ServerStream, head: RequestHead) => StreamReceiver;
   readonly closed: () => void;
@@ -43,26 +52,25 @@ const HEADER_BLOCK_BYTES_MAX = 64 * 1024;
 const CONTINUATIONS_MAX = 16;
 /** Frames of no use to a request that a client may send a second; more are a flood. Any DATA of ours starts anew. */
 const IDLE_FRAMES_MAX = 10_000;
+/** A change of all streams' windows counts as one of them for every so many streams. */
+const STREAMS_PER_IDLE_FRAME = 20;
 /** Streams that a client may reset a second before they are answered (CVE-2023-44487). */
 const RESETS_MAX = 1_000;
 /** Answers of all kinds that the client leaves unread; those that flow control holds back stay far below. */
 const UNREAD_BYTES_MAX = 32 * 1024 * 1024;
 /** A connection that has ended waits this long for the client to read the last words. */
 const LINGER_MS = 1_000;
-/** Header blocks seen lately, by their bytes. */
-const HEADS_KEPT = 256;
-const HEAD_BYTES_KEPT_MAX = 512;
 
 /** One HTTP/2 connection on the server's side (RFC 9113). Priorities are ignored, nothing is pushed. */
 export class ServerConnection {
   readonly #options: ConnectionOptions;
   readonly #socket: Duplex;
   readonly outbox: Outbox;
+  readonly #unread: Unread;
   readonly #decoder: HpackDecoder;
   readonly #streams = new Map<number, ServerStream>();
   /** Streams with something to send that the connection's window or the socket holds back. */
   readonly #waiting = new Set<ServerStream>();
-  #heads = new Map<string, RequestHead | null>();
   #held: Buffer | null = null;
   #prefaceLeft = PREFACE.length;
   #sawSettings = false;
@@ -77,6 +85,9 @@ export class ServerConnection {
   #sendWindow = WINDOW_BYTES_DEFAULT;
   #streamSendWindow = WINDOW_BYTES_DEFAULT;
   #receivedUnacknowledged = 0;
+  #queuedBytes = 0;
+  /** Streams opened by what is being read. */
+  #openedNow = 0;
   #idleFrames = 0;
   #resets = 0;
   #draining = false;
@@ -94,7 +105,10 @@ export class ServerConnection {
   constructor(socket: Duplex, options: ConnectionOptions) {
     this.#socket = socket;
     this.#options = options;
-    this.outbox = new Outbox(socket);
+    this.#unread = options.unread.open(() => this.destroy());
+    this.outbox = new Outbox(socket, (bytes) => {
+      if (!this.#closed) this.#unread.add(bytes);
+    });
     this.#decoder = new HpackDecoder({ listBytesMax: options.limits.headerListBytesMax });
     this.#openedMs = performance.now();
     this.#lastHeardMs = this.#openedMs;
@@ -107,8 +121,10 @@ export class ServerConnection {
     this.#greet();
   }
 
-  /** Bytes of answers that wait for a window or for the socket. */
-  queuedBytes = 0;
+  /** Bytes of answers that wait for a window, or for the socket to take what came before. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
 
   get sendWindow(): number {
     return this.#sendWindow;
@@ -171,6 +187,12 @@ export class ServerConnection {
     this.#idleFrames = 0;
   }
 
+  /** So many more bytes wait to be sent; fewer, when negative. */
+  queue(bytes: number): void {
+    this.#queuedBytes += bytes;
+    if (!this.#closed) this.#unread.add(bytes);
+  }
+
   /** The stream goes on when the connection can send again. */
   wait(stream: ServerStream): void {
     this.#waiting.add(stream);
@@ -219,9 +241,26 @@ export class ServerConnection {
     }
   }
 
+  /** Goes on after others have had their turn. */
+  #resume(): void {
+    const held = this.#held;
+    if (this.#closed || held === null) return;
+    this.#held = null;
+    this.#socket.resume();
+    this.#receive(held);
+  }
+
   #readFrames(bytes: Buffer): void {
+    const { turns } = this.#options;
     let offset = this.#prefaceLeft > 0 ? this.#readPreface(bytes) : 0;
+    this.#openedNow = 0;
     while (bytes.length - offset >= FRAME_HEAD_BYTES && !this.#closed) {
+      if (turns.isOver || this.#openedNow >= STREAMS_PER_SLICE) {
+        this.#held = bytes.subarray(offset);
+        this.#socket.pause();
+        turns.wait(() => this.#resume());
+        return;
+      }
       const length = (bytes[offset]! << 16) | (bytes[offset + 1]! << 8) | bytes[offset + 2]!;
       if (length > FRAME_BYTES_MAX)
         throw new ConnectionError(errorCode.frameSizeError, 'a frame is too large');
@@ -235,7 +274,8 @@ export class ServerConnection {
       );
       offset = end;
     }
-    this.#held = offset === bytes.length ? null : offset === 0 ? bytes : bytes.subarray(offset);
+    // A frame that has begun does not keep those before it, which came with the same read.
+    this.#held = offset === bytes.length ? null : offset === 0 ? bytes : Buffer.from(bytes.subarray(offset));
   }
 
   #readPreface(bytes: Buffer): number {
@@ -347,6 +387,8 @@ export class ServerConnection {
       return;
     }
     this.#lastStreamId = streamId;
+    this.#openedNow += 1;
+    this.#options.turns.count();
     if (this.#draining || this.#streams.size >= this.#options.limits.streamsMax) {
       this.#countReset();
       this.sendReset(streamId, errorCode.refusedStream);
@@ -373,14 +415,13 @@ export class ServerConnection {
 
   /** Clients send the same few blocks over and over. */
   #headOf(block: Buffer): RequestHead | null {
-    if (!this.#decoder.stateless || block.length > HEAD_BYTES_KEPT_MAX) return this.#decodeHead(block);
-    const key = block.toString('latin1');
-    let head = this.#heads.get(key);
+    const { heads } = this.#options;
+    const key = this.#decoder.stateless ? heads.keyOf(block) : null;
+    if (key === null) return this.#decodeHead(block);
+    let head = heads.get(key);
     if (head !== undefined) return head;
     head = this.#decodeHead(block);
-    if (!this.#decoder.stateless) return head;
-    if (this.#heads.size >= HEADS_KEPT) this.#heads = new Map<string, RequestHead | null>();
-    this.#heads.set(key, head);
+    if (this.#decoder.stateless) heads.put(key, head);
     return head;
   }
 
@@ -412,23 +453,30 @@ export class ServerConnection {
     if (payload.length % 6 !== 0)
       throw new ConnectionError(errorCode.frameSizeError, 'SETTINGS is cut short');
     this.#sawSettings = true;
+    let window = this.#streamSendWindow;
     for (let at = 0; at < payload.length; at += 6) {
-      this.#set(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
+      const value = payload.readUInt32BE(at + 2);
+      if (payload.readUInt16BE(at) === setting.initialWindowSize) window = value;
+      this.#check(payload.readUInt16BE(at), value);
     }
+    if (window !== this.#streamSendWindow) this.#changeWindows(window);
     this.#frame(frameType.settings, frameFlag.ack, 0, EMPTY);
   }
 
-  #set(name: number, value: number): void {
-    if (name === setting.initialWindowSize) {
-      if (value > WINDOW_BYTES_MAX) {
-        throw new ConnectionError(errorCode.flowControlError, 'a window cannot be that large');
-      }
-      const change = value - this.#streamSendWindow;
-      this.#streamSendWindow = value;
-      for (const stream of this.#streams.values()) {
-        if (stream.widen(change)) continue;
-        throw new ConnectionError(errorCode.flowControlError, 'a stream window is too large');
-      }
+  /** Of several changes in one frame only the last one counts: each touches every stream. */
+  #changeWindows(bytes: number): void {
+    this.#countIdleFrame(Math.floor(this.#streams.size / STREAMS_PER_IDLE_FRAME));
+    const change = bytes - this.#streamSendWindow;
+    this.#streamSendWindow = bytes;
+    for (const stream of this.#streams.values()) {
+      if (stream.widen(change)) continue;
+      throw new ConnectionError(errorCode.flowControlError, 'a stream window is too large');
+    }
+  }
+
+  #check(name: number, value: number): void {
+    if (name === setting.initialWindowSize && value > WINDOW_BYTES_MAX) {
+      throw new ConnectionError(errorCode.flowControlError, 'a window cannot be that large');
     } else if (name === setting.maxFrameSize) {
       if (value < FRAME_BYTES_MAX || value > 2 ** 24 - 1) {
         throw new ConnectionError(errorCode.protocolError, 'frames cannot have that size');
@@ -486,8 +534,8 @@ export class ServerConnection {
 
   // ---- budgets ------------------------------------------------------------------------------------------------
 
-  #countIdleFrame(): void {
-    this.#idleFrames += 1;
+  #countIdleFrame(count = 1): void {
+    this.#idleFrames += count;
     if (this.#idleFrames > IDLE_FRAMES_MAX) {
       throw new ConnectionError(errorCode.enhanceYourCalm, 'too many frames that serve no request');
     }
@@ -549,7 +597,7 @@ export class ServerConnection {
   /** Everything was said. */
   #finish(): void {
     if (this.#closed) return;
-    this.outbox.flush();
+    this.outbox.flushAll();
     if (!this.#socket.writableEnded) this.#socket.end();
     this.#close();
     // A client that neither reads nor closes does not keep the socket.
@@ -559,11 +607,22 @@ export class ServerConnection {
   #close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#unread.close();
     const streams = [...this.#streams.values()];
     this.#streams.clear();
     this.#waiting.clear();
-    for (const stream of streams) stream.cancel();
+    this.#cancel(streams, 0);
     this.#options.closed();
+  }
+
+  #cancel(streams: readonly ServerStream[], from: number): void {
+    const { turns } = this.#options;
+    const end = Math.min(from + STREAMS_PER_SLICE, streams.length);
+    for (let at = from; at < end; at++) {
+      streams[at]!.cancel();
+      turns.count();
+    }
+    if (end < streams.length) turns.wait(() => this.#cancel(streams, end));
   }
 }
 

@@ -4,60 +4,93 @@ import { RpcError, rpcStatus } from '../status.ts';
 /** A flag byte and the length, before every message (gRPC over HTTP/2, "Length-Prefixed-Message"). */
 export const MESSAGE_HEAD_BYTES = 5;
 
-/** Cuts a request's body into messages. */
+/** Longer messages are gathered in room that doubles, up to what the message needs. */
+const ROOM_BYTES_MIN = 1024;
+/** A message that is part of a larger read of the socket is copied out of it: it may be kept for long. */
+const READ_BYTES_KEPT_MAX = 8 * 1024;
+
+/** Cuts a request's body into messages. What it holds is never much more than was received. */
 export class MessageReader {
   readonly #bytesMax: number;
   readonly #compressed: boolean;
+  readonly #admit: (bytes: number) => void;
   readonly #take: (message: Buffer) => void;
-  #parts: Buffer[] = [];
-  #partsBytes = 0;
-  /** Of the message that is being read, with its head; unknown while the head is not complete. */
-  #neededBytes = MESSAGE_HEAD_BYTES;
+  /** Begins with the message that is not complete, its head included. */
+  #room: Buffer = NO_ROOM;
+  #heldBytes = 0;
 
   /**
    * @param options.compressed the request named an encoding; it is gzip
    * @param options.bytesMax of one message, decompressed
+   * @param options.admit a message takes that many more bytes than came; throws when there is no room for them
    */
   constructor(options: {
     readonly bytesMax: number;
     readonly compressed: boolean;
+    readonly admit: (bytes: number) => void;
     readonly take: (message: Buffer) => void;
   }) {
     this.#bytesMax = options.bytesMax;
     this.#compressed = options.compressed;
+    this.#admit = options.admit;
     this.#take = options.take;
   }
 
   /** A message has begun and is not complete. */
   get isPartial(): boolean {
-    return this.#partsBytes > 0;
+    return this.#heldBytes > 0;
   }
 
   /** @throws RpcError when a message is too large or malformed; nothing more may be pushed then */
   push(bytes: Buffer): void {
-    let rest = bytes;
-    if (this.#partsBytes > 0) {
-      this.#partsBytes += rest.length;
-      this.#parts.push(this.#partsBytes < this.#neededBytes ? kept(rest) : rest);
-      if (this.#partsBytes < this.#neededBytes) return;
-      rest = Buffer.concat(this.#parts, this.#partsBytes);
-      this.#parts = [];
-      this.#partsBytes = 0;
-      this.#neededBytes = MESSAGE_HEAD_BYTES;
-    }
+    let rest = this.#heldBytes > 0 ? this.#goOn(bytes) : bytes;
     while (rest.length >= MESSAGE_HEAD_BYTES) {
-      const messageBytes = this.#checkedBytes(rest);
-      const end = MESSAGE_HEAD_BYTES + messageBytes;
-      this.#neededBytes = end;
+      const end = MESSAGE_HEAD_BYTES + this.#checkedBytes(rest);
       if (rest.length < end) break;
-      const message = rest.subarray(MESSAGE_HEAD_BYTES, end);
-      this.#neededBytes = MESSAGE_HEAD_BYTES;
-      this.#take(rest[0] === 0 ? message : this.#inflate(message));
+      this.#give(rest[0]!, kept(rest.subarray(MESSAGE_HEAD_BYTES, end)));
       rest = rest.subarray(end);
     }
-    if (rest.length === 0) return;
-    this.#parts.push(kept(rest));
-    this.#partsBytes = rest.length;
+    if (rest.length > 0) this.#hold(rest);
+  }
+
+  /** Adds to the message that has begun, and gives it when it is complete. @returns what follows it */
+  #goOn(bytes: Buffer): Buffer {
+    let rest = bytes;
+    if (this.#heldBytes < MESSAGE_HEAD_BYTES) {
+      rest = this.#fill(rest, MESSAGE_HEAD_BYTES);
+      if (this.#heldBytes < MESSAGE_HEAD_BYTES) return rest;
+    }
+    const end = MESSAGE_HEAD_BYTES + this.#checkedBytes(this.#room);
+    rest = this.#fill(rest, end);
+    if (this.#heldBytes < end) return rest;
+    const room = this.#room;
+    this.#room = NO_ROOM;
+    this.#heldBytes = 0;
+    this.#give(room[0]!, room.subarray(MESSAGE_HEAD_BYTES, end));
+    return rest;
+  }
+
+  #hold(bytes: Buffer): void {
+    const isHeadThere = bytes.length >= MESSAGE_HEAD_BYTES;
+    this.#fill(bytes, isHeadThere ? MESSAGE_HEAD_BYTES + this.#checkedBytes(bytes) : MESSAGE_HEAD_BYTES);
+  }
+
+  /** Takes bytes until `end` are held. @returns those left */
+  #fill(bytes: Buffer, end: number): Buffer {
+    const taken = Math.min(bytes.length, end - this.#heldBytes);
+    const needed = this.#heldBytes + taken;
+    if (needed > this.#room.length) {
+      const room = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(end, needed * 2), ROOM_BYTES_MIN));
+      this.#room.copy(room, 0, 0, this.#heldBytes);
+      this.#room = room;
+    }
+    bytes.copy(this.#room, this.#heldBytes, 0, taken);
+    this.#heldBytes = needed;
+    return bytes.subarray(taken);
+  }
+
+  #give(flag: number, message: Buffer): void {
+    this.#take(flag === 0 ? message : this.#inflate(message));
   }
 
   #checkedBytes(head: Buffer): number {
@@ -73,12 +106,10 @@ export class MessageReader {
   }
 
   #inflate(message: Buffer): Buffer {
-    try {
-      return gunzipSync(message, { maxOutputLength: this.#bytesMax });
-    } catch (error) {
-      if (error instanceof RangeError) throw this.#tooLarge(this.#bytesMax + 1);
-      throw new RpcError(rpcStatus.internal, 'grpc: failed to decompress the received message');
-    }
+    const inflated = inflate(message, this.#bytesMax);
+    if (inflated === null) throw this.#tooLarge(this.#bytesMax + 1);
+    if (inflated.length > message.length) this.#admit(inflated.length - message.length);
+    return inflated;
   }
 
   #tooLarge(bytes: number): RpcError {
@@ -89,7 +120,18 @@ export class MessageReader {
   }
 }
 
-/** What waits for the rest of its message, without the whole read of the socket that it came with. */
-function kept(part: Buffer): Buffer {
-  return part.length * 2 < part.buffer.byteLength ? Buffer.from(part) : part;
+const NO_ROOM: Buffer = Buffer.alloc(0);
+
+function inflate(message: Buffer, bytesMax: number): Buffer | null {
+  try {
+    return gunzipSync(message, { maxOutputLength: bytesMax });
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw new RpcError(rpcStatus.internal, 'grpc: failed to decompress the received message');
+  }
+}
+
+function kept(message: Buffer): Buffer {
+  const readBytes = message.buffer.byteLength;
+  return readBytes > READ_BYTES_KEPT_MAX && message.length * 2 < readBytes ? Buffer.from(message) : message;
 }

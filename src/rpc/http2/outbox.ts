@@ -1,7 +1,11 @@
-import type { Duplex } from 'node:stream';
+import type { Writable } from 'node:stream';
 
-/** Where the next bytes of any connection's small frames are put; a new one is made when it is used up. */
-const SLAB_BYTES = 256 * 1024;
+/**
+ * Where the next bytes of any connection's small frames are put; a new one is made when it is used up. A client that
+ * reads nothing keeps all of it in memory by one frame: that is why there is no more of it, and why connections that
+ * are waited for put their frames elsewhere.
+ */
+const SLAB_BYTES = 64 * 1024;
 /** Room that a connection takes from the slab at first; it doubles while one flush gathers more. */
 const ROOM_BYTES_MIN = 1024;
 const ROOM_BYTES_MAX = 32 * 1024;
@@ -13,9 +17,12 @@ const BACKLOG_BYTES_MAX = 1024 * 1024;
 let slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
 let slabUsed = 0;
 
-/** The bytes of one connection on their way out: gathered while the event loop turns once, then written at once. */
+/**
+ * The bytes of one connection on their way out: gathered while the event loop turns once, or while the system has not
+ * taken what was written before, then written at once.
+ */
 export class Outbox {
-  readonly #socket: Duplex;
+  readonly #socket: Writable;
   /** Whole pieces, in order, before what stands in the room. */
   #parts: Buffer[] = [];
   #room: Buffer | null = null;
@@ -24,9 +31,22 @@ export class Outbox {
   #nextRoomBytes = ROOM_BYTES_MIN;
   #gatheredBytes = 0;
   #scheduled = false;
+  /** Those that the system has not taken. */
+  #writes = 0;
+  readonly #onChange: (bytes: number) => void;
+  /** Of those bytes: what was told. */
+  #toldBytes = 0;
+  readonly #onTurn = (): void => this.#flush();
+  readonly #onTaken = (): void => {
+    this.#writes -= 1;
+    if (!this.#scheduled && this.#writes === 0) this.flushAll();
+    this.#tell();
+  };
 
-  constructor(socket: Duplex) {
+  /** @param onChange told how many more bytes wait for the system now, or how many fewer */
+  constructor(socket: Writable, onChange: (bytes: number) => void = () => undefined) {
     this.#socket = socket;
+    this.#onChange = onChange;
   }
 
   /** Bytes that the operating system has not taken yet. */
@@ -59,8 +79,8 @@ export class Outbox {
     this.#note(bytes.length);
   }
 
-  flush(): void {
-    this.#scheduled = false;
+  /** Writes everything, whether what was written before is taken or not. */
+  flushAll(): void {
     this.#cutRoom();
     const parts = this.#parts;
     if (parts.length === 0) return;
@@ -70,32 +90,43 @@ export class Outbox {
     this.#nextRoomBytes = ROOM_BYTES_MIN;
     const socket = this.#socket;
     if (socket.destroyed || socket.writableEnded) return;
-    if (parts.length === 1) {
-      socket.write(parts[0]!);
+    this.#writes += 1;
+    const last = parts.pop()!;
+    if (parts.length === 0) {
+      socket.write(last, this.#onTaken);
       return;
     }
     socket.cork();
     for (const part of parts) socket.write(part);
+    socket.write(last, this.#onTaken);
     socket.uncork();
+  }
+
+  #flush(): void {
+    this.#scheduled = false;
+    if (this.#writes === 0) this.flushAll();
+    this.#tell();
+  }
+
+  #tell(): void {
+    const bytes = this.backlogBytes;
+    if (bytes === this.#toldBytes) return;
+    this.#onChange(bytes - this.#toldBytes);
+    this.#toldBytes = bytes;
   }
 
   #note(bytes: number): void {
     this.#gatheredBytes += bytes;
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(() => this.flush());
+    setImmediate(this.#onTurn);
   }
 
   #takeRoom(bytesMin: number): void {
     this.#cutRoom();
     const bytes = Math.max(bytesMin, this.#nextRoomBytes);
     this.#nextRoomBytes = Math.min(bytes * 2, ROOM_BYTES_MAX);
-    if (slabUsed + bytes > slab.length) {
-      slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, bytes));
-      slabUsed = 0;
-    }
-    this.#room = slab.subarray(slabUsed, slabUsed + bytes);
-    slabUsed += bytes;
+    this.#room = this.#writes > 0 ? Buffer.allocUnsafeSlow(bytes) : takeFromSlab(bytes);
     this.#roomStart = 0;
     this.#roomUsed = 0;
   }
@@ -115,4 +146,13 @@ export class Outbox {
     const ends = room.buffer === slab.buffer && room.byteOffset + room.length === slab.byteOffset + slabUsed;
     if (ends) slabUsed -= room.length - this.#roomUsed;
   }
+}
+
+function takeFromSlab(bytes: number): Buffer {
+  if (slabUsed + bytes > slab.length) {
+    slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, bytes));
+    slabUsed = 0;
+  }
+  slabUsed += bytes;
+  return slab.subarray(slabUsed - bytes, slabUsed);
 }

@@ -21,6 +21,9 @@ export interface StreamReceiver {
   sent(): void;
 }
 
+/** What a message takes besides its bytes while it waits. */
+const QUEUED_MESSAGE_BYTES = 256;
+
 /** Bytes of DATA that wait for a window: a message and what precedes it. */
 interface Item {
   readonly head: Buffer;
@@ -82,8 +85,8 @@ export class ServerStream {
     else this.#last.next = item;
     this.#last = item;
     this.queuedBytes += body.length;
-    this.#connection.queuedBytes += body.length;
     this.queuedMessages += 1;
+    this.#connection.queue(body.length + QUEUED_MESSAGE_BYTES);
     if (this.#first === item) this.pump();
   }
 
@@ -182,7 +185,7 @@ export class ServerStream {
     this.#connection.spend(bytes);
     item.offset += bytes;
     this.queuedBytes -= bodyBytes;
-    this.#connection.queuedBytes -= bodyBytes;
+    this.#connection.queue(bytes < left ? -bodyBytes : -bodyBytes - QUEUED_MESSAGE_BYTES);
     if (bytes < left) return;
     this.queuedMessages -= 1;
     this.#first = item.next;
@@ -208,7 +211,7 @@ export class ServerStream {
   #drop(): void {
     this.#first = null;
     this.#last = null;
-    this.#connection.queuedBytes -= this.queuedBytes;
+    this.#connection.queue(-this.queuedBytes - this.queuedMessages * QUEUED_MESSAGE_BYTES);
     this.queuedBytes = 0;
     this.queuedMessages = 0;
   }

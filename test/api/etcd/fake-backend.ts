@@ -1,7 +1,7 @@
 import type { EtcdBackend, WatchStream } from '../../../src/api/etcd/backend.ts';
 import type { KeyValue, TxnResult } from '../../../src/core/mvcc/operations.ts';
 import type { WatchOptions, WatchSink } from '../../../src/core/watch/delivery.ts';
-import type { Answer, Header } from '../../../src/member/member.ts';
+import type { Answer, Header } from '../../../src/member/client-calls.ts';
 import type { MemberInfo } from '../../../src/member/membership.ts';
 
 export const HEADER: Header = { clusterId: 11, memberId: 22, revision: 33, raftTerm: 44 };
@@ -74,6 +74,7 @@ export class FakeBackend implements EtcdBackend {
       keys: request.keys ? [Buffer.from('k')] : [],
     });
   leaseLeases: EtcdBackend['leaseLeases'] = () => this.#answer('leases', [1n, -(2n ** 63n)]);
+  forRoot: EtcdBackend['forRoot'] = async () => undefined;
   memberList: EtcdBackend['memberList'] = (request) => this.#answer(request, [MEMBER]);
   memberAdd: EtcdBackend['memberAdd'] = (request) =>
     this.#answer(request, { member: MEMBER, members: [MEMBER] });

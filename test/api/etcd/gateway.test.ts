@@ -4,8 +4,11 @@ import { connect } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { GATEWAY_ROUTES } from '../../../src/api/etcd/gateway-routes.ts';
+import { aborted, type CancelSignal } from '../../../src/lib/cancellation.ts';
 import { StoreError } from '../../../src/lib/errors.ts';
 import { serviceMethods } from '../../../src/rpc/codec.ts';
+import { UnreadBudget } from '../../../src/rpc/unread-budget.ts';
+import { eventually } from '../../support/eventually.ts';
 import { KV } from './fake-backend.ts';
 import { EtcdHarness } from './harness.ts';
 
@@ -217,6 +220,35 @@ describe('messages', () => {
   });
 });
 
+test('who does not read a large answer is ended when too much is unread', async () => {
+  const unread = new UnreadBudget({ bytesMax: 24_000_000 });
+  await using face = new EtcdHarness({}, { unread });
+  face.backend.range = async () => ({
+    header: { clusterId: 11, memberId: 22, revision: 33, raftTerm: 44 },
+    result: {
+      type: 'range',
+      revision: 33,
+      kvs: [{ ...KV, value: Buffer.alloc(16_000_000) }],
+      more: false,
+      count: 1,
+    },
+  });
+  await face.start();
+  const ended = Array.from({ length: 2 }, () => {
+    const socket = connect(face.portNumber, '127.0.0.1');
+    socket.pause();
+    socket.on('error', () => undefined);
+    const body = '{"key":"aw=="}';
+    socket.write(`POST /v3/kv/range HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    return socket;
+  });
+  await eventually('an end', () => unread.figures.ended === 1 || undefined);
+  await eventually('the connections', () => face.port.figures.open === 1 || undefined);
+  for (const socket of ended) socket.destroy();
+  await eventually('memory', () => unread.figures.bytes === 0 || undefined);
+  expect(face.bugs).toEqual([]);
+});
+
 describe('failures', () => {
   test('have status, text and code in both forms', async () => {
     for (const [code, http, grpc, text] of [
@@ -247,7 +279,7 @@ describe('failures', () => {
   });
 
   test('a client that goes away ends its call', async () => {
-    const asked = new Promise<AbortSignal>((resolve) => {
+    const asked = new Promise<CancelSignal>((resolve) => {
       etcd.backend.range = async (_, { signal }) => {
         resolve(signal);
         return new Promise(() => undefined);
@@ -258,7 +290,7 @@ describe('failures', () => {
     gone.end('{"key":"aw=="}');
     const signal = await asked;
     gone.destroy();
-    if (!signal.aborted) await once(signal, 'abort');
+    await aborted(signal);
     expect(signal.reason).toMatchObject({ code: 'canceled' });
   });
 

@@ -4,12 +4,14 @@ import type { EtcdLimits } from '../../../src/api/etcd/limits.ts';
 import { DEFAULT_ETCD_LIMITS } from '../../../src/api/etcd/limits.ts';
 import { registerEtcd } from '../../../src/api/etcd/register.ts';
 import { MethodTable } from '../../../src/rpc/method-table.ts';
+import type { UnreadBudget } from '../../../src/rpc/unread-budget.ts';
 import { Harness } from '../../rpc/harness.ts';
 import { FakeBackend } from './fake-backend.ts';
 
 export interface EtcdHarnessOptions {
   readonly corsOrigins?: readonly string[];
   readonly gatewayBytesMax?: number;
+  readonly unread?: UnreadBudget;
 }
 
 /** The etcd face, gRPC and JSON, over some backend, on a real server. */
@@ -31,6 +33,7 @@ export class FaceHarness<Backend extends EtcdBackend> extends Harness {
       methods,
       requestBytesMax: options.gatewayBytesMax ?? 2 * 1024 * 1024,
       corsOrigins: options.corsOrigins ?? [],
+      ...(options.unread === undefined ? {} : { unread: options.unread }),
       onBug: (error) => this.bugs.push(error),
     });
   }

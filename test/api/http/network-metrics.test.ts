@@ -3,13 +3,14 @@ import { expect, test } from 'vitest';
 import { networkMetrics } from '../../../src/api/http/network-metrics.ts';
 
 const CONNECTIONS = { open: 3, refused: 1, handshakesFailed: 4 };
+const UNREAD = { bytes: 9, ended: 1 };
 const CALLS = { open: 5, refused: 2, heldBytes: 600 };
 
 test('totals are followed from page to page; each side of TLS is told apart', async () => {
   const registry = new Registry();
   const take = networkMetrics(registry);
   const lines = async (): Promise<string[]> => (await registry.metrics()).split('\n');
-  take({ connections: CONNECTIONS, calls: CALLS, tls: new Map() });
+  take({ connections: CONNECTIONS, calls: CALLS, unread: UNREAD, tls: new Map() });
   const plain = await lines();
   expect(plain).toContain('conclave_client_tls_handshakes_failed_total 4');
   expect(plain.some((line) => line.startsWith('conclave_tls_'))).toBe(false);
@@ -19,6 +20,7 @@ test('totals are followed from page to page; each side of TLS is told apart', as
   take({
     connections: CONNECTIONS,
     calls: CALLS,
+    unread: UNREAD,
     tls: new Map([['client', client] as const, ['peer', peer]]),
   });
   const later = { ...client, reloads: 3, reloadsFailed: 2 };
@@ -26,6 +28,7 @@ test('totals are followed from page to page; each side of TLS is told apart', as
   take({
     connections: { ...CONNECTIONS, handshakesFailed: 7 },
     calls: CALLS,
+    unread: UNREAD,
     tls: new Map([['client', later] as const, ['peer', peerLater]]),
   });
   expect(await lines()).toEqual(

@@ -1,13 +1,16 @@
 import type { Commit } from '../../../src/core/mvcc/event.ts';
-import type {
-  Compare,
-  CompareTarget,
-  DeleteRangeRequest,
-  KeyValue,
-  PutRequest,
-  RangeRequest,
-  RequestOp,
-  TxnRequest,
+import {
+  type Compare,
+  type CompareTarget,
+  type DeleteRangeRequest,
+  deleteRequest,
+  type KeyValue,
+  type PutRequest,
+  putRequest,
+  type RangeRequest,
+  type RequestOp,
+  rangeRequest,
+  type TxnRequest,
 } from '../../../src/core/mvcc/operations.ts';
 import type { Row, RowSource } from '../../../src/core/mvcc/row.ts';
 import type { AppliedRequest } from '../../../src/core/mvcc/store.ts';
@@ -20,39 +23,15 @@ export function bytes(text: string): Buffer {
 }
 
 export function put(key: string, value = '', options: Partial<PutRequest> = {}): PutRequest {
-  return {
-    type: 'put',
-    key: bytes(key),
-    value: bytes(value),
-    lease: 0n,
-    prevKv: false,
-    ignoreValue: false,
-    ignoreLease: false,
-    ...options,
-  };
+  return putRequest({ key: bytes(key), value: bytes(value), ...options });
 }
 
 export function range(key: string, end = '', options: Partial<RangeRequest> = {}): RangeRequest {
-  return {
-    type: 'range',
-    key: bytes(key),
-    rangeEnd: bytes(end),
-    limit: 0,
-    revision: 0,
-    sortOrder: 'none',
-    sortTarget: 'key',
-    keysOnly: false,
-    countOnly: false,
-    minModRevision: 0,
-    maxModRevision: 0,
-    minCreateRevision: 0,
-    maxCreateRevision: 0,
-    ...options,
-  };
+  return rangeRequest({ key: bytes(key), rangeEnd: bytes(end), ...options });
 }
 
 export function remove(key: string, end = '', prevKv = false): DeleteRangeRequest {
-  return { type: 'delete-range', key: bytes(key), rangeEnd: bytes(end), prevKv };
+  return deleteRequest({ key: bytes(key), rangeEnd: bytes(end), prevKv });
 }
 
 export function txn(

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { encodeCommand, type Operation } from '../../../src/core/command.ts';
+import { deleteRequest, putRequest, rangeRequest } from '../../../src/core/mvcc/operations.ts';
 import type { Row } from '../../../src/core/mvcc/row.ts';
 import { StateMachine } from '../../../src/core/state-machine.ts';
 import { offlinePorts } from '../../../src/member/offline/ports.ts';
@@ -27,7 +28,6 @@ const MEMBERS = [
   { name: 'n2', peerUrls: ['http://h2:2380'] },
 ];
 const bytes = (text: string): Buffer => Buffer.from(text);
-const NONE = Buffer.alloc(0);
 
 let directory: string;
 beforeEach(async () => {
@@ -38,8 +38,7 @@ afterEach(async () => {
 });
 
 function put(key: string, value: string, lease = 0n): Operation {
-  const flags = { prevKv: false, ignoreValue: false, ignoreLease: false };
-  return { type: 'put', key: bytes(key), value: bytes(value), lease, ...flags };
+  return putRequest({ key: bytes(key), value: bytes(value), lease });
 }
 
 /** A backup of a store with a lease, an alarm, a deleted key, and a compaction. */
@@ -56,7 +55,7 @@ async function backup(): Promise<Buffer> {
     put('a', '2'),
     put('leased', 'x', -7n),
     put('gone', 'x'),
-    { type: 'delete-range', key: bytes('gone'), rangeEnd: NONE, prevKv: false },
+    deleteRequest({ key: bytes('gone') }),
     { type: 'compact', revision: 3 },
     { type: 'alarm', action: 'activate', member: 99, alarm: 'corrupt' },
   ];
@@ -113,21 +112,7 @@ test('a restored member has the keys and leases of the backup, and the members o
     currentRevision: 1006,
     compactRevision: 1006,
   });
-  const range = {
-    type: 'range',
-    key: bytes('a'),
-    rangeEnd: bytes('z'),
-    limit: 0,
-    revision: 0,
-    sortOrder: 'none',
-    sortTarget: 'key',
-    keysOnly: false,
-    countOnly: false,
-    minModRevision: 0,
-    maxModRevision: 0,
-    minCreateRevision: 0,
-    maxCreateRevision: 0,
-  } as const;
+  const range = rangeRequest({ key: bytes('a'), rangeEnd: bytes('z') });
   const { kvs } = machine.store.range(range);
   expect(kvs.map((kv) => `${kv.key.toString()}=${kv.value.toString()}@${kv.modRevision}`)).toEqual([
     'a=2@3',

@@ -21,12 +21,15 @@ interface Verified {
  *   verified against the leader of its term, and only what some leader has committed; and a leader commits what it
  *   knows a majority of its voters to have, as soon as it knows (R10, R15: nobody else is counted, nobody waited for);
  * - state-machine safety (R7) before anything is applied: an index is committed with one term, ever;
- * - leader completeness (R5): a new leader has everything that was ever committed;
+ * - leader completeness (R5): a new leader has everything that was committed in earlier terms. (One that was elected
+ *   long ago and hears of it late may lack what a later term has committed meanwhile: nobody follows it.)
  * - monotonicity (R8): a commit index never falls, a snapshot's arrival included.
  */
 export class Commits {
   /** Terms of the entries committed anywhere, by index. */
   readonly #terms: number[] = [];
+  /** The highest index that the leader of each term has committed. */
+  readonly #lastOfTerm = new Map<number, number>();
   /** What a member with a spoilt disk has committed: where the rot does no harm it may even lead. */
   #lastOfSpoilt = 0;
   readonly #verified = new WeakMap<RaftRun, Verified>();
@@ -65,7 +68,10 @@ export class Commits {
       return;
     }
     if (index < before) this.#fail(`${name}'s commit index falls from ${before} to ${index}`);
-    if (raft.role === 'leader') this.#checkLeader(run, index);
+    if (raft.role === 'leader') {
+      this.#checkLeader(run, index);
+      this.#lastOfTerm.set(raft.term, index);
+    }
     if (raft.role !== 'leader' && index > Math.max(this.last, this.#lastOfSpoilt)) {
       this.#fail(`${name} commits ${index} as a ${raft.role}; no leader has committed beyond ${this.last}`);
     }
@@ -75,7 +81,8 @@ export class Commits {
   becameLeader(run: RaftRun): void {
     if (run.isSpoilt) return;
     const { log, term } = run.raft;
-    const { last } = this;
+    let last = 0;
+    for (const [earlier, index] of this.#lastOfTerm) if (earlier < term) last = Math.max(last, index);
     if (last < log.firstIndex) return;
     const own = log.term(last);
     if (own === this.#terms[last]) return;

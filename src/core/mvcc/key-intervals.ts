@@ -1,8 +1,8 @@
-import type { KeyRange } from '../mvcc/key-index.ts';
+import type { KeyRange } from './key-index.ts';
 
 /**
- * A set of keys as sorted ranges that neither overlap nor touch. Two permissions side by side are one range here, so
- * a request that spans both is within it, as in etcd.
+ * A set of keys as sorted ranges that neither overlap nor touch: two that stand side by side are one range here, and a
+ * range that spans both is within it.
  */
 export class KeyIntervals {
   readonly #ranges: readonly KeyRange[];
@@ -25,6 +25,10 @@ export class KeyIntervals {
     const found = this.#at(key);
     if (found === undefined) return false;
     return found.end === null || (end !== null && end <= found.end);
+  }
+
+  has(key: string): boolean {
+    return this.#at(key) !== undefined;
   }
 
   #at(key: string): KeyRange | undefined {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { KeyIntervals } from '../../../src/core/auth/key-intervals.ts';
 import type { KeyRange } from '../../../src/core/mvcc/key-index.ts';
+import { KeyIntervals } from '../../../src/core/mvcc/key-intervals.ts';
 
 /** Few keys, so that ranges meet; in byte order. */
 const KEYS: readonly string[] = ['a', 'b', 'c'].flatMap((a) => [a, `${a}\0`, `${a}a`, `${a}\xff`]).sort();

@@ -1,0 +1,64 @@
+import type { StateMachine } from '../core/state-machine.ts';
+import type { Logger } from '../lib/logger.ts';
+import type { BootedData } from './boot.ts';
+import { encodeAccount } from './bootstrap.ts';
+import type { MemberInfo } from './membership.ts';
+import type { MetPeers } from './met-peers.ts';
+import type { Newcomers } from './newcomers.ts';
+import type { PeerIdentity, Transport } from './ports.ts';
+
+export interface AcquaintancesOptions {
+  readonly identity: BootedData['identity'];
+  readonly met: MetPeers;
+  readonly newcomers: Newcomers;
+  /** Members to talk to until the state says who they are; only for one that has just joined. */
+  readonly introductions: readonly MemberInfo[];
+  readonly transport: Pick<Transport, 'setPeers'>;
+  readonly machine: () => StateMachine;
+  readonly logger: Logger;
+}
+
+/** Whom a member knows: the members it talks to, those it lets in, and what it says of all of them when asked. */
+export class Acquaintances {
+  readonly #options: AcquaintancesOptions;
+
+  constructor(options: AcquaintancesOptions) {
+    this.#options = options;
+  }
+
+  /** To be called when the members changed, those of the state or the newcomers. */
+  changed(): void {
+    const { introductions, newcomers, transport, machine } = this.#options;
+    const members = machine().memberList();
+    const known = members.length === 0 ? introductions : members;
+    transport.setPeers([...known, ...newcomers.list()]);
+  }
+
+  /** Why a peer that connects must be refused, or null; it is remembered then. */
+  admit(peer: PeerIdentity): string | null {
+    const { met, newcomers, machine, logger } = this.#options;
+    const { members } = machine();
+    if (members.wasRemoved(peer.memberId)) return 'it was removed from the cluster';
+    // Somebody newer than what is applied here: a member that lags must not keep the newcomer out.
+    const refusal = met.refusal(peer);
+    if (refusal === null) {
+      met.note(peer);
+      if (members.get(peer.memberId) === undefined) newcomers.met(peer.memberId);
+    } else {
+      logger.error({ peer: peer.memberId.toString(16) }, refusal);
+    }
+    return refusal;
+  }
+
+  /** For whoever asks before he has a place in the cluster. */
+  account(): Buffer {
+    const { identity, met, machine } = this.#options;
+    const { members } = machine();
+    return encodeAccount({
+      clusterId: identity.clusterId,
+      members: machine().memberList(),
+      met: [...met.ids(), identity.memberId],
+      removed: members.removed(),
+    });
+  }
+}

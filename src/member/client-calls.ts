@@ -1,0 +1,213 @@
+import type { Principal } from '../core/auth/operations.ts';
+import { type AccessState, opRefusal } from '../core/auth/txn-access.ts';
+import { authRefusal } from '../core/auth-admission.ts';
+import type { Operation } from '../core/command.ts';
+import type { RequestOp } from '../core/mvcc/operations.ts';
+import type { MemberId } from '../core/raft/messages.ts';
+import type { Applied, CommandResult, StateMachine } from '../core/state-machine.ts';
+import { assert } from '../lib/assert.ts';
+import type { CancelSignal } from '../lib/cancellation.ts';
+import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
+import { type Access, type ClientContext, permit } from './auth/access.ts';
+import type { CallContext, Proposals } from './proposals.ts';
+import type { Reads } from './reads.ts';
+import type { ReadyLoop } from './ready-loop.ts';
+import type { SlicedReadContext } from './sliced-reads.ts';
+
+export interface Header {
+  readonly clusterId: number;
+  readonly memberId: MemberId;
+  /** The store's revision when the answer was made. */
+  readonly revision: number;
+  readonly raftTerm: number;
+}
+export interface Answer<T> {
+  readonly header: Header;
+  readonly result: T;
+}
+/** A read's own context; `reserve` waits for room for a large answer. */
+export type ReadContext = ClientContext &
+  Pick<SlicedReadContext, 'reserve'> & { readonly serializable: boolean };
+
+/** On whose behalf something is done, and how long it may take. */
+export interface Caller {
+  readonly signal: CancelSignal;
+  readonly user: string;
+  readonly authRevision: number;
+}
+
+export interface ClientCallsOptions {
+  readonly clusterId: number;
+  readonly memberId: MemberId;
+  readonly loop: ReadyLoop;
+  readonly access: Access;
+  readonly proposals: Pick<Proposals, 'propose'>;
+  readonly reads: Pick<Reads, 'linearizable'>;
+  /** The member must not go on. */
+  readonly fatal: (error: unknown) => void;
+}
+
+/**
+ * What every client's request goes through, whatever it asks for: who asks is found out, whether he may is decided, the
+ * work is done by a command in the log or by a read of the state, and the answer gets its header.
+ */
+export class ClientCalls {
+  readonly #options: ClientCallsOptions;
+
+  constructor(options: ClientCallsOptions) {
+    this.#options = options;
+  }
+
+  /** The state as this member has applied it. */
+  get machine(): StateMachine {
+    return this.#options.loop.replica.machine;
+  }
+
+  header(): Header {
+    const { clusterId, memberId, loop } = this.#options;
+    const { store } = this.machine;
+    return { clusterId, memberId, revision: store.currentRevision, raftTerm: loop.view.term };
+  }
+
+  answer<T>(result: T): Answer<T> {
+    return { header: this.header(), result };
+  }
+
+  /** @throws StoreError as `Reads.linearizable` */
+  linearizable(signal: CancelSignal): Promise<void> {
+    return this.#options.reads.linearizable(signal);
+  }
+
+  // ---- through the log --------------------------------------------------------------------------------------
+
+  /** A command whose result is the answer. The header's revision is that of its entry. */
+  async propose<T extends CommandResult['type']>(
+    operation: Operation & { readonly type: T },
+    context: ClientContext,
+    admit?: () => void,
+  ): Promise<Answer<Extract<CommandResult, { type: T }>>> {
+    const { type } = operation;
+    const { result, revision } = await this.command(operation, context, admit);
+    assert(result.type === type, 'a command answers with its own kind of result');
+    return {
+      header: { ...this.header(), revision },
+      result: result as Extract<CommandResult, { type: T }>,
+    };
+  }
+
+  /**
+   * What is not allowed is refused before it costs a log entry; what counts is decided at the entry's index.
+   *
+   * @param admit what else is to be checked, of requests that are allowed only
+   * @throws StoreError what the command was refused for, beside the codes of a proposal
+   */
+  command(
+    operation: Operation,
+    context: ClientContext,
+    admit?: () => void,
+  ): Promise<{ readonly result: CommandResult; readonly revision: number }> {
+    const { signal } = context;
+    return this.#options.access.as(context, async (principal) => {
+      await this.#permit(() => authRefusal(operation, principal, this.machine.access), signal);
+      admit?.();
+      return this.commandFrom(operation, { signal, user: principal.user, authRevision: principal.revision });
+    });
+  }
+
+  /** A command on behalf of somebody who is known already. */
+  async commandFrom(
+    operation: Operation,
+    caller: CallContext,
+  ): Promise<{ readonly result: CommandResult; readonly revision: number; readonly index: number }> {
+    const { outcome, revision, index }: Applied = await this.#options.proposals.propose(operation, caller);
+    if (!outcome.ok) throw new StoreError(outcome.code satisfies StoreErrorCode);
+    return { result: outcome.result, revision, index };
+  }
+
+  // ---- from the state ---------------------------------------------------------------------------------------
+
+  /** A row that cannot be read, or is not what was written, ends the member: it must not answer from such a disk. */
+  read<T>(read: (machine: StateMachine) => T): T {
+    try {
+      return read(this.machine);
+    } catch (error) {
+      if (error instanceof StoreError && error.code === 'storage') this.#options.fatal(error);
+      throw error;
+    }
+  }
+
+  /** A read that may take a while: decided in the step that pins its revision, and anew before any more is read. */
+  async reading<T extends { readonly revision: number }>(
+    request: RequestOp,
+    context: ReadContext,
+    read: (context: SlicedReadContext) => Promise<T>,
+  ): Promise<Answer<T>> {
+    if (!context.serializable) await this.linearizable(context.signal);
+    return this.#options.access.as(context, async (principal) => {
+      const result = await read({ ...context, permit: this.#permitting(request, principal) });
+      return { header: { ...this.header(), revision: result.revision }, result };
+    });
+  }
+
+  /** Decides and reads in one step, of one state. */
+  asPermitted<T>(
+    context: ClientContext,
+    refusal: (state: AccessState, principal: Principal) => StoreErrorCode | null,
+    read: (machine: StateMachine) => T,
+  ): Promise<Answer<T>> {
+    return this.#options.access.as(context, async (principal) => {
+      if (refusal(this.machine.access, principal) !== null) {
+        await this.#caughtUp(context.signal);
+        permit(refusal(this.machine.access, principal));
+      }
+      return this.answer(this.read(read));
+    });
+  }
+
+  /** For every user there is. */
+  asUser<T>(context: ClientContext, read: (machine: StateMachine) => T): Promise<Answer<T>> {
+    return this.asPermitted(context, ({ auth }, principal) => auth.userRefusal(principal), read);
+  }
+
+  /** For root only, as of now; what goes into the log is decided there again. */
+  asRoot<T>(context: ClientContext, work: (caller: Caller) => Promise<T>): Promise<T> {
+    return this.#options.access.as(context, async (principal) => {
+      await this.#permit(() => this.machine.auth.rootRefusal(principal), context.signal);
+      return work({ signal: context.signal, user: principal.user, authRevision: principal.revision });
+    });
+  }
+
+  /** Nothing but the refusal of everybody but root. */
+  forRoot(context: ClientContext): Promise<void> {
+    return this.#options.access.ahead(context, (principal) =>
+      this.#permit(() => this.machine.auth.rootRefusal(principal), context.signal),
+    );
+  }
+
+  async #permit(refusal: () => StoreErrorCode | null, signal: CancelSignal): Promise<void> {
+    if (refusal() === null) return;
+    await this.#caughtUp(signal);
+    permit(refusal());
+  }
+
+  /**
+   * Before a refusal is told: this member may be behind, and somebody been allowed this in what it has yet to apply.
+   * Where nobody leads there is no more to know.
+   */
+  async #caughtUp(signal: CancelSignal): Promise<void> {
+    if (this.#options.loop.view.leader !== 0) await this.linearizable(signal);
+  }
+
+  /**
+   * A check that throws when who asks may not read this: the first time as of when he was identified, later as of
+   * then, when users and roles may have changed.
+   */
+  #permitting(request: RequestOp, principal: Principal): () => void {
+    let asOfNow = (): Principal => principal;
+    return () => {
+      const { access } = this.machine;
+      permit(opRefusal(access, asOfNow(), request));
+      asOfNow = () => this.machine.auth.renewed(principal);
+    };
+  }
+}

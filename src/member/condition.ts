@@ -1,0 +1,130 @@
+import type { AlarmKind } from '../core/command.ts';
+import type { MemberId } from '../core/raft/messages.ts';
+import type { StateMachine } from '../core/state-machine.ts';
+import type { WatchHub } from '../core/watch/hub.ts';
+import type { MemberFigures } from './observer.ts';
+import type { Proposals } from './proposals.ts';
+import type { ReadyLoop } from './ready-loop.ts';
+
+export interface MemberAlarm {
+  readonly member: MemberId;
+  readonly alarm: AlarmKind;
+}
+export interface MemberStatus {
+  readonly leader: MemberId;
+  readonly raftIndex: number;
+  readonly raftTerm: number;
+  readonly appliedIndex: number;
+  readonly isLearner: boolean;
+  readonly dbSizeBytes: number;
+  readonly dbSizeInUseBytes: number;
+  readonly quotaBytes: number;
+  readonly alarms: readonly MemberAlarm[];
+}
+export interface Readiness {
+  readonly live: boolean;
+  readonly ready: boolean;
+  readonly reasons: readonly string[];
+}
+
+export interface ConditionOptions {
+  readonly self: MemberId;
+  readonly loop: ReadyLoop;
+  readonly hub: WatchHub;
+  readonly proposals: Pick<Proposals, 'pendingCount'>;
+  readonly quotaBytes: number;
+  /** A log write outstanding for this long means the member is not live. */
+  readonly stallMsMax: number;
+  readonly stateBytes: () => number;
+  readonly logBytes: () => number;
+  readonly tokensHeld: () => number;
+  readonly isConnected: (id: MemberId) => boolean;
+}
+
+/** How a member is: what it says of itself to operators, metrics and health checks. */
+export class Condition {
+  readonly #options: ConditionOptions;
+
+  constructor(options: ConditionOptions) {
+    this.#options = options;
+  }
+
+  hasLeader(): boolean {
+    return this.#options.loop.view.leader !== 0;
+  }
+
+  isLeader(): boolean {
+    return this.#options.loop.view.leader === this.#options.self;
+  }
+
+  status(): MemberStatus {
+    const { loop, quotaBytes, stateBytes } = this.#options;
+    const status = loop.node.status();
+    return {
+      leader: status.leader,
+      raftIndex: status.commit,
+      raftTerm: status.term,
+      appliedIndex: status.applied,
+      isLearner: this.#isLearner(),
+      dbSizeBytes: stateBytes(),
+      dbSizeInUseBytes: this.#machine.store.logicalBytes,
+      quotaBytes,
+      alarms: this.#machine.alarms.list(),
+    };
+  }
+
+  readiness({ isLeaving }: { readonly isLeaving: boolean }): Readiness {
+    const reasons: string[] = [];
+    const live = this.#options.loop.diskStalledMs < this.#options.stallMsMax;
+    if (!live) reasons.push('the disk does not answer');
+    if (!this.hasLeader()) reasons.push('no leader');
+    for (const item of this.#machine.alarms.list()) reasons.push(`alarm ${item.alarm}`);
+    if (isLeaving) reasons.push('stopping');
+    return { live, ready: reasons.length === 0, reasons };
+  }
+
+  figures(): MemberFigures {
+    const { loop, hub, proposals, quotaBytes, stateBytes, logBytes, isConnected } = this.#options;
+    const { store, lessor, auth } = this.#machine;
+    const { watchers, slow, unsynced } = hub.stats;
+    const status = loop.node.status();
+    return {
+      hasLeader: this.hasLeader(),
+      isLeader: this.isLeader(),
+      isLearner: this.#isLearner(),
+      term: status.term,
+      commitIndex: status.commit,
+      appliedIndex: status.applied,
+      proposalsPending: proposals.pendingCount,
+      revision: store.currentRevision,
+      compactRevision: store.compactRevision,
+      keys: store.keyCount,
+      dbSizeBytes: stateBytes(),
+      dbSizeInUseBytes: store.logicalBytes,
+      quotaBytes,
+      logSizeBytes: logBytes(),
+      logFirstIndex: status.firstIndex,
+      leases: lessor.size,
+      watchers,
+      slowWatchers: slow + unsynced,
+      connectedPeers: this.#machine
+        .memberList()
+        .map((member) => member.id)
+        .filter(isConnected),
+      auth: {
+        enabled: auth.enabled,
+        revision: auth.revision,
+        ...auth.counts,
+        tokens: this.#options.tokensHeld(),
+      },
+    };
+  }
+
+  get #machine(): StateMachine {
+    return this.#options.loop.replica.machine;
+  }
+
+  #isLearner(): boolean {
+    return this.#machine.memberList().some(({ id, isLearner }) => id === this.#options.self && isLearner);
+  }
+}
