@@ -207,10 +207,10 @@ class Server {
       connections: this.#port?.figures ?? { open: 0, refused: 0, handshakesFailed: 0 },
       calls: this.#grpc?.callFigures ?? { open: 0, refused: 0, heldBytes: 0 },
       unread: this.#unread.figures,
-      certificatesNotAfterMs: new Map(
+      tls: new Map(
         (['client', 'peer'] as const).flatMap((side) => {
           const endpoint = side === 'client' ? this.#clientTls : this.#peerTls;
-          return endpoint === null ? [] : [[side, endpoint.notAfterMs] as const];
+          return endpoint === null ? [] : [[side, endpoint.figures] as const];
         }),
       ),
     };

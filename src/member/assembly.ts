@@ -164,6 +164,7 @@ export function assemble(
     proposals,
     reads,
     timeoutMs,
+    observer,
     fatal,
   });
   const leadership = new Leadership({
@@ -297,6 +298,7 @@ export function assemble(
     stallMsMax,
     stateBytes: () => vitals.stateBytes,
     logBytes: () => data.log.sizeBytes,
+    tokensHeld: () => tokens.held,
     isConnected: (id) => transport.connected(id),
   });
   const member = new Member({

@@ -179,7 +179,9 @@ export class ClientCalls {
 
   /** Nothing but the refusal of everybody but root. */
   forRoot(context: ClientContext): Promise<void> {
-    return this.asRoot(context, async () => undefined);
+    return this.#options.access.ahead(context, (principal) =>
+      this.#permit(() => this.machine.auth.rootRefusal(principal), context.signal),
+    );
   }
 
   async #permit(refusal: () => StoreErrorCode | null, signal: CancelSignal): Promise<void> {

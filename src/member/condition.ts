@@ -37,6 +37,7 @@ export interface ConditionOptions {
   readonly stallMsMax: number;
   readonly stateBytes: () => number;
   readonly logBytes: () => number;
+  readonly tokensHeld: () => number;
   readonly isConnected: (id: MemberId) => boolean;
 }
 
@@ -84,7 +85,7 @@ export class Condition {
 
   figures(): MemberFigures {
     const { loop, hub, proposals, quotaBytes, stateBytes, logBytes, isConnected } = this.#options;
-    const { store, lessor } = this.#machine;
+    const { store, lessor, auth } = this.#machine;
     const { watchers, slow, unsynced } = hub.stats;
     const status = loop.node.status();
     return {
@@ -110,6 +111,12 @@ export class Condition {
         .memberList()
         .map((member) => member.id)
         .filter(isConnected),
+      auth: {
+        enabled: auth.enabled,
+        revision: auth.revision,
+        ...auth.counts,
+        tokens: this.#options.tokensHeld(),
+      },
     };
   }
 

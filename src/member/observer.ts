@@ -19,7 +19,19 @@ export interface MemberObserver {
   snapshot(direction: 'sent' | 'received', seconds: number): void;
   /** One ping to a connected member came back. */
   peerRoundTrip(peerId: number, seconds: number): void;
+  /** Whether somebody may do what he asks was decided, while authentication was enabled. */
+  accessDecided(outcome: AccessOutcome): void;
+  /** Somebody showed a name and a password, while authentication was enabled. */
+  signedIn(outcome: SignInOutcome): void;
 }
+
+/** `denied`: known, but not permitted; `unknown`: nobody, or with a token that is none, or not any more. */
+export const ACCESS_OUTCOMES = ['allowed', 'denied', 'unknown'] as const;
+export type AccessOutcome = (typeof ACCESS_OUTCOMES)[number];
+
+/** `refused`: a wrong name or password; `limited`: not even looked at, for there were too many; `failed`: no answer. */
+export const SIGN_IN_OUTCOMES = ['granted', 'refused', 'limited', 'failed'] as const;
+export type SignInOutcome = (typeof SIGN_IN_OUTCOMES)[number];
 
 /** Measures nothing. */
 export const SILENT_OBSERVER: MemberObserver = {
@@ -31,6 +43,8 @@ export const SILENT_OBSERVER: MemberObserver = {
   leaderChanged: () => {},
   snapshot: () => {},
   peerRoundTrip: () => {},
+  accessDecided: () => {},
+  signedIn: () => {},
 };
 
 /** What a member says of itself when asked. Sizes are bytes, counts are totals since the start. */
@@ -54,4 +68,12 @@ export interface MemberFigures {
   readonly watchers: number;
   readonly slowWatchers: number;
   readonly connectedPeers: readonly number[];
+  readonly auth: {
+    readonly enabled: boolean;
+    readonly revision: number;
+    readonly users: number;
+    readonly roles: number;
+    /** Simple tokens that this member knows. */
+    readonly tokens: number;
+  };
 }

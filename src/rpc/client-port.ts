@@ -178,7 +178,8 @@ export class ClientPort {
     if (tls === undefined || tls === null)
       throw new StoreError('bad-options', 'an https address needs a certificate and a key');
     const server = createTlsServer(
-      tls.serverOptions(['h2', 'http/1.1'], this.#limits.tlsHandshakeTimeoutMs),
+      // Clients of gRPC offer h2 alone. Who offers both is a browser, curl or Prometheus: HTTP/2 serves nothing but gRPC.
+      tls.serverOptions(['http/1.1', 'h2'], this.#limits.tlsHandshakeTimeoutMs),
       (socket) => void this.#verify(tls, socket),
     );
     // Before TLS begins: a connection that is cut here costs no handshake.

@@ -42,6 +42,7 @@ export class TlsEndpoint {
   readonly #material: TlsMaterial;
   readonly #nowMs: () => number;
   readonly #accepted = new Set<TLSSocket>();
+  #handshakesFailed = 0;
 
   /** @throws StoreError `bad-options` naming the file that cannot be used */
   constructor(options: {
@@ -60,9 +61,18 @@ export class TlsEndpoint {
     return this.#settings.requireClientCertificate;
   }
 
-  /** When the certificate that is served ends, in milliseconds since the epoch. */
-  get notAfterMs(): number {
-    return this.#material.current().serve.notAfterMs;
+  /**
+   * When the certificate that is served ends, in milliseconds since the epoch; and since the start: how often changed
+   * files were taken or not, and how many connections were not let in.
+   */
+  get figures(): {
+    readonly notAfterMs: number;
+    readonly reloads: number;
+    readonly reloadsFailed: number;
+    readonly handshakesFailed: number;
+  } {
+    const { notAfterMs } = this.#material.current().serve;
+    return { notAfterMs, ...this.#material.reloads, handshakesFailed: this.#handshakesFailed };
   }
 
   /**
@@ -101,6 +111,9 @@ export class TlsEndpoint {
     };
     // Before the server's own listener, which begins the handshake.
     server.prependListener('connection', refresh);
+    server.on('tlsClientError', () => {
+      this.#handshakesFailed += 1;
+    });
     server.on('secureConnection', (socket) => {
       this.#accepted.add(socket);
       socket.once('close', () => this.#accepted.delete(socket));
@@ -119,6 +132,12 @@ export class TlsEndpoint {
 
   /** Why an accepted connection, its handshake done and its chain verified, must not be served; or null. */
   async refusalOf(socket: TLSSocket): Promise<string | null> {
+    const refusal = await this.#refusalOf(socket);
+    if (refusal !== null) this.#handshakesFailed += 1;
+    return refusal;
+  }
+
+  async #refusalOf(socket: TLSSocket): Promise<string | null> {
     if (!this.#settings.requireClientCertificate) return null;
     const certificate = socket.getPeerX509Certificate();
     if (certificate === undefined) return 'the client presents no certificate';

@@ -49,6 +49,8 @@ export class TlsMaterial {
   #seen: string;
   #lookedMs: number;
   #toldExpired = '';
+  #reloads = 0;
+  #reloadsFailed = 0;
 
   /** @throws StoreError `bad-options` naming the file that cannot be used */
   constructor(options: {
@@ -64,6 +66,11 @@ export class TlsMaterial {
     this.#loaded = load(options.files);
     this.#lookedMs = this.#nowMs();
     this.#warnOfExpiry();
+  }
+
+  /** How often changed files were taken, and how often they could not be. */
+  get reloads(): { readonly reloads: number; readonly reloadsFailed: number } {
+    return { reloads: this.#reloads, reloadsFailed: this.#reloadsFailed };
   }
 
   /** What to use now. */
@@ -83,12 +90,14 @@ export class TlsMaterial {
     const { certFile } = this.#files;
     try {
       this.#loaded = load(this.#files);
+      this.#reloads += 1;
       this.#logger.info(
         { certFile, notAfter: shown(this.#loaded.serve.notAfterMs) },
         'certificates reloaded',
       );
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
+      this.#reloadsFailed += 1;
       this.#logger.error(
         { certFile, reason: error.message },
         'new certificates not taken; the old ones stay',

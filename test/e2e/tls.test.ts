@@ -125,6 +125,8 @@ describe.skipIf(skipWithoutEtcdctl)('etcdctl (needs etcd-client)', () => {
       return expiryOf(text, 'client') === Date.UTC(2040, 0, 1) / 1000 && text;
     });
     expect(expiryOf(metrics, 'peer')).toBeGreaterThan(Date.now() / 1000);
+    expect(metrics).toContain('conclave_tls_reloads_total{side="client",outcome="taken"} 1');
+    expect(metrics).toContain('conclave_tls_reloads_total{side="peer",outcome="taken"} 0');
     const put = await etcdctl(clientUrl, ...clientFlags(alice), 'put', 'k', 'after');
     expect(put, put.stderr).toMatchObject({ code: 0 });
     expect((await batches.next()).value?.events[0]?.kv.value.toString()).toBe('after');
@@ -182,8 +184,11 @@ describe('three members with mutual TLS', () => {
       await last!.process!.stop('SIGKILL');
       expect(last!.process!.log).not.toContain('ready to serve');
     }
-    const flags = clientFlags(clientAuthority.issue('alice'));
-    expect((await conclave(...flags, 'kv', 'put', 'k', 'v')).code).toBe(0);
+    const alice = clientAuthority.issue('alice');
+    expect((await conclave(...clientFlags(alice), 'kv', 'put', 'k', 'v')).code).toBe(0);
+    const metrics = await page(`${first!.httpUrl}/metrics`, { ca: clientAuthority.cert, ...alice });
+    const failed = /conclave_peer_tls_handshakes_failed_total (\d+)/.exec(metrics)?.[1];
+    expect(Number(failed)).toBeGreaterThanOrEqual(outsiders.length);
   });
 });
 

@@ -10,7 +10,7 @@ import { silentLogger } from '../../src/lib/logger.ts';
 import { initialCluster } from '../../src/member/identity.ts';
 import type { Member } from '../../src/member/member.ts';
 import type { MemberOptions, MemberPorts } from '../../src/member/member-options.ts';
-import { SILENT_OBSERVER } from '../../src/member/observer.ts';
+import { type MemberObserver, SILENT_OBSERVER } from '../../src/member/observer.ts';
 import { openMember } from '../../src/member/open-member.ts';
 import { MemoryDisk } from '../../src/member/storage/memory-disk.ts';
 import { MemoryLevelOpener } from '../../src/member/storage/memory-level.ts';
@@ -39,14 +39,21 @@ export class TestCluster {
   readonly network = new MemoryNetwork({ clock: systemClock, random: systemRandom });
   readonly places: Place[];
   readonly #overrides: Partial<MemberOptions>;
+  /** Of every member that starts from now on. */
+  observer: MemberObserver = SILENT_OBSERVER;
 
   constructor(size: number, overrides: Partial<MemberOptions> = {}) {
     this.places = Array.from({ length: size }, (_, i) => newPlace(`n${i + 1}`));
     this.#overrides = overrides;
   }
 
-  static async start(size: number, overrides: Partial<MemberOptions> = {}): Promise<TestCluster> {
+  static async start(
+    size: number,
+    overrides: Partial<MemberOptions> = {},
+    observer: MemberObserver = SILENT_OBSERVER,
+  ): Promise<TestCluster> {
     const cluster = new TestCluster(size, overrides);
+    cluster.observer = observer;
     await Promise.all(cluster.places.map((place) => cluster.start(place)));
     const { signal } = new AbortController();
     await Promise.all(cluster.places.map(async (place) => place.member?.ready(signal)));
@@ -87,7 +94,7 @@ export class TestCluster {
       clock: systemClock,
       random: systemRandom,
       logger: silentLogger,
-      observe: () => SILENT_OBSERVER,
+      observe: () => this.observer,
       fatal: (error) => {
         place.fatal ??= error;
       },

@@ -87,7 +87,12 @@ function httpsGet(url: string, presented?: Issued): Promise<string> {
 function handshake(
   harness: Harness,
   options: ConnectionOptions = {},
-): Promise<{ readonly protocol: string | null; readonly cipher: string; readonly serial: string }> {
+): Promise<{
+  readonly protocol: string | null;
+  readonly cipher: string;
+  readonly serial: string;
+  readonly application: string | false | null;
+}> {
   return new Promise((resolve, reject) => {
     const socket = tlsConnect(
       {
@@ -100,7 +105,12 @@ function handshake(
       },
       () => {
         const { serialNumber } = socket.getPeerCertificate() as DetailedPeerCertificate;
-        resolve({ protocol: socket.getProtocol(), cipher: socket.getCipher().name, serial: serialNumber });
+        resolve({
+          protocol: socket.getProtocol(),
+          cipher: socket.getCipher().name,
+          serial: serialNumber,
+          application: socket.alpnProtocol,
+        });
         socket.destroy();
       },
     );
@@ -114,6 +124,15 @@ test('gRPC and HTTP/1.1 share a TLS port', async () => {
   expect(await httpsGet(`https://${harness.address}/`)).toBe('over TLS: nobody');
   // Whoever does not speak TLS is turned away.
   expect(await refused(harness, grpc.credentials.createInsecure())).toBe(14);
+});
+
+test('clients that could speak both are served HTTP/1.1: whoever speaks gRPC offers nothing but HTTP/2', async () => {
+  await using harness = await secureHarness();
+  const agreed = async (...offered: string[]) =>
+    (await handshake(harness, { ALPNProtocols: offered })).application;
+  expect(await agreed('h2')).toBe('h2');
+  expect(await agreed('h2', 'http/1.1')).toBe('http/1.1');
+  expect(await agreed('http/1.1')).toBe('http/1.1');
 });
 
 test('a plain and a TLS address are served side by side', async () => {

@@ -1,5 +1,10 @@
 import { Counter, collectDefaultMetrics, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client';
-import type { MemberFigures, MemberObserver } from '../../member/observer.ts';
+import {
+  ACCESS_OUTCOMES,
+  type MemberFigures,
+  type MemberObserver,
+  SIGN_IN_OUTCOMES,
+} from '../../member/observer.ts';
 import { type NetworkFigures, networkMetrics } from './network-metrics.ts';
 
 /** Identifies the process in constant labels. */
@@ -113,6 +118,11 @@ const READINGS: readonly Reading[] = [
     'First entry the log still holds; a follower behind it needs a snapshot',
     (s) => s.logFirstIndex,
   ],
+  ['etcd_debugging_auth_revision', 'Revision of users, roles and settings', (s) => s.auth.revision],
+  ['conclave_auth_enabled', 'Whether requests must say who asks', (s) => Number(s.auth.enabled)],
+  ['conclave_auth_users', 'Users', (s) => s.auth.users],
+  ['conclave_auth_roles', 'Roles', (s) => s.auth.roles],
+  ['conclave_auth_tokens_held', 'Simple tokens this member knows; some may be over', (s) => s.auth.tokens],
 ];
 
 /** Answers a function that sets all sampled gauges from one sample, so that a page shows one moment. */
@@ -182,6 +192,14 @@ function observer(registry: Registry): MemberObserver {
     buckets: ROUND_TRIP_SECONDS,
     registers,
   });
+  const decided = byOutcome(registry, ACCESS_OUTCOMES, {
+    name: 'conclave_auth_decisions_total',
+    help: 'Requests and watches of clients while authentication was enabled, by what was decided',
+  });
+  const signedIn = byOutcome(registry, SIGN_IN_OUTCOMES, {
+    name: 'conclave_auth_sign_ins_total',
+    help: 'Names and passwords shown, by what became of it',
+  });
 
   return {
     walFsync: (duration, written) => {
@@ -205,5 +223,18 @@ function observer(registry: Registry): MemberObserver {
     },
     snapshot: (direction, duration) => (direction === 'sent' ? sent : received).observe(duration),
     peerRoundTrip: (peerId, duration) => roundTrip.labels(peerId.toString(16)).observe(duration),
+    accessDecided: (outcome) => decided.inc({ outcome }),
+    signedIn: (outcome) => signedIn.inc({ outcome }),
   };
+}
+
+/** Counts every outcome from zero on: what has not happened yet shows, so that its first time is seen as a rise. */
+function byOutcome(
+  registry: Registry,
+  outcomes: readonly string[],
+  what: { readonly name: string; readonly help: string },
+): Counter<'outcome'> {
+  const counter = new Counter({ ...what, labelNames: ['outcome'], registers: [registry] });
+  for (const outcome of outcomes) counter.inc({ outcome }, 0);
+  return counter;
 }

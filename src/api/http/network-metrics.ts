@@ -10,8 +10,20 @@ export interface NetworkFigures {
   readonly calls: { readonly open: number; readonly refused: number; readonly heldBytes: number };
   /** Answers that clients have not read, and clients disconnected for it. */
   readonly unread: { readonly bytes: number; readonly ended: number };
-  /** When the certificate in use ends, by what it is for. */
-  readonly certificatesNotAfterMs: ReadonlyMap<'client' | 'peer', number>;
+  /** What `https` addresses use, by whom they are for. */
+  readonly tls: ReadonlyMap<TlsSide, TlsFigures>;
+}
+
+type TlsSide = 'client' | 'peer';
+
+export interface TlsFigures {
+  /** When the certificate in use ends. */
+  readonly notAfterMs: number;
+  /** Changed files that were taken, and those that could not be. */
+  readonly reloads: number;
+  readonly reloadsFailed: number;
+  /** Connections that came, and were not let in. */
+  readonly handshakesFailed: number;
 }
 
 /** Answers a function that takes the figures at every scrape. */
@@ -40,6 +52,22 @@ export function networkMetrics(registry: Registry): (figures: NetworkFigures) =>
     labelNames: ['side'],
     registers,
   });
+  const peersFailed = total(
+    registry,
+    'conclave_peer_tls_handshakes_failed_total',
+    'TLS handshakes of members not completed',
+  );
+  const reloads = new Counter({
+    name: 'conclave_tls_reloads_total',
+    help: 'Changed certificates, keys and revocation lists, by whether they were taken',
+    labelNames: ['side', 'outcome'],
+    registers,
+  });
+  const reloadsOf = (side: TlsSide) => ({
+    taken: following(reloads.labels(side, 'taken')),
+    refused: following(reloads.labels(side, 'refused')),
+  });
+  const sides = { client: reloadsOf('client'), peer: reloadsOf('peer') };
   return (figures) => {
     open.set(figures.connections.open);
     calls.set(figures.calls.open);
@@ -49,15 +77,21 @@ export function networkMetrics(registry: Registry): (figures: NetworkFigures) =>
     turned(figures.calls.refused);
     unread.set(figures.unread.bytes);
     ended(figures.unread.ended);
-    for (const [side, notAfterMs] of figures.certificatesNotAfterMs) {
-      expiry.labels(side).set(Math.floor(notAfterMs / 1000));
+    peersFailed(figures.tls.get('peer')?.handshakesFailed ?? 0);
+    for (const [side, tls] of figures.tls) {
+      expiry.labels(side).set(Math.floor(tls.notAfterMs / 1000));
+      sides[side].taken(tls.reloads);
+      sides[side].refused(tls.reloadsFailed);
     }
   };
 }
 
 /** A counter that follows a total counted elsewhere. */
 function total(registry: Registry, name: string, help: string): (now: number) => void {
-  const counter = new Counter({ name, help, registers: [registry] });
+  return following(new Counter({ name, help, registers: [registry] }));
+}
+
+function following(counter: { inc(by: number): void }): (now: number) => void {
   let last = 0;
   return (now) => {
     counter.inc(now - last);

@@ -82,6 +82,10 @@ export class AuthStore {
     return this.#now.revision;
   }
 
+  get counts(): { readonly users: number; readonly roles: number } {
+    return { users: this.#users.size, roles: this.#roles.size };
+  }
+
   user(name: string): User | undefined {
     return this.#users.get(name);
   }

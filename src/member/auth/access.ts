@@ -2,6 +2,7 @@ import type { AuthStore } from '../../core/auth/auth-store.ts';
 import { ANONYMOUS, INTERNAL_USER, type Principal } from '../../core/auth/operations.ts';
 import type { CancelSignal } from '../../lib/cancellation.ts';
 import { abortError, StoreError, type StoreErrorCode } from '../../lib/errors.ts';
+import type { AccessOutcome } from '../observer.ts';
 import type { Clock } from '../ports.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -9,6 +10,13 @@ import type { Tokens } from './tokens.ts';
 const RETRIES_MAX = 10;
 /** Requests that wait for the index of their token; one more is `too-many-requests`. */
 const WAITING_MAX = 10_000;
+
+const OUTCOMES: ReadonlyMap<StoreErrorCode | null, AccessOutcome> = new Map([
+  ['permission-denied', 'denied'],
+  ['user-empty', 'unknown'],
+  ['auth-token-invalid', 'unknown'],
+  ['auth-revision-old', 'unknown'],
+]);
 
 /** What a client shows of itself with a request. */
 export interface Credentials {
@@ -33,6 +41,8 @@ export interface AccessOptions {
   readonly linearizable: (signal: CancelSignal) => Promise<void>;
   /** How long a token's index is waited for. */
   readonly timeoutMs: number;
+  /** Told of every request, while authentication is enabled. */
+  readonly decided: (outcome: AccessOutcome) => void;
 }
 
 /** A request that waits for the index of its token. */
@@ -58,6 +68,32 @@ export class Access {
    * @throws StoreError `auth-token-invalid`, `too-many-requests`, `canceled`, and what `work` throws
    */
   async as<T>(context: ClientContext, work: (principal: Principal) => Promise<T>): Promise<T> {
+    try {
+      const result = await this.#tried(context, work);
+      this.decided(null);
+      return result;
+    } catch (error) {
+      if (error instanceof StoreError) this.decided(error.code);
+      throw error;
+    }
+  }
+
+  /** As `as`, for a look ahead of a request that is decided by itself: counted only when it ends here. */
+  async ahead(context: ClientContext, look: (principal: Principal) => Promise<void>): Promise<void> {
+    try {
+      await this.#tried(context, look);
+    } catch (error) {
+      if (error instanceof StoreError) this.decided(error.code);
+      throw error;
+    }
+  }
+
+  /** A request's end, for those who measure: who is permitted is, whatever becomes of the request. */
+  decided(code: StoreErrorCode | null): void {
+    if (this.#options.auth().enabled) this.#options.decided(OUTCOMES.get(code) ?? 'allowed');
+  }
+
+  async #tried<T>(context: ClientContext, work: (principal: Principal) => Promise<T>): Promise<T> {
     for (let attempt = 0; ; attempt += 1) {
       await this.settled(context);
       const principal = this.principal(context);

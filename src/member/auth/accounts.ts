@@ -4,6 +4,7 @@ import type { Permission } from '../../core/auth/permission.ts';
 import { StoreError, type StoreErrorCode } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Answer, ClientCalls } from '../client-calls.ts';
+import type { SignInOutcome } from '../observer.ts';
 import type { ClientContext } from './access.ts';
 import type { Attempts } from './attempts.ts';
 import type { Passwords } from './passwords.ts';
@@ -14,12 +15,19 @@ const SIGN_IN_RETRIES_MAX = 5;
 /** Characters of a name that is logged: anybody can send any. */
 const LOGGED_NAME_MAX = 64;
 
+const OUTCOMES: ReadonlyMap<StoreErrorCode | null, SignInOutcome> = new Map([
+  ['auth-failed', 'refused'],
+  ['too-many-requests', 'limited'],
+]);
+
 export interface AccountsOptions {
   readonly calls: ClientCalls;
   readonly tokens: Tokens;
   readonly passwords: Passwords;
   readonly attempts: Attempts;
   readonly logger: Logger;
+  /** Told of every sign-in, while authentication is enabled. */
+  readonly signedIn: (outcome: SignInOutcome) => void;
 }
 export interface AuthStatus {
   readonly enabled: boolean;
@@ -67,10 +75,14 @@ export class Accounts {
   ): Promise<Answer<string>> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await this.#signIn(request, context);
+        const token = await this.#signIn(request, context);
+        this.#options.signedIn('granted');
+        return token;
       } catch (error) {
-        const isOld = error instanceof StoreError && error.code === 'auth-revision-old';
-        if (!isOld || attempt >= SIGN_IN_RETRIES_MAX) throw error;
+        const code = error instanceof StoreError ? error.code : null;
+        if (code === 'auth-revision-old' && attempt < SIGN_IN_RETRIES_MAX) continue;
+        if (code !== 'auth-not-enabled') this.#options.signedIn(OUTCOMES.get(code) ?? 'failed');
+        throw error;
       }
     }
   }

@@ -2,6 +2,7 @@ import type { WatchHub } from '../../core/watch/hub.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { ClientCalls, type ClientCallsOptions } from '../client-calls.ts';
 import type { AuthOptions } from '../member-options.ts';
+import type { MemberObserver } from '../observer.ts';
 import type { Clock, Random } from '../ports.ts';
 import { Access } from './access.ts';
 import { Accounts } from './accounts.ts';
@@ -23,6 +24,7 @@ export interface AuthPartsOptions extends Omit<ClientCallsOptions, 'access'> {
   readonly hub: WatchHub;
   /** How long a token's index is waited for. */
   readonly timeoutMs: number;
+  readonly observer: Pick<MemberObserver, 'accessDecided' | 'signedIn'>;
 }
 
 /** What knows clients and what they may do. */
@@ -40,7 +42,7 @@ export interface AuthParts {
  * @throws StoreError `bad-options` for keys that are none
  */
 export function authParts(options: AuthPartsOptions): AuthParts {
-  const { clock, logger, hub, loop, reads, timeoutMs } = options;
+  const { clock, logger, hub, loop, reads, timeoutMs, observer } = options;
   const machine = (): ClientCalls['machine'] => loop.replica.machine;
   const auth = (): ClientCalls['machine']['auth'] => machine().auth;
   const tokens = tokensOf(options);
@@ -51,6 +53,7 @@ export function authParts(options: AuthPartsOptions): AuthParts {
     appliedIndex: () => machine().appliedIndex,
     linearizable: (signal) => reads.linearizable(signal),
     timeoutMs,
+    decided: (outcome) => observer.accessDecided(outcome),
   });
   const calls = new ClientCalls({ ...options, access });
   const passwords = new Passwords(options.auth?.passwordCost ?? PASSWORD_COST.default);
@@ -60,7 +63,14 @@ export function authParts(options: AuthPartsOptions): AuthParts {
     access,
     watches: new WatchGuard({ hub, access, auth }),
     calls,
-    accounts: new Accounts({ calls, tokens, passwords, attempts, logger }),
+    accounts: new Accounts({
+      calls,
+      tokens,
+      passwords,
+      attempts,
+      logger,
+      signedIn: (outcome) => observer.signedIn(outcome),
+    }),
   };
 }
 

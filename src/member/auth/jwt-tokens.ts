@@ -71,6 +71,7 @@ interface Claims {
  */
 export class JwtTokens implements Tokens {
   readonly followsRevision = false;
+  readonly held = 0;
   readonly #options: JwtOptions;
   readonly #keys: Keys;
   readonly #verified = new Map<string, Claims>();

@@ -39,6 +39,10 @@ export class SimpleTokens implements Tokens {
     this.#ttlMs = options.ttlMs;
   }
 
+  get held(): number {
+    return this.#known.size;
+  }
+
   offer(): TokenOffer {
     const letters = Array.from(
       { length: LETTER_COUNT },

@@ -18,6 +18,8 @@ export interface Tokens {
    * changed meanwhile can be tried anew on the client's behalf.
    */
   readonly followsRevision: boolean;
+  /** Tokens that this member has to remember; some may be over. */
+  readonly held: number;
   /** @throws StoreError `unimplemented` when this member cannot give out tokens */
   offer(): TokenOffer;
   /** A sign-in was applied, here or anywhere. */

@@ -79,9 +79,11 @@ export class WatchGuard {
       // As in etcd who may not read the first key hears of that, even where the range has no key at all.
       const range = target ?? { key: options.key.toString('latin1') };
       const refusal = this.#auth().rangeRefusal(owner, 'read', targetRange(range));
+      this.#access.decided(refusal);
       return refusal === null ? stream.create({ ...options, owner }) : (REASONS[refusal] ?? REASON_DENIED);
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
+      this.#access.decided(error.code);
       return REASONS[error.code] ?? REASON_DENIED;
     }
   }

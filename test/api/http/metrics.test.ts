@@ -22,6 +22,7 @@ const SAMPLE: MemberFigures = {
   watchers: 5,
   slowWatchers: 1,
   connectedPeers: [0x2a],
+  auth: { enabled: true, revision: 12, users: 3, roles: 2, tokens: 8 },
 };
 const IDENTITY = { memberId: 0xabc, version: '0.1.0', etcdVersion: '3.6.0' };
 
@@ -46,6 +47,13 @@ test('a page shows the member at the moment of the scrape', async () => {
       'etcd_server_version{server_version="3.6.0"} 1',
       'etcd_network_active_peers{Local="abc",Remote="2a"} 1',
       'conclave_raft_term 7',
+      'etcd_debugging_auth_revision 12',
+      'conclave_auth_enabled 1',
+      'conclave_auth_users 3',
+      'conclave_auth_roles 2',
+      'conclave_auth_tokens_held 8',
+      'conclave_auth_decisions_total{outcome="denied"} 0',
+      'conclave_auth_sign_ins_total{outcome="limited"} 0',
       'conclave_build_info{version="0.1.0"} 1',
     ]),
   );
@@ -72,6 +80,10 @@ test('what the member reports is counted', async () => {
   observer.snapshot('sent', 3);
   observer.snapshot('received', 3);
   observer.peerRoundTrip(0x2a, 0.0002);
+  observer.accessDecided('allowed');
+  observer.accessDecided('denied');
+  observer.accessDecided('denied');
+  observer.signedIn('refused');
   expect(await lines(metrics)).toEqual(
     expect.arrayContaining([
       'etcd_disk_wal_fsync_duration_seconds_bucket{le="0.001"} 1',
@@ -89,6 +101,11 @@ test('what the member reports is counted', async () => {
       'etcd_network_snapshot_send_total_duration_seconds_count 1',
       'conclave_snapshot_receive_seconds_count 1',
       'etcd_network_peer_round_trip_time_seconds_count{To="2a"} 1',
+      'conclave_auth_decisions_total{outcome="allowed"} 1',
+      'conclave_auth_decisions_total{outcome="denied"} 2',
+      'conclave_auth_decisions_total{outcome="unknown"} 0',
+      'conclave_auth_sign_ins_total{outcome="refused"} 1',
+      'conclave_auth_sign_ins_total{outcome="granted"} 0',
     ]),
   );
 });

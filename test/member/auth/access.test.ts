@@ -20,6 +20,7 @@ function setUp() {
     appliedIndex: () => 10,
     linearizable: async () => undefined,
     timeoutMs: TIMEOUT_MS,
+    decided: () => {},
   });
   const settled = (index: number, signal = new AbortController().signal): Promise<string> =>
     access.settled({ signal, credentials: { token: `abc.${index}` } }).then(
