@@ -244,10 +244,10 @@ export class ServerConnection {
   /** Goes on after others have had their turn. */
   #resume(): void {
     const held = this.#held;
-    if (this.#closed || held === null) return;
-    this.#held = null;
+    if (this.#closed) return;
     this.#socket.resume();
-    this.#receive(held);
+    this.#held = null;
+    if (held !== null) this.#receive(held);
   }
 
   #readFrames(bytes: Buffer): void {
