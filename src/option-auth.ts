@@ -1,3 +1,4 @@
+import { parseDuration } from './lib/duration.ts';
 import { StoreError } from './lib/errors.ts';
 
 /** What `--auth-token` asks for. */
@@ -14,7 +15,6 @@ export type AuthTokenOptions =
 
 /** A signed token lasts this long, unless it is said otherwise; as in etcd. */
 const JWT_TTL_MS_DEFAULT = 5 * 60_000;
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 const KEYS: ReadonlySet<string> = new Set(['pub-key', 'priv-key', 'sign-method', 'ttl']);
 
 /**
@@ -46,8 +46,8 @@ export function parseAuthToken({
   const method = values.get('sign-method');
   if (method === undefined || method === '') throw refuse('jwt needs sign-method');
   const ttl = values.get('ttl');
-  const ttlMs = ttl === undefined ? JWT_TTL_MS_DEFAULT : durationMs(ttl);
-  if (ttlMs === null) throw refuse(`ttl '${ttl}' is not a duration such as 10m or 1h30m`);
+  const ttlMs = ttl === undefined ? JWT_TTL_MS_DEFAULT : parseDuration(ttl);
+  if (ttlMs === null || ttlMs === 0) throw refuse(`ttl '${ttl}' is not a duration such as 10m or 1h30m`);
   return {
     type,
     method,
@@ -55,14 +55,4 @@ export function parseAuthToken({
     privateKeyFile: values.get('priv-key') ?? null,
     ttlMs,
   };
-}
-
-/** Numbers with units, one after the other; null when it is none or not above zero. */
-function durationMs(text: string): number | null {
-  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) return null;
-  let sum = 0;
-  for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
-    sum += Number(amount) * UNIT_MS[unit!]!;
-  }
-  return sum > 0 ? sum : null;
 }

@@ -104,8 +104,7 @@ function addUsers(user: Command, { io, run }: { readonly io: CliIo; readonly run
     .argument('<name>')
     .action((name: string, _flags: unknown, command: Command) =>
       run(command, async (context) => {
-        const password = await io.readPassword(`New password of ${name}: `);
-        if (password === '') throw new UsageError('no password was given');
+        const password = given(await io.readPassword(`New password of ${name}: `));
         const change = context.client.auth.userChangePassword({ name, password }, context.call);
         await told(context, change, `Password of user ${name} changed`);
       }),
@@ -176,16 +175,22 @@ async function newUser(
   word: string,
   flags: UserAddFlags,
 ): Promise<{ readonly name: string; readonly password: string | null }> {
-  const given = flags.newUserPassword;
+  const { newUserPassword } = flags;
   if (!flags.password) {
-    if (given !== undefined)
+    if (newUserPassword !== undefined)
       throw new UsageError('--no-password and --new-user-password contradict each other');
     return { name: word, password: null };
   }
-  if (given !== undefined) return { name: word, password: given };
+  if (newUserPassword !== undefined) return { name: word, password: given(newUserPassword) };
   const { name, password } = nameAndPassword(word);
   if (name === '') throw new UsageError('the user needs a name');
-  return { name, password: password ?? (await io.readPassword(`Password of ${name}: `)) };
+  return { name, password: given(password ?? (await io.readPassword(`Password of ${name}: `))) };
+}
+
+/** The password, unless it is empty: a variable that is not set in a script must not make one that everybody knows. */
+function given(password: string): string {
+  if (password === '') throw new UsageError('no password was given');
+  return password;
 }
 
 // ---- roles --------------------------------------------------------------------------------------------------

@@ -229,22 +229,9 @@ export class KvClient {
   }
 
   /** A backup as `endpoint` has it now, slice by slice; without a deadline, since its size is not known. */
-  async *snapshot(endpoint: string, signal?: AbortSignal): AsyncGenerator<SnapshotSlice, void, undefined> {
-    const token = await this.#signIn.token({ timeoutMs: this.#timeoutMs, signal });
-    const stream = await this.#channels.streamAt(endpoint, METHODS.snapshot, { request: {}, signal, token });
-    const onAbort = (): void => stream.cancel();
-    signal?.addEventListener('abort', onAbort, { once: true });
-    try {
-      for await (const slice of stream) {
-        yield { blob: slice.blob, remainingBytes: Number(slice.remaining_bytes) };
-      }
-    } catch (error) {
-      throw asClientError(error);
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
-      stream.on('error', () => {});
-      stream.cancel();
-    }
+  snapshot(endpoint: string, signal?: AbortSignal): AsyncGenerator<SnapshotSlice, void, undefined> {
+    const limits = { timeoutMs: this.#timeoutMs, signal };
+    return this.#signIn.stream(limits, (token) => this.#slices(endpoint, { signal, token }));
   }
 
   /** The same client at other endpoints of the cluster; to be closed by itself. */
@@ -259,6 +246,27 @@ export class KvClient {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  async *#slices(
+    endpoint: string,
+    show: Pick<CallLimits, 'signal' | 'token'>,
+  ): AsyncGenerator<SnapshotSlice, void, undefined> {
+    const { signal } = show;
+    const stream = await this.#channels.streamAt(endpoint, METHODS.snapshot, { request: {}, ...show });
+    const onAbort = (): void => stream.cancel();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      for await (const slice of stream) {
+        yield { blob: slice.blob, remainingBytes: Number(slice.remaining_bytes) };
+      }
+    } catch (error) {
+      throw asClientError(error);
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      stream.on('error', () => {});
+      stream.cancel();
+    }
   }
 
   async #unary<Req, Res>(method: Method<Req, Res>, request: Partial<Req>, call: CallOptions): Promise<Res> {

@@ -1,5 +1,5 @@
-import type { CallLimits, Channels } from './channels.ts';
-import { ClientError } from './client-error.ts';
+import { type CallLimits, type Channels, pause } from './channels.ts';
+import { ClientError, type ClientErrorCode } from './client-error.ts';
 import { METHODS } from './wire.ts';
 
 /** A user's name and password. */
@@ -14,9 +14,17 @@ const STALE: readonly string[] = [
   'etcdserver: revision of auth store is old',
   'etcdserver: user name is empty',
 ];
+/** Failures that say something of the one call only. */
+const OF_ONE_CALL: ReadonlySet<ClientErrorCode> = new Set(['canceled', 'deadline-exceeded']);
 const NOT_ENABLED = 'etcdserver: authentication is not enabled';
 /** How often one call is tried with a new token. */
 const RENEWALS_MAX = 3;
+
+/** What calls show: null where there is nothing to show. */
+export interface HeldToken {
+  readonly value: string | null;
+}
+const NOTHING: HeldToken = { value: null };
 
 /**
  * Keeps a token for a user: got at the first call, and anew when the server says that it is over. Where authentication is
@@ -25,8 +33,9 @@ const RENEWALS_MAX = 3;
 export class SignIn {
   readonly #channels: Channels;
   readonly #login: Login | undefined;
-  /** Shared by all calls that wait for it. */
-  #token: Promise<string | null> | null = null;
+  #held: HeldToken | null = null;
+  /** Begun by one call, waited for by all. */
+  #asking: Promise<HeldToken> | null = null;
 
   constructor(channels: Channels, login: Login | undefined) {
     this.#channels = channels;
@@ -36,26 +45,54 @@ export class SignIn {
   /** Calls with a token, and once more with a new one when it was refused as stale. @throws ClientError */
   async with<T>(limits: CallLimits, call: (token: string | null) => Promise<T>): Promise<T> {
     for (let renewals = 0; ; renewals += 1) {
-      const asked = this.token(limits);
-      const token = await asked;
+      const token = await this.token(limits);
       try {
-        return await call(token);
+        return await call(token.value);
       } catch (error) {
         if (!this.isStale(error) || renewals >= RENEWALS_MAX) throw error;
-        this.forget(asked);
+        this.forget(token);
       }
     }
   }
 
-  /** @throws ClientError when the password is wrong or no member could be asked */
-  token(limits: CallLimits): Promise<string | null> {
-    if (this.#login === undefined) return Promise.resolve(null);
-    if (this.#token === null) {
-      const asked = this.#ask(this.#login, limits);
-      this.#token = asked;
-      asked.catch(() => this.forget(asked));
+  /** A stream with a token, opened once more with a new one when it was refused as stale before it told anything. */
+  async *stream<T>(
+    limits: CallLimits,
+    open: (token: string | null) => AsyncIterable<T>,
+  ): AsyncGenerator<T, void, undefined> {
+    for (let renewals = 0; ; renewals += 1) {
+      const token = await this.token(limits);
+      let begun = false;
+      try {
+        for await (const item of open(token.value)) {
+          begun = true;
+          yield item;
+        }
+        return;
+      } catch (error) {
+        if (!this.isStale(error)) throw error;
+        this.forget(token);
+        if (begun || renewals >= RENEWALS_MAX) throw error;
+      }
     }
-    return this.#token;
+  }
+
+  /** @throws ClientError when the password is wrong or no member could be asked within the limits */
+  async token(limits: CallLimits): Promise<HeldToken> {
+    const untilMs = Date.now() + limits.timeoutMs;
+    for (;;) {
+      if (this.#login === undefined) return NOTHING;
+      if (this.#held !== null) return this.#held;
+      const left = { ...limits, timeoutMs: Math.max(1, untilMs - Date.now()) };
+      if (this.#asking === null) return this.#begin(this.#login, left);
+      try {
+        return await within(this.#asking, left);
+      } catch (error) {
+        // It was the other call that was given up, or that had no more time: this one may have.
+        const isOver = limits.signal?.aborted === true || Date.now() >= untilMs;
+        if (isOver || !(error instanceof ClientError) || !OF_ONE_CALL.has(error.code)) throw error;
+      }
+    }
   }
 
   /** Whether a new token may help. */
@@ -65,8 +102,18 @@ export class SignIn {
   }
 
   /** The token is of no use any more; a later one is kept. */
-  forget(token: Promise<string | null>): void {
-    if (this.#token === token) this.#token = null;
+  forget(token: HeldToken): void {
+    if (this.#held === token) this.#held = null;
+  }
+
+  async #begin(login: Login, limits: CallLimits): Promise<HeldToken> {
+    this.#asking = this.#ask(login, limits).then((value) => ({ value }));
+    try {
+      this.#held = await this.#asking;
+      return this.#held;
+    } finally {
+      this.#asking = null;
+    }
   }
 
   async #ask({ user, password }: Login, limits: CallLimits): Promise<string | null> {
@@ -77,5 +124,20 @@ export class SignIn {
       if (error instanceof ClientError && error.message === NOT_ENABLED) return null;
       throw error;
     }
+  }
+}
+
+/** Settles as `work` does, or rejects when the call that waits for it is over before. */
+async function within<T>(work: Promise<T>, { timeoutMs, signal }: CallLimits): Promise<T> {
+  const done = new AbortController();
+  const ends = signal === undefined ? done.signal : AbortSignal.any([signal, done.signal]);
+  const over = pause(timeoutMs, ends).then((): never => {
+    throw new ClientError('deadline-exceeded', 'no time was left to sign in', { unsent: true });
+  });
+  try {
+    return await Promise.race([work, over]);
+  } finally {
+    done.abort();
+    over.catch(() => {});
   }
 }

@@ -70,9 +70,8 @@ async function* follow(
   position: Position,
 ): AsyncGenerator<WatchBatch, void, undefined> {
   const { signal } = options;
-  const asked = signIn.token({ timeoutMs, signal });
-  const token = await asked;
-  const { address, stream } = await channels.duplex(METHODS.watch, { signal, token });
+  const token = await signIn.token({ timeoutMs, signal });
+  const { address, stream } = await channels.duplex(METHODS.watch, { signal, token: token.value });
   const onAbort = (): void => stream.cancel();
   options.signal?.addEventListener('abort', onAbort, { once: true });
   try {
@@ -81,7 +80,7 @@ async function* follow(
     throw new ClientError('unavailable', `${address} ended the watch`);
   } catch (error) {
     const failure = asClientError(error);
-    if (signIn.isStale(failure)) signIn.forget(asked);
+    if (signIn.isStale(failure)) signIn.forget(token);
     else channels.fail(address);
     throw failure;
   } finally {

@@ -18,6 +18,9 @@ export interface MemberView extends MemberRecord {
 export class MemberTable {
   readonly #changes: TableChanges;
   readonly #entries = new Map<MemberId, MemberEntry>();
+  /** Made when they are first asked for after a change: much asks for them, and they seldom change. */
+  #list: readonly MemberRecord[] | null = null;
+  #views: { readonly of: ConfState; readonly views: readonly MemberView[] } | null = null;
 
   constructor(changes: TableChanges) {
     this.#changes = changes;
@@ -40,14 +43,20 @@ export class MemberTable {
 
   /** Present members by ascending id. */
   list(): readonly MemberRecord[] {
+    if (this.#list !== null) return this.#list;
     const present: MemberRecord[] = [];
     for (const entry of this.#entries.values()) if (!('removed' in entry)) present.push(entry);
-    return present.sort((a, b) => a.id - b.id);
+    this.#list = present.sort((a, b) => a.id - b.id);
+    return this.#list;
   }
 
+  /** The same array until the members or the configuration change. */
   views(confState: ConfState): readonly MemberView[] {
+    if (this.#views?.of === confState) return this.#views.views;
     const learners = new Set([...confState.learners, ...confState.learnersNext]);
-    return this.list().map((member) => ({ ...member, isLearner: learners.has(member.id) }));
+    const views = this.list().map((member) => ({ ...member, isLearner: learners.has(member.id) }));
+    this.#views = { of: confState, views };
+    return views;
   }
 
   /**
@@ -90,17 +99,27 @@ export class MemberTable {
 
   /** @throws MalformedError */
   restore(row: TableRow): void {
-    const entry = readMemberRow(row);
-    this.#entries.set(entry.id, entry);
+    this.#put(readMemberRow(row));
   }
 
   clear(): void {
     this.#entries.clear();
+    this.#forget();
   }
 
   #replace(entry: MemberEntry): void {
     const before = this.#entries.get(entry.id);
-    this.#entries.set(entry.id, entry);
+    this.#put(entry);
     this.#changes.change(before === undefined ? null : memberRow(before), memberRow(entry));
+  }
+
+  #put(entry: MemberEntry): void {
+    this.#entries.set(entry.id, entry);
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#list = null;
+    this.#views = null;
   }
 }

@@ -1,5 +1,6 @@
 import type { Principal } from '../core/auth/operations.ts';
 import { type AccessState, opRefusal } from '../core/auth/txn-access.ts';
+import { authRefusal } from '../core/auth-admission.ts';
 import type { Operation } from '../core/command.ts';
 import type { RequestOp } from '../core/mvcc/operations.ts';
 import type { MemberId } from '../core/raft/messages.ts';
@@ -81,11 +82,12 @@ export class ClientCalls {
 
   /** A command whose result is the answer. The header's revision is that of its entry. */
   async propose<T extends CommandResult['type']>(
-    operation: Operation,
-    type: T,
+    operation: Operation & { readonly type: T },
     context: ClientContext,
+    admit?: () => void,
   ): Promise<Answer<Extract<CommandResult, { type: T }>>> {
-    const { result, revision } = await this.command(operation, context);
+    const { type } = operation;
+    const { result, revision } = await this.command(operation, context, admit);
     assert(result.type === type, 'a command answers with its own kind of result');
     return {
       header: { ...this.header(), revision },
@@ -93,15 +95,23 @@ export class ClientCalls {
     };
   }
 
-  /** @throws StoreError what the command was refused for, beside the codes of a proposal */
+  /**
+   * What is not allowed is refused before it costs a log entry; what counts is decided at the entry's index.
+   *
+   * @param admit what else is to be checked, of requests that are allowed only
+   * @throws StoreError what the command was refused for, beside the codes of a proposal
+   */
   command(
     operation: Operation,
     context: ClientContext,
+    admit?: () => void,
   ): Promise<{ readonly result: CommandResult; readonly revision: number }> {
     const { signal } = context;
-    return this.#options.access.as(context, ({ user, revision }) =>
-      this.commandFrom(operation, { signal, user, authRevision: revision }),
-    );
+    return this.#options.access.as(context, async (principal) => {
+      await this.#permit(() => authRefusal(operation, principal, this.machine.access), signal);
+      admit?.();
+      return this.commandFrom(operation, { signal, user: principal.user, authRevision: principal.revision });
+    });
   }
 
   /** A command on behalf of somebody who is known already. */
@@ -146,7 +156,10 @@ export class ClientCalls {
     read: (machine: StateMachine) => T,
   ): Promise<Answer<T>> {
     return this.#options.access.as(context, async (principal) => {
-      permit(refusal(this.machine.access, principal));
+      if (refusal(this.machine.access, principal) !== null) {
+        await this.#caughtUp(context.signal);
+        permit(refusal(this.machine.access, principal));
+      }
       return this.answer(this.read(read));
     });
   }
@@ -159,7 +172,7 @@ export class ClientCalls {
   /** For root only, as of now; what goes into the log is decided there again. */
   asRoot<T>(context: ClientContext, work: (caller: Caller) => Promise<T>): Promise<T> {
     return this.#options.access.as(context, async (principal) => {
-      permit(this.machine.auth.rootRefusal(principal));
+      await this.#permit(() => this.machine.auth.rootRefusal(principal), context.signal);
       return work({ signal: context.signal, user: principal.user, authRevision: principal.revision });
     });
   }
@@ -167,6 +180,20 @@ export class ClientCalls {
   /** Nothing but the refusal of everybody but root. */
   forRoot(context: ClientContext): Promise<void> {
     return this.asRoot(context, async () => undefined);
+  }
+
+  async #permit(refusal: () => StoreErrorCode | null, signal: CancelSignal): Promise<void> {
+    if (refusal() === null) return;
+    await this.#caughtUp(signal);
+    permit(refusal());
+  }
+
+  /**
+   * Before a refusal is told: this member may be behind, and somebody been allowed this in what it has yet to apply.
+   * Where nobody leads there is no more to know.
+   */
+  async #caughtUp(signal: CancelSignal): Promise<void> {
+    if (this.#options.loop.view.leader !== 0) await this.linearizable(signal);
   }
 
   /**

@@ -120,13 +120,12 @@ export class Member {
 
   /** @throws StoreError `lease-not-found`, `key-not-found`, `no-space`, `corrupt` */
   async put(request: PutRequest, context: ClientContext): Promise<Answer<PutResult>> {
-    this.#parts.space.admit(request);
-    return this.#calls.propose(request, 'put', context);
+    return this.#calls.propose(request, context, () => this.#parts.space.admit(request));
   }
 
   /** @throws StoreError `corrupt` */
   async deleteRange(request: DeleteRangeRequest, context: ClientContext): Promise<Answer<DeleteRangeResult>> {
-    return this.#calls.propose(request, 'delete-range', context);
+    return this.#calls.propose(request, context);
   }
 
   /**
@@ -138,8 +137,7 @@ export class Member {
     if (isReadOnly(request)) {
       return this.#calls.reading(request, context, (read) => this.#sliced.txn(request, read));
     }
-    this.#parts.space.admit(request);
-    return this.#calls.propose(request, 'txn', context);
+    return this.#calls.propose(request, context, () => this.#parts.space.admit(request));
   }
 
   /** With `physical` it answers when the dropped rows have left the index. @throws StoreError `compacted`, `future-revision` */
@@ -326,6 +324,11 @@ export class Member {
     checkPeerUrls(request.peerUrls);
     await this.#calls.command({ type: 'member-update', id: request.id, peerUrls: request.peerUrls }, context);
     return this.#calls.answer(this.members());
+  }
+
+  /** Only refuses: whoever is not root. */
+  forRoot(context: ClientContext): Promise<void> {
+    return this.#calls.forRoot(context);
   }
 
   // ---- maintenance ------------------------------------------------------------------------------------------

@@ -80,6 +80,16 @@ test('wrong words are a usage error that says which', async () => {
   }
 });
 
+test('a user without a password is asked for by name, not by a password that is empty', async () => {
+  const dead = ['--endpoints', '127.0.0.1:1'];
+  for (const words of [['u:'], ['u', '--new-user-password', ''], ['u']]) {
+    const { code, err } = await run([...dead, 'user', 'add', ...words]);
+    expect({ words, code }).toEqual({ words, code: 2 });
+    expect(err).toContain('no password was given');
+  }
+  expect((await run([...dead, 'user', 'add', ':p'])).err).toContain('the user needs a name');
+});
+
 test('the server gets its options from flags and environment', async () => {
   const { code, server } = await run(['server', '--name', 'n1'], { env: { CONCLAVE_DATA_DIR: '/d' } });
   expect(code).toBe(0);

@@ -20,7 +20,8 @@ test('who was taken off hears nothing, whichever came first', () => {
   for (const listener of listeners) cancellation.addEventListener('abort', listener);
   cancellation.removeEventListener('abort', listeners[0]!);
   cancellation.removeEventListener('abort', listeners[1]!);
-  cancellation.removeEventListener('abort', () => heard.push('never added'));
+  const neverAdded = (): void => void heard.push('never added');
+  cancellation.removeEventListener('abort', neverAdded);
   cancellation.addEventListener('abort', listeners[0]!);
   cancellation.abort('gone');
   expect(heard.toSorted()).toEqual(['a', 'c']);

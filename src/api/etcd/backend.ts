@@ -28,6 +28,7 @@ export type EtcdBackend = Pick<
   | 'memberRemove'
   | 'memberUpdate'
   | 'memberPromote'
+  | 'forRoot'
   | 'alarm'
   | 'statusFor'
   | 'defragment'

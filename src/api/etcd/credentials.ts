@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import type { ClientContext, Credentials } from '../../member/auth/access.ts';
 import type { RpcCall } from '../../rpc/server.ts';
 
@@ -11,10 +12,15 @@ export function contextOf(call: RpcCall): ClientContext {
   return credentials === undefined ? { signal: call.signal } : { signal: call.signal, credentials };
 }
 
-/** The client's address without its port; empty when it is not known. */
-export function addressOf({ peer }: RpcCall): string {
+/**
+ * Where the client is: its address without its port, of IPv6 the network of 64 bits, since whoever has one address
+ * there has all of them. Empty when it is not known.
+ */
+export function addressOf({ peer }: Pick<RpcCall, 'peer'>): string {
   const colon = peer.lastIndexOf(':');
-  return colon === -1 ? '' : peer.slice(0, colon);
+  const address = colon === -1 ? '' : peer.slice(0, colon);
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
+  return mapped?.[1] ?? (isIPv6(address) ? networkOf(address) : address);
 }
 
 function credentialsOf(call: RpcCall): Credentials | undefined {
@@ -24,4 +30,13 @@ function credentialsOf(call: RpcCall): Credentials | undefined {
   }
   const { certificateName } = call;
   return certificateName === undefined ? undefined : { certificateName };
+}
+
+function networkOf(address: string): string {
+  const [before = '', after = ''] = address.replace(/%.*$/, '').split('::');
+  const [first, last] = [before, after].map((part) => (part === '' ? [] : part.split(':')));
+  const zeros = address.includes('::')
+    ? Array.from({ length: 8 - first!.length - last!.length }, () => '0')
+    : [];
+  return `${[...first!, ...zeros, ...last!].slice(0, 4).join(':')}::/64`;
 }

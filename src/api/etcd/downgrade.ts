@@ -14,6 +14,7 @@ import { requireLeader } from './leader.ts';
 export function registerDowngrade(server: RpcServer, backend: EtcdBackend): void {
   unary(server, '/etcdserverpb.Maintenance/Downgrade', async (request, call) => {
     requireLeader(call, backend);
+    await backend.forRoot(contextOf(call));
     const { action, version } = request;
     if (action !== Action.CANCEL && !VERSION_FORM.test(version)) {
       throw refusal(rpcStatus.invalidArgument, 'wrong downgrade target version format');

@@ -35,10 +35,17 @@ export interface AccessOptions {
   readonly timeoutMs: number;
 }
 
+/** A request that waits for the index of its token. */
+interface Waiter {
+  readonly index: number;
+  readonly untilMs: number;
+  readonly resolve: () => void;
+}
+
 /** Says on whose behalf a request is, by this member's applied state. */
 export class Access {
   readonly #options: AccessOptions;
-  #waiting: { readonly index: number; readonly untilMs: number; readonly resolve: () => void }[] = [];
+  readonly #waiting = new Set<Waiter>();
 
   constructor(options: AccessOptions) {
     this.#options = options;
@@ -94,36 +101,40 @@ export class Access {
     if (credentials?.token === undefined || !this.#options.auth().enabled) return;
     const index = this.#options.tokens.awaitedIndex(credentials.token);
     if (index <= this.#options.appliedIndex()) return;
-    if (this.#waiting.length >= WAITING_MAX) throw new StoreError('too-many-requests');
+    if (this.#waiting.size >= WAITING_MAX) throw new StoreError('too-many-requests');
     if (signal.aborted) throw abortError(signal);
     const { clock, timeoutMs } = this.#options;
     await new Promise<void>((resolve, reject) => {
-      const onAbort = (): void => reject(abortError(signal));
+      const onAbort = (): void => {
+        this.#waiting.delete(waiter);
+        reject(abortError(signal));
+      };
       signal.addEventListener('abort', onAbort, { once: true });
       const done = (): void => {
         signal.removeEventListener('abort', onAbort);
         resolve();
       };
-      this.#waiting.push({ index, untilMs: clock.nowMs() + timeoutMs, resolve: done });
+      const waiter: Waiter = { index, untilMs: clock.nowMs() + timeoutMs, resolve: done };
+      this.#waiting.add(waiter);
     });
   }
 
   appliedTo(index: number): void {
-    if (this.#waiting.length > 0) this.#release((waiter) => waiter.index <= index);
+    this.#release((waiter) => waiter.index <= index);
   }
 
   /** Ends what has waited too long. */
   tick(): void {
-    if (this.#waiting.length === 0) return;
     const nowMs = this.#options.clock.nowMs();
     this.#release((waiter) => waiter.untilMs <= nowMs);
   }
 
-  #release(isDone: (waiter: { readonly index: number; readonly untilMs: number }) => boolean): void {
-    const done = this.#waiting.filter(isDone);
-    if (done.length === 0) return;
-    this.#waiting = this.#waiting.filter((waiter) => !isDone(waiter));
-    for (const waiter of done) waiter.resolve();
+  #release(isDone: (waiter: Waiter) => boolean): void {
+    for (const waiter of this.#waiting) {
+      if (!isDone(waiter)) continue;
+      this.#waiting.delete(waiter);
+      waiter.resolve();
+    }
   }
 
   #mayPass(code: StoreErrorCode, principal: Principal, { credentials }: ClientContext): boolean {

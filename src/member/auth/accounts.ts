@@ -84,7 +84,9 @@ export class Accounts {
     const { name, noPassword } = request;
     await this.#calls.forRoot(context);
     if (name === '') throw new StoreError('user-empty');
-    const passwordHash = noPassword ? '' : await this.#options.passwords.hash(request.password);
+    const passwordHash = noPassword
+      ? ''
+      : await this.#options.passwords.hash(request.password, { signal: context.signal });
     return this.#change({ type: 'user-add', name, noPassword, passwordHash }, context);
   }
 
@@ -94,7 +96,8 @@ export class Accounts {
   ): Promise<Answer<null>> {
     await this.#calls.forRoot(context);
     const { name, password } = request;
-    const passwordHash = password === '' ? '' : await this.#options.passwords.hash(password);
+    const passwordHash =
+      password === '' ? '' : await this.#options.passwords.hash(password, { signal: context.signal });
     return this.#change({ type: 'user-change-password', name, passwordHash }, context);
   }
 
@@ -118,8 +121,10 @@ export class Accounts {
 
   /** Answers the names of the user's roles. */
   userGet(name: string, context: ClientContext): Promise<Answer<readonly string[]>> {
-    const refusal = (auth: AuthStore, principal: Principal): StoreErrorCode | null =>
-      principal.user === name ? null : auth.rootRefusal(principal);
+    const refusal = (auth: AuthStore, principal: Principal): StoreErrorCode | null => {
+      if (principal.user !== name) return auth.rootRefusal(principal);
+      return auth.user(name) === undefined ? 'user-not-found' : auth.userRefusal(principal);
+    };
     return this.#read(context, refusal, (auth) => {
       const user = auth.user(name);
       if (user === undefined) throw new StoreError('user-not-found');
@@ -157,7 +162,7 @@ export class Accounts {
 
   roleGet(name: string, context: ClientContext): Promise<Answer<Role>> {
     const refusal = (auth: AuthStore, principal: Principal): StoreErrorCode | null =>
-      auth.hasRole(principal, name) ? null : auth.rootRefusal(principal);
+      auth.hasRole(principal, name) ? auth.userRefusal(principal) : auth.rootRefusal(principal);
     return this.#read(context, refusal, (auth) => {
       const role = auth.role(name);
       if (role === undefined) throw new StoreError('role-not-found');
@@ -186,11 +191,12 @@ export class Accounts {
     const { attempts, passwords, tokens, logger } = this.#options;
     await this.#calls.linearizable(signal);
     if (!this.#auth.enabled) throw new StoreError('auth-not-enabled');
-    attempts.check(address);
+    const check = (): void => attempts.check(address);
+    check();
     const authRevision = this.#auth.revision;
     const user = this.#auth.user(name);
     const hash = user === undefined || user.noPassword ? null : user.passwordHash;
-    if (!(await passwords.fits(password, hash))) {
+    if (!(await passwords.fits(password, hash, { address, signal, check }))) {
       attempts.failed(address);
       logger.warn({ user: name.slice(0, LOGGED_NAME_MAX), address }, 'a sign-in failed');
       throw new StoreError('auth-failed');

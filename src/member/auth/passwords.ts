@@ -1,9 +1,9 @@
 import { randomBytes, type ScryptOptions, scrypt, timingSafeEqual } from 'node:crypto';
-import { StoreError } from '../../lib/errors.ts';
+import { type Asker, Turns } from './turns.ts';
 
 /** Hashes made at a time: each takes a thread of the pool that the disks need as well. */
 const CONCURRENT_MAX = 2;
-/** Hashes that wait for their turn; one more is `too-many-requests`. */
+/** Hashes that wait for their turn; for one more the address that waits for most gives up one, or is refused. */
 const WAITING_MAX = 256;
 const SALT_BYTES = 16;
 const KEY_BYTES = 32;
@@ -29,53 +29,42 @@ function rounds(cost: number): number {
  */
 export class Passwords {
   readonly #cost: number;
-  readonly #waiting: (() => void)[] = [];
-  #running = 0;
+  readonly #turns = new Turns({ concurrentMax: CONCURRENT_MAX, waitingMax: WAITING_MAX });
 
   /** @param cost within `PASSWORD_COST` */
   constructor(cost: number) {
     this.#cost = cost;
   }
 
-  /** @throws StoreError `too-many-requests` */
-  async hash(password: string): Promise<string> {
+  /** @throws StoreError `too-many-requests`, why the asker's signal was aborted */
+  async hash(password: string, asker: Asker = {}): Promise<string> {
     const n = rounds(this.#cost);
     const salt = randomBytes(SALT_BYTES);
-    const key = await this.#derive(password, { n, salt });
+    const key = await this.#derive(password, { n, salt }, asker);
     return [SCHEME, n, salt.toString('base64'), key.toString('base64')].join('$');
   }
 
   /**
    * Whether the password is the one that was hashed. Takes as long for `null` (no such user, no password) as for any.
    *
-   * @throws StoreError `too-many-requests`
+   * @throws StoreError `too-many-requests`, why the asker's signal was aborted
    */
-  async fits(password: string, hash: string | null): Promise<boolean> {
+  async fits(password: string, hash: string | null, asker: Asker = {}): Promise<boolean> {
     const parts = hash === null ? null : parse(hash);
     if (parts === null) {
-      await this.#derive(password, { n: rounds(this.#cost), salt: NOBODY_SALT });
+      await this.#derive(password, { n: rounds(this.#cost), salt: NOBODY_SALT }, asker);
       return false;
     }
-    return timingSafeEqual(await this.#derive(password, parts), parts.key);
+    return timingSafeEqual(await this.#derive(password, parts, asker), parts.key);
   }
 
-  async #derive(password: string, made: { readonly n: number; readonly salt: Buffer }): Promise<Buffer> {
-    await this.#turn();
-    try {
-      const options = { N: made.n, r: BLOCK_SIZE, p: 1, maxmem: 2 * BYTES_PER_ROUND * made.n };
-      return await scryptKey(password, made.salt, options);
-    } finally {
-      this.#running -= 1;
-      this.#waiting.shift()?.();
-    }
-  }
-
-  async #turn(): Promise<void> {
-    if (this.#running >= CONCURRENT_MAX) {
-      if (this.#waiting.length >= WAITING_MAX) throw new StoreError('too-many-requests');
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-    this.#running += 1;
+  #derive(
+    password: string,
+    made: { readonly n: number; readonly salt: Buffer },
+    asker: Asker,
+  ): Promise<Buffer> {
+    const options = { N: made.n, r: BLOCK_SIZE, p: 1, maxmem: 2 * BYTES_PER_ROUND * made.n };
+    return this.#turns.take(asker, () => scryptKey(password, made.salt, options));
   }
 }
 

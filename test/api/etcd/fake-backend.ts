@@ -74,6 +74,7 @@ export class FakeBackend implements EtcdBackend {
       keys: request.keys ? [Buffer.from('k')] : [],
     });
   leaseLeases: EtcdBackend['leaseLeases'] = () => this.#answer('leases', [1n, -(2n ** 63n)]);
+  forRoot: EtcdBackend['forRoot'] = async () => undefined;
   memberList: EtcdBackend['memberList'] = (request) => this.#answer(request, [MEMBER]);
   memberAdd: EtcdBackend['memberAdd'] = (request) =>
     this.#answer(request, { member: MEMBER, members: [MEMBER] });

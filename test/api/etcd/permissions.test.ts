@@ -338,6 +338,14 @@ describe('locks and elections', () => {
   });
 });
 
+test('Downgrade is for root, before anything of it is looked at', async () => {
+  for (const request of [{ version: '3.5' }, { version: 'old' }, { action: 2 }]) {
+    const asked = (token?: string) => failure(call('/etcdserverpb.Maintenance/Downgrade', request, token));
+    expect((await asked()).details).toBe(NOBODY);
+    expect((await asked(user)).details).toBe(DENIED);
+  }
+});
+
 test('Downgrade is for users', async () => {
   const asked = (token?: string) =>
     failure(call('/etcdserverpb.Maintenance/Downgrade', { version: '3.5' }, token));

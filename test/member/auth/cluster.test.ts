@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { PermissionKind } from '../../../src/core/auth/permission.ts';
+import { type DeleteRangeRequest, deleteRequest } from '../../../src/core/mvcc/operations.ts';
 import type { WatchDelivery, WatchSink } from '../../../src/core/watch/hub.ts';
 import type { StoreError } from '../../../src/lib/errors.ts';
 import type { ClientContext } from '../../../src/member/auth/access.ts';
@@ -76,6 +77,7 @@ class Sink implements WatchSink {
     return this.deliveries.flatMap((delivery) => (delivery.type === 'canceled' ? [delivery.reason] : []));
   }
 }
+const del = (key: string): DeleteRangeRequest => deleteRequest({ key: Buffer.from(key) });
 const watchOf = (key: string, rangeEnd = '', startRevision = 0, watchId = 1n) => ({
   watchId,
   key: Buffer.from(key, 'latin1'),
@@ -178,6 +180,67 @@ describe('a request', () => {
     await Promise.all([changes, ...puts]);
     const { result } = await members[1]!.range(get('a', 'b'), as(user));
     expect(result.count).toBe(60);
+  });
+
+  test('that is refused costs the cluster nothing: no entry in the log, and no alarm at the quota', async () => {
+    const { members, user } = await enabled(1, { quotaBytes: 5_000 });
+    const [member] = members as [Member];
+    const { raftIndex } = member.status().result;
+    const large = put('b', 'x'.repeat(6_000));
+    for (const [context, refusal] of [
+      [as(), 'user-empty'],
+      [as(user), 'permission-denied'],
+    ] as const) {
+      expect(await code(member.put(large, context))).toBe(refusal);
+      expect(await code(member.txn(txn(large), context))).toBe(refusal);
+      expect(await code(member.deleteRange(del('b'), context))).toBe(refusal);
+      expect(await code(member.compact({ revision: 1, physical: false }, context))).toBe(refusal);
+      expect(await code(member.accounts.roleAdd('x', context))).toBe(refusal);
+    }
+    expect(member.status().result).toMatchObject({ alarms: [], raftIndex });
+    expect(await code(member.put(put('a', 'x'.repeat(6_000)), as(user)))).toBe('no-space');
+    await eventually(() => member.status().result.alarms.length === 1);
+  });
+
+  test('about himself is answered to who is still the one that signed in', async () => {
+    const jwt = {
+      method: 'HS256',
+      publicKey: null,
+      privateKey: Buffer.from('secret'),
+      ttlMs: 60_000,
+      nowMs: Date.now,
+    } as const;
+    const { members, root, user } = await enabled(1, { auth: { ...AUTH, jwt } });
+    const { accounts } = (members as [Member])[0];
+    expect(await code(accounts.userGet('u', as(user)))).toBe('ok');
+    expect(await code(accounts.roleGet('r', as(user)))).toBe('ok');
+    await accounts.userDelete('u', as(root));
+    expect(await code(accounts.userGet('u', as(user)))).toBe('user-not-found');
+    await accounts.userAdd({ name: 'u', password: 'another', noPassword: false }, as(root));
+    await accounts.userGrantRole({ name: 'u', role: 'r' }, as(root));
+    expect(await code(accounts.userGet('u', as(user)))).toBe('auth-revision-old');
+    expect(await code(accounts.roleGet('r', as(user)))).toBe('auth-revision-old');
+    const again = as(await signIn(members[0]!, 'u', 'another'));
+    expect((await accounts.userGet('u', again)).result).toEqual(['r']);
+    expect(await code(accounts.roleGet('r', again))).toBe('ok');
+  });
+
+  test('of somebody who was just allowed to is not refused by a member that has yet to hear of it', async () => {
+    const { root, user } = await enabled(3);
+    const leader = await cluster.leader();
+    const behind = cluster.places.find((place) => place !== leader)!;
+    behind.stalling.stall();
+    const { accounts } = leader.member!;
+    await accounts.userGrantRole({ name: 'u', role: 'root' }, as(root));
+    const calls = [
+      behind.member!.hash(as(user)),
+      behind.member!.put(put('z', ''), as(user)),
+      behind.member!.statusFor(as(user)),
+      behind.member!.accounts.userList(as(user)),
+      behind.member!.memberAdd({ peerUrls: ['http://n9:2380'], isLearner: true }, as(user)),
+    ].map(code);
+    behind.stalling.goOn();
+    expect(await Promise.all(calls)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok']);
   });
 
   test('a forwarded change of members is decided on the leader for who asked', async () => {
@@ -413,6 +476,20 @@ describe('a watch', () => {
 });
 
 describe('signing in', () => {
+  test('is guessed no faster by guessing all at once', async () => {
+    const { members } = await enabled(1);
+    const { accounts } = (members as [Member])[0];
+    const guess = (): Promise<string> =>
+      code(accounts.authenticate({ name: 'root', password: 'guess', address: '192.0.2.1' }, as()));
+    const outcomes = await Promise.all(Array.from({ length: 60 }, guess));
+    const failed = outcomes.filter((outcome) => outcome === 'auth-failed').length;
+    expect(failed).toBeGreaterThanOrEqual(20);
+    expect(failed).toBeLessThan(30);
+    expect(outcomes.filter((outcome) => outcome === 'too-many-requests')).toHaveLength(60 - failed);
+    const elsewhere = { name: 'root', password: 'root', address: '192.0.2.2' };
+    expect(await code(accounts.authenticate(elsewhere, as()))).toBe('ok');
+  });
+
   test('needs a user and his password', async () => {
     cluster = await TestCluster.start(1, { auth: AUTH });
     const member = cluster.places[0]!.member!;

@@ -36,3 +36,31 @@ test('too many at once are refused, the others get their turn', async () => {
   expect((refused[0] as PromiseRejectedResult).reason).toMatchObject({ code: 'too-many-requests' });
   expect(await passwords.fits('p', null)).toBe(false);
 });
+
+test('an address that asks for much waits for itself, not everybody else', async () => {
+  let done = 0;
+  const many = Array.from({ length: 400 }, () =>
+    passwords.fits('p', null, { address: 'a' }).then(
+      () => void (done += 1),
+      () => undefined,
+    ),
+  );
+  expect(await passwords.fits('p', null, { address: 'b' })).toBe(false);
+  expect(done).toBeLessThan(10);
+  await Promise.all(many);
+  // One of its own made room.
+  expect(done).toBe(256 + 2 - 1);
+});
+
+test('who has hung up is not waited for', async () => {
+  const call = new AbortController();
+  const { signal } = call;
+  const busy = Array.from({ length: 258 }, () => passwords.fits('p', null, { address: 'a', signal }));
+  const outcomes = Promise.allSettled(busy);
+  call.abort();
+  const next = passwords.fits('p', null, { address: 'a' });
+  const results = await outcomes;
+  expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(2);
+  expect(results.at(-1)).toMatchObject({ reason: { code: 'canceled' } });
+  expect(await next).toBe(false);
+});
