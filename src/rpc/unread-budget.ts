@@ -19,7 +19,7 @@ export class Unread {
   /** @param bytes fewer than none: they were read, or are not wanted any more */
   add(bytes: number): void {
     this.#bytes += bytes;
-    this.#budget.changed(this, bytes);
+    this.#budget.add(bytes);
   }
 
   close(): void {
@@ -63,12 +63,12 @@ export class UnreadBudget {
 
   /** @param end closes the client's connection at once */
   open(end: () => void): Unread {
-    return new Unread(this, end);
+    const client = new Unread(this, end);
+    this.#clients.add(client);
+    return client;
   }
 
-  changed(client: Unread, bytes: number): void {
-    if (client.bytes > 0) this.#clients.add(client);
-    else this.#clients.delete(client);
+  add(bytes: number): void {
     this.#bytes += bytes;
     if (this.#bytes <= this.#bytesMax || this.#scheduled) return;
     this.#scheduled = true;
@@ -84,7 +84,7 @@ export class UnreadBudget {
     while (this.#bytes > this.#bytesMax) {
       let most: Unread | null = null;
       for (const client of this.#clients) if (most === null || client.bytes > most.bytes) most = client;
-      if (most === null) return;
+      if (most === null || most.bytes === 0) return;
       this.#ended += 1;
       this.#onEnd(most.bytes);
       most.end();

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
-import type { Unread, UnreadBudget } from '../unread-budget.ts';
-import type { HeadCache } from './head-cache.ts';
+import type { Unread } from '../unread-budget.ts';
+import type { ConnectionOptions } from './connection-options.ts';
+import { checkSetting, type FrameHead, settingsPayload, withoutPadding } from './frames.ts';
 import { type Field, HpackDecoder } from './hpack.ts';
 import { Outbox } from './outbox.ts';
 import {
@@ -18,31 +19,8 @@ import {
   writeFrameHead,
 } from './protocol.ts';
 import { type RequestHead, requestHead } from './request-head.ts';
-import { ServerStream, type StreamReceiver } from './stream.ts';
-import { STREAMS_PER_SLICE, type Turns } from './turns.ts';
-
-/** Named bounds of one connection; over any of them the client is told why and loses the stream or the connection. */
-export interface ConnectionLimits {
-  /** Streams at a time; more are refused (REFUSED_STREAM). */
-  readonly streamsMax: number;
-  /** One request's header fields, counted as RFC 9113 6.5.2 does. */
-  readonly headerListBytesMax: number;
-}
-
-export interface ConnectionOptions {
-  readonly limits: ConnectionLimits;
-  /** Shared with other connections. */
-  readonly heads: HeadCache;
-  /** Shared with other connections. */
-  readonly turns: Turns;
-  /** What it has not read counts there; it may be ended for it. */
-  readonly unread: UnreadBudget;
-  /** A request has begun. What it returns is told of the rest. */
-  readonly open: (stream: ServerStream, head: RequestHead) => StreamReceiver;
-  readonly closed: () => void;
-  /** Told of errors that are no client's fault. */
-  readonly onBug: (error: unknown) => void;
-}
+import { ServerStream } from './stream.ts';
+import { STREAMS_PER_SLICE } from './turns.ts';
 
 /** Receiving windows: what clients may send ahead of being read. */
 const STREAM_WINDOW_BYTES = 1024 * 1024;
@@ -244,10 +222,10 @@ export class ServerConnection {
   /** Goes on after others have had their turn. */
   #resume(): void {
     const held = this.#held;
-    if (this.#closed || held === null) return;
-    this.#held = null;
+    if (this.#closed) return;
     this.#socket.resume();
-    this.#receive(held);
+    this.#held = null;
+    if (held !== null) this.#receive(held);
   }
 
   #readFrames(bytes: Buffer): void {
@@ -457,7 +435,8 @@ export class ServerConnection {
     for (let at = 0; at < payload.length; at += 6) {
       const value = payload.readUInt32BE(at + 2);
       if (payload.readUInt16BE(at) === setting.initialWindowSize) window = value;
-      this.#check(payload.readUInt16BE(at), value);
+      if (payload.readUInt16BE(at) === setting.maxFrameSize) this.frameBytesMax = value;
+      checkSetting(payload.readUInt16BE(at), value);
     }
     if (window !== this.#streamSendWindow) this.#changeWindows(window);
     this.#frame(frameType.settings, frameFlag.ack, 0, EMPTY);
@@ -471,19 +450,6 @@ export class ServerConnection {
     for (const stream of this.#streams.values()) {
       if (stream.widen(change)) continue;
       throw new ConnectionError(errorCode.flowControlError, 'a stream window is too large');
-    }
-  }
-
-  #check(name: number, value: number): void {
-    if (name === setting.initialWindowSize && value > WINDOW_BYTES_MAX) {
-      throw new ConnectionError(errorCode.flowControlError, 'a window cannot be that large');
-    } else if (name === setting.maxFrameSize) {
-      if (value < FRAME_BYTES_MAX || value > 2 ** 24 - 1) {
-        throw new ConnectionError(errorCode.protocolError, 'frames cannot have that size');
-      }
-      this.frameBytesMax = value;
-    } else if (name === setting.enablePush && value > 1) {
-      throw new ConnectionError(errorCode.protocolError, 'ENABLE_PUSH is 0 or 1');
     }
   }
 
@@ -558,12 +524,7 @@ export class ServerConnection {
       [setting.initialWindowSize, STREAM_WINDOW_BYTES],
       [setting.maxHeaderListSize, this.#options.limits.headerListBytesMax],
     ];
-    const payload = Buffer.alloc(settings.length * 6);
-    for (const [at, [name, value]] of settings.entries()) {
-      payload.writeUInt16BE(name, at * 6);
-      payload.writeUInt32BE(value, at * 6 + 2);
-    }
-    this.#frame(frameType.settings, 0, 0, payload);
+    this.#frame(frameType.settings, 0, 0, settingsPayload(settings));
     this.sendWindowUpdate(0, CONNECTION_WINDOW_BYTES - WINDOW_BYTES_DEFAULT);
   }
 
@@ -626,20 +587,4 @@ export class ServerConnection {
   }
 }
 
-interface FrameHead {
-  readonly type: number;
-  readonly flags: number;
-  readonly streamId: number;
-}
-
 const EMPTY = Buffer.alloc(0);
-
-function withoutPadding(head: FrameHead, payload: Buffer): Buffer {
-  if ((head.flags & frameFlag.padded) === 0) return payload;
-  const padding = payload[0];
-  if (padding === undefined) throw new ConnectionError(errorCode.frameSizeError, 'the padding is missing');
-  if (padding >= payload.length) {
-    throw new ConnectionError(errorCode.protocolError, 'there is more padding than frame');
-  }
-  return payload.subarray(1, payload.length - padding);
-}
