@@ -278,15 +278,15 @@ export function assemble(
     removed: () => events.removed(),
     foreign: (reason) => fatal(new StoreError('data-dir-foreign', reason)),
   });
-  const stallMsMax = STALL_ELECTIONS_MAX * options.electionMs;
   const vitals = new Vitals({
     loop,
     clock,
     transport,
     observer,
     logger,
+    tickMs: options.heartbeatMs,
     electionMs: options.electionMs,
-    stallMsMax,
+    stallMsMax: STALL_ELECTIONS_MAX * options.electionMs,
     fatal,
   });
   const condition = new Condition({
@@ -295,7 +295,7 @@ export function assemble(
     hub,
     proposals,
     quotaBytes: options.quotaBytes,
-    stallMsMax,
+    diskAnswers: () => vitals.diskAnswers,
     stateBytes: () => vitals.stateBytes,
     logBytes: () => data.log.sizeBytes,
     tokensHeld: () => tokens.held,

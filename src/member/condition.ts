@@ -33,8 +33,8 @@ export interface ConditionOptions {
   readonly hub: WatchHub;
   readonly proposals: Pick<Proposals, 'pendingCount'>;
   readonly quotaBytes: number;
-  /** A log write outstanding for this long means the member is not live. */
-  readonly stallMsMax: number;
+  /** Without answers of its disk a member is not live. */
+  readonly diskAnswers: () => boolean;
   readonly stateBytes: () => number;
   readonly logBytes: () => number;
   readonly tokensHeld: () => number;
@@ -75,7 +75,7 @@ export class Condition {
 
   readiness({ isLeaving }: { readonly isLeaving: boolean }): Readiness {
     const reasons: string[] = [];
-    const live = this.#options.loop.diskStalledMs < this.#options.stallMsMax;
+    const live = this.#options.diskAnswers();
     if (!live) reasons.push('the disk does not answer');
     if (!this.hasLeader()) reasons.push('no leader');
     for (const item of this.#machine.alarms.list()) reasons.push(`alarm ${item.alarm}`);
