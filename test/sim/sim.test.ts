@@ -3,12 +3,14 @@ import { AppliedLog } from './checkers/applied-log.ts';
 import { LeadershipChecker } from './checkers/leadership.ts';
 import { LeaseSafety } from './checkers/lease-safety.ts';
 import { Votes } from './checkers/votes.ts';
+import { type Plan, planOf } from './plan.ts';
 import { REGRESSION_SEEDS } from './regression-seeds.ts';
-import { simulate } from './simulation.ts';
+import { type SimResult, simulate } from './simulation.ts';
 import type { Violation } from './violation.ts';
 
 /** Fixed seeds beside those that once found something: the last two with users, and with joint configurations. */
 const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 27, 29];
+const SEEDS_OF_KIND = 5;
 
 test.each([...SEEDS, ...REGRESSION_SEEDS])('seed %i', async (seed) => {
   const { violation, operations, entries } = await simulate(seed);
@@ -17,11 +19,20 @@ test.each([...SEEDS, ...REGRESSION_SEEDS])('seed %i', async (seed) => {
   expect(entries).toBeGreaterThan(0);
 });
 
+/** The first seeds whose plan is of a kind; what one of them comes to changes with every change of the store. */
+async function simulated(isOfKind: (plan: Plan) => boolean): Promise<readonly SimResult[]> {
+  const results: SimResult[] = [];
+  for (let seed = 1; results.length < SEEDS_OF_KIND; seed++) {
+    if (isOfKind(planOf(seed))) results.push(await simulate(seed));
+  }
+  return results;
+}
+
 test('users are refused in seeds with authentication, and members change two at a time in others', async () => {
-  const [users, members] = [await simulate(27), await simulate(29)];
-  expect(users.authChanges).toBeGreaterThan(0);
-  expect(users.denied).toBeGreaterThan(0);
-  expect(members.joint).toBeGreaterThan(0);
+  const users = await simulated(({ auth }) => auth);
+  expect(users.some(({ authChanges, denied }) => authChanges > 0 && denied > 0)).toBe(true);
+  const members = await simulated(({ joint }) => joint);
+  expect(members.some(({ joint }) => joint > 0)).toBe(true);
 });
 
 test('a seed runs the same every time, and two seeds do not', async () => {
