@@ -10,8 +10,8 @@ const COMPACTION_ROWS_PER_SLICE = 2_000;
  * Entries in memory, in bytes, that make the log worth a cut however few they are, and what is then left of them for
  * slow followers: as much as the entries kept by their number take when they are large.
  */
-const LOG_MEMORY_BYTES_MAX = 64 * 1024 * 1024;
-const CATCH_UP_BYTES_MAX = 32 * 1024 * 1024;
+const LOG_MEMORY_BYTES_MAX = 32 * 1024 * 1024;
+const CATCH_UP_BYTES_MAX = 16 * 1024 * 1024;
 /** The log on disk above which it is cut down to the last barrier, slow followers or not. */
 const LOG_BYTES_MAX = 512 * 1024 * 1024;
 

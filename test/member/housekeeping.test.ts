@@ -100,22 +100,22 @@ test('a log beyond 512 MiB is cut down to the barrier, whoever may need it', asy
   expect(fixture.log.releases).toEqual([20]);
 });
 
-test('a log of few but large entries is cut by their bytes, and keeps 32 MiB of them', async () => {
+test('a log of few but large entries is cut by their bytes, and keeps 16 MiB of them', async () => {
   const fixture = new Fixture();
-  await fixture.barrierAt(60, MIB);
+  await fixture.barrierAt(30, MIB);
   expect(fixture.log.releases).toEqual([]);
+  await fixture.barrierAt(40, MIB);
+  // Each takes a little more than its data: 15 of them fit.
+  expect(fixture.log.releases).toEqual([40 - 15]);
+  fixture.pinnedIndex = 50;
   await fixture.barrierAt(80, MIB);
-  // Each takes a little more than its data: 31 of them fit.
-  expect(fixture.log.releases).toEqual([80 - 31]);
-  fixture.pinnedIndex = 70;
-  await fixture.barrierAt(130, MIB);
-  expect(fixture.log.releases).toEqual([80 - 31, 70]);
+  expect(fixture.log.releases).toEqual([40 - 15, 50]);
 });
 
 test('what is above the barrier stays, however large', async () => {
   const fixture = new Fixture();
   await fixture.barrierAt(10, MIB);
-  fixture.writtenTo(90, MIB);
+  fixture.writtenTo(60, MIB);
   await fixture.housekeeping.barrier();
   expect(fixture.log.releases).toEqual([10]);
 });
