@@ -13,7 +13,7 @@ import { snapshotCommands } from './snapshot.ts';
 import { statusCommand } from './status.ts';
 import { verifyCommand } from './verify.ts';
 
-/** Every command but `server`, with all that they need: loading this takes a third of a second. */
+/** Every command but `server`, with all that they need: as much to load as a server is. */
 export function program(io: CliIo): Command {
   const root = addTlsFlags(new Command('conclave'))
     .description(
