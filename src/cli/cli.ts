@@ -1,20 +1,10 @@
-import { Command, CommanderError, Option } from 'commander';
+import { CommanderError } from 'commander';
 import { ClientError } from '../client/client-error.ts';
 import { StoreError } from '../lib/errors.ts';
-import { ETCD_VERSION, VERSION } from '../lib/version.ts';
-import { positiveSeconds, UsageError } from './arguments.ts';
-import { authCommands } from './auth.ts';
-import { addTlsFlags, withTruths } from './client-tls.ts';
-import { ENDPOINTS_DEFAULT } from './context.ts';
-import { exportCommand } from './export.ts';
-import { importCommands } from './import.ts';
+import { UsageError } from './arguments.ts';
+import { withTruths } from './client-tls.ts';
 import { type CliIo, processIo } from './io.ts';
-import { kvCommands } from './kv.ts';
-import { memberCommands } from './member.ts';
 import { type RunServer, serverCommand } from './server.ts';
-import { snapshotCommands } from './snapshot.ts';
-import { statusCommand } from './status.ts';
-import { verifyCommand } from './verify.ts';
 
 /** The process's exit codes. */
 export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -36,64 +26,13 @@ export async function runCli(argv: readonly string[], dependencies: CliDependenc
   const io = dependencies.io ?? processIo();
   try {
     if (argv[0] === 'server') return await serverCommand(argv.slice(1), io, dependencies.runServer);
+    // A member starts without the other commands: they bring a client and its whole gRPC library.
+    const { program } = await import('./program.ts');
     await program(io).parseAsync(withTruths(argv), { from: 'user' });
     return io.wasInterrupted() ? EXIT.interrupted : EXIT.done;
   } catch (error) {
     return failed(error, io);
   }
-}
-
-function program(io: CliIo): Command {
-  const root = addTlsFlags(new Command('conclave'))
-    .description(
-      'A configuration store that a platform can stand on: replicated by Raft, spoken to as etcd v3.',
-    )
-    .version(`conclave ${VERSION} (etcd API ${ETCD_VERSION})`, '--version', 'print the version')
-    .exitOverride()
-    .showSuggestionAfterError()
-    .configureOutput({
-      writeOut: (text) => void io.out(text),
-      writeErr: (text) => io.err(text),
-    })
-    .option(
-      '--endpoints <list>',
-      `members to talk to, comma-separated (default: CONCLAVE_ENDPOINTS or ${ENDPOINTS_DEFAULT})`,
-    )
-    .addOption(
-      new Option('-w, --write-out <form>', 'how results are printed')
-        .choices(['simple', 'json'])
-        .default('simple'),
-    )
-    .option(
-      '--user <name[:password]>',
-      'who is asking, where authentication is enabled (default: CONCLAVE_USER); a missing password is asked for',
-    )
-    .option('--password <password>', "the user's password (default: CONCLAVE_PASSWORD)")
-    .option('--command-timeout <duration>', 'how long one call may take', positiveSeconds, 5)
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ conclave server                                  # a cluster of one, on this machine
-  $ conclave kv put greeting hello
-  $ conclave kv get greeting
-  $ conclave kv watch --prefix app/
-  $ conclave status --endpoints localhost:2379,localhost:22379,localhost:32379
-  $ conclave snapshot save backup.db
-
-'conclave COMMAND --help' tells more. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
-    );
-  // Shown in the list only: its words are read by `serverCommand`.
-  root.command('server').description('run a member of a cluster').allowUnknownOption().helpOption(false);
-  kvCommands(root, io);
-  statusCommand(root, io);
-  memberCommands(root, io);
-  snapshotCommands(root, io);
-  importCommands(root, io);
-  exportCommand(root, io);
-  authCommands(root, io);
-  verifyCommand(root, io);
-  return root;
 }
 
 function failed(error: unknown, io: CliIo): number {

@@ -6,6 +6,12 @@ import type { Replica } from './replica.ts';
 const BARRIER_INTERVAL_MS = 5_000;
 /** Rows that one slice of a compaction looks at: a few milliseconds of work. */
 const COMPACTION_ROWS_PER_SLICE = 2_000;
+/**
+ * Entries in memory, in bytes, that make the log worth a cut however few they are, and what is then left of them for
+ * slow followers: as much as the entries kept by their number take when they are large.
+ */
+const LOG_MEMORY_BYTES_MAX = 32 * 1024 * 1024;
+const CATCH_UP_BYTES_MAX = 16 * 1024 * 1024;
 /** The log on disk above which it is cut down to the last barrier, slow followers or not. */
 const LOG_BYTES_MAX = 512 * 1024 * 1024;
 
@@ -84,15 +90,24 @@ export class Housekeeping {
   }
 
   async #cutLog(store: StateStore, barrierIndex: number): Promise<void> {
-    const { node, log, snapshotCount, catchUpEntries, pinnedIndex } = this.#options;
-    const full = log.sizeBytes > LOG_BYTES_MAX;
-    const keep = full ? 0 : catchUpEntries;
-    const index = Math.min(barrierIndex - keep, full ? barrierIndex : pinnedIndex());
-    if (index - node.status().firstIndex < (full ? 1 : snapshotCount)) return;
+    const { node, log } = this.#options;
+    const { index, entriesMin } = this.#cut(barrierIndex);
+    if (index - node.status().firstIndex < entriesMin) return;
     const term = node.termAt(index);
     if (term === undefined || store.durable.appliedIndex < index) return;
     node.compact(index);
     await log.release({ index, term });
+  }
+
+  /** Where the log is to be cut, and how many entries that must rid it of to be worth it. */
+  #cut(barrierIndex: number): { readonly index: number; readonly entriesMin: number } {
+    const { node, log, snapshotCount, catchUpEntries, pinnedIndex } = this.#options;
+    if (log.sizeBytes > LOG_BYTES_MAX) return { index: barrierIndex, entriesMin: 1 };
+    const isLarge = node.indexBefore(LOG_MEMORY_BYTES_MAX) >= node.status().firstIndex;
+    const counted = barrierIndex - catchUpEntries;
+    const kept = isLarge ? Math.max(counted, node.indexBefore(CATCH_UP_BYTES_MAX)) : counted;
+    const index = Math.min(kept, barrierIndex, pinnedIndex());
+    return { index, entriesMin: isLarge ? 1 : snapshotCount };
   }
 
   async #compact(): Promise<void> {

@@ -6,6 +6,7 @@ import { ManualClock } from './manual-clock.ts';
 import { TestNode } from './raft-node.ts';
 
 const LOG_BYTES_MAX = 512 * 1024 * 1024;
+const MIB = 1024 * 1024;
 const SNAPSHOT_COUNT = 100;
 const CATCH_UP_ENTRIES = 50;
 
@@ -51,14 +52,18 @@ class Fixture {
     });
   }
 
-  /** Applies entries until the last has this index, then makes a barrier there. */
-  async barrierAt(index: number): Promise<void> {
-    while (this.raft.node.status().commit < index) {
-      this.raft.node.propose([Buffer.alloc(1)]);
-      this.raft.settle();
-    }
+  /** Applies entries of so many bytes until the last has this index, then makes a barrier there. */
+  async barrierAt(index: number, entryBytes = 1): Promise<void> {
+    this.writtenTo(index, entryBytes);
     this.#barrierIndex = index;
     await this.housekeeping.barrier();
+  }
+
+  writtenTo(index: number, entryBytes: number): void {
+    while (this.raft.node.status().commit < index) {
+      this.raft.node.propose([Buffer.alloc(entryBytes)]);
+      this.raft.settle();
+    }
   }
 
   get firstIndex(): number {
@@ -93,4 +98,24 @@ test('a log beyond 512 MiB is cut down to the barrier, whoever may need it', asy
   // Nothing was added: there is nothing to cut.
   await fixture.barrierAt(20);
   expect(fixture.log.releases).toEqual([20]);
+});
+
+test('a log of few but large entries is cut by their bytes, and keeps 16 MiB of them', async () => {
+  const fixture = new Fixture();
+  await fixture.barrierAt(30, MIB);
+  expect(fixture.log.releases).toEqual([]);
+  await fixture.barrierAt(40, MIB);
+  // Each takes a little more than its data: 15 of them fit.
+  expect(fixture.log.releases).toEqual([40 - 15]);
+  fixture.pinnedIndex = 50;
+  await fixture.barrierAt(80, MIB);
+  expect(fixture.log.releases).toEqual([40 - 15, 50]);
+});
+
+test('what is above the barrier stays, however large', async () => {
+  const fixture = new Fixture();
+  await fixture.barrierAt(10, MIB);
+  fixture.writtenTo(60, MIB);
+  await fixture.housekeeping.barrier();
+  expect(fixture.log.releases).toEqual([10]);
 });

@@ -108,6 +108,12 @@ export class History {
 
   /** Adds the newest row of all. `head(key)` with its key must have been the last use of the index. */
   append(row: Row, key: string, head: number): number {
+    const slot = this.#add(row, key, head);
+    this.#cache.insert(slot, row, row.tombstone);
+    return slot;
+  }
+
+  #add(row: Row, key: string, head: number): number {
     const { table, index } = this;
     const hash = rowHash(row);
     const slot = table.add(row, head === NIL ? key : index.key(), hash);
@@ -121,7 +127,6 @@ export class History {
       this.#cache.supersede(head);
     }
     this.log.append(slot);
-    this.#cache.insert(slot, row, row.tombstone);
     this.#hash = addHash(this.#hash, hash);
     this.#rows++;
     this.#bytes += rowBytes(row.key.length, row.value.length);
@@ -129,7 +134,8 @@ export class History {
   }
 
   /**
-   * Takes back a row from a disk.
+   * Takes back a row from a disk. It stays there until somebody reads it: a start that kept all it saw would cost the
+   * collector most of its time, and be asked for few of them.
    *
    * @throws StoreError `data-dir-corrupt` when it does not follow the last one, or cannot be
    */
@@ -142,7 +148,7 @@ export class History {
     if (!follows) throw new StoreError('data-dir-corrupt', `row ${row.main}/${row.sub} is out of order`);
     if (!plausible(row)) throw new StoreError('data-dir-corrupt', `row ${row.main}/${row.sub} is impossible`);
     const key = row.key.toString('latin1');
-    this.append(row, key, this.head(key));
+    this.#add(row, key, this.head(key));
   }
 
   /**

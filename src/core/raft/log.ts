@@ -125,6 +125,16 @@ export class RaftLog {
     return this.#entries.slice(start, cut);
   }
 
+  /** The lowest index with at most `bytesMax` of entries after it. Looks at those only. */
+  indexBefore(bytesMax: number): number {
+    let bytes = 0;
+    for (let index = this.lastIndex; index >= this.firstIndex; index--) {
+      bytes += entryBytes(this.#at(index)!);
+      if (bytes > bytesMax) return index;
+    }
+    return this.#compacted.index;
+  }
+
   /**
    * The highest position at or below `at.index` whose term is at most `at.term`: where two logs that disagree at
    * `at` can still agree. One step of it skips a whole term (paper 5.3). Just before the compacted position when even

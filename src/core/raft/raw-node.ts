@@ -288,6 +288,11 @@ export class RawNode {
     return this.#raft.log.commit - this.#raft.applied;
   }
 
+  /** The lowest index with at most `bytesMax` of entries after it, each counted with a little more than its data. */
+  indexBefore(bytesMax: number): number {
+    return this.#raft.log.indexBefore(bytesMax);
+  }
+
   /** The term of the entry at `index`, or undefined when the log does not reach there. */
   termAt(index: number): number | undefined {
     return this.#raft.log.term(index);

@@ -104,3 +104,20 @@ test('writing goes on after a restore', () => {
   expect(commit.events[0]).toMatchObject({ previous: { main: 6, sub: 0 }, previousLease: 7n });
   expect(() => store.restoreRow(commit.rows[0]!)).toThrow('in use');
 });
+
+test('a restored row is read from the disk when it is first asked for, and is in memory from then on', () => {
+  const harness = written();
+  const reads: number[] = [];
+  const row = (main: number, sub: number): Row | undefined => {
+    reads.push(main);
+    return harness.source.row(main, sub);
+  };
+  const store = new Store({ source: { row } });
+  for (const found of harness.source.all()) store.restoreRow(found);
+  store.finishRestore(markerOf(harness));
+  expect(reads).toEqual([]);
+  for (let times = 0; times < 2; times++) {
+    expect(store.range(range('a'))).toEqual(harness.store.range(range('a')));
+    expect(reads).toEqual([3]);
+  }
+});

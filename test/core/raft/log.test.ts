@@ -105,6 +105,18 @@ test('a slice holds as many entries as fit, and at least one', () => {
   expect(log.slice({ from: 4, to: 9, bytesMax: 1 })).toEqual([]);
 });
 
+test('the entries after an index by bytes are as many as fit', () => {
+  const log = logOf([1, 1, 1, 1, 1], { index: 10, term: 1 });
+  const bytes = entryBytes(log.slice({ from: 11, to: 11, bytesMax: 0 })[0]!);
+  expect([0, bytes - 1, 2 * bytes, 5 * bytes - 1, 5 * bytes].map((max) => log.indexBefore(max))).toEqual([
+    15, 15, 13, 11, 10,
+  ]);
+  log.commitTo(13);
+  log.compact(13);
+  expect(log.indexBefore(5 * bytes)).toBe(13);
+  expect(logOf([]).indexBefore(0)).toBe(0);
+});
+
 test('the agreement of two positions is the last index whose term is not newer', () => {
   fc.assert(
     fc.property(
