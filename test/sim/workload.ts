@@ -17,8 +17,7 @@ import {
   type HistoryResult,
   STATE_CODES,
 } from '../linearizability/history.ts';
-import type { AppliedLog } from './checkers/applied-log.ts';
-import { outcomeText } from './checkers/applied-log.ts';
+import { type AppliedLog, isDecidedAnew, outcomeText } from './checkers/applied-log.ts';
 import type { ClientHistory } from './checkers/client-history.ts';
 import type { LeaseSafety } from './checkers/lease-safety.ts';
 import type { Call, Linearizability } from './checkers/linearizability.ts';
@@ -510,14 +509,15 @@ export class WorkloadClient {
     }
     const { code } = answer;
     const entry = index === undefined ? undefined : log.at(index);
-    if (APPLIED_REFUSALS.has(code) || (code === 'no-space' && entry !== undefined)) {
+    // Its first try may be there all the same: the next one was refused before it was an entry.
+    const isThere = entry !== undefined && !isDecidedAnew(entry.outcome);
+    if (APPLIED_REFUSALS.has(code) || (code === 'no-space' && isThere)) {
       const text = entry === undefined ? 'nothing' : outcomeText(entry.outcome);
       if (text !== `failed: ${code}`) fail(`was refused with ${code}, the log has ${text}`);
     }
     if (code === 'permission-denied' && entry?.outcome.ok === true)
       fail(`was refused with ${code}, but took effect at ${entry.index}`);
-    if (code === 'too-many-requests' && entry !== undefined)
-      fail(`was refused as too many, but is at ${entry.index}`);
+    if (code === 'too-many-requests' && isThere) fail(`was refused as too many, but is at ${entry.index}`);
   }
 
   #timeoutMs(): number {

@@ -67,7 +67,14 @@ export class Access {
    *
    * @throws StoreError `auth-token-invalid`, `too-many-requests`, `canceled`, and what `work` throws
    */
-  async as<T>(context: ClientContext, work: (principal: Principal) => Promise<T>): Promise<T> {
+  as<T>(context: ClientContext, work: (principal: Principal) => Promise<T>): Promise<T> {
+    // Nothing is to be found out, awaited, counted or done anew: most clients need not pay for the rest.
+    if (context.credentials === undefined && !this.#options.auth().enabled)
+      return work(this.principal(context));
+    return this.#counted(context, work);
+  }
+
+  async #counted<T>(context: ClientContext, work: (principal: Principal) => Promise<T>): Promise<T> {
     try {
       const result = await this.#tried(context, work);
       this.decided(null);

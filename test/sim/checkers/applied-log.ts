@@ -172,7 +172,8 @@ export class AppliedLog {
   }
 }
 
-function isDecidedAnew(outcome: Outcome): boolean {
+/** Refused because users or roles had changed: it changed nothing, and the member may try it anew by itself. */
+export function isDecidedAnew(outcome: Outcome): boolean {
   return !outcome.ok && (outcome.code === 'auth-revision-old' || outcome.code === 'user-empty');
 }
 
