@@ -11,7 +11,10 @@ export interface AcquaintancesOptions {
   readonly identity: BootedData['identity'];
   readonly met: MetPeers;
   readonly newcomers: Newcomers;
-  /** Members to talk to until the state says who they are; only for one that has just joined. */
+  /**
+   * Members to talk to until the state says who they are; only for one that has just joined. Who introduced them may
+   * have lagged and left some out.
+   */
   readonly introductions: readonly MemberInfo[];
   readonly transport: Pick<Transport, 'setPeers'>;
   readonly machine: () => StateMachine;
@@ -28,10 +31,17 @@ export class Acquaintances {
 
   /** To be called when the members changed, those of the state or the newcomers. */
   changed(): void {
-    const { introductions, newcomers, transport, machine } = this.#options;
-    const members = machine().memberList();
-    const known = members.length === 0 ? introductions : members;
-    transport.setPeers([...known, ...newcomers.list()]);
+    const { newcomers, transport } = this.#options;
+    transport.setPeers([...this.known(), ...newcomers.list()]);
+  }
+
+  /** The members of the state, and those introduced at the start of whom it has not heard yet. */
+  known(): readonly MemberInfo[] {
+    const { introductions, machine } = this.#options;
+    const { members } = machine();
+    const isUnheardOf = ({ id }: MemberInfo): boolean =>
+      members.get(id) === undefined && !members.wasRemoved(id);
+    return [...machine().memberList(), ...introductions.filter(isUnheardOf)];
   }
 
   /** Why a peer that connects must be refused, or null; it is remembered then. */

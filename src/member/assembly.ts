@@ -253,10 +253,10 @@ export function assemble(
     ...ports,
     signal,
     clusterId: data.identity.clusterId,
-    members,
+    members: () => acquaintances.known(),
     learned: () => events.membershipChanged(),
   });
-  const acquaintances = new Acquaintances({
+  const acquaintances: Acquaintances = new Acquaintances({
     identity: data.identity,
     met,
     newcomers,
@@ -271,7 +271,7 @@ export function assemble(
     self,
     clusterId: data.identity.clusterId,
     hasLeader: () => loop.view.leader !== 0,
-    members,
+    members: () => acquaintances.known(),
     initialCluster: options.initialCluster,
     ownUrls: options.peerUrls,
     patienceMs: REMOVAL_PATIENCE_ELECTIONS * options.electionMs,

@@ -10,7 +10,7 @@ const ASK_INTERVAL_MS = 500;
 
 export interface NewcomersOptions extends BootstrapOptions {
   readonly clusterId: number;
-  /** As applied here. */
+  /** Whom this member knows already. */
   readonly members: () => readonly MemberInfo[];
   /** `list` has become longer. */
   readonly learned: () => void;
@@ -37,10 +37,10 @@ export class Newcomers {
     this.#unknown.add(id);
   }
 
-  /** Those found that are still not in the applied membership. */
+  /** Those found that are still not among those it knows otherwise. */
   list(): readonly MemberInfo[] {
-    const applied = new Set(this.#options.members().map((member) => member.id));
-    return this.#found.filter((member) => !applied.has(member.id));
+    const known = new Set(this.#options.members().map((member) => member.id));
+    return this.#found.filter((member) => !known.has(member.id));
   }
 
   tick(): void {
