@@ -82,7 +82,7 @@ export class RunningMember implements PartsEvents, TransportHandlers {
   applied(applied: Applied, entry: Entry): void {
     this.#parts.proposals.termApplied(entry.term);
     if (applied.events.length > 0) this.#parts.hub.notify(applied.revision, applied.events);
-    if (applied.outcome.ok) this.#accountsChanged(applied.outcome.result, entry.index);
+    if (applied.outcome.ok) this.#tableChanged(applied.outcome.result, entry.index);
     this.#parts.hashes.applied(entry.index, this.#loop.replica.machine);
     this.#parts.proposals.applied(applied);
     if (this.#leasesDueInTerm === entry.term) {
@@ -214,9 +214,11 @@ export class RunningMember implements PartsEvents, TransportHandlers {
     this.#loop.run(() => this.#loop.node.reportUnreachable(id));
   }
 
-  /** Before the next entry is applied: nobody hears of anything that he may not any more. */
-  #accountsChanged(result: CommandResult, index: number): void {
+  /** Before the next entry is applied: members are dialed where they are, nobody hears of what he may not any more. */
+  #tableChanged(result: CommandResult, index: number): void {
     if (result.type === 'authenticate') this.#parts.tokens.signedIn(result, index);
+    // A member's addresses can change without a change of who is one.
+    else if (result.type === 'member') this.#parts.acquaintances.changed();
     else if (result.type === 'auth' && result.narrows) this.#parts.watches.recheck();
   }
 

@@ -272,11 +272,22 @@ describe.skipIf(skipWithoutEtcdctl)('etcdctl (needs Debian etcd-client)', () => 
   });
 
   test('check perf --load=s passes or says by how much it does not', async () => {
-    const result = await etcdctl(first().clientUrl, 'check', 'perf', '--load=s');
+    const result = await etcdctl(
+      first().clientUrl,
+      'check',
+      'perf',
+      '--load=s',
+      '--prefix=/perf/',
+      '--auto-compact',
+      '--auto-defrag',
+    );
     process.stdout.write(`${result.stdout}\n${result.stderr}\n`);
     expect(result.stdout + result.stderr).toMatch(
       /Throughput is \d+ writes\/s|Throughput too low: \d+ writes\/s/,
     );
+    // Its own keys, nobody else's.
+    expect((await ctl('get', '/perf/', '--prefix', '--keys-only')).stdout).toBe('');
+    expect((await ctl('get', 'saved', '--keys-only')).stdout).toBe('saved\n\n');
   });
 
   async function currentRevision(): Promise<number> {
