@@ -72,6 +72,7 @@ export class RaftChecks implements RaftListener {
     const run = this.#run();
     if (run === null) return;
     this.#commits.stepping(run, message);
+    this.#campaigns.stepping(run);
     this.#olderTerms.stepping(run, message);
   }
 

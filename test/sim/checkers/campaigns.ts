@@ -9,6 +9,8 @@ import { type Report, Violation } from '../violation.ts';
  */
 export class Campaigns {
   readonly #report: Report;
+  /** Messages that had not left before the one that is being taken. */
+  #unsent = { afterAppend: 0, atOnce: 0 };
 
   constructor(report: Report) {
     this.#report = report;
@@ -28,9 +30,14 @@ export class Campaigns {
     );
   }
 
+  stepping({ raft }: RaftRun): void {
+    this.#unsent = { afterAppend: raft.messagesAfterAppend.length, atOnce: raft.messages.length };
+  }
+
   stepped({ raft, name, isSpoilt }: RaftRun, message: Message): void {
     if (message.type !== 'vote' || isSpoilt) return;
-    const answer = raft.messagesAfterAppend.at(-1) ?? raft.messages.at(-1);
+    const { afterAppend, atOnce } = this.#unsent;
+    const answer = raft.messagesAfterAppend.slice(afterAppend).at(-1) ?? raft.messages.slice(atOnce).at(-1);
     if (answer?.type !== 'vote-response' || !answer.granted || answer.to !== message.from) return;
     if (answer.term !== message.term || answer.preVote !== message.preVote) return;
     const { lastTerm, lastIndex } = raft.log;
