@@ -282,6 +282,27 @@ export class Comparison {
   }
 }
 
+/** Whether two differences are of one kind: both sides' statuses, or what was compared, are the same. */
+export function isLike(one: Difference | undefined, other: Difference | undefined): boolean {
+  if (one === undefined || other === undefined) return false;
+  return (
+    kindOf(one.reference) === kindOf(other.reference) &&
+    kindOf(one.ours) === kindOf(other.ours) &&
+    methodOf(one.operation) === methodOf(other.operation)
+  );
+}
+
+/** A status, what differs on a stream, or nothing for an answer. */
+function kindOf(answer: Plain): string {
+  const { code, text, what } = answer as { readonly [name: string]: Plain };
+  return canonical([code ?? '', text ?? '', what ?? '']);
+}
+
+/** What is said of streams is noticed later, with whatever comes then. */
+function methodOf(operation: Operation): string {
+  return operation.type === 'call' && !operation.path.startsWith('Auth/') ? operation.path : operation.type;
+}
+
 /** Methods of authentication that change nothing. */
 const READING = /(Get|List|Status)$/;
 

@@ -1,5 +1,5 @@
 import { ROOT } from './comparison.ts';
-import { canonical } from './plain.ts';
+import { canonical, plain } from './plain.ts';
 import type { Outcome, Side } from './side.ts';
 
 /**
@@ -91,9 +91,8 @@ export const DELIBERATE: readonly Deliberate[] = [
     // A transaction of who may not read: of what was there before, and of a range within another transaction.
     id: 'transaction-permissions',
     show: (side) =>
-      withWriter(side, async () => {
-        const tried = (op: object): Promise<string> =>
-          statusOf(side.call('KV/Txn', { success: [op] }, 'writer'));
+      withUser(side, [{ permType: 1, key: TO_END, range_end: TO_END }], async (name) => {
+        const tried = (op: object): Promise<string> => statusOf(side.call('KV/Txn', { success: [op] }, name));
         return [
           await tried({ request_range: { key: bytes('p') } }),
           await tried({ request_put: { key: bytes('p'), prev_kv: true } }),
@@ -106,6 +105,33 @@ export const DELIBERATE: readonly Deliberate[] = [
       '7 etcdserver: permission denied',
       '7 etcdserver: permission denied',
     ],
+  },
+  {
+    // Of who may read one key: a watch of that key and of all behind it, and after it one of the key alone.
+    id: 'watch-to-end-permission',
+    show: (side) =>
+      withUser(side, [{ permType: 0, key: bytes('w') }], async (name) => {
+        const tape = side.watches(5, name);
+        tape.send({ create_request: { key: bytes('w'), range_end: TO_END, watch_id: 1 } });
+        tape.send({ create_request: { key: bytes('w'), watch_id: 2 } });
+        await tape.until(() => tape.isOpen('2'));
+        return tape.isOpen('1');
+      }),
+    etcd: true,
+    conclave: false,
+  },
+  {
+    // Ends before it begins. What etcd finds depends on the shape of its tree of permissions.
+    id: 'inverted-range-permission',
+    show: async (side) => {
+      const inverted = { key: bytes('k4'), range_end: bytes('a') };
+      const asked = (name: string): Promise<string> => statusOf(side.call('KV/Range', inverted, name));
+      const ofRange = { permType: 0, key: bytes('k'), range_end: bytes('l') };
+      const ofAnother = { permType: 0, key: bytes('a'), range_end: bytes('b') };
+      return [await withUser(side, [ofRange], asked), await withUser(side, [ofAnother, ofRange], asked)];
+    },
+    etcd: ['ok', '7 etcdserver: permission denied'],
+    conclave: ['ok', 'ok'],
   },
   {
     id: 'watch-from-negative-revision',
@@ -162,26 +188,30 @@ export const DELIBERATE: readonly Deliberate[] = [
   },
 ];
 
-/** root, and a user who may write everything but read nothing, on `side`; with authentication enabled. */
-async function withWriter(side: Side, work: () => Promise<unknown>): Promise<unknown> {
+/** With authentication enabled, for `work` in the name of a user who has just these permissions. */
+async function withUser<T>(
+  side: Side,
+  permissions: readonly object[],
+  work: (name: string) => Promise<T>,
+): Promise<T> {
+  const name = `user-${permissions.map((permission) => canonical(plain(permission))).join()}`;
   const auth = (method: string, request: object): Promise<Outcome> => side.call(`Auth/${method}`, request);
-  const perm = { permType: 1, key: TO_END, range_end: TO_END };
   for (const [method, request] of [
     ['UserAdd', ROOT],
     ['RoleAdd', { name: 'root' }],
     ['UserGrantRole', { user: ROOT.name, role: 'root' }],
-    ['UserAdd', { name: 'writer', password: 'w' }],
-    ['RoleAdd', { name: 'writer' }],
-    ['RoleGrantPermission', { name: 'writer', perm }],
-    ['UserGrantRole', { user: 'writer', role: 'writer' }],
+    ['UserAdd', { name, password: 'w' }],
+    ['RoleAdd', { name }],
+    ...permissions.map((perm) => ['RoleGrantPermission', { name, perm }] as const),
+    ['UserGrantRole', { user: name, role: name }],
     ['AuthEnable', {}],
   ] as const) {
     await auth(method, request);
   }
   await side.login(ROOT.name, ROOT.password);
-  await side.login('writer', 'w');
+  await side.login(name, 'w');
   try {
-    return await work();
+    return await work(name);
   } finally {
     await side.call('Auth/AuthDisable', {}, ROOT.name);
   }

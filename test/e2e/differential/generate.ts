@@ -13,6 +13,7 @@ const WATCH_IDS: readonly FieldValue[] = [0, 0, 0, 0, 1, 2, 5, 7, -1, -3, 2n ** 
 const TTLS: readonly number[] = [3_600, 7_200, 100_000];
 const AUTH_OPERATIONS = 120;
 const ALARM_OPERATIONS = 12;
+const TO_END = Buffer.from([0]);
 
 interface Weighted {
   readonly weight: number;
@@ -112,7 +113,7 @@ function authenticated(random: Prng): Operation[] {
     if (kind < 8) return login(random);
     const as = caller(random);
     if (kind < 25) return authCall(random, as);
-    const operation = plainOperation(random);
+    const operation = narrowed(plainOperation(random));
     if (!('request' in operation) || operation.type === 'watch-cancel') return operation;
     const name = isHardened(operation) ? ROOT.name : as;
     return name === undefined ? operation : { ...operation, as: name };
@@ -125,15 +126,39 @@ function authenticated(random: Prng): Operation[] {
   return [...enableAuth(random), ...reopened, ...within, ...disableAuth(), ...reopened];
 }
 
+/** Of a watch that `watch-to-end-permission` and `inverted-range-permission` are about, its first key. */
+function narrowed(operation: Operation): Operation {
+  if (operation.type !== 'watch-create') return operation;
+  const { range_end: _, ...request } = operation.request;
+  return isToEnd(operation.request) || isInverted(operation.request) ? { ...operation, request } : operation;
+}
+
 /**
  * For leases, maintenance, members, compactions and some of what a transaction can hold etcd 3.4 asks for fewer rights
- * than we: here only root has them.
+ * than we, and for ranges that end before they begin for other ones: here only root has them.
  */
 function isHardened(operation: Operation): boolean {
   if (operation.type === 'keep-alive') return true;
   if (operation.type !== 'call') return false;
-  if (operation.path === 'KV/Txn') return opsOf(operation.request).some(isOverlooked);
-  return /^(Lease|Maintenance|Cluster)|Compact$/.test(operation.path);
+  const { path, request } = operation;
+  if (path === 'KV/Txn') return isInvertedWithin(request) || opsOf(request).some(isOverlooked);
+  return isInverted(request) || /^(Lease|Maintenance|Cluster)|Compact$/.test(path);
+}
+
+function isToEnd({ range_end: end }: Fields): boolean {
+  return Buffer.isBuffer(end) && end.equals(TO_END);
+}
+
+function isInverted(request: Fields): boolean {
+  const { key, range_end: end } = request;
+  if (!Buffer.isBuffer(key) || !Buffer.isBuffer(end) || end.length === 0 || isToEnd(request)) return false;
+  return Buffer.compare(key, end) >= 0;
+}
+
+function isInvertedWithin(txn: Fields): boolean {
+  const { compare = [] } = txn;
+  const ranges = opsOf(txn).flatMap((op) => Object.values(op) as readonly Fields[]);
+  return [...(compare as readonly Fields[]), ...ranges].some(isInverted);
 }
 
 /** `transaction-permissions`: what is within, what was there before, and whose lease it is. */

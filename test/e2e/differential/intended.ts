@@ -55,6 +55,12 @@ const RULES: readonly Rule[] = [
       isStatus(ours, 3, 'etcdserver: authentication failed, invalid user ID or password'),
   },
   {
+    id: 'size-before-token',
+    applies: (_operation, reference, ours) =>
+      isStatus(reference, 16, 'etcdserver: invalid auth token') &&
+      isStatus(ours, 3, 'etcdserver: request is too large'),
+  },
+  {
     id: 'root-role-shown',
     applies: (operation, reference, ours) =>
       operation.type === 'call' &&
