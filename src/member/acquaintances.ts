@@ -4,13 +4,13 @@ import type { BootedData } from './boot.ts';
 import { encodeAccount } from './bootstrap.ts';
 import type { MemberInfo } from './membership.ts';
 import type { MetPeers } from './met-peers.ts';
-import type { Newcomers } from './newcomers.ts';
 import type { PeerIdentity, Transport } from './ports.ts';
+import type { Whereabouts } from './whereabouts.ts';
 
 export interface AcquaintancesOptions {
   readonly identity: BootedData['identity'];
   readonly met: MetPeers;
-  readonly newcomers: Newcomers;
+  readonly whereabouts: Whereabouts;
   /**
    * Members to talk to until the state says who they are; only for one that has just joined. Who introduced them may
    * have lagged and left some out.
@@ -29,10 +29,10 @@ export class Acquaintances {
     this.#options = options;
   }
 
-  /** To be called when the members changed, those of the state or the newcomers. */
+  /** To be called when the members changed, or where they live. */
   changed(): void {
-    const { newcomers, transport } = this.#options;
-    transport.setPeers([...this.known(), ...newcomers.list()]);
+    const { whereabouts, transport } = this.#options;
+    transport.setPeers(whereabouts.addresses());
   }
 
   /** The members of the state, and those introduced at the start of whom it has not heard yet. */
@@ -46,14 +46,14 @@ export class Acquaintances {
 
   /** Why a peer that connects must be refused, or null; it is remembered then. */
   admit(peer: PeerIdentity): string | null {
-    const { met, newcomers, machine, logger } = this.#options;
+    const { met, whereabouts, machine, logger } = this.#options;
     const { members } = machine();
     if (members.wasRemoved(peer.memberId)) return 'it was removed from the cluster';
     // Somebody newer than what is applied here: a member that lags must not keep the newcomer out.
     const refusal = met.refusal(peer);
     if (refusal === null) {
       met.note(peer);
-      if (members.get(peer.memberId) === undefined) newcomers.met(peer.memberId);
+      if (whereabouts.met(peer)) this.changed();
     } else {
       logger.error({ peer: peer.memberId.toString(16) }, refusal);
     }

@@ -19,7 +19,6 @@ import { Member } from './member.ts';
 import type { MemberOptions, MemberPorts } from './member-options.ts';
 import { type MemberInfo, Membership } from './membership.ts';
 import type { MetPeers } from './met-peers.ts';
-import { Newcomers } from './newcomers.ts';
 import type { MemberObserver } from './observer.ts';
 import { type Ask, decodePeerAnswer, encodePeerRequest, type PeerRequest } from './peer-requests.ts';
 import { PeerServer } from './peer-server.ts';
@@ -33,6 +32,7 @@ import { Snapshots } from './snapshots.ts';
 import { SpaceGuard } from './space-guard.ts';
 import { Vitals } from './vitals.ts';
 import { WatchPump } from './watch-pump.ts';
+import { Whereabouts } from './whereabouts.ts';
 
 /** A client is answered within this, besides two election timeouts, or told that it timed out. */
 const REQUEST_TIMEOUT_MS = 5_000;
@@ -79,7 +79,6 @@ export interface RunningParts extends Omit<AuthParts, 'calls' | 'accounts'> {
   readonly hashes: ApplyHashes;
   readonly compaction: AutoCompaction;
   readonly server: PeerServer;
-  readonly newcomers: Newcomers;
   readonly acquaintances: Acquaintances;
   readonly removal: RemovalCheck;
   readonly vitals: Vitals;
@@ -249,17 +248,15 @@ export function assemble(
     hashes,
     signal,
   });
-  const newcomers = new Newcomers({
-    ...ports,
-    signal,
-    clusterId: data.identity.clusterId,
+  const whereabouts = new Whereabouts({
     members: () => acquaintances.known(),
-    learned: () => events.membershipChanged(),
+    wasRemoved: (id) => machine().members.wasRemoved(id),
   });
+  whereabouts.read(data.raft.entries);
   const acquaintances: Acquaintances = new Acquaintances({
     identity: data.identity,
     met,
-    newcomers,
+    whereabouts,
     introductions,
     transport,
     machine,
@@ -343,7 +340,6 @@ export function assemble(
     hashes,
     compaction,
     server,
-    newcomers,
     acquaintances,
     removal,
     vitals,

@@ -90,14 +90,18 @@ export async function confirmNeverMet(
   const majority = Math.floor(cluster.members.length / 2) + 1;
   const needed = Math.min(others.length, cluster.members.length - majority + 1);
   const answered = new Set<MemberId>();
+  const urls = new Map(others.map(({ id, peerUrls }) => [id, peerUrls]));
   await inRounds(options, async (round) => {
     await Promise.all(
       others
         .filter((peer) => !answered.has(peer.id))
         .map(async (peer) => {
-          const account = await askAny(options, peer.peerUrls);
+          const account = await askAny(options, urls.get(peer.id)!);
           if (account === null) return;
           checkCluster(account, cluster.clusterId, peer.name);
+          // One that has moved is found through those that have not.
+          for (const { id, peerUrls } of account.members)
+            urls.set(id, [...new Set([...peerUrls, ...(urls.get(id) ?? [])])]);
           if (account.met.includes(self)) throw dataLost(peer.name);
           answered.add(peer.id);
         }),

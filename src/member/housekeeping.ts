@@ -1,4 +1,5 @@
 import type { RawNode } from '../core/raft/raw-node.ts';
+import { StoreError } from '../lib/errors.ts';
 import type { Clock, LogStore, StateStore } from './ports.ts';
 import type { Replica } from './replica.ts';
 
@@ -57,12 +58,17 @@ export class Housekeeping {
     }
   }
 
-  /** Makes everything applied so far durable in the state store, then cuts the log below it. */
-  barrier(): Promise<void> {
+  /**
+   * Makes everything applied so far durable in the state store, then cuts the log below it.
+   *
+   * @throws StoreError `stopped`, `storage`
+   */
+  async barrier(): Promise<void> {
+    if (this.#stopped) throw new StoreError('stopped');
     this.#barrier ??= this.#makeBarrier().finally(() => {
       this.#barrier = null;
     });
-    return this.#barrier;
+    await this.#barrier;
   }
 
   /** Runs the pending compaction to its end, in slices. */
@@ -73,10 +79,12 @@ export class Housekeeping {
     return this.#compacting;
   }
 
+  /** The last barrier is made here. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#compacting;
     await this.#barrier;
+    await this.#makeBarrier();
   }
 
   async #makeBarrier(): Promise<void> {

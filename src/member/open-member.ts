@@ -47,7 +47,10 @@ export async function openMember(
     if (!isNew) {
       const { clusterId, memberId, incarnation } = data.identity;
       handlers.clusterId = clusterId;
-      await ports.transport.start({ clusterId, memberId, incarnation, logSeq: data.log.lastSeq }, handlers);
+      const record = data.replica.machine.members.get(memberId);
+      const peerUrls = [...new Set([...(record?.peerUrls ?? []), ...options.peerUrls])];
+      const logSeq = data.log.lastSeq;
+      await ports.transport.start({ clusterId, memberId, incarnation, logSeq, peerUrls }, handlers);
     }
     const joining = data.replica.machine.memberList().length === 0;
     const known = joining ? await introductions(ports, options, signal) : [];
@@ -77,7 +80,8 @@ async function firstStart(
   const place = joins ? await placeFromCluster(ports, options, signal) : placeFromFlags(options);
   handlers.clusterId = place.clusterId;
   const { clusterId, memberId } = place;
-  await ports.transport.start({ clusterId, memberId, incarnation: 1, logSeq: 0 }, handlers);
+  const { peerUrls } = options;
+  await ports.transport.start({ clusterId, memberId, incarnation: 1, logSeq: 0, peerUrls }, handlers);
   if (!joins) await confirmNew(ports, options, place, signal);
   return createDataDirectory(ports, options, replicaOptions, place);
 }

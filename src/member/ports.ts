@@ -175,6 +175,8 @@ export interface PeerIdentity {
   readonly incarnation: number;
   /** The last sequence number of the member's log when it started. */
   readonly logSeq: number;
+  /** Where members reach it, as far as it knows; for who cannot know it yet. */
+  readonly peerUrls: readonly string[];
 }
 /** Requests outside Raft's own messages: forwarded proposals, bootstrap questions. Opaque to the transport. */
 export interface Transport {

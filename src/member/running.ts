@@ -172,9 +172,8 @@ export class RunningMember implements PartsEvents, TransportHandlers {
     this.#parts.pump.stop();
     await this.#options.ports.transport.close();
     await this.#loop.stop();
-    await this.#parts.housekeeping.stop();
     await this.#parts.snapshots.close();
-    await this.#parts.housekeeping.barrier();
+    await this.#parts.housekeeping.stop();
     await this.#options.data.log.close();
     await this.#loop.replica.store.close();
     await this.#options.met.close();
@@ -235,7 +234,6 @@ export class RunningMember implements PartsEvents, TransportHandlers {
     this.#parts.hashes.tick();
     this.#parts.compaction.tick();
     this.#parts.removal.tick();
-    this.#parts.newcomers.tick();
     this.#parts.pump.tick();
     this.#parts.vitals.measure();
   }

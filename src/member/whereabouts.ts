@@ -1,4 +1,5 @@
-import type { MemberId } from '../core/raft/messages.ts';
+import { decodeCommand } from '../core/command.ts';
+import type { Entry, MemberId } from '../core/raft/messages.ts';
 import type { MemberInfo } from './membership.ts';
 import type { PeerAddress, PeerIdentity } from './ports.ts';
 
@@ -6,15 +7,9 @@ import type { PeerAddress, PeerIdentity } from './ports.ts';
 const UNKNOWN_MAX = 64;
 
 export interface WhereaboutsOptions {
-  /** Whom this member knows otherwise. */
+  /** Whom this member knows by the state it has applied. */
   readonly members: () => readonly MemberInfo[];
   readonly wasRemoved: (id: MemberId) => boolean;
-}
-
-/** Where a member says that it lives, and which addresses it had here when it did: none for one that was unknown. */
-interface Told {
-  readonly urls: readonly string[];
-  readonly insteadOf: readonly string[];
 }
 
 /**
@@ -23,44 +18,49 @@ interface Told {
  */
 export class Whereabouts {
   readonly #options: WhereaboutsOptions;
-  readonly #told = new Map<MemberId, Told>();
+  /** Addresses besides those of the state. An old one does no harm: whoever lives there is asked who he is. */
+  readonly #told = new Map<MemberId, readonly string[]>();
 
   constructor(options: WhereaboutsOptions) {
     this.#options = options;
   }
 
-  /** This peer has connected. @returns whether `addresses` may have changed */
+  /** This peer has connected. @returns whether `addresses` has changed */
   met({ memberId, peerUrls }: PeerIdentity): boolean {
     const member = this.#options.members().find(({ id }) => id === memberId);
     const before = this.#told.get(memberId);
     if (member === undefined && before === undefined && this.#unknown().length >= UNKNOWN_MAX) return false;
-    const insteadOf = member?.peerUrls ?? [];
-    if (peerUrls.every((url) => insteadOf.includes(url))) return this.#told.delete(memberId);
-    this.#told.set(memberId, { urls: peerUrls, insteadOf });
-    return before === undefined || !sameUrls(before.urls, peerUrls);
+    if (peerUrls.every((url) => member?.peerUrls.includes(url) === true)) return this.#told.delete(memberId);
+    this.#told.set(memberId, peerUrls);
+    return before?.join() !== peerUrls.join();
   }
 
-  /** Whom to talk to, and where. */
+  /**
+   * Takes from the end of a log what may not have been committed: when all members start anew, nobody may be where the
+   * others know him to be, and nobody could say so.
+   */
+  read(entries: readonly Entry[]): void {
+    for (const { kind, data } of entries) {
+      if (kind !== 'normal' || data.length === 0) continue;
+      const { operation } = decodeCommand(data);
+      if (operation.type === 'member-update') this.#told.set(operation.id, operation.peerUrls);
+    }
+  }
+
+  /** Whom to talk to, and where: where the state says, and then where else. */
   addresses(): readonly PeerAddress[] {
-    const unknown = this.#unknown().map(([id, { urls }]) => ({ id, peerUrls: urls }));
-    return [...this.#options.members().map((member) => this.#address(member)), ...unknown];
+    const known = this.#options.members().map(({ id, peerUrls }) => ({
+      id,
+      peerUrls: [...new Set([...peerUrls, ...(this.#told.get(id) ?? [])])],
+    }));
+    return [...known, ...this.#unknown()];
   }
 
-  /** What the state says comes first: a peer may have been started with an old option. */
-  #address({ id, peerUrls }: MemberInfo): PeerAddress {
-    const told = this.#told.get(id);
-    // What the state has heard of since is newer.
-    if (told === undefined || !sameUrls(told.insteadOf, peerUrls)) return { id, peerUrls };
-    return { id, peerUrls: [...new Set([...peerUrls, ...told.urls])] };
-  }
-
-  #unknown(): readonly (readonly [MemberId, Told])[] {
+  #unknown(): readonly PeerAddress[] {
     const { members, wasRemoved } = this.#options;
     const known = new Set(members().map(({ id }) => id));
-    return [...this.#told].filter(([id]) => !known.has(id) && !wasRemoved(id));
+    return [...this.#told]
+      .filter(([id]) => !known.has(id) && !wasRemoved(id))
+      .map(([id, peerUrls]) => ({ id, peerUrls }));
   }
-}
-
-function sameUrls(some: readonly string[], others: readonly string[]): boolean {
-  return some.length === others.length && some.every((url, at) => url === others[at]);
 }

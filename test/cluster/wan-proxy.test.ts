@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { WanNetwork } from '../../cluster/wan-proxy.ts';
+import type { PeerIdentity } from '../../src/member/ports.ts';
 import { encodeFrame, type Frame, frameKinds } from '../../src/member/transport/frame.ts';
 import { encodeHello, encodeWelcome } from '../../src/member/transport/handshake.ts';
 import { parsePeerUrl } from '../../src/member/transport/peer-url.ts';
@@ -280,13 +281,8 @@ test('a place that does not listen refuses connections', async () => {
   places = places.filter((place) => place.id !== 2);
 });
 
-function identityOf(id: number): {
-  clusterId: number;
-  memberId: number;
-  incarnation: number;
-  logSeq: number;
-} {
-  return { clusterId: 7, memberId: id, incarnation: 1, logSeq: 0 };
+function identityOf(id: number): PeerIdentity {
+  return { clusterId: 7, memberId: id, incarnation: 1, logSeq: 0, peerUrls: [] };
 }
 
 function helloOf(link: { readonly from: number; readonly to: number }): Frame {

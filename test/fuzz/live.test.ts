@@ -110,7 +110,7 @@ beforeAll(async () => {
   const gone = places[2]!;
   await gone.member?.stop();
   const identity = await readIdentity(gone.disk);
-  third = { ...identity!, logSeq: 2 ** 40 };
+  third = { ...identity!, logSeq: 2 ** 40, peerUrls: [] };
   const handler = operationsHandler({
     readiness: () => first().readiness(),
     alarms: () => [],

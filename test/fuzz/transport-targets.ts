@@ -39,7 +39,13 @@ import type { Target } from './fuzz.ts';
 
 /** What other members send: frames, handshakes, messages, requests and answers. */
 
-const identity: PeerIdentity = { clusterId: 2 ** 52 + 1, memberId: 77, incarnation: 3, logSeq: 2 ** 33 };
+const identity: PeerIdentity = {
+  clusterId: 2 ** 52 + 1,
+  memberId: 77,
+  incarnation: 3,
+  logSeq: 2 ** 33,
+  peerUrls: ['http://n1:2380'],
+};
 const ends = { from: 1, to: 2 };
 const head = { ...ends, term: 7 };
 const confState = {

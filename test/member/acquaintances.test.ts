@@ -1,12 +1,11 @@
 import { expect, test } from 'vitest';
+import { encodeCommand } from '../../src/core/command.ts';
 import type { MemberId } from '../../src/core/raft/messages.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { Acquaintances, type AcquaintancesOptions } from '../../src/member/acquaintances.ts';
-import { encodeAccount } from '../../src/member/bootstrap.ts';
 import type { MemberInfo } from '../../src/member/membership.ts';
-import { Newcomers } from '../../src/member/newcomers.ts';
-import { ManualClock } from './manual-clock.ts';
-import { eventually } from './test-cluster.ts';
+import type { PeerIdentity } from '../../src/member/ports.ts';
+import { Whereabouts } from '../../src/member/whereabouts.ts';
 
 const CLUSTER = 9;
 
@@ -16,29 +15,17 @@ function member(id: MemberId): MemberInfo {
 
 /** A member that has just joined: who introduced it knew of 1 and 2 only. */
 class Joined {
-  readonly clock = new ManualClock();
-  readonly asked: string[] = [];
   state: readonly MemberInfo[] = [];
   removed: readonly MemberId[] = [];
   peers: readonly MemberId[] = [];
-  readonly newcomers: Newcomers;
+  urls: readonly string[] = [];
+  readonly whereabouts: Whereabouts;
   readonly acquaintances: Acquaintances;
 
   constructor() {
-    const { clock } = this;
-    this.newcomers = new Newcomers({
-      clock,
-      logger: silentLogger,
-      signal: new AbortController().signal,
-      clusterId: CLUSTER,
-      transport: {
-        probe: async (url: string) => {
-          this.asked.push(url);
-          return encodeAccount({ clusterId: CLUSTER, members: [1, 2, 3].map(member), met: [], removed: [] });
-        },
-      } as never,
+    this.whereabouts = new Whereabouts({
       members: () => this.acquaintances.known(),
-      learned: () => this.acquaintances.changed(),
+      wasRemoved: (id) => this.removed.includes(id),
     });
     const table = {
       get: (id: MemberId) => this.state.find((each) => each.id === id),
@@ -47,11 +34,12 @@ class Joined {
     this.acquaintances = new Acquaintances({
       identity: { memberId: 4, clusterId: CLUSTER } as AcquaintancesOptions['identity'],
       met: { refusal: () => null, note: () => {} } as never,
-      newcomers: this.newcomers,
+      whereabouts: this.whereabouts,
       introductions: [member(1), member(2)],
       transport: {
         setPeers: (peers) => {
           this.peers = peers.map(({ id }) => id);
+          this.urls = peers.flatMap(({ peerUrls }) => peerUrls);
         },
       },
       machine: () => ({ members: table, memberList: () => this.state }) as never,
@@ -61,15 +49,62 @@ class Joined {
   }
 }
 
-test('a member that has joined asks those it was introduced to about one that they did not name', async () => {
+/** What a peer says of itself when it connects. */
+function peer(memberId: MemberId, ...peerUrls: readonly string[]): PeerIdentity {
+  return { clusterId: CLUSTER, memberId, incarnation: 1, logSeq: 0, peerUrls };
+}
+
+test('a member that has joined can answer one that nobody named to it', () => {
   const joined = new Joined();
   expect(joined.peers).toEqual([1, 2]);
-  expect(joined.acquaintances.admit({ memberId: 3 } as never)).toBeNull();
-  joined.clock.advance(1);
-  joined.newcomers.tick();
-  await eventually(() => joined.peers.length === 3);
+  expect(joined.acquaintances.admit(peer(3, 'http://n3:2380'))).toBeNull();
   expect(joined.peers).toEqual([1, 2, 3]);
-  expect(joined.asked).toEqual(['http://n1:2380']);
+  expect(joined.urls).toContain('http://n3:2380');
+});
+
+test('who says that it lives elsewhere is looked for there too', () => {
+  const joined = new Joined();
+  joined.acquaintances.admit(peer(1, 'http://moved:2380'));
+  expect(joined.urls).toEqual(['http://n1:2380', 'http://moved:2380', 'http://n2:2380']);
+  joined.state = [{ ...member(1), peerUrls: ['http://again:2380'] }];
+  joined.acquaintances.changed();
+  expect(joined.urls).toEqual(['http://again:2380', 'http://moved:2380', 'http://n2:2380']);
+});
+
+test('who lives again where it is known to live is looked for there only', () => {
+  const joined = new Joined();
+  joined.acquaintances.admit(peer(1, 'http://moved:2380'));
+  joined.acquaintances.admit(peer(1, 'http://n1:2380'));
+  expect(joined.urls).toEqual(['http://n1:2380', 'http://n2:2380']);
+});
+
+test('where somebody moved is read from the end of the log, committed or not', () => {
+  const joined = new Joined();
+  const update = { type: 'member-update', id: 2, peerUrls: ['http://moved:2380'] } as const;
+  const data = encodeCommand({ id: null, user: '', authRevision: 0, operation: update });
+  joined.whereabouts.read([
+    { index: 1, term: 1, kind: 'conf-change', data: Buffer.from('other') },
+    { index: 2, term: 1, kind: 'normal', data: Buffer.alloc(0) },
+    { index: 3, term: 1, kind: 'normal', data },
+  ]);
+  joined.acquaintances.changed();
+  expect(joined.urls).toEqual(['http://n1:2380', 'http://n2:2380', 'http://moved:2380']);
+});
+
+test('strangers are remembered up to a bound, and known members beyond it', () => {
+  const joined = new Joined();
+  for (let id = 100; id < 200; id++) joined.acquaintances.admit(peer(id, `http://n${id}:2380`));
+  expect(joined.peers).toHaveLength(2 + 64);
+  joined.acquaintances.admit(peer(1, 'http://moved:2380'));
+  expect(joined.urls).toContain('http://moved:2380');
+});
+
+test('a stranger that was removed is forgotten', () => {
+  const joined = new Joined();
+  joined.acquaintances.admit(peer(3, 'http://n3:2380'));
+  joined.removed = [3];
+  joined.acquaintances.changed();
+  expect(joined.peers).toEqual([1, 2]);
 });
 
 test('a state that does not reach to a member yet does not part it from him', () => {

@@ -138,6 +138,15 @@ describe('a new member', () => {
     expect(neighbours.asked.filter((url) => url === urlOf(2))).toHaveLength(1);
   });
 
+  test('finds one that has moved through one that has not', async () => {
+    const neighbours = new Neighbourhood();
+    const moved = { ...member(3), peerUrls: ['http://moved:2380'] };
+    neighbours.answers.set(urlOf(2), account([member(1), member(2), moved]));
+    neighbours.answers.set('http://moved:2380', account([member(1), member(2), moved]));
+    await neighbours.until(confirmNeverMet(neighbours.options, initial(3), 1));
+    expect(neighbours.asked).toContain('http://moved:2380');
+  });
+
   test('that anybody has met has lost its data', async () => {
     const neighbours = new Neighbourhood();
     neighbours.answers.set(urlOf(2), account([]));

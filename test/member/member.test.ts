@@ -102,6 +102,15 @@ describe('a three-member cluster', () => {
     for (let i = 0; i < 20; i++) expect(await valueOf(members()[i % 3]!, `k${i}`)).toBe(`v${i}`);
   });
 
+  test('a member that has stopped refuses a defragmentation that comes too late', async () => {
+    cluster = await TestCluster.start(1);
+    const [place] = cluster.places;
+    const { member } = place!;
+    await member!.stop();
+    await expect(member!.defragment(context())).rejects.toMatchObject({ code: 'stopped' });
+    expect(place!.fatal).toBeNull();
+  });
+
   test('a member that was away catches up', async () => {
     cluster = await TestCluster.start(3);
     const away = cluster.places[2]!;

@@ -8,7 +8,7 @@ import { seededRandom } from './storage/seeded-random.ts';
 const DATA: Identity = { clusterId: 7, memberId: 42, name: 'n1', incarnation: 1 };
 
 function hello({ clusterId, memberId, incarnation }: Identity, logSeq: number): PeerIdentity {
-  return { clusterId, memberId, incarnation, logSeq };
+  return { clusterId, memberId, incarnation, logSeq, peerUrls: [] };
 }
 
 async function fresh(): Promise<MetPeers> {

@@ -25,9 +25,9 @@ import { ServerProcess } from '../support/server-process.ts';
 /** One member: its real addresses, and those that the others and the clients know it by. */
 export interface ArenaMember {
   readonly name: string;
-  readonly listenPeerUrl: string;
+  listenPeerUrl: string;
   /** Leads through the network between the members. */
-  readonly peerUrl: string;
+  peerUrl: string;
   /** Straight to the member, for what the test itself wants to know. */
   readonly clientUrl: string;
   /** Leads through the network between clients and members. */
@@ -153,6 +153,13 @@ export class FaultArena {
     };
     this.members.push(member);
     return member;
+  }
+
+  /** Another address for a member's peers, and where it leads to; nothing listens there yet. */
+  async newPeerAddress({ name }: ArenaMember): Promise<Pick<ArenaMember, 'listenPeerUrl' | 'peerUrl'>> {
+    const [port] = await freePorts(1);
+    const listenPeerUrl = `http://127.0.0.1:${port}`;
+    return { listenPeerUrl, peerUrl: await this.network.expose(name, { target: listenPeerUrl }) };
   }
 
   /** Starts a member's process without waiting for it. `joins`: the cluster knows it already. */

@@ -55,7 +55,16 @@ const RUNS: readonly FaultRun[] = [
     name: 'changing members under faults, with compactions',
     seed: 8,
     size: 3,
-    faults: ['replace-member', 'compaction', 'kill-leader', 'replace-member', 'isolate-leader', 'compaction'],
+    faults: [
+      'replace-member',
+      'compaction',
+      'kill-leader',
+      'move-member',
+      'replace-member',
+      'isolate-leader',
+      'compaction',
+      'move-member',
+    ],
   },
 ];
 

@@ -54,6 +54,7 @@ export const FAULTS = {
   'old-copy': oldCopy,
   compaction: compaction,
   'replace-member': replaceMember,
+  'move-member': moveMember,
 } as const satisfies Readonly<Record<string, Fault>>;
 export type FaultName = keyof typeof FAULTS;
 
@@ -263,8 +264,8 @@ async function resetClients(context: FaultContext): Promise<string> {
 /** Everything at once: members die, start, stand still and lose each other in any order. */
 async function storm({ arena, random }: FaultContext): Promise<string> {
   const { network } = arena;
-  const steps: Readonly<Record<string, (member: ArenaMember, other: string) => void>> = {
-    kill: (member) => member.process?.signal('SIGKILL'),
+  const steps: Readonly<Record<string, (member: ArenaMember, other: string) => unknown>> = {
+    kill: async (member) => arena.kill(member),
     start: (member) => {
       if (member.process?.running !== true) arena.launch(member);
     },
@@ -281,7 +282,7 @@ async function storm({ arena, random }: FaultContext): Promise<string> {
     const name = random.pick(Object.keys(steps));
     const member = random.pick(arena.members);
     const other = random.pick(arena.names.filter((candidate) => candidate !== member.name));
-    steps[name]!(member, other);
+    await steps[name]!(member, other);
     done.push(`${name} ${member.name}`);
     await delay(random.below(STORM_PAUSE_MS));
   }
@@ -387,6 +388,26 @@ async function replaceMember(context: FaultContext): Promise<string> {
   await leaver.process?.exit();
   arena.forget(leaver);
   return `${comer.name} took the place of ${leaver.name}`;
+}
+
+/** A member gets another address for its peers, as the guide has it; another one may be down meanwhile. */
+async function moveMember(context: FaultContext): Promise<string> {
+  const { arena, random } = context;
+  const [mover, other] = some(context, 2) as [ArenaMember, ArenaMember];
+  const away = random.chance(50) ? other : null;
+  if (away !== null) await arena.kill(away);
+  const address = await arena.newPeerAddress(mover);
+  await admin(context, 'updating a member', async (client) => {
+    const { members } = await client.memberList();
+    const entry = members.find((member) => member.peerUrls.includes(mover.peerUrl));
+    if (entry !== undefined) await client.memberUpdate({ id: entry.id, peerUrls: [address.peerUrl] });
+  });
+  await arena.kill(mover);
+  Object.assign(mover, address);
+  await arena.launch(mover).ready();
+  if (away === null) return `${mover.name} moved`;
+  await arena.launch(away).ready();
+  return `${mover.name} moved while ${away.name} was down`;
 }
 
 /** Does something through any member, again until it is done: `action` looks whether it was. */

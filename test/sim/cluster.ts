@@ -67,6 +67,7 @@ export class Cluster implements PlaceListener {
   start(place: Place): void {
     if (place.running) return;
     this.startCount += 1;
+    place.url = this.#recordedUrl(place);
     place.start(this.#optionsOf(place), this.startCount);
   }
 
@@ -93,11 +94,16 @@ export class Cluster implements PlaceListener {
   }
 
   placeOf(member: MemberView): Place | undefined {
-    return this.places.find((place) => member.peerUrls.includes(place.url));
+    return this.places.find((place) => member.peerUrls.some((url) => place.isAt(url)));
   }
 
   memberOf(place: Place): MemberView | undefined {
-    return this.#parts.log.members.find((member) => member.peerUrls.includes(place.url));
+    return this.#parts.log.members.find(({ peerUrls }) => peerUrls.some((url) => place.isAt(url)));
+  }
+
+  /** Whether a machine listens elsewhere than where the cluster says that its member lives. */
+  isElsewhere(place: Place): boolean {
+    return place.running && place.url !== this.#recordedUrl(place);
   }
 
   leader(): Place | undefined {
@@ -244,6 +250,10 @@ export class Cluster implements PlaceListener {
     return this.memberOf(place) !== undefined || this.#parts.random.chance(30);
   }
 
+  #recordedUrl(place: Place): string {
+    return this.memberOf(place)?.peerUrls[0] ?? place.url;
+  }
+
   #addPlace(name: string): Place {
     const { plan, scheduler, network, random, trace } = this.#parts;
     const rate = (): number => 1 + plan.skew * (2 * random.fraction() - 1);
@@ -255,7 +265,7 @@ export class Cluster implements PlaceListener {
   }
 
   #initialMembers(): readonly InitialMember[] {
-    return this.#initial.map(({ name, url }) => ({ name, peerUrls: [url] }));
+    return this.#initial.map(({ name, firstUrl }) => ({ name, peerUrls: [firstUrl] }));
   }
 
   #optionsOf(place: Place): MemberOptions {

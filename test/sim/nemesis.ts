@@ -63,6 +63,7 @@ export class Nemesis {
       place.slowFactor = 1;
       place.disk.capacityBytes = 2 ** 40;
       place.process?.resume('stopped');
+      if (cluster.isElsewhere(place)) cluster.kill(place, false);
     }
   }
 
@@ -124,6 +125,8 @@ export class Nemesis {
       case 'remove-member':
       case 'replace-member':
         return this.#changeMembers(kind);
+      case 'move-member':
+        return this.#move(place);
     }
   }
 
@@ -420,6 +423,24 @@ export class Nemesis {
     );
     if (answer.type === 'unknown') return false;
     return !(answer.type === 'refused' && answer.code.startsWith('timeout'));
+  }
+
+  /** As etcd's guide has it: the cluster is told first, then the member starts at its new address. */
+  #move(place: Place): boolean {
+    const { cluster, port, random, trace } = this.#parts;
+    const id = cluster.memberOf(place)?.id;
+    if (id === undefined || place.lost || !place.running || cluster.isElsewhere(place)) return false;
+    const url = new URL(place.url);
+    url.port = String(Number(url.port) + 1);
+    trace.line('faults', `moves ${place.name} to ${url.host}`);
+    void port
+      .call(random.pick(cluster.places), REQUEST_MS, (member, signal) =>
+        member.memberUpdate({ id, peerUrls: [url.origin] }, { signal, credentials: OPERATOR }),
+      )
+      .then(() => {
+        if (!this.stopped && cluster.isElsewhere(place)) cluster.kill(place, false);
+      });
+    return true;
   }
 
   #later(delayMs: number, run: () => void): void {

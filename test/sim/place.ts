@@ -52,7 +52,10 @@ export interface PlaceListener {
  */
 export class Place {
   readonly name: string;
-  readonly url: string;
+  /** Where it was at first; another address of it differs in the port. */
+  readonly firstUrl: string;
+  /** Where its process listens. */
+  url: string;
   disk: MemoryDisk;
   levels: MemoryLevelOpener;
   process: SimProcess | null = null;
@@ -85,10 +88,16 @@ export class Place {
 
   constructor(options: PlaceOptions) {
     this.name = options.name;
-    this.url = `http://${options.name}:2380`;
+    this.firstUrl = `http://${options.name}:2380`;
+    this.url = this.firstUrl;
     this.#options = options;
     this.disk = this.#newDisk();
     this.levels = this.#newLevels();
+  }
+
+  /** Whether an address is one of this machine's. */
+  isAt(url: string): boolean {
+    return new URL(url).hostname === this.name;
   }
 
   get running(): boolean {

@@ -25,6 +25,7 @@ export type FaultKind =
   | 'add-member'
   | 'remove-member'
   | 'replace-member'
+  | 'move-member'
   | 'compact'
   | 'defragment'
   | 'wipe'
@@ -74,13 +75,16 @@ const LOSSES: ReadonlySet<FaultKind> = new Set(['wipe', 'roll-back', 'bit-rot'])
 const ADD_MEMBER_WEIGHT = 30;
 
 /**
- * Seeds in a hundred with authentication, and with joint configurations. The salts are such that the seeds that found
- * the other bugs of docs/put-back-bugs.md are none of them and keep the runs that they had.
+ * Seeds in a hundred with authentication, with joint configurations, and in which members move to other addresses. The
+ * salts of the first two are such that the seeds that found older bugs kept the runs that they had.
  */
 const AUTH_PERCENT = 20;
 const AUTH_SALT = 21;
 const JOINT_PERCENT = 12;
 const JOINT_SALT = 23;
+const MOVE_PERCENT = 12;
+const MOVE_SALT = 25;
+const MOVE_MEMBER: Plan['faults'][number] = ['move-member', 12];
 
 /** Everything about a run that its seed decides before it begins. */
 export interface Plan {
@@ -129,6 +133,8 @@ export function planOf(seed: number): Plan {
   );
   const calm = random.chance(3);
   const joint = new Prng(seed, JOINT_SALT).chance(JOINT_PERCENT);
+  const moves = !calm && new Prng(seed, MOVE_SALT).chance(MOVE_PERCENT);
+  const all = moves ? [...faults, MOVE_MEMBER] : faults;
   return {
     seed,
     members: random.pick([3, 3, 3, 5]),
@@ -151,7 +157,7 @@ export function planOf(seed: number): Plan {
     pace: paceOf(random),
     skew: random.pick([0, 0.0002, 0.01, 0.05]),
     timerLagMsMax: random.pick([0.1, 1, 10]),
-    faults: calm ? [] : joint ? withMemberChanges(faults) : faults,
+    faults: calm ? [] : joint ? withMemberChanges(all) : all,
     faultPauseMs: random.pick([300, 1_000, 1_000, 3_000]),
     auth: new Prng(seed, AUTH_SALT).chance(AUTH_PERCENT),
     joint,

@@ -71,6 +71,7 @@ export function watchStateMachines(next: StateMachineListener | null): void {
   prototype.apply = function (entry): Applied {
     const applied = apply.call(this, listener?.tagged === true ? withoutTag(entry) : entry);
     listener?.applied(entry, applied);
+    if (applied.outcome.ok && applied.outcome.result.type === 'member') listener?.membersChanged(this);
     const { confChange } = applied;
     if (listener?.joint !== true || confChange === null || confChange === undefined) return applied;
     return { ...applied, confChange: jointChange(this.confState, confChange, entry.index) };

@@ -1,8 +1,8 @@
 import type { MemberId } from '../../core/raft/messages.ts';
-import { Fields, pack, unpack } from '../../lib/packed.ts';
+import { Fields, type Packed, pack, unpack } from '../../lib/packed.ts';
 import type { PeerIdentity } from '../ports.ts';
 import { encodeFrame, type Frame, frameKinds, ProtocolError } from './frame.ts';
-import { FIELDS_LIMITS, REASON_LENGTH_MAX } from './limits.ts';
+import { FIELDS_LIMITS, PEER_URLS_MAX, REASON_LENGTH_MAX, URL_LENGTH_MAX } from './limits.ts';
 
 /**
  * The first frames on every connection. The dialer says hello: magic, format version, what the connection is for,
@@ -16,7 +16,7 @@ const VERSION_OFFSET = MAGIC.length;
 const FIELDS_OFFSET = VERSION_OFFSET + 2;
 
 /** Version of everything this folder puts on the wire. Raised with every incompatible change. */
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 /** What a connection carries. Each has an order of its own; none waits for another. */
 export type StreamKind = 'append' | 'heartbeat' | 'request' | 'snapshot' | 'probe';
@@ -32,14 +32,14 @@ export interface Hello {
 }
 
 /** An identity for probes: nobody yet. */
-export const nobody: PeerIdentity = { clusterId: 0, memberId: 0, incarnation: 0, logSeq: 0 };
+export const nobody: PeerIdentity = { clusterId: 0, memberId: 0, incarnation: 0, logSeq: 0, peerUrls: [] };
 
 export function encodeHello(hello: Hello): Frame {
   const start = Buffer.alloc(FIELDS_OFFSET);
   MAGIC.copy(start);
   start.writeUInt16BE(FORMAT_VERSION, VERSION_OFFSET);
-  const { clusterId, memberId, incarnation, logSeq } = hello.sender;
-  const fields = pack([streamTags[hello.stream], clusterId, memberId, hello.to, incarnation, logSeq]);
+  const { stream, sender, to } = hello;
+  const fields = pack([streamTags[stream], to, ...identityFields(sender)]);
   return encodeFrame(frameKinds.hello, start, fields);
 }
 
@@ -60,33 +60,39 @@ export function decodeHello(payload: Buffer): { readonly hello: Hello } | { read
   const stream = streamKinds.get(fields.natural());
   if (stream === undefined) throw new ProtocolError('a hello names an unknown kind of stream');
   const idMin = stream === 'probe' ? 0 : 1;
-  const clusterId = fields.natural();
-  const memberId = fields.integer(idMin);
   const to = fields.integer(idMin);
-  const hello: Hello = {
-    stream,
-    sender: { clusterId, memberId, incarnation: fields.natural(), logSeq: fields.natural() },
-    to,
-  };
+  const sender = readIdentity(fields, idMin);
   fields.end();
-  return { hello };
+  return { hello: { stream, sender, to } };
 }
 
 export function encodeWelcome(identity: PeerIdentity): Frame {
-  const { clusterId, memberId, incarnation, logSeq } = identity;
-  return encodeFrame(frameKinds.welcome, pack([clusterId, memberId, incarnation, logSeq]));
+  return encodeFrame(frameKinds.welcome, pack(identityFields(identity)));
 }
 
 /** @throws MalformedError */
 export function decodeWelcome(payload: Buffer): PeerIdentity {
   const fields = new Fields(unpack(payload, FIELDS_LIMITS));
+  const identity = readIdentity(fields, 1);
+  fields.end();
+  return identity;
+}
+
+function identityFields({ clusterId, memberId, incarnation, logSeq, peerUrls }: PeerIdentity): Packed[] {
+  return [clusterId, memberId, incarnation, logSeq, peerUrls.slice(0, PEER_URLS_MAX)];
+}
+
+function readIdentity(fields: Fields, idMin: 0 | 1): PeerIdentity {
   const identity: PeerIdentity = {
     clusterId: fields.natural(),
-    memberId: fields.integer(1),
+    memberId: fields.integer(idMin),
     incarnation: fields.natural(),
     logSeq: fields.natural(),
+    peerUrls: fields.texts(),
   };
-  fields.end();
+  const { length } = identity.peerUrls;
+  const isShort = length <= PEER_URLS_MAX && identity.peerUrls.every((url) => url.length <= URL_LENGTH_MAX);
+  if (!isShort) throw new ProtocolError('an identity names too many addresses, or too long ones');
   return identity;
 }
 

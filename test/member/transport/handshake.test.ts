@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { MalformedError } from '../../../src/lib/packed.ts';
+import { MalformedError, pack } from '../../../src/lib/packed.ts';
 import type { Frame } from '../../../src/member/transport/frame.ts';
 import {
   decodeHello,
@@ -12,7 +12,13 @@ import {
   nobody,
 } from '../../../src/member/transport/handshake.ts';
 
-const identity = { clusterId: 2 ** 52 + 1, memberId: 77, incarnation: 3, logSeq: 2 ** 33 };
+const identity = {
+  clusterId: 2 ** 52 + 1,
+  memberId: 77,
+  incarnation: 3,
+  logSeq: 2 ** 33,
+  peerUrls: ['http://n1:2380'],
+};
 const hello: Hello = { stream: 'append', sender: identity, to: 5 };
 
 function payloadOf(frame: Frame): Buffer {
@@ -31,24 +37,36 @@ test('hello, welcome and refusal come back equal', () => {
   expect(decodeRefusal(payloadOf(encodeRefusal('removed')))).toBe('removed');
 });
 
-test('the bytes of format version 1 do not change', () => {
+test('the bytes of format version 2 do not change', () => {
   expect(payloadOf(encodeHello(hello)).toString('hex')).toMatchInlineSnapshot(
-    `"434e434c5045455200019601cb43300000000000014d0503cb4200000000000000"`,
+    `"434e434c504545520002970105cb43300000000000014d03cb420000000000000091ae687474703a2f2f6e313a32333830"`,
   );
   expect(payloadOf(encodeWelcome({ ...identity, clusterId: 9 })).toString('hex')).toMatchInlineSnapshot(
-    `"94094d03cb4200000000000000"`,
+    `"95094d03cb420000000000000091ae687474703a2f2f6e313a32333830"`,
   );
 });
 
 test('another version is answered with a reason, before anything else of it is read', () => {
   const payload = payloadOf(encodeHello(hello)).subarray(0, 10);
   payload.writeUInt16BE(9, 8);
-  expect(decodeHello(payload)).toEqual({ refusal: 'format version 9 is not spoken here, version 1 is' });
+  expect(decodeHello(payload)).toEqual({ refusal: 'format version 9 is not spoken here, version 2 is' });
 });
 
 test('only a probe may come from nobody', () => {
   const frame = encodeHello({ stream: 'append', sender: nobody, to: 5 });
   expect(() => decodeHello(payloadOf(frame))).toThrow(MalformedError);
+});
+
+test('of many addresses the first are told; more, or endless ones, are refused', () => {
+  const urls = Array.from({ length: 17 }, (_, i) => `http://n${i}:2380`);
+  const told = decodeWelcome(payloadOf(encodeWelcome({ ...identity, peerUrls: urls })));
+  expect(told.peerUrls).toEqual(urls.slice(0, 16));
+  for (const peerUrls of [urls, [`http://${'n'.repeat(1_024)}`]]) {
+    const { clusterId, memberId, incarnation, logSeq } = identity;
+    expect(() => decodeWelcome(pack([clusterId, memberId, incarnation, logSeq, peerUrls]))).toThrow(
+      MalformedError,
+    );
+  }
 });
 
 test('a long reason is cut', () => {

@@ -111,7 +111,7 @@ function hello(stream: StreamKind, options: Partial<PeerIdentity> & { readonly t
     encodeHello({
       stream,
       to,
-      sender: { clusterId: CLUSTER_ID, memberId: 1, incarnation: 1, logSeq: 0, ...sender },
+      sender: { clusterId: CLUSTER_ID, memberId: 1, incarnation: 1, logSeq: 0, peerUrls: [], ...sender },
     }),
   );
 }
@@ -441,8 +441,8 @@ describe('strangers', () => {
     expect(await refusalTo(hello('append', { to: 7 }))).toMatch(/this is member 2, not member 7/);
     expect(await refusalTo(hello('append', { memberId: 2 }))).toMatch(/meets itself/);
     const otherVersion = hello('append');
-    otherVersion.writeUInt16BE(2, 13);
-    expect(await refusalTo(otherVersion)).toMatch(/format version 2 is not spoken here/);
+    otherVersion.writeUInt16BE(9, 13);
+    expect(await refusalTo(otherVersion)).toMatch(/format version 9 is not spoken here/);
   });
 
   test('an older start of a member is refused while a later one is connected', async () => {
