@@ -145,6 +145,13 @@ describe('messages', () => {
     });
   });
 
+  test('base64 of either alphabet, with and without padding, and in lines', async () => {
+    for (const key of ['+/8=', '-_8=', '-_8', '+/8', '+/\\r\\n8=\\n']) {
+      expect((await etcd.post('/v3/kv/range', `{"key":"${key}"}`)).status).toBe(200);
+      expect(etcd.backend.asked.at(-1)).toMatchObject({ request: { key: Buffer.from([0xfb, 0xff]) } });
+    }
+  });
+
   test('integers keep all their digits, as numbers and as texts', async () => {
     for (const id of ['-9223372036854775808', '9223372036854775807', '"9223372036854775807"']) {
       const response = await etcd.post('/v3/lease/revoke', `{"ID":${id}}`);
@@ -171,11 +178,18 @@ describe('messages', () => {
       ['7', 'must be an object'],
       ['{"key":7}', 'field key is not base64'],
       ['{"key":"?"}', 'field key is not base64'],
+      ['{"key":"a"}', 'field key is not base64'],
+      ['{"key":"YWJja"}', 'field key is not base64'],
+      ['{"key":"aw="}', 'field key is not base64'],
+      ['{"key":"YWJj=="}', 'field key is not base64'],
+      ['{"key":"+_8="}', 'field key is not base64'],
       ['{"limit":"x"}', 'field limit is not an int64'],
       ['{"limit":9223372036854775808}', 'field limit is not an int64'],
       ['{"limit":1.5}', 'field limit is not an int64'],
       ['{"serializable":"yes"}', 'field serializable is not true or false'],
       ['{"sort_order":"UP"}', 'unknown value "UP" for enum etcdserverpb.RangeRequest.SortOrder'],
+      ['{"sort_order":"2"}', 'unknown value "2" for enum etcdserverpb.RangeRequest.SortOrder'],
+      ['{"sort_order":"toString"}', 'unknown value "toString" for enum etcdserverpb.RangeRequest.SortOrder'],
       ['{"range_end":"","rangeEnd":""}', 'given twice'],
       ['{"key" "x"}', 'JSON'],
     ] as const) {
