@@ -22,6 +22,11 @@ export class JsonValues {
     return this.#held.length > 0;
   }
 
+  /** Characters of the value that has begun and is not complete. */
+  get heldCharacters(): number {
+    return this.#heldCharacters;
+  }
+
   get overflowed(): boolean {
     return this.#heldCharacters > this.#charactersMax;
   }
