@@ -46,6 +46,16 @@ test('a seed runs the same every time, and two seeds do not', async () => {
   expect(other.hash).not.toBe(first.hash);
 });
 
+test('a printed trace tells what clients asked and heard, and is the same run', async () => {
+  const printed: string[] = [];
+  const { hash } = await simulate(42, { print: (line) => printed.push(line) });
+  expect(hash).toBe((await simulate(42)).hash);
+  const text = printed.join('\n');
+  expect(text).toMatch(/ c0 +c0\.0-1 asks n\d: \{"type":/);
+  expect(text).toMatch(/ is answered by n\d\.\d+: put \d+ /);
+  expect(text).toMatch(/ w\d +hears of n\d\.\d+: up to \d+: put k/);
+});
+
 test('two leaders of one term are found', () => {
   const found: Violation[] = [];
   const checker = new LeadershipChecker((violation) => found.push(violation));
