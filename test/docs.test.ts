@@ -9,7 +9,13 @@ const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 /** Of the catalogue of known bugs (RELIABILITY 3). */
 const ITEMS = Array.from({ length: 67 }, (_, i) => `P-${i + 1}`);
 
-const PROOF = ['docs/guarantees.md', 'docs/track-record.md', 'docs/put-back-bugs.md', 'docs/soak.md'];
+const PROOF = [
+  'docs/faults.md',
+  'docs/guarantees.md',
+  'docs/track-record.md',
+  'docs/put-back-bugs.md',
+  'docs/soak.md',
+];
 /** Where patches lie that nobody has found: the folder is there only as long as there are some. */
 const MAY_BE_ABSENT = new Set(['test/sim/bugs/open']);
 
@@ -56,6 +62,29 @@ describe('bugs put back', () => {
     const all = new Set([...itemsOf(put), ...itemsOf(without)]);
     expect(ITEMS.filter((item) => !all.has(item))).toEqual([]);
     expect(itemsOf(without).filter((item) => itemsOf(put).includes(item))).toEqual([]);
+  });
+});
+
+describe('faults', () => {
+  const text = read('docs/faults.md');
+
+  test('each of the catalogue is in the table once', () => {
+    const rows = [...text.matchAll(/^\| F(\d+) /gm)].map(([, number]) => Number(number));
+    expect(rows).toEqual(Array.from({ length: 59 }, (_, i) => i + 1));
+  });
+
+  test('what is named of the simulator and of the fault runs is there', () => {
+    const kinds =
+      read('test/sim/plan.ts') + read('test/process/faults.ts') + read('test/process/crash-steps.json');
+    const bugs = readdirSync(join(ROOT, 'test/sim/bugs')).map((name) => name.replace('.patch', ''));
+    const named = [...text.matchAll(/`([a-z][a-z -]+)`/g)].map(([, name]) => name!);
+    const isKnown = (name: string): boolean =>
+      ['sim', 'runs', 'points', 'images', ...bugs].includes(name) ||
+      [`'${name}'`, `"${name}"`, `  ${name}: ${name},`].some((form) => kinds.includes(form));
+    expect(named.filter((name) => !isKnown(name))).toEqual([]);
+    const done = [...read('test/process/faults.ts').matchAll(/^ {2}'([a-z-]+)':/gm)].map(([, name]) => name!);
+    expect(done.length).toBeGreaterThan(15);
+    expect(done.filter((name) => !named.includes(name))).toEqual([]);
   });
 });
 
