@@ -126,6 +126,15 @@ describe('the core', () => {
   });
 });
 
+describe('the store', () => {
+  test('never reads the wall clock, which may jump', () => {
+    const store = files.filter((file) => file.path.startsWith('core/') || file.path.startsWith('member/'));
+    expect(store.filter((file) => /\bDate\b/.test(stripComments(file.text))).map(({ path }) => path)).toEqual(
+      [],
+    );
+  });
+});
+
 describe('leftovers', () => {
   test('no unfinished work hides in the sources', () => {
     const marks = new RegExp(`\\b(${['TO' + 'DO', 'FIX' + 'ME', 'XX' + 'X', 'HA' + 'CK'].join('|')})\\b`);

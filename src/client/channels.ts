@@ -54,8 +54,8 @@ interface Endpoint extends EndpointAddress {
 }
 
 /**
- * Connections to all endpoints, made when first needed. Calls go to one of them until it fails; then to the next,
- * but a mutating call only when it surely had not been sent.
+ * Connections to all endpoints, made when first needed. Calls go to one of them until it fails or does not answer in
+ * time, then to the next; the call that failed goes there, too, unless it may have been sent and is a mutating one.
  */
 export class Channels {
   readonly #endpoints: readonly Endpoint[];
@@ -90,8 +90,9 @@ export class Channels {
         const again = found.unsent || (!method.mutating && found.code === 'unavailable');
         // What was refused after being sent tells more than that another endpoint is not there.
         if (failure === null || !found.unsent) failure = found;
+        // Whatever becomes of this call, the next one need not wait for the same member.
+        if (again || isSilent(found)) this.fail(endpoint.address);
         if (!again || Date.now() >= deadlineMs) throw failure;
-        this.fail(endpoint.address);
       }
     }
     throw failure!;
@@ -168,6 +169,11 @@ export class Channels {
   async #beforeRetry(attempt: number, signal: AbortSignal | undefined): Promise<void> {
     if (attempt % this.#endpoints.length === 0) await pause(ROUND_PAUSE_MS, signal);
   }
+}
+
+/** Whether a member serves nobody now, or may be cut off. */
+function isSilent({ code }: ClientError): boolean {
+  return code === 'unavailable' || code === 'deadline-exceeded';
 }
 
 /** @throws ClientError `canceled` */

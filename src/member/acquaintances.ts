@@ -2,7 +2,6 @@ import type { StateMachine } from '../core/state-machine.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { BootedData } from './boot.ts';
 import { encodeAccount } from './bootstrap.ts';
-import type { MemberInfo } from './membership.ts';
 import type { MetPeers } from './met-peers.ts';
 import type { PeerIdentity, Transport } from './ports.ts';
 import type { Whereabouts } from './whereabouts.ts';
@@ -11,11 +10,6 @@ export interface AcquaintancesOptions {
   readonly identity: BootedData['identity'];
   readonly met: MetPeers;
   readonly whereabouts: Whereabouts;
-  /**
-   * Members to talk to until the state says who they are; only for one that has just joined. Who introduced them may
-   * have lagged and left some out.
-   */
-  readonly introductions: readonly MemberInfo[];
   readonly transport: Pick<Transport, 'setPeers'>;
   readonly machine: () => StateMachine;
   readonly logger: Logger;
@@ -33,15 +27,6 @@ export class Acquaintances {
   changed(): void {
     const { whereabouts, transport } = this.#options;
     transport.setPeers(whereabouts.addresses());
-  }
-
-  /** The members of the state, and those introduced at the start of whom it has not heard yet. */
-  known(): readonly MemberInfo[] {
-    const { introductions, machine } = this.#options;
-    const { members } = machine();
-    const isUnheardOf = ({ id }: MemberInfo): boolean =>
-      members.get(id) === undefined && !members.wasRemoved(id);
-    return [...machine().memberList(), ...introductions.filter(isUnheardOf)];
   }
 
   /** Why a peer that connects must be refused, or null; it is remembered then. */

@@ -49,8 +49,6 @@ export interface RunningOptions {
   readonly data: BootedData;
   readonly replicaOptions: ReplicaOptions;
   readonly met: MetPeers;
-  /** Members to talk to until the state says who they are; only for one that has just joined. */
-  readonly introductions: readonly MemberInfo[];
 }
 
 /** Who hears of what the parts have to tell, and what they cannot do by themselves. */
@@ -92,7 +90,7 @@ export interface RunningParts extends Omit<AuthParts, 'calls' | 'accounts'> {
  * @param signal aborted when the member stops: ends everything it asks or proposes by itself
  */
 export function assemble(
-  { options, ports, data, replicaOptions, met, introductions }: RunningOptions,
+  { options, ports, data, replicaOptions, met }: RunningOptions,
   events: PartsEvents,
   signal: CancelSignal,
 ): RunningParts {
@@ -249,15 +247,14 @@ export function assemble(
     signal,
   });
   const whereabouts = new Whereabouts({
-    members: () => acquaintances.known(),
+    members: () => machine().memberList(),
     wasRemoved: (id) => machine().members.wasRemoved(id),
   });
   whereabouts.read(data.raft.entries);
-  const acquaintances: Acquaintances = new Acquaintances({
+  const acquaintances = new Acquaintances({
     identity: data.identity,
     met,
     whereabouts,
-    introductions,
     transport,
     machine,
     logger,
@@ -268,7 +265,7 @@ export function assemble(
     self,
     clusterId: data.identity.clusterId,
     hasLeader: () => loop.view.leader !== 0,
-    members: () => acquaintances.known(),
+    members: () => whereabouts.addresses(),
     initialCluster: options.initialCluster,
     ownUrls: options.peerUrls,
     patienceMs: REMOVAL_PATIENCE_ELECTIONS * options.electionMs,

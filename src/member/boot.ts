@@ -3,10 +3,9 @@ import type { HardState, MemberId } from '../core/raft/messages.ts';
 import type { RaftInitialState } from '../core/raft/raw-node.ts';
 import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError } from '../lib/errors.ts';
-import { confirmNeverMet, findCluster, findOwnPlace } from './bootstrap.ts';
+import { confirmNeverMet, findOwnPlace } from './bootstrap.ts';
 import { initialCluster } from './identity.ts';
 import type { MemberOptions, MemberPorts } from './member-options.ts';
-import type { MemberInfo } from './membership.ts';
 import { createReplica, type OpenedReplica, openReplica, type ReplicaOptions } from './replica.ts';
 import {
   dropBallast,
@@ -229,16 +228,6 @@ export async function placeFromCluster(
   const request = { ownUrls: options.peerUrls, otherUrls: otherPeerUrls(options) };
   const place = await findOwnPlace({ ...ports, signal }, request);
   return { ...place, bootstrapMembers: [] };
-}
-
-/** Who to talk to, for a member that has joined and not yet got the state that tells it. */
-export async function introductions(
-  ports: MemberPorts,
-  options: MemberOptions,
-  signal: CancelSignal,
-): Promise<readonly MemberInfo[]> {
-  const { members } = await findCluster({ ...ports, signal }, otherPeerUrls(options));
-  return members;
 }
 
 function segmentSize({ logSegmentBytes }: MemberOptions): { readonly segmentBytes?: number } {

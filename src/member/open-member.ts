@@ -5,7 +5,6 @@ import {
   confirmNew,
   createDataDirectory,
   existingIdentity,
-  introductions,
   placeFromCluster,
   placeFromFlags,
 } from './boot.ts';
@@ -52,9 +51,7 @@ export async function openMember(
       const logSeq = data.log.lastSeq;
       await ports.transport.start({ clusterId, memberId, incarnation, logSeq, peerUrls }, handlers);
     }
-    const joining = data.replica.machine.memberList().length === 0;
-    const known = joining ? await introductions(ports, options, signal) : [];
-    const running = new RunningMember({ options, ports, data, replicaOptions, met, introductions: known });
+    const running = new RunningMember({ options, ports, data, replicaOptions, met });
     handlers.running = running;
     await running.start();
     return running.member;

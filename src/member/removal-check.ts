@@ -1,13 +1,13 @@
 import type { MemberId } from '../core/raft/messages.ts';
 import { askAny, type BootstrapOptions } from './bootstrap.ts';
 import type { InitialMember } from './identity.ts';
-import type { MemberInfo } from './membership.ts';
+import type { PeerAddress } from './ports.ts';
 
 export interface RemovalCheckOptions extends BootstrapOptions {
   readonly self: MemberId;
   readonly clusterId: number;
   readonly hasLeader: () => boolean;
-  readonly members: () => readonly MemberInfo[];
+  readonly members: () => readonly PeerAddress[];
   /** The whole cluster as the command line names it, this member included. */
   readonly initialCluster: readonly InitialMember[];
   readonly ownUrls: readonly string[];
@@ -54,8 +54,10 @@ export class RemovalCheck {
 
   async #ask(): Promise<void> {
     const { self, clusterId, members, removed } = this.#options;
-    for (const member of members().filter((other) => other.id !== self)) {
-      const account = await askAny(this.#options, member.peerUrls);
+    const others = members().filter(({ id }) => id !== self);
+    // One that has joined and heard nothing since knows only whom it was started with.
+    for (const { peerUrls } of others.length > 0 ? others : this.#named()) {
+      const account = await askAny(this.#options, peerUrls);
       if (account?.clusterId === clusterId && account.removed.includes(self)) {
         removed();
         return;
@@ -65,14 +67,20 @@ export class RemovalCheck {
     if (reason !== null) this.#options.foreign(reason);
   }
 
+  /** The others that the command line names. */
+  #named(): readonly InitialMember[] {
+    const { initialCluster, ownUrls } = this.#options;
+    return initialCluster.filter(({ peerUrls }) => !peerUrls.some((url) => ownUrls.includes(url)));
+  }
+
   /**
    * Why the data is not that of the cluster whose addresses the member was started with, or null. One address that
    * went to another cluster may be an old option; so many that the rest is no majority mean that it is this data
    * which does not belong here.
    */
   async foreignness(): Promise<string | null> {
-    const { clusterId, initialCluster, ownUrls } = this.#options;
-    const others = initialCluster.filter(({ peerUrls }) => !peerUrls.some((url) => ownUrls.includes(url)));
+    const { clusterId, initialCluster } = this.#options;
+    const others = this.#named();
     const accounts = await Promise.all(others.map(({ peerUrls }) => askAny(this.#options, peerUrls)));
     const strangers = others.flatMap(({ name, peerUrls }, i) => {
       const account = accounts[i] ?? null;

@@ -27,12 +27,11 @@ export class Whereabouts {
 
   /** This peer has connected. @returns whether `addresses` has changed */
   met({ memberId, peerUrls }: PeerIdentity): boolean {
-    const member = this.#options.members().find(({ id }) => id === memberId);
-    const before = this.#told.get(memberId);
-    if (member === undefined && before === undefined && this.#unknown().length >= UNKNOWN_MAX) return false;
-    if (peerUrls.every((url) => member?.peerUrls.includes(url) === true)) return this.#told.delete(memberId);
+    const isKnown = this.#stateUrls(memberId).length > 0 || this.#told.has(memberId);
+    if (!isKnown && this.#unknown().length >= UNKNOWN_MAX) return false;
+    const before = this.#urls(memberId);
     this.#told.set(memberId, peerUrls);
-    return before?.join() !== peerUrls.join();
+    return this.#urls(memberId).join() !== before.join();
   }
 
   /**
@@ -47,13 +46,21 @@ export class Whereabouts {
     }
   }
 
-  /** Whom to talk to, and where: where the state says, and then where else. */
+  /**
+   * Whom to talk to, and where. What a member said itself stays good when the state gives it another address: it lives
+   * at the old one until it is started at the new.
+   */
   addresses(): readonly PeerAddress[] {
-    const known = this.#options.members().map(({ id, peerUrls }) => ({
-      id,
-      peerUrls: [...new Set([...peerUrls, ...(this.#told.get(id) ?? [])])],
-    }));
+    const known = this.#options.members().map(({ id }) => ({ id, peerUrls: this.#urls(id) }));
     return [...known, ...this.#unknown()];
+  }
+
+  #urls(id: MemberId): readonly string[] {
+    return [...new Set([...this.#stateUrls(id), ...(this.#told.get(id) ?? [])])];
+  }
+
+  #stateUrls(id: MemberId): readonly string[] {
+    return this.#options.members().find((member) => member.id === id)?.peerUrls ?? [];
   }
 
   #unknown(): readonly PeerAddress[] {

@@ -209,6 +209,14 @@ test('a member that takes a connection and says nothing runs into the deadline',
   silent.close();
 });
 
+test('after a write that a member did not answer for the next call goes elsewhere', async () => {
+  one.failing = () => new RpcError(rpcStatus.unavailable, 'etcdserver: request timed out');
+  const failure = await failureOf(client.put({ key: bytes('a'), value: bytes('1') }));
+  expect(failure).toMatchObject({ code: 'unavailable', uncertain: true });
+  await client.put({ key: bytes('a'), value: bytes('2') });
+  expect(two.calls).toHaveLength(1);
+});
+
 test('a call can be canceled', async () => {
   const control = new AbortController();
   control.abort();

@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { CORE_TARGETS } from './core-targets.ts';
 import { FILE_TARGETS } from './file-targets.ts';
 import { type FuzzReport, fuzz } from './fuzz.ts';
+import { GATEWAY_TARGETS } from './gateway-targets.ts';
 import { LOG_TARGETS } from './log-targets.ts';
 import { OPTION_TARGETS } from './option-targets.ts';
 import { RPC_TARGETS } from './rpc-targets.ts';
@@ -19,6 +20,7 @@ const GROUPS = {
   files: FILE_TARGETS,
   transport: TRANSPORT_TARGETS,
   rpc: RPC_TARGETS,
+  gateway: GATEWAY_TARGETS,
   options: OPTION_TARGETS,
 };
 

@@ -4,7 +4,7 @@ import { Prng } from '../sim/prng.ts';
 /**
  * Seeded fuzzing of everything that takes bytes from outside or from a disk. Inputs are valid bytes with damage,
  * half of them with their checksums made to fit again, and plain noise. What must hold for each: the decoder ends
- * with a value or with one of its own errors, takes no more memory than a small multiple of its input, and what it
+ * soon, with a value or with one of its own errors, takes no more memory than a small multiple of its input, and what it
  * accepts means the same after it was encoded again.
  */
 export interface Target<T> {
@@ -20,6 +20,8 @@ export interface Target<T> {
   reseal?(bytes: Buffer): void;
   /** What one call may allocate as Buffers, in bytes for each byte of input, besides `ALLOWANCE_BYTES`. */
   readonly allocationFactor?: number;
+  /** The longest that one call may take, in ms, instead of `TIME_MS_MAX`. */
+  readonly timeMsMax?: number;
   /** Executions in relation to other targets; below 1 for the slow ones. */
   readonly share?: number;
 }
@@ -40,6 +42,8 @@ const DAMAGES_MAX = 4;
 const DAMAGE_KINDS = 9;
 const IN_PLACE_KINDS = 4;
 const ALLOCATION_FACTOR = 16;
+/** An input of at most 64 KiB takes far less on the busiest machine. What never ends, the run's own time limit ends. */
+const TIME_MS_MAX = 10_000;
 /** Besides: first pieces of frames, and the buffer that the packer shares between its answers. */
 const ALLOWANCE_BYTES = 2 * 1024 * 1024;
 
@@ -81,6 +85,7 @@ async function execute<T>(
   const ms = performance.now() - startedMs;
   times.totalMs += ms;
   times.slowestMs = Math.max(times.slowestMs, ms);
+  if (ms > (target.timeMsMax ?? TIME_MS_MAX)) throw broken(target, input, `took ${Math.round(ms)} ms`);
   const bytesMax = ALLOWANCE_BYTES + input.length * (target.allocationFactor ?? ALLOCATION_FACTOR);
   if (counter.bytes > bytesMax) throw broken(target, input, `allocated ${counter.bytes} bytes`);
   if (!outcome.ok) {

@@ -62,6 +62,18 @@ test.each<[string, Partial<Target<Buffer>>, RegExp]>([
     /good allocated \d+ bytes|a decoder asked for/,
   ],
   [
+    'an input that takes long',
+    {
+      timeMsMax: 25,
+      decode(bytes) {
+        const untilMs = performance.now() + (bytes[0] === 0xff ? 30 : 0);
+        while (performance.now() < untilMs);
+        return good.decode(bytes) as Buffer;
+      },
+    },
+    /good took \d+ ms\ninput of \d+ bytes: ff/,
+  ],
+  [
     'a value that comes back as another',
     { encode: (value) => Buffer.concat([Buffer.of(value.length), Buffer.alloc(value.length)]) },
     /good accepted what does not come back the same/,

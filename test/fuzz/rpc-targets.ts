@@ -36,11 +36,11 @@ const NAMES = [...new Set(METHODS.flatMap(({ request, response }) => [request, r
 const SEEDS_PER_MESSAGE = 12;
 
 /** A message as plain values: what is absent looks like the default that it is. */
-interface Plain {
+export interface Plain {
   readonly [field: string]: unknown;
 }
 
-function plain(value: unknown): unknown {
+export function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== 'object' || value === null) return value;
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');

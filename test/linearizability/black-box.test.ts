@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { blackBoxVerdict, blackBoxViolations, withExpiries } from './black-box.ts';
+import { beginningOf, blackBoxVerdict, blackBoxViolations, withExpiries } from './black-box.ts';
 import { isLinearizable } from './brute-force.ts';
 import type { CommittedRevision, HistoryOp, HistoryRequest } from './history.ts';
 import { ModelState } from './model-state.ts';
@@ -110,6 +110,21 @@ describe('the search', () => {
     ).toBe('not-linearizable');
     expect(blackBoxVerdict([put, read(2)]).type).toBe('linearizable');
     expect(blackBoxVerdict([put, read(2.5)]).type).toBe('not-linearizable');
+  });
+
+  test('finds an order for any beginning of what a correct store did, and none for a wrong one', () => {
+    let wrong = 0;
+    for (let seed = 1; seed <= 60; seed++) {
+      const { ops } = randomHistory({ seed, ops: 80, clients: 5, unknownPercent: 6, tables: seed % 2 === 0 });
+      for (const opsMax of [1, 7, 25, 60, 1_000]) {
+        const { type } = blackBoxVerdict(withExpiries(beginningOf(ops, opsMax)));
+        expect(type, `seed ${seed}, ${opsMax}`).toBe('linearizable');
+      }
+      for (const history of mutations(ops, seed)) {
+        if (blackBoxVerdict(withExpiries(beginningOf(history, 60))).type === 'not-linearizable') wrong++;
+      }
+    }
+    expect(wrong).toBeGreaterThan(60);
   });
 
   test('gives up at its bound, and says that nothing was decided', () => {

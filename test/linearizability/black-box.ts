@@ -64,6 +64,20 @@ export function withExpiries(ops: readonly HistoryOp[]): readonly HistoryOp[] {
   return [...ops, ...expiries];
 }
 
+/**
+ * The first so many operations, as things stood when the next one was called: who had no answer then does not know. For
+ * a history that is too long to be searched as a whole.
+ */
+export function beginningOf(ops: readonly HistoryOp[], opsMax: number): readonly HistoryOp[] {
+  const byCall = ops.toSorted((a, b) => a.callTime - b.callTime);
+  const endTime = byCall[opsMax]?.callTime ?? Number.POSITIVE_INFINITY;
+  return byCall.slice(0, opsMax).flatMap((op): HistoryOp[] => {
+    if (op.returnTime <= endTime || op.outcome.type === 'unknown') return [op];
+    const isRead = op.request.type === 'range' || op.request.type === 'serializable-range';
+    return isRead ? [] : [{ ...op, returnTime: Number.POSITIVE_INFINITY, outcome: { type: 'unknown' } }];
+  });
+}
+
 function hasPlace({ request, outcome }: HistoryOp): boolean {
   if (request.type === 'serializable-range') return false;
   return outcome.type !== 'refused' || (outcome.code !== null && STATE_CODES.has(outcome.code));

@@ -13,9 +13,9 @@ function member(id: MemberId): MemberInfo {
   return { id, name: `n${id}`, peerUrls: [`http://n${id}:2380`], clientUrls: [], isLearner: false };
 }
 
-/** A member that has just joined: who introduced it knew of 1 and 2 only. */
-class Joined {
-  state: readonly MemberInfo[] = [];
+/** A member that has applied that there are 1 and 2. */
+class Lagging {
+  state: readonly MemberInfo[] = [member(1), member(2)];
   removed: readonly MemberId[] = [];
   peers: readonly MemberId[] = [];
   urls: readonly string[] = [];
@@ -24,7 +24,7 @@ class Joined {
 
   constructor() {
     this.whereabouts = new Whereabouts({
-      members: () => this.acquaintances.known(),
+      members: () => this.state,
       wasRemoved: (id) => this.removed.includes(id),
     });
     const table = {
@@ -35,7 +35,6 @@ class Joined {
       identity: { memberId: 4, clusterId: CLUSTER } as AcquaintancesOptions['identity'],
       met: { refusal: () => null, note: () => {} } as never,
       whereabouts: this.whereabouts,
-      introductions: [member(1), member(2)],
       transport: {
         setPeers: (peers) => {
           this.peers = peers.map(({ id }) => id);
@@ -54,70 +53,72 @@ function peer(memberId: MemberId, ...peerUrls: readonly string[]): PeerIdentity 
   return { clusterId: CLUSTER, memberId, incarnation: 1, logSeq: 0, peerUrls };
 }
 
-test('a member that has joined can answer one that nobody named to it', () => {
-  const joined = new Joined();
-  expect(joined.peers).toEqual([1, 2]);
-  expect(joined.acquaintances.admit(peer(3, 'http://n3:2380'))).toBeNull();
-  expect(joined.peers).toEqual([1, 2, 3]);
-  expect(joined.urls).toContain('http://n3:2380');
+test('a member that lags can answer one that was added meanwhile', () => {
+  const lagging = new Lagging();
+  expect(lagging.peers).toEqual([1, 2]);
+  expect(lagging.acquaintances.admit(peer(3, 'http://n3:2380'))).toBeNull();
+  expect(lagging.peers).toEqual([1, 2, 3]);
+  expect(lagging.urls).toContain('http://n3:2380');
+});
+
+test('a member that has joined and applied nothing can answer whoever connects', () => {
+  const lagging = new Lagging();
+  lagging.state = [];
+  lagging.acquaintances.admit(peer(1, 'http://n1:2380'));
+  expect(lagging.urls).toEqual(['http://n1:2380']);
+});
+
+test('who was told to move is still found where it lives until it is started at its new address', () => {
+  const lagging = new Lagging();
+  lagging.acquaintances.admit(peer(1, 'http://n1:2380'));
+  lagging.state = [{ ...member(1), peerUrls: ['http://moved:2380'] }, member(2)];
+  lagging.acquaintances.changed();
+  expect(lagging.urls).toEqual(['http://moved:2380', 'http://n1:2380', 'http://n2:2380']);
+  lagging.acquaintances.admit(peer(1, 'http://moved:2380'));
+  expect(lagging.urls).toEqual(['http://moved:2380', 'http://n2:2380']);
 });
 
 test('who says that it lives elsewhere is looked for there too', () => {
-  const joined = new Joined();
-  joined.acquaintances.admit(peer(1, 'http://moved:2380'));
-  expect(joined.urls).toEqual(['http://n1:2380', 'http://moved:2380', 'http://n2:2380']);
-  joined.state = [{ ...member(1), peerUrls: ['http://again:2380'] }];
-  joined.acquaintances.changed();
-  expect(joined.urls).toEqual(['http://again:2380', 'http://moved:2380', 'http://n2:2380']);
+  const lagging = new Lagging();
+  lagging.acquaintances.admit(peer(1, 'http://moved:2380'));
+  expect(lagging.urls).toEqual(['http://n1:2380', 'http://moved:2380', 'http://n2:2380']);
+  lagging.state = [{ ...member(1), peerUrls: ['http://again:2380'] }, member(2)];
+  lagging.acquaintances.changed();
+  expect(lagging.urls).toEqual(['http://again:2380', 'http://moved:2380', 'http://n2:2380']);
 });
 
 test('who lives again where it is known to live is looked for there only', () => {
-  const joined = new Joined();
-  joined.acquaintances.admit(peer(1, 'http://moved:2380'));
-  joined.acquaintances.admit(peer(1, 'http://n1:2380'));
-  expect(joined.urls).toEqual(['http://n1:2380', 'http://n2:2380']);
+  const lagging = new Lagging();
+  lagging.acquaintances.admit(peer(1, 'http://moved:2380'));
+  lagging.acquaintances.admit(peer(1, 'http://n1:2380'));
+  expect(lagging.urls).toEqual(['http://n1:2380', 'http://n2:2380']);
 });
 
 test('where somebody moved is read from the end of the log, committed or not', () => {
-  const joined = new Joined();
+  const lagging = new Lagging();
   const update = { type: 'member-update', id: 2, peerUrls: ['http://moved:2380'] } as const;
   const data = encodeCommand({ id: null, user: '', authRevision: 0, operation: update });
-  joined.whereabouts.read([
+  lagging.whereabouts.read([
     { index: 1, term: 1, kind: 'conf-change', data: Buffer.from('other') },
     { index: 2, term: 1, kind: 'normal', data: Buffer.alloc(0) },
     { index: 3, term: 1, kind: 'normal', data },
   ]);
-  joined.acquaintances.changed();
-  expect(joined.urls).toEqual(['http://n1:2380', 'http://n2:2380', 'http://moved:2380']);
+  lagging.acquaintances.changed();
+  expect(lagging.urls).toEqual(['http://n1:2380', 'http://n2:2380', 'http://moved:2380']);
 });
 
 test('strangers are remembered up to a bound, and known members beyond it', () => {
-  const joined = new Joined();
-  for (let id = 100; id < 200; id++) joined.acquaintances.admit(peer(id, `http://n${id}:2380`));
-  expect(joined.peers).toHaveLength(2 + 64);
-  joined.acquaintances.admit(peer(1, 'http://moved:2380'));
-  expect(joined.urls).toContain('http://moved:2380');
+  const lagging = new Lagging();
+  for (let id = 100; id < 200; id++) lagging.acquaintances.admit(peer(id, `http://n${id}:2380`));
+  expect(lagging.peers).toHaveLength(2 + 64);
+  lagging.acquaintances.admit(peer(1, 'http://moved:2380'));
+  expect(lagging.urls).toContain('http://moved:2380');
 });
 
 test('a stranger that was removed is forgotten', () => {
-  const joined = new Joined();
-  joined.acquaintances.admit(peer(3, 'http://n3:2380'));
-  joined.removed = [3];
-  joined.acquaintances.changed();
-  expect(joined.peers).toEqual([1, 2]);
-});
-
-test('a state that does not reach to a member yet does not part it from him', () => {
-  const joined = new Joined();
-  joined.state = [member(1), member(4)];
-  joined.acquaintances.changed();
-  expect(joined.peers).toEqual([1, 4, 2]);
-});
-
-test('who was removed is known no longer', () => {
-  const joined = new Joined();
-  joined.state = [member(1), member(4)];
-  joined.removed = [2];
-  joined.acquaintances.changed();
-  expect(joined.peers).toEqual([1, 4]);
+  const lagging = new Lagging();
+  lagging.acquaintances.admit(peer(3, 'http://n3:2380'));
+  lagging.removed = [3];
+  lagging.acquaintances.changed();
+  expect(lagging.peers).toEqual([1, 2]);
 });

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { StoreError } from '../../src/lib/errors.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { type ClusterAccount, encodeAccount } from '../../src/member/bootstrap.ts';
-import type { Transport } from '../../src/member/ports.ts';
+import type { PeerAddress, Transport } from '../../src/member/ports.ts';
 import { RemovalCheck } from '../../src/member/removal-check.ts';
 import { systemClock } from '../../src/member/system.ts';
 import { eventually, TestCluster } from './test-cluster.ts';
@@ -21,6 +21,7 @@ const members = [1, 2, 3].map((id) => ({
 async function verdict(
   accounts: Readonly<Record<string, Partial<ClusterAccount>>>,
   ticks: readonly { readonly atMs: number; readonly hasLeader: boolean }[],
+  known: readonly PeerAddress[] = members,
 ): Promise<string> {
   let nowMs = 0;
   let hasLeader = false;
@@ -40,7 +41,7 @@ async function verdict(
     self: 1,
     clusterId: CLUSTER,
     hasLeader: () => hasLeader,
-    members: () => members,
+    members: () => known,
     initialCluster: members,
     ownUrls: ['http://n1:1'],
     patienceMs: PATIENCE_MS,
@@ -73,6 +74,10 @@ test('a member with a leader asks nobody, one that has missed it for a while doe
 test('a removal that a member of the same cluster knows of is believed', async () => {
   expect(await verdict({ 'http://n3:1': { removed: [1] } }, LEADERLESS)).toBe('removed');
   expect(await verdict({ 'http://n3:1': { removed: [1], ...stranger } }, LEADERLESS)).toBe('nothing');
+});
+
+test('a member that has joined and heard nothing asks whom it was started with', async () => {
+  expect(await verdict({ 'http://n3:1': { removed: [1] } }, LEADERLESS, [])).toBe('removed');
 });
 
 test('data is foreign when too many of the named members belong to another cluster for a majority', async () => {

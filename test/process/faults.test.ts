@@ -7,6 +7,8 @@ const RANDOM_RUNS = Number(process.env['CONCLAVE_FAULT_RUNS'] ?? 0);
 /** Seed of the first of them; the others follow. */
 const RANDOM_SEED = Number(process.env['CONCLAVE_FAULT_SEED'] ?? 1);
 const RUN_TIMEOUT_MS = 240_000;
+/** Runs that every change goes through. */
+const RUNS_MIN = 8;
 
 const RUNS: readonly FaultRun[] = [
   {
@@ -79,6 +81,10 @@ test.for([...RUNS, ...MORE_RUNS])('$name (seed $seed)', { timeout: RUN_TIMEOUT_M
   expect(log.length).toBe(run.faults.length);
   expect(counts.acknowledgedWrites).toBeGreaterThan(50 * run.faults.length);
   expect(counts.watchItems).toBeGreaterThan(counts.revisions);
+});
+
+test('there are as many runs as CI has to make', () => {
+  expect(RUNS.length).toBeGreaterThanOrEqual(RUNS_MIN);
 });
 
 test('every fault is in some run', () => {

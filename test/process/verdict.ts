@@ -1,12 +1,17 @@
 import { KvClient } from '../../src/client/kv-client.ts';
 import { putRequest } from '../../src/core/mvcc/operations.ts';
-import { describe } from '../linearizability/findings.ts';
+import { beginningOf, blackBoxVerdict, withExpiries } from '../linearizability/black-box.ts';
+import { describe, describeOp } from '../linearizability/findings.ts';
 import type { HistoryEvent, HistoryOp, Violation } from '../linearizability/history.ts';
 import { watchViolations } from '../linearizability/watch-validator.ts';
 import { witnessViolations } from '../linearizability/witness.ts';
 import { type ArenaMember, eventually, type FaultArena, within } from './fault-arena.ts';
 import type { Observer } from './observers.ts';
 import { ALL_KEYS, KEYS, type Workload } from './workload.ts';
+
+/** How much of a history the search of orders looks at, and the steps after which it leaves that to the witness. */
+const BLACK_BOX_OPS_MAX = 400;
+const BLACK_BOX_STEPS_MAX = 200_000;
 
 export interface Evidence {
   readonly arena: FaultArena;
@@ -23,6 +28,8 @@ export interface Verdict {
   readonly unknownOutcomes: number;
   readonly revisions: number;
   readonly watchItems: number;
+  /** Operations that the search of orders has decided about; 0 when it was too much for it. */
+  readonly searched: number;
 }
 
 /**
@@ -38,12 +45,14 @@ export async function judge({ arena, workload, everything, observers }: Evidence
   const watches = all.map((item) => item.history(last));
   const ops = workload.history.toSorted((left, right) => left.callTime - right.callTime);
   const context = { committed, compactRevision: highestCompaction(ops), headersPromise: true };
+  const search = searchedOrders(ops);
   const violations: Violation[] = [
     ...(everything.ended === null
       ? []
       : [{ rule: 'watch', message: `a watch from 1 on ended: ${everything.ended}` }]),
     ...lostWrites(ops, new Map(committed.map(({ revision, events }) => [revision, events]))),
     ...witnessViolations({ ops, committed }),
+    ...search.violations,
     ...watches.flatMap((watch) => watchViolations(watch, context)),
     ...(await differences(arena, last)),
   ];
@@ -54,6 +63,7 @@ export async function judge({ arena, workload, everything, observers }: Evidence
     unknownOutcomes: ops.filter((op) => op.outcome.type === 'unknown').length,
     revisions: committed.length,
     watchItems: watches.reduce((sum, watch) => sum + watch.items.length, 0),
+    searched: search.count,
   };
 }
 
@@ -88,6 +98,21 @@ function lostWrites(
     const message = `revision ${outcome.result.revision}: ${describe(request)}`;
     return [{ rule: 'lost write', message }];
   });
+}
+
+/** The second judge of what clients saw, who knows nothing of what the store says was committed. */
+function searchedOrders(ops: readonly HistoryOp[]): {
+  readonly violations: readonly Violation[];
+  readonly count: number;
+} {
+  const searched = beginningOf(ops, BLACK_BOX_OPS_MAX);
+  const verdict = blackBoxVerdict(withExpiries(searched), BLACK_BOX_STEPS_MAX);
+  if (verdict.type === 'undecided') return { violations: [], count: 0 };
+  const count = searched.length;
+  if (verdict.type === 'linearizable') return { violations: [], count };
+  const { furthest, blockedBy } = verdict;
+  const message = `no order explains what clients saw: after ${furthest.length} operations there is no place for ${describeOp(blockedBy)}`;
+  return { violations: [{ rule: 'linearizable', message }], count };
 }
 
 /** Members whose own copies differ once all have applied `revision`. */

@@ -68,6 +68,7 @@ export class Cluster implements PlaceListener {
     if (place.running) return;
     this.startCount += 1;
     place.url = this.#recordedUrl(place);
+    if (!place.everStarted && this.#joined.has(place)) this.#joined.set(place, this.#membersBeside(place));
     place.start(this.#optionsOf(place), this.startCount);
   }
 
@@ -85,11 +86,7 @@ export class Cluster implements PlaceListener {
 
   /** Starts a machine whose address was added to the membership. */
   join(place: Place): void {
-    const others = this.#parts.log.members.map(({ name, peerUrls }) => ({ name: name || 'other', peerUrls }));
-    this.#joined.set(place, [
-      ...others.filter(({ peerUrls }) => !peerUrls.includes(place.url)),
-      { name: place.name, peerUrls: [place.url] },
-    ]);
+    this.#joined.set(place, this.#membersBeside(place));
     this.start(place);
   }
 
@@ -262,6 +259,15 @@ export class Cluster implements PlaceListener {
     const place = new Place({ ...common, name, random: random.fork(), listener: this });
     this.places.push(place);
     return place;
+  }
+
+  /** What an operator tells a machine that is to join: the members as they are now, and itself. */
+  #membersBeside(place: Place): readonly InitialMember[] {
+    const others = this.#parts.log.members.filter(({ peerUrls }) => !peerUrls.includes(place.url));
+    return [
+      ...others.map(({ name, peerUrls }) => ({ name: name || 'other', peerUrls })),
+      { name: place.name, peerUrls: [place.url] },
+    ];
   }
 
   #initialMembers(): readonly InitialMember[] {

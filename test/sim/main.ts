@@ -11,7 +11,7 @@ const USAGE = `Runs simulated clusters with faults and checks what they do.
   --seeds K     how many seeds, counted up from the first (default 1)
   --minutes M   stop beginning new seeds after so many minutes
   --twice       run each seed twice and compare
-  --trace       print every line of the trace
+  --trace       print every line of the trace, and what clients ask and hear
   --quiet       no line per seed
   --until-violation   stop at the first seed with a violation
 

@@ -159,6 +159,31 @@ describe('durable promises', () => {
     promises.recording(member, record({ entries: [entry(2, 1)] }));
     expect(found[1]?.message).toContain('ends its log at 2 by a truncation, it has acknowledged');
   });
+
+  test('a start finds the term, the vote and the committed entries that were on the disk', () => {
+    const { found, promises, commits, members } = setUp();
+    const [member, leader] = members;
+    lead(leader);
+    leader.raft.log.append([entry(3, 2)]);
+    commits.created(leader);
+    const { raft, process, disk } = member;
+    disk.recorded(record({ hardState: { term: 1, vote: 0, commit: 1 } }));
+    promises.starting(raft, process);
+    // Nobody has committed it: what replaced it may have been on its way to the disk.
+    disk.recorded(record({ entries: [entry(2, 1)] }));
+    promises.starting(raft, process);
+    expect(found).toEqual([]);
+    disk.recorded(record({ hardState: { term: 1, vote: 3, commit: 1 } }));
+    promises.starting(raft, process);
+    expect(found[0]?.message).toBe('durable: n1.1 starts in term 1 with vote 0, on its disk were 1 and 3');
+    disk.recorded(record({ hardState: { term: 0, vote: 0, commit: 1 }, entries: [entry(2, 2)] }));
+    leader.raft.log.commitTo(3);
+    commits.created(leader);
+    promises.starting(raft, process);
+    expect(found[1]?.message).toBe(
+      'durable: n1.1 starts without 2 of term 2, which was on its disk and is committed',
+    );
+  });
 });
 
 describe('commits', () => {

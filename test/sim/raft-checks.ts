@@ -53,6 +53,7 @@ export class RaftChecks implements RaftListener {
   created(raft: Raft): void {
     const process = this.#current();
     if (process === null) return;
+    this.#promises.starting(raft, process);
     const run = this.runs.created(raft, process);
     this.#commits.created(run);
     this.audience?.created(run);

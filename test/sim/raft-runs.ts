@@ -97,6 +97,11 @@ export class RaftRuns {
     return run;
   }
 
+  /** What the disk of a member that starts is sure to hold, as far as was seen before; null where we have spoilt it. */
+  keptFor(raft: Raft, process: SimProcess): DurableLog | null {
+    return this.#isSpoilt(process) ? null : (this.#disks.get(raft.id) ?? null);
+  }
+
   of(process: SimProcess): RaftRun | undefined {
     return this.#byProcess.get(process);
   }

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { StateMarker } from '../../src/core/state.ts';
 import { AppliedLog } from './checkers/applied-log.ts';
 import { LeadershipChecker } from './checkers/leadership.ts';
 import { LeaseSafety } from './checkers/lease-safety.ts';
@@ -33,6 +34,8 @@ test('users are refused in seeds with authentication, and members change two at 
   expect(users.some(({ authChanges, denied }) => authChanges > 0 && denied > 0)).toBe(true);
   const members = await simulated(({ joint }) => joint);
   expect(members.some(({ joint }) => joint > 0)).toBe(true);
+  // Nor may the search of orders leave every run to the witness.
+  expect([...users, ...members].some(({ blackBox }) => blackBox === 'judged')).toBe(true);
 });
 
 test('a seed runs the same every time, and two seeds do not', async () => {
@@ -41,6 +44,16 @@ test('a seed runs the same every time, and two seeds do not', async () => {
   expect(second.events).toBe(first.events);
   expect(second.trace).toEqual(first.trace);
   expect(other.hash).not.toBe(first.hash);
+});
+
+test('a printed trace tells what clients asked and heard, and is the same run', async () => {
+  const printed: string[] = [];
+  const { hash } = await simulate(42, { print: (line) => printed.push(line) });
+  expect(hash).toBe((await simulate(42)).hash);
+  const text = printed.join('\n');
+  expect(text).toMatch(/ c0 +c0\.0-1 asks n\d: \{"type":/);
+  expect(text).toMatch(/ is answered by n\d\.\d+: put \d+ /);
+  expect(text).toMatch(/ w\d +hears of n\d\.\d+: up to \d+: put k/);
 });
 
 test('two leaders of one term are found', () => {
@@ -86,6 +99,39 @@ test('another entry at a known index is found', () => {
   expect(found).toEqual([]);
   log.applied('n3', { entry: { ...entry, term: 3 }, applied }, 0);
   expect(found[0]?.message).toContain('another entry at 2');
+});
+
+test('another state at a known position is found, rows where both have dropped as much', () => {
+  const found: Violation[] = [];
+  const log = new AppliedLog(
+    (violation) => found.push(violation),
+    () => {},
+  );
+  const hash = { a: 1, b: 2 };
+  const marker: StateMarker = {
+    appliedIndex: 9,
+    appliedTerm: 1,
+    currentRevision: 5,
+    compactRevision: 3,
+    hashCompactRevision: 0,
+    confState: { voters: [1], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false },
+    applyHash: hash,
+    rowSetHash: hash,
+    rowCount: 4,
+    tableSetHash: hash,
+  };
+  log.marked('n1', marker);
+  log.marked('n2', marker);
+  log.marked('n3', { ...marker, hashCompactRevision: 3, rowSetHash: { a: 7, b: 7 }, rowCount: 2 });
+  expect(found).toEqual([]);
+  log.marked('n2', { ...marker, tableSetHash: { a: 1, b: 3 } });
+  log.marked('n2', { ...marker, rowCount: 3 });
+  log.marked('n2', { ...marker, hashCompactRevision: 3, rowSetHash: { a: 7, b: 8 }, rowCount: 2 });
+  expect(found.map(({ message }) => message)).toEqual([
+    expect.stringContaining('tables 1-3'),
+    expect.stringContaining('3 rows'),
+    expect.stringContaining('2 rows with hash 7-8'),
+  ]);
 });
 
 test('an expiry before the guaranteed time is found', () => {

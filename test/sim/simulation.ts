@@ -168,6 +168,7 @@ class Simulation {
           places,
           log,
           report,
+          trace,
           keys,
           permissions,
           user: i === 0 ? 'root' : `c${(i - 1) % plan.clients}`,

@@ -27,10 +27,16 @@ export class Trace {
   line(who: string, text: string): void {
     this.mixText(who);
     this.mixText(text);
-    const line = `${this.#now().toFixed(3).padStart(11)} ${who.padEnd(6)} ${text}`;
+    const line = this.#line(who, text);
     this.#print?.(line);
     this.#lines.push(line);
     if (this.#lines.length > 2 * LINES_MAX) this.#lines.splice(0, LINES_MAX);
+  }
+
+  /** A line for whoever reads the whole trace as it is made: neither kept nor part of the hash. */
+  detail(who: string, text: () => string): void {
+    if (this.#print === null) return;
+    this.#print(this.#line(who, text()));
   }
 
   mix(word: number): void {
@@ -40,5 +46,9 @@ export class Trace {
 
   mixText(text: string): void {
     for (let i = 0; i < text.length; i++) this.mix(text.charCodeAt(i));
+  }
+
+  #line(who: string, text: string): string {
+    return `${this.#now().toFixed(3).padStart(11)} ${who.padEnd(6)} ${text}`;
   }
 }

@@ -1,6 +1,7 @@
 import type { RangeRequest } from '../../src/core/mvcc/operations.ts';
 import type { WatchDelivery, WatchOptions, WatchSink } from '../../src/core/watch/hub.ts';
 import { type GuardedStream, refusalOf } from '../../src/member/auth/watch-guard.ts';
+import { describe } from '../linearizability/findings.ts';
 import type { WatchHistory } from '../linearizability/history.ts';
 import type { AppliedLog } from './checkers/applied-log.ts';
 import type { Permissions, Reading } from './checkers/permissions.ts';
@@ -10,6 +11,7 @@ import type { Place } from './place.ts';
 import type { Prng } from './prng.ts';
 import type { SimProcess } from './process.ts';
 import type { Scheduler } from './scheduler.ts';
+import type { Trace } from './trace.ts';
 import { type Report, Violation } from './violation.ts';
 import { WatchLog } from './watch-log.ts';
 
@@ -42,6 +44,7 @@ export interface WatchClientParts {
   readonly places: () => readonly Place[];
   readonly log: AppliedLog;
   readonly report: Report;
+  readonly trace: Trace;
   readonly keys: number;
   readonly permissions: Permissions;
   /** Who it signs in as, where authentication is on. */
@@ -255,6 +258,10 @@ export class WatchClient {
 
   #arrived(attachment: Attachment, delivery: WatchDelivery): void {
     if (attachment.ended || this.#attachment !== attachment || this.#validator === null) return;
+    this.#parts.trace.detail(
+      this.#parts.name,
+      () => `hears of ${attachment.process.name}: ${deliveryText(delivery)}`,
+    );
     if (delivery.type === 'canceled' && this.#isDenied(attachment, delivery.reason)) {
       attachment.ended = true;
       return;
@@ -301,4 +308,13 @@ export class WatchClient {
   #fail(message: string): void {
     this.#parts.report(new Violation('watch', `${this.#parts.name} ${message}`));
   }
+}
+
+/** For people. */
+function deliveryText(delivery: WatchDelivery): string {
+  if (delivery.type !== 'events') return describe(delivery);
+  const events = delivery.events.map(
+    ({ event: { type, row } }) => `${type} ${row.key.toString('latin1')} ${row.main}`,
+  );
+  return `up to ${delivery.revision}: ${events.join(', ')}`;
 }

@@ -11,6 +11,7 @@ import type {
 import type { StoreErrorCode } from '../../src/lib/errors.ts';
 import type { Credentials } from '../../src/member/auth/access.ts';
 import type { Member } from '../../src/member/member.ts';
+import { describe } from '../linearizability/findings.ts';
 import {
   type HistoryOutcome,
   type HistoryRequest,
@@ -29,6 +30,7 @@ import type { Plan } from './plan.ts';
 import type { Prng } from './prng.ts';
 import type { Scheduler } from './scheduler.ts';
 import { nameRequest } from './spy.ts';
+import type { Trace } from './trace.ts';
 import { type Report, Violation } from './violation.ts';
 
 /** Leases one client keeps at a time. */
@@ -76,6 +78,7 @@ export interface WorkloadParts {
   readonly leases: LeaseSafety;
   readonly permissions: Permissions;
   readonly report: Report;
+  readonly trace: Trace;
 }
 
 interface WriteContext {
@@ -186,9 +189,11 @@ export class WorkloadClient {
     const { scheduler, leases, port, log, report } = this.#parts;
     const sentMs = scheduler.nowMs;
     const wasThere = log.model.leases.has(id);
+    const traced = this.#trace(this.#name, place, { type: 'lease-keep-alive', id });
     const answer = await port.call(place, timeoutMs, (member, signal) =>
       member.leaseKeepAlive({ id }, { signal, credentials: this.#credentials }),
     );
+    traced(answer, ({ result }) => `${result.ttlSeconds} s of ${id}`);
     if (answer.type !== 'answered') return false;
     const { ttlSeconds } = answer.value.result;
     if (ttlSeconds > 0) {
@@ -365,9 +370,11 @@ export class WorkloadClient {
     const call = linearizability.call(this.#nextOp(), scheduler.nowMs);
     // The history knows stale reads as ranges only.
     const settle = serializable ? null : history.call(request);
+    const traced = this.#trace(call.opId, place, serializable ? { serializable, request } : request);
     const answer = await port.call(place, this.#timeoutMs(), (member, signal) =>
       member.txn(request, { signal, serializable, credentials: this.#credentials }),
     );
+    traced(answer, ({ result }) => responseText(result));
     settle?.(readOutcome(answer, ({ result }) => result));
     if (answer.type === 'refused') {
       this.#checkReadRefusal(call, answer.code, { revision: lowestRevision(request), request, serializable });
@@ -433,9 +440,11 @@ export class WorkloadClient {
     const call = linearizability.call(this.#nextOp(), scheduler.nowMs);
     const request = { ...this.#rangeRequest(), revision };
     const settle = history.call(serializable ? { type: 'serializable-range', range: request } : request);
+    const traced = this.#trace(call.opId, place, serializable ? { serializable, request } : request);
     const answer = await port.call(place, timeoutMs, (member, signal) =>
       member.range(request, { signal, serializable, credentials: this.#credentials }),
     );
+    traced(answer, ({ result }) => responseText(result));
     settle(readOutcome(answer, ({ result }) => result));
     if (answer.type === 'refused')
       this.#checkReadRefusal(call, answer.code, { revision, request, serializable });
@@ -477,10 +486,12 @@ export class WorkloadClient {
     const user = this.#nextOp();
     const call = linearizability.call(user, scheduler.nowMs);
     const settle = history.call(request);
+    const traced = this.#trace(user, place, request);
     const answer = await port.call(place, timeoutMs, (member, signal) => {
       nameRequest(signal, user);
       return send(member, { signal, user, credentials });
     });
+    traced(answer, ({ text }) => text);
     settle(writeOutcome(answer));
     if (answer.type === 'answered') {
       this.knownCount += 1;
@@ -518,6 +529,23 @@ export class WorkloadClient {
     if (code === 'permission-denied' && entry?.outcome.ok === true)
       fail(`was refused with ${code}, but took effect at ${entry.index}`);
     if (code === 'too-many-requests' && isThere) fail(`was refused as too many, but is at ${entry.index}`);
+  }
+
+  /** What is asked and answered, for who reads the trace. @returns to be called with the answer */
+  #trace(
+    opId: string,
+    place: Place,
+    request: object,
+  ): <T>(answer: Answer<T>, textOf: (value: T) => string) => void {
+    const { trace } = this.#parts;
+    trace.detail(this.#name, () => `${opId} asks ${place.name}: ${describe(request)}`);
+    return (answer, textOf) => {
+      trace.detail(this.#name, () => {
+        if (answer.type === 'answered')
+          return `${opId} is answered by ${answer.process}: ${textOf(answer.value)}`;
+        return `${opId} is ${answer.type}${answer.type === 'refused' ? ` by ${answer.process}: ${answer.code}` : ''}`;
+      });
+    };
   }
 
   #timeoutMs(): number {

@@ -64,7 +64,8 @@ async function simBatch(firstSeed: number): Promise<BatchResult> {
 
 async function faultBatch(seed: number): Promise<BatchResult> {
   const { violations, log, ...verdict } = await carryOut(randomRun(seed));
-  const counts = { runs: 1, faults: log.length, operations: verdict.ops, watchEvents: verdict.watchItems };
+  const { ops: operations, watchItems: watchEvents, searched } = verdict;
+  const counts = { runs: 1, faults: log.length, searched, operations, watchEvents };
   return { violation: violations.length === 0 ? null : JSON.stringify(violations), counts };
 }
 

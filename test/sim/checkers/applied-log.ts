@@ -44,7 +44,8 @@ export class AppliedLog {
   /** The members as of the newest membership change. */
   members: readonly MemberView[] = [];
   readonly #indexOfRevision = new Map<number, number>([[1, FIRST_INDEX - 1]]);
-  readonly #chain = new Map<number, string>();
+  /** What states said of themselves, by where they stood. */
+  readonly #states = new Map<string, string>();
   readonly #report: Report;
   readonly #tagged: boolean;
   readonly #onEntry: (entry: LoggedEntry) => void;
@@ -89,13 +90,21 @@ export class AppliedLog {
     this.#take(who, { entry, applied, digest }, nowMs);
   }
 
-  /** A state as it goes to a disk, or comes from one. */
+  /**
+   * A state as it goes to a disk, or comes from one. Rows that a compaction dropped leave the count at each member's own
+   * pace: those are compared where that has come equally far.
+   */
   marked(who: string, marker: StateMarker): void {
-    const { appliedIndex, applyHash, currentRevision } = marker;
-    const text = `${hashText(applyHash)} at revision ${currentRevision}`;
-    const known = this.#chain.get(appliedIndex);
-    if (known === undefined) this.#chain.set(appliedIndex, text);
-    else if (known !== text) this.#fail(`${who} has hash ${text} at ${appliedIndex}, another had ${known}`);
+    const { appliedIndex, applyHash, currentRevision, compactRevision, tableSetHash } = marker;
+    const { rowCount, rowSetHash, hashCompactRevision } = marker;
+    const state = `hash ${hashText(applyHash)}, tables ${hashText(tableSetHash)} at revision ${currentRevision}`;
+    this.#compareState(who, `${appliedIndex}`, `${state}, compacted ${compactRevision}`);
+    const walked = Math.max(0, hashCompactRevision);
+    this.#compareState(
+      who,
+      `${appliedIndex} (${walked})`,
+      `${rowCount} rows with hash ${hashText(rowSetHash)}`,
+    );
   }
 
   /** A membership change took effect. */
@@ -165,6 +174,12 @@ export class AppliedLog {
     if (expected.join() !== actual.join()) {
       this.#fail(`entry ${index} made the events «${actual.join()}», the model says «${expected.join()}»`);
     }
+  }
+
+  #compareState(who: string, at: string, state: string): void {
+    const known = this.#states.get(at);
+    if (known === undefined) this.#states.set(at, state);
+    else if (known !== state) this.#fail(`${who} has ${state} at ${at}, another had ${known}`);
   }
 
   #fail(message: string): void {

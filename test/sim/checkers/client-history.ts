@@ -1,5 +1,5 @@
 import type { KeyValue } from '../../../src/core/mvcc/operations.ts';
-import { blackBoxVerdict, withExpiries } from '../../linearizability/black-box.ts';
+import { beginningOf, blackBoxVerdict, withExpiries } from '../../linearizability/black-box.ts';
 import type {
   CommittedRevision,
   HistoryEvent,
@@ -79,7 +79,10 @@ export class ClientHistory {
   }
 
   #search(): void {
-    const verdict = blackBoxVerdict(withExpiries(beginning(this.#ops)), BLACK_BOX_STEPS_MAX);
+    const verdict = blackBoxVerdict(
+      withExpiries(beginningOf(this.#ops, BLACK_BOX_OPS_MAX)),
+      BLACK_BOX_STEPS_MAX,
+    );
     if (verdict.type === 'undecided') return;
     this.blackBox = 'judged';
     if (verdict.type === 'not-linearizable')
@@ -89,17 +92,6 @@ export class ClientHistory {
   #fail(message: string): void {
     this.#report(new Violation('history', message));
   }
-}
-
-/** A history as it was when the search's last operation was called: who had no answer then does not know. */
-function beginning(ops: readonly HistoryOp[]): readonly HistoryOp[] {
-  const byCall = ops.toSorted((a, b) => a.callTime - b.callTime);
-  const endTime = byCall[BLACK_BOX_OPS_MAX]?.callTime ?? Number.POSITIVE_INFINITY;
-  return byCall.slice(0, BLACK_BOX_OPS_MAX).flatMap((op): HistoryOp[] => {
-    if (op.returnTime <= endTime || op.outcome.type === 'unknown') return [op];
-    const isRead = op.request.type === 'range' || op.request.type === 'serializable-range';
-    return isRead ? [] : [{ ...op, returnTime: Number.POSITIVE_INFINITY, outcome: { type: 'unknown' } }];
-  });
 }
 
 function historyEvent({ type, key, kv, previous }: ModelEvent, revision: number): HistoryEvent {

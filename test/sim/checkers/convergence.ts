@@ -4,7 +4,10 @@ import type { Cluster } from '../cluster.ts';
 import { type Report, Violation } from '../violation.ts';
 import type { AppliedLog } from './applied-log.ts';
 
-/** At rest, all members hold the same (RELIABILITY K10): equal whole-state hashes and equal HashKV. */
+/**
+ * At rest, all members hold the same (RELIABILITY K10): equal HashKV, read from their disks. Their whole states, tables
+ * included, `AppliedLog.marked` compares all the time.
+ */
 export class Convergence {
   readonly #cluster: Cluster;
   readonly #log: AppliedLog;

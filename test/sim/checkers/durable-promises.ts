@@ -1,6 +1,8 @@
 import type { RaftLog } from '../../../src/core/raft/log.ts';
 import type { MemberId, Message } from '../../../src/core/raft/messages.ts';
+import type { Raft } from '../../../src/core/raft/raft.ts';
 import type { LogRecord } from '../../../src/member/ports.ts';
+import type { SimProcess } from '../process.ts';
 import { hex, type RaftRun, type RaftRuns } from '../raft-runs.ts';
 import { type Report, Violation } from '../violation.ts';
 import type { Commits } from './commits.ts';
@@ -8,7 +10,8 @@ import type { Commits } from './commits.ts';
 /**
  * What a member says is durable before it says so (RELIABILITY R2, R6): a vote given or asked for, an entry
  * acknowledged, an entry that its own Raft takes for durable. And what was acknowledged or committed stays (R12): no
- * truncation and no snapshot takes it away.
+ * truncation and no snapshot takes it away, and no start (S1, S2, S4): it finds the term, the vote and every committed
+ * entry that were there.
  */
 export class DurablePromises {
   readonly #runs: RaftRuns;
@@ -21,6 +24,33 @@ export class DurablePromises {
     this.#runs = runs;
     this.#commits = commits;
     this.#report = report;
+  }
+
+  /**
+   * A member starts with what it found on its disk. To be called before that counts as all that it holds. Entries that
+   * nobody committed may be gone: a write that replaced them may have been under way.
+   */
+  starting(raft: Raft, process: SimProcess): void {
+    const kept = this.#runs.keptFor(raft, process);
+    if (kept === null) return;
+    const { log, term, vote } = raft;
+    const { name } = process;
+    if (term < kept.term || (term === kept.term && kept.vote !== 0 && vote !== kept.vote)) {
+      this.#fail(
+        `${name} starts in term ${term} with vote ${hex(vote)}, on its disk were ${kept.term} and ${hex(kept.vote)}`,
+      );
+    }
+    if (log.lastIndex < kept.compacted) {
+      this.#fail(`${name} starts with a log up to ${log.lastIndex}, its state had come to ${kept.compacted}`);
+    }
+    for (let index = Math.max(kept.compacted, log.compacted.index) + 1; index <= kept.last; index++) {
+      const committed = this.#commits.termAt(index);
+      if (kept.termAt(index) !== committed || log.term(index) === committed) continue;
+      this.#fail(
+        `${name} starts without ${index} of term ${committed}, which was on its disk and is committed`,
+      );
+      return;
+    }
   }
 
   /** A message leaves a member. */

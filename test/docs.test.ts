@@ -1,0 +1,98 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { REGRESSION_SEEDS } from './sim/regression-seeds.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
+
+/** Of the catalogue of known bugs (RELIABILITY 3). */
+const ITEMS = Array.from({ length: 67 }, (_, i) => `P-${i + 1}`);
+
+const PROOF = [
+  'docs/faults.md',
+  'docs/guarantees.md',
+  'docs/track-record.md',
+  'docs/put-back-bugs.md',
+  'docs/soak.md',
+];
+/** Where patches lie that nobody has found: the folder is there only as long as there are some. */
+const MAY_BE_ABSENT = new Set(['test/sim/bugs/open']);
+
+test.each(PROOF)('%s names files that exist', (path) => {
+  const named = [...read(path).matchAll(/`((?:test|src|docs|cluster)\/[\w./-]+)/g)].map(([, name]) => name!);
+  expect(named.length).toBeGreaterThan(2);
+  const absent = named.filter((name) => !MAY_BE_ABSENT.has(name) && !existsSync(join(ROOT, name)));
+  expect(absent).toEqual([]);
+});
+
+describe('guarantees', () => {
+  const sections = read('docs/guarantees.md').split(/^## /m).slice(1);
+
+  test.each(sections.map((text) => [text.split('\n', 1)[0]!, text] as const))(
+    '%s: held by a test',
+    (_, text) => {
+      expect(text).toMatch(/held by/i);
+      expect(text).toMatch(/`test\/[\w./-]+`/);
+      const rows = text.split('\n').filter((line) => /^\|(?!-)/.test(line));
+      for (const row of rows.slice(1)) expect(row).toMatch(/`test\/|\| the same/);
+    },
+  );
+});
+
+describe('bugs put back', () => {
+  const text = read('docs/put-back-bugs.md');
+  const [put, without] = text.split('## Items without a patch') as [string, string];
+  const itemsOf = (part: string): readonly string[] =>
+    [...part.matchAll(/^\| ([A-Z]-?\d+) \|/gm)].map(([, item]) => item!);
+
+  test('every patch is in the table with its item, and every row has its patch', () => {
+    const directory = join(ROOT, 'test/sim/bugs');
+    const patches = readdirSync(directory).filter((name) => name.endsWith('.patch'));
+    const wanted = patches.map((name) => {
+      const [, item] = /^# ([A-Z]-?\d+):/.exec(readFileSync(join(directory, name), 'utf8'))!;
+      return `${item} ${name.slice(0, -'.patch'.length)}`;
+    });
+    const rows = [...put.matchAll(/^\| ([A-Z]-?\d+) \| `([\w-]+)` \|/gm)].map((row) => `${row[1]} ${row[2]}`);
+    expect(rows.toSorted()).toEqual(wanted.toSorted());
+    expect(put).toContain(`Each of the ${patches.length} was found`);
+  });
+
+  test('every item of the catalogue has a patch or a reason', () => {
+    const all = new Set([...itemsOf(put), ...itemsOf(without)]);
+    expect(ITEMS.filter((item) => !all.has(item))).toEqual([]);
+    expect(itemsOf(without).filter((item) => itemsOf(put).includes(item))).toEqual([]);
+  });
+});
+
+describe('faults', () => {
+  const text = read('docs/faults.md');
+
+  test('each of the catalogue is in the table once', () => {
+    const rows = [...text.matchAll(/^\| F(\d+) /gm)].map(([, number]) => Number(number));
+    expect(rows).toEqual(Array.from({ length: 59 }, (_, i) => i + 1));
+  });
+
+  test('what is named of the simulator and of the fault runs is there', () => {
+    const kinds =
+      read('test/sim/plan.ts') + read('test/process/faults.ts') + read('test/process/crash-steps.json');
+    const bugs = readdirSync(join(ROOT, 'test/sim/bugs')).map((name) => name.replace('.patch', ''));
+    const named = [...text.matchAll(/`([a-z][a-z -]+)`/g)].map(([, name]) => name!);
+    const isKnown = (name: string): boolean =>
+      ['sim', 'runs', 'points', 'images', ...bugs].includes(name) ||
+      [`'${name}'`, `"${name}"`, `  ${name}: ${name},`].some((form) => kinds.includes(form));
+    expect(named.filter((name) => !isKnown(name))).toEqual([]);
+    const done = [...read('test/process/faults.ts').matchAll(/^ {2}'([a-z-]+)':/gm)].map(([, name]) => name!);
+    expect(done.length).toBeGreaterThan(15);
+    expect(done.filter((name) => !named.includes(name))).toEqual([]);
+  });
+});
+
+test('every seed that the track record says a bug was found by is run with every change', () => {
+  const seeds = [...read('docs/track-record.md').matchAll(/npm run sim -- --seed (\d+)/g)].map(([, seed]) =>
+    Number(seed),
+  );
+  expect(seeds.length).toBeGreaterThan(5);
+  const known = new Set(REGRESSION_SEEDS);
+  expect(seeds.filter((seed) => !known.has(seed))).toEqual([]);
+});
