@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { StoreError } from '../../lib/errors.ts';
+import { requestTarget } from '../../lib/request-target.ts';
 import { CALL_BYTES, CallBudget, DEFAULT_CALL_LIMITS, type Holding } from '../../rpc/call-budget.ts';
 import type { MethodDescription } from '../../rpc/codec.ts';
 import { serviceMethods } from '../../rpc/codec.ts';
@@ -66,7 +67,7 @@ export class Gateway {
         if (origin.allowed !== '*') response.setHeader('vary', 'Origin');
       }
       if (request.method === 'OPTIONS') response.writeHead(200).end();
-      else if (!PREFIX.test(request.url ?? '')) next(request, response);
+      else if (!PREFIX.test(requestTarget(request.url).path)) next(request, response);
       else if (origin.refused) {
         sendError(
           response,
@@ -126,12 +127,14 @@ export class Gateway {
     if (!holding.take(CALL_BYTES)) throw new StoreError('too-many-requests');
     const { requestBytesMax } = this.#options;
     const reader = { message: description.request, requestBytesMax, holding };
-    if (method.kind === 'bidi')
-      return this.#stream(exchange, description, (stream) => {
-        const requests = new RequestQueue(exchange, reader);
+    if (method.kind === 'bidi') {
+      const requests = new RequestQueue(exchange, reader);
+      const start = (stream: GatewayStream): Promise<void> => {
         const work = method.handler(requests.take(), exchange.call, stream);
         return Promise.race([work, requests.failed]);
-      });
+      };
+      return this.#stream(exchange, description, start, requests);
+    }
     const { call, response, unread } = exchange;
     const bytes = await Promise.race([readRequest(exchange.request, reader), call.over]);
     if (method.kind === 'unary') {
@@ -147,6 +150,7 @@ export class Gateway {
     { call, response, unread }: Exchange,
     { response: message }: MethodDescription,
     start: (stream: GatewayStream) => Promise<void>,
+    requests: Pick<RequestQueue, 'firstFailed'> = { firstFailed: false },
   ): Promise<void> {
     const stream = new GatewayStream(response, { message, unread, signal: call.signal });
     this.#streams.add(call);
@@ -157,6 +161,8 @@ export class Gateway {
       await Promise.race([work, call.over]);
       stream.end();
     } catch (error) {
+      // Without a first request there is no stream yet to tell of it in.
+      if (requests.firstFailed) throw error;
       sendStreamError(response, this.#statusOf(error));
     } finally {
       this.#streams.delete(call);
@@ -181,7 +187,7 @@ export class Gateway {
 const PREFIX = /^\/v3(beta|alpha)?\//;
 
 function pathOf({ url }: IncomingMessage): string {
-  return (url ?? '/').split('?', 1)[0]!.replace(PREFIX, '/v3/');
+  return requestTarget(url).path.replace(PREFIX, '/v3/');
 }
 
 interface Exchange {
@@ -194,7 +200,10 @@ interface Exchange {
 
 /** The requests of a body for a handler, which must not see a failure to read them: that ends the whole call. */
 class RequestQueue {
+  /** Rejects with why a request could not be read. */
   readonly failed: Promise<never>;
+  /** That was the first one. */
+  firstFailed = false;
   readonly #exchange: Exchange;
   readonly #reader: BodyReader;
   #fail: (error: unknown) => void = () => undefined;
@@ -209,11 +218,17 @@ class RequestQueue {
   }
 
   async *take(): AsyncGenerator<Buffer> {
+    let isFirst = true;
     try {
-      yield* readRequests(this.#exchange.request, this.#reader);
+      for await (const bytes of readRequests(this.#exchange.request, this.#reader)) {
+        isFirst = false;
+        yield bytes;
+      }
     } catch (error) {
       // A client that went away ends the call by itself.
-      if (!(error instanceof StoreError)) this.#fail(error);
+      if (error instanceof StoreError) return;
+      this.firstFailed = isFirst;
+      this.#fail(error);
     }
   }
 }

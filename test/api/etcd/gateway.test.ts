@@ -76,6 +76,26 @@ describe('routes', () => {
     expect(await (await fetch(`http://${etcd.address}/version`)).text()).toBe('unclaimed');
   });
 
+  test('a request may name the server in its target, as proxies are asked', async () => {
+    const answer = async (target: string, headers = ''): Promise<string> => {
+      const socket = connect(etcd.portNumber, '127.0.0.1');
+      const body = '{"key":"aw=="}';
+      const head = `POST ${target} HTTP/1.1\r\nhost: store\r\nconnection: close\r\n${headers}`;
+      socket.write(`${head}content-length: ${body.length}\r\n\r\n${body}`);
+      return (await socket.setEncoding('utf8').toArray()).join('');
+    };
+    for (const target of ['http://store/v3/kv/range', 'HTTP://store:2379/v3beta/kv/range?x=/v3/kv/put']) {
+      expect(await answer(target)).toMatch(/^HTTP\/1\.1 200 [^]*"count":"9"/);
+    }
+    expect(await answer('http://store/v3/nothing')).toMatch(/^HTTP\/1\.1 404 [^]*Not Found/);
+    expect(await answer('http://store/version')).toContain('unclaimed');
+    expect(await answer('/http://store/v3/kv/range')).toContain('unclaimed');
+    // That name takes the place of the header's, also for whose pages may ask.
+    const page = 'origin: http://page.example\r\n';
+    expect(await answer('http://page.example/v3/kv/range', page)).toContain('HTTP/1.1 200 ');
+    expect(await answer('http://store/v3/kv/range', page)).toContain('HTTP/1.1 403 ');
+  });
+
   test('what is not there is told as grpc-gateway does', async () => {
     const missing = await etcd.post('/v3/nothing', {});
     expect(missing.status).toBe(404);
@@ -474,6 +494,24 @@ describe('streams', () => {
     expect(late.status).toBe(200);
     const [, failure] = await lines(late);
     expect(failure).toMatchObject({ error: { code: 3 } });
+  });
+
+  test('a first request that cannot be read is told as that of any other method', async () => {
+    for (const path of ['/v3/watch', '/v3/lease/keepalive', '/v3/election/observe', '/v3/kv/range']) {
+      for (const body of ['[]', '{', 'x', '"text"']) {
+        const response = await etcd.post(path, body);
+        const told = (await response.json()) as { message: string };
+        expect({ path, body, status: response.status, told }).toEqual({
+          path,
+          body,
+          status: 400,
+          told: { error: told.message, message: expect.stringMatching(/./), code: 3 },
+        });
+      }
+    }
+    const large = await etcd.post('/v3/watch', { create_request: { key: 'a'.repeat(5_000) } });
+    expect(large.status).toBe(429);
+    expect(await large.json()).toMatchObject({ error: expect.stringContaining('larger than max'), code: 8 });
   });
 
   test('a stop ends streams, and says so', async () => {

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, request } from 'node:http';
+import { connect } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { HttpListener } from '../../../src/api/http/listener.ts';
 import { type OperationsSources, operationsHandler } from '../../../src/api/http/operations.ts';
@@ -104,6 +105,19 @@ test('unknown paths and methods are told apart', async () => {
   const head = await fetch(`${base}/version`, { method: 'HEAD' });
   expect(head.status).toBe(200);
   expect(await head.text()).toBe('');
+});
+
+test('a request may name the server in its target, as proxies are asked', async () => {
+  const { hostname, port, host } = new URL(await serve({ alarms: () => [{ alarm: 'no-space' }] }));
+  const answer = async (target: string): Promise<string> => {
+    const socket = connect(Number(port), hostname);
+    socket.write(`GET ${target} HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`);
+    return (await socket.setEncoding('utf8').toArray()).join('');
+  };
+  expect(await answer(`http://${host}/version`)).toMatch(/^HTTP\/1\.1 200 [^]*etcdserver/);
+  expect(await answer(`http://${host}/health`)).toContain('HTTP/1.1 503 ');
+  expect(await answer(`http://${host}/health?exclude=NOSPACE`)).toContain('HTTP/1.1 200 ');
+  expect(await answer(`http://${host}`)).toContain('HTTP/1.1 404 ');
 });
 
 test('a source that throws becomes a 500 without its words', async () => {
