@@ -14,6 +14,8 @@ import { GatewayCall } from './gateway-call.ts';
 import { crossOrigin } from './gateway-origin.ts';
 import { GATEWAY_ROUTES } from './gateway-routes.ts';
 
+const ANSWER_STALL_MS = 60_000;
+
 export interface GatewayOptions {
   /** Where the methods are found that it serves. */
   readonly methods: MethodTable;
@@ -25,6 +27,8 @@ export interface GatewayOptions {
   readonly unread?: UnreadBudget;
   /** What requests and open calls may take of the member's memory; default: a budget of its own. */
   readonly requests?: CallBudget;
+  /** A client that takes nothing of a large answer for this long is cut off. Default 60 s. */
+  readonly answerStallMs?: number;
   /** Told of rejections that are neither RpcErrors nor StoreErrors: bugs. */
   readonly onBug: (error: unknown) => void;
 }
@@ -141,7 +145,8 @@ export class Gateway {
       const work = method.handler(bytes, call);
       this.#watch(work);
       const answer = await Promise.race([work, call.over]);
-      return sendAnswer(response, { message: description.response, answer, unread });
+      const stallMs = this.#options.answerStallMs ?? ANSWER_STALL_MS;
+      return sendAnswer(response, { message: description.response, answer, unread, stallMs });
     }
     return this.#stream(exchange, description, (stream) => method.handler(bytes, call, stream));
   }

@@ -218,6 +218,12 @@ describe('messages', () => {
       expect(response.status).toBe(400);
       expect(await response.json()).toMatchObject({ code: 3, message: expect.stringContaining(words) });
     }
+    const nested = (depth: number): string =>
+      depth === 0 ? '{}' : `{"success":[{"request_txn":${nested(depth - 1)}}]}`;
+    const tooDeep = (depth: number) => etcd.post('/v3/kv/txn', nested(depth)).then((told) => told.text());
+    // Each of these is two messages; so many transactions are too many by another bound.
+    expect(await tooDeep(50)).not.toContain('nested too deeply');
+    expect(await tooDeep(51)).toContain('messages are nested too deeply');
     const twice = '{"compare":[{"version":"1","lease":"1"}]}';
     expect(await (await etcd.post('/v3/kv/txn', twice)).json()).toMatchObject({ code: 3 });
   });
@@ -281,6 +287,24 @@ test('who does not read a large answer is ended when too much is unread', async 
   await eventually('the connections', () => face.port.figures.open === 1 || undefined);
   for (const socket of ended) socket.destroy();
   await eventually('memory', () => unread.figures.bytes === 0 || undefined);
+  expect(face.bugs).toEqual([]);
+});
+
+test('who takes nothing of a large answer is cut off', async () => {
+  await using face = new EtcdHarness({}, { answerStallMs: 50 });
+  const kvs = [{ ...KV, value: Buffer.alloc(16_000_000) }];
+  face.backend.range = async () => ({
+    header: { clusterId: 11, memberId: 22, revision: 33, raftTerm: 44 },
+    result: { type: 'range', revision: 33, kvs, more: false, count: 1 },
+  });
+  await face.start();
+  const socket = connect(face.portNumber, '127.0.0.1');
+  socket.on('error', () => undefined).pause();
+  const body = '{"key":"aw=="}';
+  socket.write(`POST /v3/kv/range HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  await eventually('the connection', () => face.port.figures.open === 1 || undefined);
+  await eventually('the end', () => face.port.figures.open === 0 || undefined);
+  socket.destroy();
   expect(face.bugs).toEqual([]);
 });
 

@@ -141,6 +141,28 @@ test('a taken address is refused by name, and nothing stays open', async () => {
   taken.close();
 });
 
+test('256 connections are open at a time, further ones are cut', async () => {
+  const base = new URL(await serve());
+  const sockets = Array.from({ length: 260 }, () => connect(Number(base.port), base.hostname));
+  let closed = 0;
+  const someClosed = new Promise<void>((resolve) => {
+    for (const socket of sockets) {
+      socket
+        .on('error', () => undefined)
+        .on('close', () => {
+          closed += 1;
+          if (closed === 4) resolve();
+        });
+    }
+  });
+  await someClosed;
+  const left = sockets.filter(({ destroyed }) => !destroyed);
+  expect(left).toHaveLength(256);
+  left[0]!.write('GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n');
+  expect((await left[0]!.setEncoding('utf8').toArray()).join('')).toContain('ok\n');
+  for (const socket of left) socket.destroy();
+});
+
 test('closing waits for the answer under way', async () => {
   const rendering = resolvers();
   const asked = resolvers();
