@@ -1,6 +1,18 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
+import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
+import { ALARMS_MAX } from '../src/core/alarms.ts';
+import { NAME_BYTES_MAX, PRINCIPALS_MAX, ROLE_BYTES_MAX } from '../src/core/auth/auth-store.ts';
+import { TXN_DEPTH_MAX } from '../src/core/command-kv.ts';
+import { LEASES_MAX } from '../src/core/lease/lessor.ts';
+import { WATCH_LIMITS_DEFAULT } from '../src/core/watch/hub.ts';
+import { LEARNERS_MAX } from '../src/member/membership.ts';
+import { defaultLimits, FRAME_BYTES_MAX, REQUEST_BYTES_MAX } from '../src/member/transport/limits.ts';
+import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
+import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
+import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
 import { REGRESSION_SEEDS } from './sim/regression-seeds.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -85,6 +97,72 @@ describe('faults', () => {
     const done = [...read('test/process/faults.ts').matchAll(/^ {2}'([a-z-]+)':/gm)].map(([, name]) => name!);
     expect(done.length).toBeGreaterThan(15);
     expect(done.filter((name) => !named.includes(name))).toEqual([]);
+  });
+});
+
+describe('limits', () => {
+  const rows = read('docs/limits.md')
+    .split('\n')
+    .filter((line) => /^\| (?!Limit)/.test(line))
+    .map((line) => line.slice(2, -2).split(' | '));
+  const valueOf = (limit: string): string => rows.find(([name]) => name!.startsWith(limit))![1]!;
+
+  test('each says where it is', () => {
+    expect(rows.length).toBeGreaterThan(50);
+    for (const [limit, value, atLimit, where] of rows) {
+      expect([limit, value, atLimit, where].every((cell) => cell !== undefined && cell !== '')).toBe(true);
+      const files = [...where!.matchAll(/`([\w./-]+)`/g)].map(([, file]) => file!);
+      expect(files.length).toBeGreaterThan(0);
+      expect(files.filter((file) => !existsSync(join(ROOT, 'src', file)))).toEqual([]);
+    }
+  });
+
+  test('those that tests set, or take from the code, are what the table says', () => {
+    const mebibytes = (bytes: number): string => `${bytes / 1024 / 1024} MiB`;
+    const count = (value: number): string => value.toLocaleString('en');
+    const seconds = (ms: number): string => `${ms / 1_000} s`;
+    const etcd = DEFAULT_ETCD_LIMITS;
+    const call = DEFAULT_CALL_LIMITS;
+    const port = DEFAULT_PORT_LIMITS;
+    const peer = defaultLimits;
+    const watchKeys = [etcd.watchKeyBytesMax, etcd.streamWatchKeyBytesMax].map(mebibytes).join(', ');
+    const said: Readonly<Record<string, readonly string[]>> = {
+      'Request that writes': [mebibytes(etcd.requestBytesMax)],
+      'Operations in each part': [count(etcd.txnOpsMax)],
+      'Fields of a request': [count(REQUEST_PARTS_MAX)],
+      'Nested transactions': [`${TXN_DEPTH_MAX} deep`],
+      'User and role names': [`${NAME_BYTES_MAX / 1024} KiB`],
+      'Users, roles': [count(PRINCIPALS_MAX)],
+      'Keys in one role': [mebibytes(ROLE_BYTES_MAX)],
+      Leases: [count(LEASES_MAX)],
+      Alarms: [count(ALARMS_MAX)],
+      Learners: [count(LEARNERS_MAX)],
+      'Watchers on a member': [
+        count(WATCH_LIMITS_DEFAULT.watchersMax),
+        count(WATCH_LIMITS_DEFAULT.watchersPerStreamMax),
+      ],
+      'Keys and ends of open watches': [watchKeys],
+      'Answers above 1 MiB on their way': [mebibytes(ANSWERS_BYTES_MAX)],
+      'Memory of requests over HTTP': [mebibytes(call.requestBytesMax)],
+      'Memory of requests, open calls': [
+        mebibytes(call.requestBytesMax),
+        `${mebibytes(call.connectionRequestBytesMax)} on a connection`,
+      ],
+      'Time for a request to arrive whole': [seconds(call.requestTimeoutMs)],
+      'Connections of clients': [count(port.connectionsMax)],
+      'Connections that have not shown': [
+        count(port.undecidedMax),
+        `${seconds(port.tlsHandshakeTimeoutMs)} for TLS`,
+        `${seconds(port.firstBytesTimeoutMs)} for the first bytes`,
+      ],
+      'HTTP/1.1': [`in ${seconds(port.headersTimeoutMs)}`, `request in ${seconds(port.requestTimeoutMs)}`],
+      'Connections of members': [count(peer.connectionsMax), count(peer.pendingHandshakesMax)],
+      'Frame, request between members': [`${mebibytes(FRAME_BYTES_MAX)}, ${mebibytes(REQUEST_BYTES_MAX)}`],
+    };
+    for (const [limit, parts] of Object.entries(said)) {
+      for (const part of parts) expect(valueOf(limit)).toContain(part);
+    }
+    expect(rows.filter(([name]) => name!.includes(`${CALL_BYTES / 1024} KiB each`))).toHaveLength(2);
   });
 });
 

@@ -317,6 +317,59 @@ describe('leases', () => {
 });
 
 describe('limits', () => {
+  test('a leader takes 64 MiB that are not committed, and no more', async () => {
+    cluster = await TestCluster.start(1, { electionMs: 10_000 });
+    const { stalling } = cluster.places[0]!;
+    const sizes = [15, 15, 15, 15, 5, 3, 2];
+    const outcomes = sizes.map(() => 'waiting');
+    stalling.stall();
+    const writes: Promise<void>[] = [];
+    for (const [i, mebibytes] of sizes.entries()) {
+      const value = 'x'.repeat(mebibytes * 1024 * 1024);
+      const write = members()[0]!
+        .put(put(`k${i}`, value), context())
+        .then(
+          () => 'ok',
+          (error: StoreError) => error.code,
+        );
+      writes.push(write.then((outcome) => void (outcomes[i] = outcome)));
+      // One batch each: what is refused is refused as a whole.
+      await new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
+    }
+    const meanwhile = [...outcomes];
+    stalling.goOn();
+    await Promise.all(writes);
+    const refused = 'too-many-requests';
+    expect(meanwhile.map((outcome) => outcome === refused)).toEqual(sizes.map((_, i) => i === 4 || i === 6));
+    expect(outcomes).toEqual(['ok', 'ok', 'ok', 'ok', refused, 'ok', refused]);
+  });
+
+  test('a request is answered within 5 s and two election timeouts', async () => {
+    cluster = await TestCluster.start(1, { electionMs: 300 });
+    const { stalling } = cluster.places[0]!;
+    stalling.stall();
+    const begunMs = performance.now();
+    const outcome = await members()[0]!
+      .put(put('k', 'v'), context())
+      .then(
+        () => 'ok',
+        (error: StoreError) => error.code,
+      );
+    const tookMs = performance.now() - begunMs;
+    stalling.goOn();
+    expect(outcome).toMatch(/^timeout/);
+    expect(tookMs).toBeGreaterThan(5_590);
+  });
+
+  test('a lease lives for one and a half election timeouts at least', async () => {
+    cluster = await TestCluster.start(1, { electionMs: 1_400 });
+    const granted = (ttlSeconds: number): Promise<number> =>
+      members()[0]!
+        .leaseGrant({ id: 0n, ttlSeconds }, context())
+        .then(({ result }) => result.ttlSeconds);
+    expect([await granted(1), await granted(3), await granted(4)]).toEqual([3, 3, 4]);
+  });
+
   test('at the quota writes are refused everywhere until space is made and the alarm disarmed', async () => {
     cluster = await TestCluster.start(1, { quotaBytes: 5_000 });
     const [member] = members();

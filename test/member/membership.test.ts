@@ -10,7 +10,7 @@ import { TestNode } from './raft-node.ts';
 const CONTEXT = { signal: new AbortController().signal };
 
 class Fixture {
-  readonly raft = TestNode.leader();
+  readonly raft: TestNode;
   readonly disconnected = new Set<number>();
   readonly proposed: Operation['type'][] = [];
   handedOver = 0;
@@ -20,6 +20,7 @@ class Fixture {
 
   constructor(members: readonly MemberInfo[]) {
     this.members = [...members];
+    this.raft = TestNode.leader(members.filter(({ isLearner }) => isLearner).map(({ id }) => id));
     this.membership = new Membership({
       self: 1,
       node: this.raft.node,
@@ -103,6 +104,44 @@ describe('adding', () => {
     const fixture = new Fixture(members(3));
     fixture.outcome = { ok: false, code: 'member-exists' };
     await expect(fixture.add(false)).rejects.toMatchObject({ code: 'member-exists' });
+  });
+});
+
+describe('promoting', () => {
+  test('a learner that is connected and at most 1,000 entries behind', async () => {
+    const [voter, learner] = members(2);
+    const fixture = new Fixture([voter!, { ...learner!, isLearner: true }]);
+    const { node } = fixture.raft;
+    for (let i = 0; i < 1_100; i++) {
+      node.propose([Buffer.alloc(0)]);
+      fixture.raft.settle();
+    }
+    const { commit, term } = node.status();
+    const promotedAt = (index: number): Promise<string> => {
+      node.step({
+        type: 'append-response',
+        from: 2,
+        to: 1,
+        term,
+        index,
+        reject: false,
+        hintIndex: 0,
+        hintTerm: 0,
+      });
+      return fixture.membership.promote(2, CONTEXT).then(
+        () => 'promoted',
+        (error: StoreError) => error.code,
+      );
+    };
+    await expect(fixture.membership.promote(1, CONTEXT)).rejects.toMatchObject({
+      code: 'member-not-learner',
+    });
+    expect(await promotedAt(commit - 1_001)).toBe('learner-not-ready');
+    fixture.disconnected.add(2);
+    expect(await promotedAt(commit - 1_000)).toBe('learner-not-ready');
+    fixture.disconnected.delete(2);
+    expect(await promotedAt(commit - 1_000)).toBe('promoted');
+    expect(fixture.proposed).toEqual(['member-promote']);
   });
 });
 

@@ -9,7 +9,7 @@ export class TestNode {
   readonly messages: Message[] = [];
   readonly readStates: ReadState[] = [];
 
-  constructor(voters: readonly MemberId[] = [1]) {
+  constructor(voters: readonly MemberId[] = [1], learners: readonly MemberId[] = []) {
     this.node = new RawNode(
       {
         id: 1,
@@ -24,7 +24,7 @@ export class TestNode {
       },
       {
         hardState: { term: 1, vote: 0, commit: 1 },
-        confState: { voters, votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false },
+        confState: { voters, votersOutgoing: [], learners, learnersNext: [], autoLeave: false },
         applied: 1,
         compacted: { index: 1, term: 1 },
         entries: [],
@@ -33,8 +33,8 @@ export class TestNode {
   }
 
   /** The only member, leading, its no-op applied. */
-  static leader(): TestNode {
-    const test = new TestNode();
+  static leader(learners: readonly MemberId[] = []): TestNode {
+    const test = new TestNode([1], learners);
     test.node.campaign();
     test.settle();
     return test;

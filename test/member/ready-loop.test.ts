@@ -55,7 +55,17 @@ function fixture(options: { readonly log: LogStore; readonly clock: Clock }) {
   const marker = { ...machine.marker(), appliedIndex: 1, appliedTerm: 1 };
   for (const row of machine.tableRows()) machine.table(row);
   machine.finish(marker);
-  const store = { apply: () => {}, pendingBytes: 0 } as unknown as Replica['store'];
+  let goOn = (): void => {};
+  /** What waits for the disk, until it has caught up. */
+  const queue = {
+    apply: () => {},
+    pendingBytes: 0,
+    drained: (): Promise<void> =>
+      new Promise((resolve) => {
+        goOn = resolve;
+      }),
+  };
+  const store = queue as unknown as Replica['store'];
   const slices: number[] = [];
   const loop = new ReadyLoop({
     node: raft.node,
@@ -97,7 +107,11 @@ function fixture(options: { readonly log: LogStore; readonly clock: Clock }) {
       raft.node.step({ type: 'append', from: 2, to: 1, term: 2, prevIndex, prevTerm, entries, commit }),
     );
   };
-  return { loop, append, slices, machine };
+  const catchUp = (): void => {
+    queue.pendingBytes = 0;
+    goOn();
+  };
+  return { loop, append, slices, machine, queue, catchUp };
 }
 
 describe('runSettled', () => {
@@ -141,6 +155,28 @@ describe('applying', () => {
     await eventually(() => machine.appliedIndex === 101);
     expect(Math.max(...slices)).toBeLessThan(100);
     expect(slices.reduce((sum, entries) => sum + entries, 0)).toBe(100);
+  });
+
+  test('pauses while more than 8 MiB of state wait for the disk', async () => {
+    const log = new SlowLog();
+    const { append, machine, queue, catchUp } = fixture({ log, clock: new CountingClock(6) });
+    const written = async (count: number, commit: number): Promise<void> => {
+      append(count, commit);
+      await eventually(() => log.writes.length > 0);
+      log.writes.shift()!.end();
+    };
+    queue.pendingBytes = 8 * 1024 * 1024;
+    await written(100, 101);
+    await eventually(() => machine.appliedIndex === 101);
+    queue.pendingBytes += 1;
+    await written(100, 201);
+    await eventually(() => machine.appliedIndex > 101);
+    const pausedAt = machine.appliedIndex;
+    for (let i = 0; i < 10; i++) await turn();
+    expect(machine.appliedIndex).toBe(pausedAt);
+    expect(pausedAt).toBeLessThan(201);
+    catchUp();
+    await eventually(() => machine.appliedIndex === 201);
   });
 
   test('takes many entries in one go while time allows', async () => {

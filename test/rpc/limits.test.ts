@@ -211,6 +211,17 @@ test('an HTTP/1.1 client beyond the bound gets 503', async () => {
   expect(answer).toMatch(/^HTTP\/1\.1 503 [^]*too many connections$/);
 });
 
+test('64 connections beyond the bound may hear that they are too many, further ones are cut', async () => {
+  await using harness = await served({ limits: { connectionsMax: 1, idleMsMin: 60_000 } });
+  const late = Array.from({ length: 70 }, () => raw(harness, false));
+  const left = () => late.filter((client) => !client.isClosed);
+  await eventually('the last are gone', () => left().length === 64 || undefined);
+  expect(harness.port.figures).toMatchObject({ open: 65, refused: 70 });
+  for (const client of left()) client.socket.end('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  await eventually('the others', () => left().length === 0 || undefined);
+  await others(harness);
+});
+
 test('connections that say nothing are cut, the oldest first when they are many', async () => {
   await using harness = await served({ limits: { undecidedMax: 20, firstBytesTimeoutMs: 300 } });
   const silent = Array.from({ length: 60 }, () => raw(harness, false));

@@ -1,3 +1,4 @@
+import { truncateSync } from 'node:fs';
 import { get } from 'node:https';
 import { connect } from 'node:net';
 import { type ConnectionOptions, type DetailedPeerCertificate, connect as tlsConnect } from 'node:tls';
@@ -340,6 +341,9 @@ test('files that cannot be used refuse the start and are named', () => {
   expect(make({ keyFile: other })).toThrow(/good\.pem with .*other-key\.pem cannot be used/);
   expect(make({ trustedCaFile: pair.key })).toThrow(/good-key\.pem cannot be used/);
   expect(make({ crlFile: pair.cert })).toThrow(/good\.pem cannot be used/);
+  const large = files.write('large.pem', authority.cert);
+  truncateSync(large, 16 * 1024 * 1024 + 1);
+  expect(make({ trustedCaFile: large })).toThrow(/large\.pem cannot be used.*too large/);
   const stranger = files.write('stranger.pem', new TestAuthority(authority.name).revocationList([]));
   expect(make({ ...mutual(), crlFile: stranger })).toThrow(/stranger\.pem cannot be used.*signature/);
 });

@@ -12,15 +12,21 @@ import type { Unread } from '../../rpc/unread-budget.ts';
 const CHUNK_CHARACTERS = 64 * 1024;
 /** Beyond it a stream's writer is not writable, in bytes. */
 const STREAM_PENDING_BYTES_MAX = 1024 * 1024;
-/** A client that takes nothing of a waiting answer for this long is cut off. */
-const STALL_MS_MAX = 60_000;
+
+/** An answer, and how it is sent. */
+export interface AnswerOptions {
+  readonly message: keyof Messages;
+  readonly answer: UnaryAnswer;
+  readonly unread: Unread;
+  /** A client that takes nothing of a waiting answer for this long is cut off. */
+  readonly stallMs: number;
+}
 
 /** Answers one message, a piece at a time when it is large. All of it is unread until the last piece is taken. */
 export async function sendAnswer(
   response: ServerResponse,
-  options: { readonly message: keyof Messages; readonly answer: UnaryAnswer; readonly unread: Unread },
+  { message, answer, unread, stallMs }: AnswerOptions,
 ): Promise<void> {
-  const { message, answer, unread } = options;
   const bytes = Buffer.isBuffer(answer) ? answer : await joined(answer);
   unread.add(bytes.length);
   response.setHeader('content-type', 'application/json');
@@ -28,7 +34,7 @@ export async function sendAnswer(
   for (const piece of decodeJson(message, bytes)) {
     text += piece;
     if (text.length < CHUNK_CHARACTERS) continue;
-    await written(response, text);
+    await written(response, text, stallMs);
     text = '';
   }
   response.end(text);
@@ -138,7 +144,7 @@ async function joined(pieces: readonly Buffer[]): Promise<Buffer> {
 }
 
 /** Resolves when the client has taken enough for more. */
-async function written(response: ServerResponse, text: string): Promise<void> {
+async function written(response: ServerResponse, text: string, stallMs: number): Promise<void> {
   if (response.destroyed) throw new StoreError('canceled');
   if (response.write(text)) {
     await setImmediate();
@@ -158,7 +164,7 @@ async function written(response: ServerResponse, text: string): Promise<void> {
       settle();
       reject(new StoreError('canceled'));
     };
-    const timer = setTimeout(() => response.destroy(), STALL_MS_MAX);
+    const timer = setTimeout(() => response.destroy(), stallMs);
     response.once('drain', onDrain);
     response.once('close', onClose);
   });

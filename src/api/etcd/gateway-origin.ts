@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { requestTarget } from '../../lib/request-target.ts';
 
 /** What a request's `Origin` means for it. Browsers send one; other clients do not. */
 export interface Origin {
@@ -12,11 +13,12 @@ export interface Origin {
  * Without this any web page that somebody behind the firewall opens could write to the store: a browser sends simple
  * requests to other sites without asking.
  */
-export function crossOrigin({ headers }: IncomingMessage, allowed: readonly string[]): Origin {
+export function crossOrigin({ headers, url }: IncomingMessage, allowed: readonly string[]): Origin {
   if (allowed.includes('*')) return { allowed: '*', refused: false };
   const { origin } = headers;
   if (origin === undefined) return { allowed: null, refused: false };
   if (allowed.includes(origin)) return { allowed: origin, refused: false };
-  const isOwn = URL.canParse(origin) && new URL(origin).host === headers.host;
+  const host = requestTarget(url).host ?? headers.host;
+  const isOwn = URL.canParse(origin) && new URL(origin).host === host;
   return { allowed: null, refused: !isOwn };
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { StoreError } from '../../lib/errors.ts';
+import { requestTarget } from '../../lib/request-target.ts';
 import { CALL_BYTES, CallBudget, DEFAULT_CALL_LIMITS, type Holding } from '../../rpc/call-budget.ts';
 import type { MethodDescription } from '../../rpc/codec.ts';
 import { serviceMethods } from '../../rpc/codec.ts';
@@ -13,6 +14,8 @@ import { GatewayCall } from './gateway-call.ts';
 import { crossOrigin } from './gateway-origin.ts';
 import { GATEWAY_ROUTES } from './gateway-routes.ts';
 
+const ANSWER_STALL_MS = 60_000;
+
 export interface GatewayOptions {
   /** Where the methods are found that it serves. */
   readonly methods: MethodTable;
@@ -24,6 +27,8 @@ export interface GatewayOptions {
   readonly unread?: UnreadBudget;
   /** What requests and open calls may take of the member's memory; default: a budget of its own. */
   readonly requests?: CallBudget;
+  /** A client that takes nothing of a large answer for this long is cut off. Default 60 s. */
+  readonly answerStallMs?: number;
   /** Told of rejections that are neither RpcErrors nor StoreErrors: bugs. */
   readonly onBug: (error: unknown) => void;
 }
@@ -66,7 +71,7 @@ export class Gateway {
         if (origin.allowed !== '*') response.setHeader('vary', 'Origin');
       }
       if (request.method === 'OPTIONS') response.writeHead(200).end();
-      else if (!PREFIX.test(request.url ?? '')) next(request, response);
+      else if (!PREFIX.test(requestTarget(request.url).path)) next(request, response);
       else if (origin.refused) {
         sendError(
           response,
@@ -126,19 +131,22 @@ export class Gateway {
     if (!holding.take(CALL_BYTES)) throw new StoreError('too-many-requests');
     const { requestBytesMax } = this.#options;
     const reader = { message: description.request, requestBytesMax, holding };
-    if (method.kind === 'bidi')
-      return this.#stream(exchange, description, (stream) => {
-        const requests = new RequestQueue(exchange, reader);
+    if (method.kind === 'bidi') {
+      const requests = new RequestQueue(exchange, reader);
+      const start = (stream: GatewayStream): Promise<void> => {
         const work = method.handler(requests.take(), exchange.call, stream);
         return Promise.race([work, requests.failed]);
-      });
+      };
+      return this.#stream(exchange, description, start, requests);
+    }
     const { call, response, unread } = exchange;
     const bytes = await Promise.race([readRequest(exchange.request, reader), call.over]);
     if (method.kind === 'unary') {
       const work = method.handler(bytes, call);
       this.#watch(work);
       const answer = await Promise.race([work, call.over]);
-      return sendAnswer(response, { message: description.response, answer, unread });
+      const stallMs = this.#options.answerStallMs ?? ANSWER_STALL_MS;
+      return sendAnswer(response, { message: description.response, answer, unread, stallMs });
     }
     return this.#stream(exchange, description, (stream) => method.handler(bytes, call, stream));
   }
@@ -147,6 +155,7 @@ export class Gateway {
     { call, response, unread }: Exchange,
     { response: message }: MethodDescription,
     start: (stream: GatewayStream) => Promise<void>,
+    requests: Pick<RequestQueue, 'firstFailed'> = { firstFailed: false },
   ): Promise<void> {
     const stream = new GatewayStream(response, { message, unread, signal: call.signal });
     this.#streams.add(call);
@@ -157,6 +166,8 @@ export class Gateway {
       await Promise.race([work, call.over]);
       stream.end();
     } catch (error) {
+      // Without a first request there is no stream yet to tell of it in.
+      if (requests.firstFailed) throw error;
       sendStreamError(response, this.#statusOf(error));
     } finally {
       this.#streams.delete(call);
@@ -181,7 +192,7 @@ export class Gateway {
 const PREFIX = /^\/v3(beta|alpha)?\//;
 
 function pathOf({ url }: IncomingMessage): string {
-  return (url ?? '/').split('?', 1)[0]!.replace(PREFIX, '/v3/');
+  return requestTarget(url).path.replace(PREFIX, '/v3/');
 }
 
 interface Exchange {
@@ -194,7 +205,10 @@ interface Exchange {
 
 /** The requests of a body for a handler, which must not see a failure to read them: that ends the whole call. */
 class RequestQueue {
+  /** Rejects with why a request could not be read. */
   readonly failed: Promise<never>;
+  /** That was the first one. */
+  firstFailed = false;
   readonly #exchange: Exchange;
   readonly #reader: BodyReader;
   #fail: (error: unknown) => void = () => undefined;
@@ -209,11 +223,17 @@ class RequestQueue {
   }
 
   async *take(): AsyncGenerator<Buffer> {
+    let isFirst = true;
     try {
-      yield* readRequests(this.#exchange.request, this.#reader);
+      for await (const bytes of readRequests(this.#exchange.request, this.#reader)) {
+        isFirst = false;
+        yield bytes;
+      }
     } catch (error) {
       // A client that went away ends the call by itself.
-      if (!(error instanceof StoreError)) this.#fail(error);
+      if (error instanceof StoreError) return;
+      this.firstFailed = isFirst;
+      this.#fail(error);
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { CancelSignal } from '../../lib/cancellation.ts';
+import { requestTarget } from '../../lib/request-target.ts';
 
 /** What the member says about itself; each function is asked anew for every request and must be quick. */
 export interface OperationsSources {
@@ -48,12 +49,13 @@ export function operationsHandler(sources: OperationsSources): RequestListener {
     ['/metrics', () => metrics(sources)],
   ]);
   return (request, response) => {
-    const page = pages.get(pathOf(request));
+    const { path, query } = requestTarget(request.url);
+    const page = pages.get(path);
     if (page === undefined) send({ request, response }, problem(404, 'not found'));
     else if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('allow', 'GET, HEAD');
       send({ request, response }, problem(405, 'method not allowed'));
-    } else void answer({ request, response }, () => page(queryOf(request)));
+    } else void answer({ request, response }, () => page(new URLSearchParams(query)));
   };
 }
 
@@ -77,14 +79,6 @@ function send({ request, response }: Exchange, page: Page): void {
     'cache-control': 'no-store',
   });
   response.end(request.method === 'HEAD' ? undefined : page.body);
-}
-
-function queryOf(request: IncomingMessage): URLSearchParams {
-  return new URLSearchParams((request.url ?? '').split('?').slice(1).join('?'));
-}
-
-function pathOf(request: IncomingMessage): string {
-  return (request.url ?? '/').split('?', 1)[0]!;
 }
 
 /**

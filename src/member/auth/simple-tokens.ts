@@ -7,10 +7,18 @@ import type { SignIn, TokenOffer, Tokens } from './tokens.ts';
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ';
 /** 182 bits of chance. */
 const LETTER_COUNT = 32;
-/** Tokens a member knows; beyond it the one that was used longest ago is over. */
 const TOKENS_MAX = 200_000;
 /** A token's time starts anew with its use, but is not moved more often than this. */
 const TOUCH_INTERVAL_MS = 1_000;
+
+export interface SimpleTokensOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** A token that was not used for so long is over. */
+  readonly ttlMs: number;
+  /** Tokens a member knows; beyond it the one that was used longest ago is over. Default 200,000. */
+  readonly tokensMax?: number;
+}
 
 interface Known {
   readonly user: string;
@@ -30,13 +38,15 @@ export class SimpleTokens implements Tokens {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #ttlMs: number;
+  readonly #tokensMax: number;
   /** By digest and index; the one used longest ago first. */
   readonly #known = new Map<string, Known>();
 
-  constructor(options: { readonly clock: Clock; readonly random: Random; readonly ttlMs: number }) {
-    this.#clock = options.clock;
-    this.#random = options.random;
-    this.#ttlMs = options.ttlMs;
+  constructor({ clock, random, ttlMs, tokensMax = TOKENS_MAX }: SimpleTokensOptions) {
+    this.#clock = clock;
+    this.#random = random;
+    this.#ttlMs = ttlMs;
+    this.#tokensMax = tokensMax;
   }
 
   get held(): number {
@@ -55,7 +65,7 @@ export class SimpleTokens implements Tokens {
     const nowMs = this.#clock.nowMs();
     this.#known.set(`${tokenDigest}.${index}`, { user, revision: authRevision, usedMs: nowMs });
     for (const [name, { usedMs }] of this.#known) {
-      if (nowMs - usedMs < this.#ttlMs && this.#known.size <= TOKENS_MAX) break;
+      if (nowMs - usedMs < this.#ttlMs && this.#known.size <= this.#tokensMax) break;
       this.#known.delete(name);
     }
   }

@@ -76,6 +76,26 @@ describe('routes', () => {
     expect(await (await fetch(`http://${etcd.address}/version`)).text()).toBe('unclaimed');
   });
 
+  test('a request may name the server in its target, as proxies are asked', async () => {
+    const answer = async (target: string, headers = ''): Promise<string> => {
+      const socket = connect(etcd.portNumber, '127.0.0.1');
+      const body = '{"key":"aw=="}';
+      const head = `POST ${target} HTTP/1.1\r\nhost: store\r\nconnection: close\r\n${headers}`;
+      socket.write(`${head}content-length: ${body.length}\r\n\r\n${body}`);
+      return (await socket.setEncoding('utf8').toArray()).join('');
+    };
+    for (const target of ['http://store/v3/kv/range', 'HTTP://store:2379/v3beta/kv/range?x=/v3/kv/put']) {
+      expect(await answer(target)).toMatch(/^HTTP\/1\.1 200 [^]*"count":"9"/);
+    }
+    expect(await answer('http://store/v3/nothing')).toMatch(/^HTTP\/1\.1 404 [^]*Not Found/);
+    expect(await answer('http://store/version')).toContain('unclaimed');
+    expect(await answer('/http://store/v3/kv/range')).toContain('unclaimed');
+    // That name takes the place of the header's, also for whose pages may ask.
+    const page = 'origin: http://page.example\r\n';
+    expect(await answer('http://page.example/v3/kv/range', page)).toContain('HTTP/1.1 200 ');
+    expect(await answer('http://store/v3/kv/range', page)).toContain('HTTP/1.1 403 ');
+  });
+
   test('what is not there is told as grpc-gateway does', async () => {
     const missing = await etcd.post('/v3/nothing', {});
     expect(missing.status).toBe(404);
@@ -198,6 +218,12 @@ describe('messages', () => {
       expect(response.status).toBe(400);
       expect(await response.json()).toMatchObject({ code: 3, message: expect.stringContaining(words) });
     }
+    const nested = (depth: number): string =>
+      depth === 0 ? '{}' : `{"success":[{"request_txn":${nested(depth - 1)}}]}`;
+    const tooDeep = (depth: number) => etcd.post('/v3/kv/txn', nested(depth)).then((told) => told.text());
+    // Each of these is two messages; so many transactions are too many by another bound.
+    expect(await tooDeep(50)).not.toContain('nested too deeply');
+    expect(await tooDeep(51)).toContain('messages are nested too deeply');
     const twice = '{"compare":[{"version":"1","lease":"1"}]}';
     expect(await (await etcd.post('/v3/kv/txn', twice)).json()).toMatchObject({ code: 3 });
   });
@@ -261,6 +287,24 @@ test('who does not read a large answer is ended when too much is unread', async 
   await eventually('the connections', () => face.port.figures.open === 1 || undefined);
   for (const socket of ended) socket.destroy();
   await eventually('memory', () => unread.figures.bytes === 0 || undefined);
+  expect(face.bugs).toEqual([]);
+});
+
+test('who takes nothing of a large answer is cut off', async () => {
+  await using face = new EtcdHarness({}, { answerStallMs: 50 });
+  const kvs = [{ ...KV, value: Buffer.alloc(16_000_000) }];
+  face.backend.range = async () => ({
+    header: { clusterId: 11, memberId: 22, revision: 33, raftTerm: 44 },
+    result: { type: 'range', revision: 33, kvs, more: false, count: 1 },
+  });
+  await face.start();
+  const socket = connect(face.portNumber, '127.0.0.1');
+  socket.on('error', () => undefined).pause();
+  const body = '{"key":"aw=="}';
+  socket.write(`POST /v3/kv/range HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  await eventually('the connection', () => face.port.figures.open === 1 || undefined);
+  await eventually('the end', () => face.port.figures.open === 0 || undefined);
+  socket.destroy();
   expect(face.bugs).toEqual([]);
 });
 
@@ -474,6 +518,24 @@ describe('streams', () => {
     expect(late.status).toBe(200);
     const [, failure] = await lines(late);
     expect(failure).toMatchObject({ error: { code: 3 } });
+  });
+
+  test('a first request that cannot be read is told as that of any other method', async () => {
+    for (const path of ['/v3/watch', '/v3/lease/keepalive', '/v3/election/observe', '/v3/kv/range']) {
+      for (const body of ['[]', '{', 'x', '"text"']) {
+        const response = await etcd.post(path, body);
+        const told = (await response.json()) as { message: string };
+        expect({ path, body, status: response.status, told }).toEqual({
+          path,
+          body,
+          status: 400,
+          told: { error: told.message, message: expect.stringMatching(/./), code: 3 },
+        });
+      }
+    }
+    const large = await etcd.post('/v3/watch', { create_request: { key: 'a'.repeat(5_000) } });
+    expect(large.status).toBe(429);
+    expect(await large.json()).toMatchObject({ error: expect.stringContaining('larger than max'), code: 8 });
   });
 
   test('a stop ends streams, and says so', async () => {

@@ -14,6 +14,7 @@ export interface EtcdHarnessOptions {
   readonly gatewayBytesMax?: number;
   readonly unread?: UnreadBudget;
   readonly requests?: CallBudget;
+  readonly answerStallMs?: number;
 }
 
 /** The etcd face, gRPC and JSON, over some backend, on a real server. */
@@ -37,6 +38,7 @@ export class FaceHarness<Backend extends EtcdBackend> extends Harness {
       corsOrigins: options.corsOrigins ?? [],
       ...(options.unread === undefined ? {} : { unread: options.unread }),
       ...(options.requests === undefined ? {} : { requests: options.requests }),
+      ...(options.answerStallMs === undefined ? {} : { answerStallMs: options.answerStallMs }),
       onBug: (error) => this.bugs.push(error),
     });
   }

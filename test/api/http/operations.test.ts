@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, request } from 'node:http';
+import { connect } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { HttpListener } from '../../../src/api/http/listener.ts';
 import { type OperationsSources, operationsHandler } from '../../../src/api/http/operations.ts';
@@ -106,6 +107,19 @@ test('unknown paths and methods are told apart', async () => {
   expect(await head.text()).toBe('');
 });
 
+test('a request may name the server in its target, as proxies are asked', async () => {
+  const { hostname, port, host } = new URL(await serve({ alarms: () => [{ alarm: 'no-space' }] }));
+  const answer = async (target: string): Promise<string> => {
+    const socket = connect(Number(port), hostname);
+    socket.write(`GET ${target} HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`);
+    return (await socket.setEncoding('utf8').toArray()).join('');
+  };
+  expect(await answer(`http://${host}/version`)).toMatch(/^HTTP\/1\.1 200 [^]*etcdserver/);
+  expect(await answer(`http://${host}/health`)).toContain('HTTP/1.1 503 ');
+  expect(await answer(`http://${host}/health?exclude=NOSPACE`)).toContain('HTTP/1.1 200 ');
+  expect(await answer(`http://${host}`)).toContain('HTTP/1.1 404 ');
+});
+
 test('a source that throws becomes a 500 without its words', async () => {
   const base = await serve({
     metrics: { contentType: 'x', render: () => Promise.reject(new Error('secret')) },
@@ -125,6 +139,28 @@ test('a taken address is refused by name, and nothing stays open', async () => {
     `bad-options: --listen-http-urls: ${url}: the address is in use by another process`,
   );
   taken.close();
+});
+
+test('256 connections are open at a time, further ones are cut', async () => {
+  const base = new URL(await serve());
+  const sockets = Array.from({ length: 260 }, () => connect(Number(base.port), base.hostname));
+  let closed = 0;
+  const someClosed = new Promise<void>((resolve) => {
+    for (const socket of sockets) {
+      socket
+        .on('error', () => undefined)
+        .on('close', () => {
+          closed += 1;
+          if (closed === 4) resolve();
+        });
+    }
+  });
+  await someClosed;
+  const left = sockets.filter(({ destroyed }) => !destroyed);
+  expect(left).toHaveLength(256);
+  left[0]!.write('GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n');
+  expect((await left[0]!.setEncoding('utf8').toArray()).join('')).toContain('ok\n');
+  for (const socket of left) socket.destroy();
 });
 
 test('closing waits for the answer under way', async () => {

@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { AuthStore, NAME_BYTES_MAX, ROLE_BYTES_MAX } from '../../../src/core/auth/auth-store.ts';
+import {
+  AuthStore,
+  NAME_BYTES_MAX,
+  PRINCIPALS_MAX,
+  ROLE_BYTES_MAX,
+} from '../../../src/core/auth/auth-store.ts';
 import { ANONYMOUS, type AuthOperation, INTERNAL_USER } from '../../../src/core/auth/operations.ts';
 import type { PermissionKind } from '../../../src/core/auth/permission.ts';
 import type { StoreError } from '../../../src/lib/errors.ts';
@@ -230,4 +235,20 @@ describe('a principal of a while ago', () => {
     // Whoever was somebody only while nobody had to sign in.
     expect(auth.renewed({ user: 'root', revision: 0 })).toEqual({ user: 'root', revision: 0 });
   });
+});
+
+test('there are so many users and roles, and not one more', () => {
+  const auth = store();
+  for (let i = 0; i < PRINCIPALS_MAX; i++) {
+    const rest = { passwordHash: 'h', noPassword: false, roles: [], credentialRevision: 1 };
+    auth.restore({ type: 'user', user: { name: `u${i}`, ...rest } });
+    auth.restore({ type: 'role', role: { name: `r${i}`, permissions: [] } });
+  }
+  expect(code(auth, user('one more'))).toBe('too-many-requests');
+  expect(code(auth, { type: 'role-add', name: 'one more' })).toBe('too-many-requests');
+  expect(code(auth, { type: 'user-delete', name: 'u7' })).toBe('ok');
+  expect(code(auth, { type: 'role-delete', name: 'r7' })).toBe('ok');
+  expect(code(auth, user('one more'))).toBe('ok');
+  expect(code(auth, { type: 'role-add', name: 'one more' })).toBe('ok');
+  expect(auth.counts).toEqual({ users: PRINCIPALS_MAX, roles: PRINCIPALS_MAX });
 });

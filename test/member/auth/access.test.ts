@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { AuthStore } from '../../../src/core/auth/auth-store.ts';
+import { StoreError } from '../../../src/lib/errors.ts';
 import { Access } from '../../../src/member/auth/access.ts';
 import { SimpleTokens } from '../../../src/member/auth/simple-tokens.ts';
 import { systemRandom } from '../../../src/member/system.ts';
@@ -13,10 +14,11 @@ function setUp() {
   auth.apply({ type: 'user-add', name: 'root', passwordHash: 'h', noPassword: false });
   auth.apply({ type: 'user-grant-role', name: 'root', role: 'root' });
   auth.apply({ type: 'auth-enable' });
+  const tokens = new SimpleTokens({ clock, random: systemRandom, ttlMs: 60_000 });
   const access = new Access({
     clock,
     auth: () => auth,
-    tokens: new SimpleTokens({ clock, random: systemRandom, ttlMs: 60_000 }),
+    tokens,
     appliedIndex: () => 10,
     linearizable: async () => undefined,
     timeoutMs: TIMEOUT_MS,
@@ -27,7 +29,7 @@ function setUp() {
       () => 'settled',
       (error: { code: string }) => error.code,
     );
-  return { access, clock, settled };
+  return { access, auth, clock, settled, tokens };
 }
 
 test('a token waits for its index, but not for ever', async () => {
@@ -61,4 +63,32 @@ test('so many wait at once, one more is refused', async () => {
   expect(await settled(11)).toBe('too-many-requests');
   access.appliedTo(11);
   expect(new Set(await Promise.all(waiting))).toEqual(new Set(['settled']));
+});
+
+test('a request under which roles change is tried anew ten times, not for ever', async () => {
+  const { access, auth, tokens } = setUp();
+  const { digest, token } = tokens.offer();
+  const signIn = {
+    type: 'authenticate',
+    user: 'root',
+    tokenDigest: digest,
+    authRevision: auth.revision,
+  } as const;
+  tokens.signedIn(signIn, 5);
+  const context = { signal: new AbortController().signal, credentials: { token: token(signIn, 5) } };
+  const triedUnder = async (changes: number): Promise<{ outcome: string; tries: number }> => {
+    let tries = 0;
+    const outcome = await access
+      .as(context, async (principal) => {
+        tries += 1;
+        if (tries <= changes) auth.apply({ type: 'role-add', name: `${changes} ${tries}` });
+        const refusal = auth.refusal(principal, 'read', { key: Buffer.from('a'), rangeEnd: Buffer.alloc(0) });
+        if (refusal !== null) throw new StoreError(refusal);
+        return 'done';
+      })
+      .catch((error: StoreError) => error.code);
+    return { outcome, tries };
+  };
+  expect(await triedUnder(10)).toEqual({ outcome: 'done', tries: 11 });
+  expect(await triedUnder(11)).toEqual({ outcome: 'auth-revision-old', tries: 11 });
 });

@@ -35,3 +35,17 @@ test('an unknown address counts for nobody', () => {
   fail(attempts, '', 100);
   attempts.check('');
 });
+
+test('ten thousand addresses are remembered; for one more the one that failed longest ago is forgotten', () => {
+  const attempts = new Attempts(new ManualClock());
+  const others = Array.from({ length: 9_998 }, (_, i) => `other ${i}`);
+  for (const address of ['first', 'second']) fail(attempts, address, 20);
+  for (const address of others) fail(attempts, address, 1);
+  fail(attempts, 'first', 1);
+  for (const address of ['first', 'second']) {
+    expect(() => attempts.check(address)).toThrow('too-many-requests');
+  }
+  fail(attempts, 'one more', 1);
+  attempts.check('second');
+  expect(() => attempts.check('first')).toThrow('too-many-requests');
+});

@@ -67,6 +67,32 @@ describe('a simple token', () => {
     expect(given.identify(token, auth)).toBeNull();
   });
 
+  test('is over when so many others were used since', () => {
+    const clock = new ManualClock();
+    const tokens = new SimpleTokens({ clock, random: systemRandom, ttlMs: 10_000, tokensMax: 3 });
+    const auth = enabledStore();
+    const given = [1, 2, 3].map((index) => {
+      const { digest, token } = tokens.offer();
+      const told = signIn('u', auth.revision, digest);
+      tokens.signedIn(told, index);
+      return token(told, index);
+    });
+    const known = (): boolean[] => given.map((token) => tokens.identify(token, auth) !== null);
+    clock.advance(1_000);
+    expect(tokens.identify(given[0]!, auth)).not.toBeNull();
+    tokens.signedIn(signIn('u', auth.revision, 'fourth'), 4);
+    expect(tokens.held).toBe(3);
+    expect(known()).toEqual([true, false, true]);
+  });
+
+  test('is one of 200,000', () => {
+    const tokens = new SimpleTokens({ clock: new ManualClock(), random: systemRandom, ttlMs: 10_000 });
+    for (let index = 1; index <= 200_000; index++) tokens.signedIn(signIn('u', 1, 'd'), index);
+    expect(tokens.held).toBe(200_000);
+    tokens.signedIn(signIn('u', 1, 'd'), 200_001);
+    expect(tokens.held).toBe(200_000);
+  });
+
   test('ends with its user, his password, and when authentication is disabled', () => {
     for (const change of [
       [{ type: 'user-delete', name: 'u' } as const],

@@ -551,6 +551,28 @@ describe('strangers', () => {
     await eventually(() => open.frames.length === 1);
   });
 
+  test('more connections than the bound are not taken', async () => {
+    const b = await start({ memberId: 2, limits: { connectionsMax: 2 } });
+    const kinds = ['append', 'heartbeat'] as const;
+    const taken = kinds.map(() => raw(b));
+    for (const [i, client] of taken.entries()) client.write(hello(kinds[i]!));
+    await eventually(() => taken.every((client) => client.frames.length === 1));
+    const late = raw(b);
+    await eventually(() => late.closed);
+    expect(taken.some((client) => client.closed)).toBe(false);
+    taken[0]!.end();
+    const dial = (): RawClient => {
+      const client = raw(b);
+      client.write(hello('request'));
+      return client;
+    };
+    let next = dial();
+    await eventually(() => {
+      if (next.closed) next = dial();
+      return next.frames.length === 1;
+    });
+  });
+
   test('a dialer whose listener never answers gives up in time', async () => {
     const a = await start({ memberId: 1, clock: turnClock() });
     const b = await start({ memberId: 2 });
