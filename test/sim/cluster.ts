@@ -1,4 +1,5 @@
 import type { MemberView } from '../../src/core/members.ts';
+import type { Raft } from '../../src/core/raft/raft.ts';
 import { AssertionError } from '../../src/lib/assert.ts';
 import { StoreError } from '../../src/lib/errors.ts';
 import { type InitialMember, initialCluster } from '../../src/member/identity.ts';
@@ -6,6 +7,7 @@ import type { MemberOptions } from '../../src/member/member-options.ts';
 import type { AppliedLog } from './checkers/applied-log.ts';
 import type { LeadershipChecker } from './checkers/leadership.ts';
 import { TornTail } from './checkers/torn-tail.ts';
+import { Transfers } from './checkers/transfers.ts';
 import type { SimNetwork } from './network.ts';
 import { Place, type PlaceListener } from './place.ts';
 import type { Plan } from './plan.ts';
@@ -41,6 +43,7 @@ export class Cluster implements PlaceListener {
   restarts = true;
   readonly #parts: ClusterParts;
   readonly #tornTail: TornTail;
+  readonly #transfers: Transfers;
   readonly #initial: readonly Place[];
   /** Places that joined later, and what they were told. */
   readonly #joined = new Map<Place, readonly InitialMember[]>();
@@ -48,6 +51,7 @@ export class Cluster implements PlaceListener {
   constructor(parts: ClusterParts) {
     this.#parts = parts;
     this.#tornTail = new TornTail(parts.report);
+    this.#transfers = new Transfers(parts.report, parts.plan.electionMs);
     for (let i = 1; i <= parts.plan.members; i++) this.#addPlace(`n${i}`);
     this.#initial = [...this.places];
     const members = initialCluster(TOKEN, this.#initialMembers()).members;
@@ -160,7 +164,13 @@ export class Cluster implements PlaceListener {
         applied: raft.applied,
         revision: member.header().revision,
       });
+      if (process.paused) this.#transfers.forget(process.name);
+      else this.#sampleTransfer(process.name, raft);
     }
+  }
+
+  #sampleTransfer(process: string, { transferee, transferElapsed }: Raft): void {
+    this.#transfers.sample({ process, transferee, ticks: transferElapsed }, this.#parts.scheduler.nowMs);
   }
 
   // ---- places tell ------------------------------------------------------------------------------------------
