@@ -11,7 +11,7 @@ import { Transfers } from './checkers/transfers.ts';
 import type { SimNetwork } from './network.ts';
 import { Place, type PlaceListener } from './place.ts';
 import type { Plan } from './plan.ts';
-import type { Prng } from './prng.ts';
+import { Prng } from './prng.ts';
 import type { SimProcess } from './process.ts';
 import type { RaftRuns } from './raft-runs.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -21,6 +21,7 @@ import { type Report, Violation } from './violation.ts';
 const TOKEN = 'sim';
 const RESTART_MS_MIN = 5;
 const RESTART_MS_MAX = 2_500;
+const LOST_NAMES_SALT = 0x6e616d65;
 
 export interface ClusterParts {
   readonly plan: Plan;
@@ -265,7 +266,9 @@ export class Cluster implements PlaceListener {
     const { plan, scheduler, network, random, trace } = this.#parts;
     const rate = (): number => 1 + plan.skew * (2 * random.fraction() - 1);
     const { pace, timerLagMsMax } = plan;
-    const common = { scheduler, network, trace, rate, pace, timerLagMsMax };
+    const salt = LOST_NAMES_SALT + this.places.length;
+    const lostNames = plan.losesNames ? new Prng(plan.seed, salt) : null;
+    const common = { scheduler, network, trace, rate, pace, timerLagMsMax, lostNames };
     const place = new Place({ ...common, name, random: random.fork(), listener: this });
     this.places.push(place);
     return place;

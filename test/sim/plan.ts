@@ -87,6 +87,9 @@ const JOINT_SALT = 23;
 const MOVE_PERCENT = 12;
 const MOVE_SALT = 25;
 const MOVE_MEMBER: Plan['faults'][number] = ['move-member', 12];
+/** Seeds in a hundred in which a loss of power takes names of LevelDB's files. */
+const NAMES_PERCENT = 30;
+const NAMES_SALT = 885;
 const HOPELESS_PERCENT = 12;
 const HOPELESS_SALT = 40;
 const HOPELESS_TRANSFER: Plan['faults'][number] = ['hopeless-transfer', 15];
@@ -123,6 +126,8 @@ export interface Plan {
   readonly joint: boolean;
   /** Whether authentication is enabled and clients work as users. */
   readonly auth: boolean;
+  /** Whether a loss of power takes names of LevelDB's files that were not synced, which ext4 seldom does. */
+  readonly losesNames: boolean;
   /** Mean pause between faults, in ms. */
   readonly faultPauseMs: number;
 }
@@ -167,6 +172,7 @@ export function planOf(seed: number): Plan {
     faultPauseMs: random.pick([300, 1_000, 1_000, 3_000]),
     auth: new Prng(seed, AUTH_SALT).chance(AUTH_PERCENT),
     joint,
+    losesNames: new Prng(seed, NAMES_SALT).chance(NAMES_PERCENT),
   };
 }
 
