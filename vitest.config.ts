@@ -1,9 +1,15 @@
 import { defineConfig } from 'vitest/config';
 
+/** A directory for reports by which what ran can be counted: one of every run of vitest. */
+const reports = process.env['TEST_REPORTS'];
+
 const shared = { env: { VERIFY: '1' }, testTimeout: 120_000 };
 
 export default defineConfig({
   test: {
+    ...(reports === undefined
+      ? {}
+      : { reporters: ['default', ['json', { outputFile: `${reports}/${process.pid}.json` }]] }),
     projects: [
       {
         test: {

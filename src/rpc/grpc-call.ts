@@ -32,7 +32,7 @@ export interface GrpcCallOptions {
   readonly stream: ServerStream;
   readonly head: RequestHead;
   readonly client: ClientConnection;
-  /** Milliseconds since the epoch, or Infinity. */
+  /** On the clock of `performance.now()`, or Infinity: a jump of the wall clock moves no deadline. */
   readonly deadlineMs: number;
   readonly receiveBytesMax: number;
   /** Part of a request has come. @returns false when there is no room for it: the call is refused */

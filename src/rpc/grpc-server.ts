@@ -293,7 +293,7 @@ export class GrpcServer implements RpcServer {
   ): GrpcCall {
     const { head, client, endless, onMessage, onEnd } = options;
     const timeoutMs = timeoutMsOf(head.fields.get('grpc-timeout')) ?? Number.POSITIVE_INFINITY;
-    const deadlineMs = Date.now() + Math.ceil(timeoutMs);
+    const deadlineMs = performance.now() + Math.ceil(timeoutMs);
     let holding: Holding | null = null;
     const call: GrpcCall = new GrpcCall({
       head,
@@ -322,7 +322,7 @@ export class GrpcServer implements RpcServer {
   }
 
   #expire(): void {
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     for (const call of this.#withDeadline) {
       if (nowMs < call.deadlineMs) continue;
       call.expire(this.#options.errorStatus(new StoreError('deadline-exceeded')));

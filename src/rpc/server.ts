@@ -32,7 +32,10 @@ export interface RpcCall {
    * certificates and this one was verified; else undefined.
    */
   readonly certificateName: string | undefined;
-  /** Milliseconds since the epoch, or Infinity. The server itself ends the call then. */
+  /**
+   * On the clock of `performance.now()`, or Infinity: a jump of the wall clock moves no deadline. The server itself ends
+   * the call then.
+   */
   readonly deadlineMs: number;
   /**
    * Aborts when the client went away, the deadline passed, or (streams only) the server stops.

@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { beginningOf, blackBoxVerdict, blackBoxViolations, withExpiries } from './black-box.ts';
+import {
+  beginningOf,
+  blackBoxVerdict,
+  blackBoxViolations,
+  longestVerdict,
+  withExpiries,
+} from './black-box.ts';
 import { isLinearizable } from './brute-force.ts';
 import type { CommittedRevision, HistoryOp, HistoryRequest } from './history.ts';
 import { ModelState } from './model-state.ts';
@@ -125,6 +131,44 @@ describe('the search', () => {
       }
     }
     expect(wrong).toBeGreaterThan(60);
+  });
+
+  test('with a watch decides histories of which half has no known outcome, the wrong ones too', () => {
+    const tally = { alone: 0, right: 0, wrong: 0 };
+    for (let seed = 1; seed <= 20; seed++) {
+      const { ops, committed: watched } = randomHistory({
+        seed,
+        ops: 150,
+        clients: 5,
+        unknownPercent: 50,
+        tables: seed % 2 === 0,
+      });
+      const stepsMax = 4_000;
+      if (blackBoxVerdict(withExpiries(ops), { stepsMax }).type !== 'undecided') tally.alone++;
+      const { verdict, opsDecided } = longestVerdict(ops, { stepsMax, watched });
+      expect(verdict.type, `seed ${seed}`).toBe('linearizable');
+      if (opsDecided === ops.length) tally.right++;
+      for (const history of mutations(ops, seed)) {
+        const { type } = longestVerdict(history, { stepsMax, watched }).verdict;
+        if (type === 'not-linearizable') tally.wrong++;
+      }
+    }
+    expect(tally.alone).toBe(0);
+    expect(tally.right).toBeGreaterThan(15);
+    expect(tally.wrong).toBeGreaterThan(50);
+  });
+
+  test('with a watch rejects what the watch was not told', () => {
+    const put = answered({
+      client: 1,
+      times: [1, 2],
+      request: putOf('a', 'x'),
+      result: { type: 'put', revision: 2, prevKv: null },
+    });
+    const watched = (value: string) => ({ watched: replay([{ ...put, request: putOf('a', value) }]) });
+    expect(blackBoxVerdict([put], watched('x')).type).toBe('linearizable');
+    expect(blackBoxVerdict([put], watched('y')).type).toBe('not-linearizable');
+    expect(blackBoxVerdict([put], { watched: [] }).type).toBe('linearizable');
   });
 
   test('gives up at its bound, and says that nothing was decided', () => {

@@ -1,11 +1,29 @@
-import { sameResult } from './equality.ts';
+import { sameEvents, sameResult } from './equality.ts';
 import { describe, describeOp } from './findings.ts';
-import { type HistoryOp, type HistoryRequest, STATE_CODES, type Violation } from './history.ts';
+import {
+  type CommittedRevision,
+  type HistoryOp,
+  type HistoryRequest,
+  STATE_CODES,
+  type Violation,
+} from './history.ts';
 import type { Step } from './kv-model.ts';
 import { type Lanes, ModelState, mixed } from './model-state.ts';
 
 /** Steps of the search after which it gives up; a bound on its time that is the same on every machine. */
 export const STEPS_MAX_DEFAULT = 2_000_000;
+
+/** Bounds of a search, and what may be known beside the answers. */
+export interface SearchOptions {
+  /** Default `STEPS_MAX_DEFAULT`. */
+  readonly stepsMax?: number;
+  /**
+   * What a watch over all keys was sent, from revision 2 on without a gap: which of the operations of unknown outcome
+   * took effect, and where (RELIABILITY 6). An order must make these very revisions, as far as they go. A store whose
+   * watch lies is found out by the validator of watches.
+   */
+  readonly watched?: readonly CommittedRevision[];
+}
 
 export type BlackBoxVerdict =
   /** In this order the operations explain every answer. Those of unknown outcome that are missing did not happen. */
@@ -28,11 +46,9 @@ export type BlackBoxVerdict =
  * Serializable reads have no place in such an order and are left out: `witnessViolations` checks them. A lease may end
  * by itself: see `withExpiries`.
  */
-export function blackBoxVerdict(
-  ops: readonly HistoryOp[],
-  stepsMax: number = STEPS_MAX_DEFAULT,
-): BlackBoxVerdict {
-  return new Search(ops.filter(hasPlace)).run(stepsMax);
+export function blackBoxVerdict(ops: readonly HistoryOp[], options: SearchOptions = {}): BlackBoxVerdict {
+  const { stepsMax = STEPS_MAX_DEFAULT, watched = [] } = options;
+  return new Search(ops.filter(hasPlace), watched).run(stepsMax);
 }
 
 /** The same as violations; a search that was not decided is one: the history was too much for it. */
@@ -40,7 +56,7 @@ export function blackBoxViolations(
   ops: readonly HistoryOp[],
   stepsMax: number = STEPS_MAX_DEFAULT,
 ): readonly Violation[] {
-  const verdict = blackBoxVerdict(ops, stepsMax);
+  const verdict = blackBoxVerdict(ops, { stepsMax });
   switch (verdict.type) {
     case 'linearizable':
       return [];
@@ -78,6 +94,24 @@ export function beginningOf(ops: readonly HistoryOp[], opsMax: number): readonly
   });
 }
 
+/** A history that is too much as a whole is halved down to this many operations. */
+const DECIDED_OPS_MIN = 60;
+
+/** What a search of as much as it can decide came to; `opsDecided` is 0 where nothing was. */
+export interface LongestVerdict {
+  readonly verdict: BlackBoxVerdict;
+  readonly opsDecided: number;
+}
+
+/** Searches the whole history, and where that is too much its beginning: half of it, a quarter, and so on. */
+export function longestVerdict(ops: readonly HistoryOp[], options: SearchOptions): LongestVerdict {
+  for (let opsMax = ops.length; ; opsMax = Math.floor(opsMax / 2)) {
+    const verdict = blackBoxVerdict(withExpiries(beginningOf(ops, opsMax)), options);
+    if (verdict.type !== 'undecided') return { verdict, opsDecided: opsMax };
+    if (opsMax < 2 * DECIDED_OPS_MIN) return { verdict, opsDecided: 0 };
+  }
+}
+
 function hasPlace({ request, outcome }: HistoryOp): boolean {
   if (request.type === 'serializable-range') return false;
   return outcome.type !== 'refused' || (outcome.code !== null && STATE_CODES.has(outcome.code));
@@ -108,6 +142,7 @@ interface Choice {
  */
 class Search {
   readonly #ops: readonly HistoryOp[];
+  readonly #watched: readonly CommittedRevision[];
   readonly #first: Entry;
   /** Operations of unknown outcome by the time of their call. */
   readonly #unknown: readonly number[];
@@ -127,8 +162,9 @@ class Search {
   #furthest: readonly HistoryOp[] = [];
   #blockedBy: HistoryOp | null = null;
 
-  constructor(ops: readonly HistoryOp[]) {
+  constructor(ops: readonly HistoryOp[], watched: readonly CommittedRevision[]) {
     this.#ops = ops;
+    this.#watched = watched;
     this.#first = listOf(ops);
     this.#unknown = [...ops.keys()]
       .filter((index) => ops[index]!.outcome.type === 'unknown')
@@ -198,7 +234,7 @@ class Search {
   #place(index: number, call: Entry | null): boolean {
     const op = this.#ops[index]!;
     const { step, state } = this.#state.step(op.request);
-    if (!this.#agrees(op, step)) return false;
+    if (!this.#agrees(op, step) || !this.#wasSeen(step, state.revision)) return false;
     const choice = { index, call, state: this.#state, pending: this.#pending };
     this.#toggle(index);
     this.#state = state;
@@ -253,6 +289,13 @@ class Search {
         if (step.type === 'refused') return false;
         return step.events.length > 0 || isObservable(request, this.#observable);
     }
+  }
+
+  /** Whether a watch was told of just these changes, if it was told of their revision. */
+  #wasSeen(step: Step, revision: number): boolean {
+    if (step.type === 'refused' || step.events.length === 0) return true;
+    const seen = this.#watched[revision - 2];
+    return seen === undefined || sameEvents(step.events, seen.events);
   }
 
   /** @param last what was tried after all that has a place */

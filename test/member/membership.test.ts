@@ -174,6 +174,63 @@ describe('removing', () => {
   });
 });
 
+describe('promoting', () => {
+  const LEARNER = 2;
+  const learner = { ...members(2)[1]!, isLearner: true };
+
+  /** A leader with a learner that has acknowledged everything, and then so many entries more. */
+  function withLearner(lag: number): Fixture {
+    const fixture = new Fixture([...members(1), learner]);
+    const { node } = fixture.raft;
+    const change = { steps: [{ type: 'add-learner', id: LEARNER }] } as const;
+    expect(node.proposeConfChange(change, Buffer.from('x')).ok).toBe(true);
+    fixture.raft.settle(change);
+    const index = node.status().lastIndex;
+    const answer = { reject: false, hintIndex: 0, hintTerm: 0 };
+    const envelope = { from: LEARNER, to: 1, term: node.status().term };
+    node.step({ type: 'append-response', ...envelope, ...answer, index });
+    fixture.raft.settle();
+    for (let i = 0; i < lag; i++) {
+      expect(node.propose([Buffer.from('x')]).ok).toBe(true);
+      fixture.raft.settle();
+    }
+    return fixture;
+  }
+  const promote = (fixture: Fixture): Promise<void> => fixture.membership.promote(LEARNER, CONTEXT);
+
+  test('a learner that has caught up, or nearly', async () => {
+    for (const lag of [0, 1_000]) {
+      const fixture = withLearner(lag);
+      await promote(fixture);
+      expect(fixture.proposed).toEqual(['member-promote']);
+    }
+  });
+
+  test('nobody who lags behind', async () => {
+    const fixture = withLearner(1_001);
+    await expect(promote(fixture)).rejects.toMatchObject({ code: 'learner-not-ready' });
+    expect(fixture.proposed).toEqual([]);
+  });
+
+  test('nobody who was not heard for an election timeout, or is not connected', async () => {
+    const silent = withLearner(0);
+    for (let ticks = 0; ticks < 10; ticks++) silent.raft.node.tick();
+    await expect(promote(silent)).rejects.toMatchObject({ code: 'learner-not-ready' });
+    const gone = withLearner(0);
+    gone.disconnected.add(LEARNER);
+    await expect(promote(gone)).rejects.toMatchObject({ code: 'learner-not-ready' });
+    expect([...silent.proposed, ...gone.proposed]).toEqual([]);
+  });
+
+  test('a voter, or nobody, is not found among the learners', async () => {
+    const fixture = withLearner(0);
+    await expect(fixture.membership.promote(1, CONTEXT)).rejects.toMatchObject({
+      code: 'member-not-learner',
+    });
+    await expect(fixture.membership.promote(9, CONTEXT)).rejects.toMatchObject({ code: 'member-not-found' });
+  });
+});
+
 describe('peer addresses', () => {
   test.each([['http://a:2380'], ['https://10.0.0.1:2380'], ['http://[::1]:2380'], ['http://a:2380/']])(
     '%s is one',

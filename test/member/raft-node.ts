@@ -1,4 +1,4 @@
-import type { Entry, MemberId, Message } from '../../src/core/raft/messages.ts';
+import type { ConfChange, Entry, MemberId, Message } from '../../src/core/raft/messages.ts';
 import { RawNode } from '../../src/core/raft/raw-node.ts';
 import type { ReadState } from '../../src/core/raft/ready.ts';
 
@@ -53,8 +53,8 @@ export class TestNode {
     this.settle();
   }
 
-  /** Does everything there is to do. */
-  settle(): void {
+  /** Does everything there is to do. @param change what the entry that changes members, if there is one, holds */
+  settle(change: ConfChange | null = null): void {
     while (this.node.hasReady()) {
       const ready = this.node.ready();
       this.messages.push(...ready.messages);
@@ -64,6 +64,7 @@ export class TestNode {
         this.messages.push(...ready.append.messages);
       }
       this.entries.push(...ready.entries);
+      for (const { kind } of ready.entries) if (kind === 'conf-change') this.node.applyConfChange(change);
       const last = ready.entries.at(-1);
       if (last !== undefined) this.node.applied(last.index);
     }

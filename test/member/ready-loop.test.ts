@@ -4,6 +4,7 @@ import { StateMachine } from '../../src/core/state-machine.ts';
 import type { Clock, LogRecord, LogStore, Transport } from '../../src/member/ports.ts';
 import { ReadyLoop } from '../../src/member/ready-loop.ts';
 import type { Replica } from '../../src/member/replica.ts';
+import { ManualClock } from './manual-clock.ts';
 import { TestNode } from './raft-node.ts';
 import { eventually } from './test-cluster.ts';
 
@@ -111,7 +112,7 @@ function fixture(options: { readonly log: LogStore; readonly clock: Clock }) {
     queue.pendingBytes = 0;
     goOn();
   };
-  return { loop, append, slices, machine, queue, catchUp };
+  return { loop, raft, append, slices, machine, queue, catchUp };
 }
 
 describe('runSettled', () => {
@@ -187,6 +188,50 @@ describe('applying', () => {
     log.writes[0]!.end();
     await eventually(() => machine.appliedIndex === 1_001);
     expect(slices).toEqual([1_000]);
+  });
+});
+
+describe('a stall', () => {
+  /** A follower one tick away from an election, of a leader whose heartbeats have come until now. */
+  async function lastTick() {
+    const clock = new ManualClock();
+    const { loop, raft } = fixture({ log: new SlowLog(), clock });
+    const heartbeat = (): void =>
+      loop.run(() => raft.node.step({ type: 'heartbeat', from: 2, to: 1, term: 1, commit: 1, readSeq: 0 }));
+    loop.start(() => {});
+    heartbeat();
+    await turn();
+    for (let ticks = 1; ticks < 10; ticks++) {
+      clock.advance(100);
+      await turn();
+      await turn();
+    }
+    expect(loop.view.role).toBe('follower');
+    return { clock, loop, heartbeat };
+  }
+
+  test('lets no timer begin an election before the messages that waited were taken', async () => {
+    const { clock, loop, heartbeat } = await lastTick();
+    // The event loop stood still for long: the timer is called first, then what lies in the sockets is read.
+    clock.advance(60_000);
+    heartbeat();
+    for (let turns = 0; turns < 5; turns++) await turn();
+    expect(loop.view).toMatchObject({ role: 'follower', leader: 2 });
+  });
+
+  test('is one tick, however long it was, and an election begins when nobody was heard', async () => {
+    const { clock, loop, heartbeat } = await lastTick();
+    heartbeat();
+    await turn();
+    clock.advance(60_000);
+    for (let turns = 0; turns < 5; turns++) await turn();
+    expect(loop.view.role).toBe('follower');
+    for (let ticks = 1; ticks < 10; ticks++) {
+      clock.advance(100);
+      await turn();
+      await turn();
+    }
+    expect(loop.view.role).toBe('pre-candidate');
   });
 });
 

@@ -41,7 +41,7 @@ test('a history of true answers is judged and found right', () => {
   run.history.call(putOf('k', 'never answered'));
   run.history.judge(run.model, []);
   expect(run.found).toEqual([]);
-  expect(run.history.blackBox).toBe('judged');
+  expect(run.history.opsSearched).toBe(4);
   expect(run.history.opCount).toBe(4);
 });
 

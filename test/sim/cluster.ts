@@ -1,4 +1,5 @@
 import type { MemberView } from '../../src/core/members.ts';
+import type { Raft } from '../../src/core/raft/raft.ts';
 import { AssertionError } from '../../src/lib/assert.ts';
 import { StoreError } from '../../src/lib/errors.ts';
 import { type InitialMember, initialCluster } from '../../src/member/identity.ts';
@@ -6,10 +7,11 @@ import type { MemberOptions } from '../../src/member/member-options.ts';
 import type { AppliedLog } from './checkers/applied-log.ts';
 import type { LeadershipChecker } from './checkers/leadership.ts';
 import { TornTail } from './checkers/torn-tail.ts';
+import { Transfers } from './checkers/transfers.ts';
 import type { SimNetwork } from './network.ts';
 import { Place, type PlaceListener } from './place.ts';
 import type { Plan } from './plan.ts';
-import type { Prng } from './prng.ts';
+import { Prng } from './prng.ts';
 import type { SimProcess } from './process.ts';
 import type { RaftRuns } from './raft-runs.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -19,6 +21,7 @@ import { type Report, Violation } from './violation.ts';
 const TOKEN = 'sim';
 const RESTART_MS_MIN = 5;
 const RESTART_MS_MAX = 2_500;
+const LOST_NAMES_SALT = 0x6e616d65;
 
 export interface ClusterParts {
   readonly plan: Plan;
@@ -41,6 +44,7 @@ export class Cluster implements PlaceListener {
   restarts = true;
   readonly #parts: ClusterParts;
   readonly #tornTail: TornTail;
+  readonly #transfers: Transfers;
   readonly #initial: readonly Place[];
   /** Places that joined later, and what they were told. */
   readonly #joined = new Map<Place, readonly InitialMember[]>();
@@ -48,6 +52,7 @@ export class Cluster implements PlaceListener {
   constructor(parts: ClusterParts) {
     this.#parts = parts;
     this.#tornTail = new TornTail(parts.report);
+    this.#transfers = new Transfers(parts.report, parts.plan.electionMs);
     for (let i = 1; i <= parts.plan.members; i++) this.#addPlace(`n${i}`);
     this.#initial = [...this.places];
     const members = initialCluster(TOKEN, this.#initialMembers()).members;
@@ -160,7 +165,13 @@ export class Cluster implements PlaceListener {
         applied: raft.applied,
         revision: member.header().revision,
       });
+      if (process.paused) this.#transfers.forget(process.name);
+      else this.#sampleTransfer(process.name, raft);
     }
+  }
+
+  #sampleTransfer(process: string, { transferee, transferElapsed }: Raft): void {
+    this.#transfers.sample({ process, transferee, ticks: transferElapsed }, this.#parts.scheduler.nowMs);
   }
 
   // ---- places tell ------------------------------------------------------------------------------------------
@@ -255,7 +266,9 @@ export class Cluster implements PlaceListener {
     const { plan, scheduler, network, random, trace } = this.#parts;
     const rate = (): number => 1 + plan.skew * (2 * random.fraction() - 1);
     const { pace, timerLagMsMax } = plan;
-    const common = { scheduler, network, trace, rate, pace, timerLagMsMax };
+    const salt = LOST_NAMES_SALT + this.places.length;
+    const lostNames = plan.losesNames ? new Prng(plan.seed, salt) : null;
+    const common = { scheduler, network, trace, rate, pace, timerLagMsMax, lostNames };
     const place = new Place({ ...common, name, random: random.fork(), listener: this });
     this.places.push(place);
     return place;

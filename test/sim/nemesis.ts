@@ -2,6 +2,7 @@ import { deleteRequest } from '../../src/core/mvcc/operations.ts';
 import { LOG_DIRECTORY } from '../../src/member/storage/data-dir.ts';
 import { OPERATOR } from './auth-operator.ts';
 import { pause } from './client.ts';
+import { HopelessTransfer } from './hopeless-transfer.ts';
 import { LateAnswers } from './late-answers.ts';
 import type { NemesisParts } from './nemesis-parts.ts';
 import type { Place } from './place.ts';
@@ -20,6 +21,7 @@ export class Nemesis {
   readonly #parts: NemesisParts;
   readonly #standoff: Standoff;
   readonly #lateAnswers: LateAnswers;
+  readonly #hopelessTransfer: HopelessTransfer;
   #stopped = false;
   /** A membership change whose outcome is unknown: no other one, and no loss, until the end. */
   #membershipUncertain = false;
@@ -30,6 +32,7 @@ export class Nemesis {
     this.#parts = parts;
     this.#standoff = new Standoff(parts);
     this.#lateAnswers = new LateAnswers(parts);
+    this.#hopelessTransfer = new HopelessTransfer(parts);
   }
 
   get stopped(): boolean {
@@ -40,6 +43,7 @@ export class Nemesis {
     this.#stopped = stopped;
     this.#standoff.stopped = stopped;
     this.#lateAnswers.stopped = stopped;
+    this.#hopelessTransfer.stopped = stopped;
   }
 
   async run(): Promise<void> {
@@ -96,6 +100,8 @@ export class Nemesis {
         return this.#standoff.begin();
       case 'late-answers':
         return this.#lateAnswers.begin();
+      case 'hopeless-transfer':
+        return this.#hopelessTransfer.begin();
       case 'slow-disk':
         place.slowFactor = random.pick([10, 100, 1_000]);
         // Thirty election timeouts without an answer of the disk end a member.

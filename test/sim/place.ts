@@ -34,6 +34,8 @@ export interface PlaceOptions {
   readonly rate: () => number;
   readonly timerLagMsMax: number;
   readonly pace: DiskPace;
+  /** Decides which names of LevelDB's files a loss of power takes that were not synced; null = none. */
+  readonly lostNames: Prng | null;
 }
 
 /** What a place tells the simulation. */
@@ -153,7 +155,7 @@ export class Place {
     if (powerLoss) {
       this.tailUncertain = true;
       this.disk.crash(random);
-      this.levels.crash(random);
+      this.levels.crash(random, this.#options.lostNames);
     }
   }
 
@@ -234,6 +236,7 @@ export class Place {
       root: `${this.name}:`,
       onOperation: () => this.#pause(),
       databases: () => this.levels.paths,
+      onDirectorySynced: (path) => this.levels.directorySynced(path),
     });
   }
 

@@ -26,6 +26,7 @@ export type FaultKind =
   | 'remove-member'
   | 'replace-member'
   | 'move-member'
+  | 'hopeless-transfer'
   | 'compact'
   | 'defragment'
   | 'wipe'
@@ -75,8 +76,9 @@ const LOSSES: ReadonlySet<FaultKind> = new Set(['wipe', 'roll-back', 'bit-rot'])
 const ADD_MEMBER_WEIGHT = 30;
 
 /**
- * Seeds in a hundred with authentication, with joint configurations, and in which members move to other addresses. The
- * salts of the first two are such that the seeds that found older bugs kept the runs that they had.
+ * Seeds in a hundred with authentication, with joint configurations, in which members move to other addresses, and in
+ * which leadership is handed to members that cannot take it. The salts of the first two are such that the seeds that
+ * found older bugs kept the runs that they had.
  */
 const AUTH_PERCENT = 20;
 const AUTH_SALT = 21;
@@ -85,6 +87,12 @@ const JOINT_SALT = 23;
 const MOVE_PERCENT = 12;
 const MOVE_SALT = 25;
 const MOVE_MEMBER: Plan['faults'][number] = ['move-member', 12];
+/** Seeds in a hundred in which a loss of power takes names of LevelDB's files. */
+const NAMES_PERCENT = 30;
+const NAMES_SALT = 885;
+const HOPELESS_PERCENT = 12;
+const HOPELESS_SALT = 40;
+const HOPELESS_TRANSFER: Plan['faults'][number] = ['hopeless-transfer', 15];
 
 /** Everything about a run that its seed decides before it begins. */
 export interface Plan {
@@ -118,6 +126,8 @@ export interface Plan {
   readonly joint: boolean;
   /** Whether authentication is enabled and clients work as users. */
   readonly auth: boolean;
+  /** Whether a loss of power takes names of LevelDB's files that were not synced, which ext4 seldom does. */
+  readonly losesNames: boolean;
   /** Mean pause between faults, in ms. */
   readonly faultPauseMs: number;
 }
@@ -134,7 +144,8 @@ export function planOf(seed: number): Plan {
   const calm = random.chance(3);
   const joint = new Prng(seed, JOINT_SALT).chance(JOINT_PERCENT);
   const moves = !calm && new Prng(seed, MOVE_SALT).chance(MOVE_PERCENT);
-  const all = moves ? [...faults, MOVE_MEMBER] : faults;
+  const hopeless = !calm && new Prng(seed, HOPELESS_SALT).chance(HOPELESS_PERCENT);
+  const all = [...faults, ...(moves ? [MOVE_MEMBER] : []), ...(hopeless ? [HOPELESS_TRANSFER] : [])];
   return {
     seed,
     members: random.pick([3, 3, 3, 5]),
@@ -161,6 +172,7 @@ export function planOf(seed: number): Plan {
     faultPauseMs: random.pick([300, 1_000, 1_000, 3_000]),
     auth: new Prng(seed, AUTH_SALT).chance(AUTH_PERCENT),
     joint,
+    losesNames: new Prng(seed, NAMES_SALT).chance(NAMES_PERCENT),
   };
 }
 

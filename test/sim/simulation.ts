@@ -56,8 +56,8 @@ export interface SimResult {
   readonly events: number;
   readonly operations: number;
   readonly watchEvents: number;
-  /** Whether the run's history was small enough for the black-box search. */
-  readonly blackBox: 'judged' | 'skipped';
+  /** Operations of which the black-box search has decided; 0 when it came to nothing. */
+  readonly opsSearched: number;
   readonly entries: number;
   readonly elections: number;
   readonly starts: number;
@@ -70,6 +70,14 @@ export interface SimResult {
   /** Joint configurations that were entered. */
   readonly joint: number;
   readonly faults: ReadonlyMap<FaultKind, number>;
+}
+
+/**
+ * How many of so many runs may leave the black-box search without a verdict: one in a hundred. More of them and it no
+ * longer checks what it is there for.
+ */
+export function undecidedMax(runs: number): number {
+  return Math.ceil(runs / 100);
 }
 
 export interface SimOptions {
@@ -392,7 +400,7 @@ class Simulation {
       virtualMs: this.#scheduler.nowMs,
       events: this.#scheduler.eventCount,
       operations: this.#history.opCount,
-      blackBox: this.#history.blackBox,
+      opsSearched: this.#history.opsSearched,
       watchEvents: this.#watches.reduce((sum, watch) => sum + watch.eventCount, 0),
       entries: this.#log.entries.length,
       elections: this.#leadership.electionCount,

@@ -6,7 +6,7 @@ import { ALL_POINTS, pointName, STEP_TABLE, type Tool, toolPointsOf } from '../p
 import { carryOut, randomRun } from '../process/fault-run.ts';
 import { imageRound } from '../process/image-run.ts';
 import { hitEveryToolPoint } from '../process/tool-run.ts';
-import { simulate } from '../sim/simulation.ts';
+import { simulate, undecidedMax } from '../sim/simulation.ts';
 import { repositoryRoot } from '../support/repository-root.ts';
 
 /** What is run in turn. */
@@ -48,18 +48,29 @@ export async function runBatch(part: Part, seed: number): Promise<BatchResult> {
 }
 
 async function simBatch(firstSeed: number): Promise<BatchResult> {
-  const counts = { seeds: 0, operations: 0, watchEvents: 0, virtualSeconds: 0, elections: 0 };
+  const counts = {
+    seeds: 0,
+    operations: 0,
+    searched: 0,
+    undecided: 0,
+    watchEvents: 0,
+    virtualSeconds: 0,
+    elections: 0,
+  };
   Error.stackTraceLimit = 0;
   for (let seed = firstSeed; seed < firstSeed + SIM_SEEDS; seed++) {
     const result = await simulate(seed);
     counts.seeds += 1;
     counts.operations += result.operations;
+    counts.searched += result.opsSearched;
     counts.watchEvents += result.watchEvents;
     counts.virtualSeconds += Math.round(result.virtualMs / 1000);
     counts.elections += result.elections;
     if (result.violation !== null) return { violation: `seed ${seed}: ${result.violation.message}`, counts };
+    if (result.opsSearched === 0) counts.undecided += 1;
   }
-  return { violation: null, counts };
+  const tooMany = counts.undecided > undecidedMax(SIM_SEEDS);
+  return { violation: tooMany ? `the search left ${counts.undecided} runs undecided` : null, counts };
 }
 
 async function faultBatch(seed: number): Promise<BatchResult> {

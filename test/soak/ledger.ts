@@ -6,7 +6,7 @@ import type { BatchResult, Part } from './batch.ts';
 export interface LedgerLine extends BatchResult {
   readonly part: Part;
   readonly seed: number;
-  /** Of the sources; ends with `+` when they had been changed since. */
+  /** Of the sources; ends with `+` when they, or the tests, had been changed since. */
   readonly commit: string;
   readonly seconds: number;
 }

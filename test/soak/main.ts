@@ -139,7 +139,7 @@ function partNamed(name: string): Part {
 function commit(): string {
   const git = (...args: string[]): string =>
     execFileSync('git', args, { cwd: repositoryRoot(), encoding: 'utf8' }).trim();
-  const changed = git('status', '--porcelain', '--', 'src') !== '';
+  const changed = git('status', '--porcelain', '--', 'src', 'test') !== '';
   return `${git('rev-parse', '--short', 'HEAD')}${changed ? '+' : ''}`;
 }
 

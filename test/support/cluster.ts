@@ -22,6 +22,8 @@ export interface LaunchOptions {
   readonly clientUrls?: readonly string[];
   readonly httpUrl?: string;
   readonly limits?: ProcessLimits;
+  /** Beside the environment of the tests. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /** A cluster of real processes on free ports, its data in a temporary directory. */
@@ -87,7 +89,7 @@ export class Cluster {
       `--initial-cluster-state=${extra.state ?? 'new'}`,
       ...(extra.flags ?? this.#flags),
     ];
-    item.process = new ServerProcess(flags, {}, extra.limits);
+    item.process = new ServerProcess(flags, extra.env, extra.limits);
     return item.process;
   }
 

@@ -29,7 +29,7 @@ export class GatewayCall implements RpcCall {
     this.peer = `${request.socket.remoteAddress ?? 'unknown'}:${request.socket.remotePort ?? 0}`;
     this.#request = request;
     const timeoutMs = timeoutOf(request);
-    this.deadlineMs = Date.now() + timeoutMs;
+    this.deadlineMs = performance.now() + timeoutMs;
     if (timeoutMs <= TIMER_MS_MAX) {
       this.#timer = setTimeout(() => this.abort(new StoreError('deadline-exceeded')), timeoutMs);
     }

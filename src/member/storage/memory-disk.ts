@@ -12,6 +12,8 @@ export interface MemoryDiskOptions {
   readonly onOperation?: (call: DiskCall) => Promise<void> | void;
   /** Names of databases that stand beside the files, in the root directory: `list` names them too. */
   readonly databases?: () => Iterable<string>;
+  /** Called when the directory at a path was synced, the databases' own among them. */
+  readonly onDirectorySynced?: (path: string) => void;
 }
 /** `path` is '' for `space`; for an operation on an open file, the path it was opened by. */
 export interface DiskCall {
@@ -51,6 +53,7 @@ export class MemoryDisk implements Disk {
 
   readonly #onOperation: ((call: DiskCall) => Promise<void> | void) | undefined;
   readonly #databases: () => Iterable<string>;
+  readonly #onDirectorySynced: ((path: string) => void) | undefined;
   #names = new Map<string, Node>();
   #durableNames = new Map<string, Node>();
   #unsyncedNames: NameChange[] = [];
@@ -62,6 +65,7 @@ export class MemoryDisk implements Disk {
     this.root = options.root ?? 'memory:';
     this.#onOperation = options.onOperation;
     this.#databases = options.databases ?? (() => []);
+    this.#onDirectorySynced = options.onDirectorySynced;
   }
 
   /** Makes the next such operation (on `path`, when given) fail with EIO, once. */
@@ -172,6 +176,7 @@ export class MemoryDisk implements Disk {
       const isHere = (change: NameChange): boolean => change.some(([name]) => directoryOf(name) === path);
       for (const change of this.#unsyncedNames.filter(isHere)) apply(this.#durableNames, change);
       this.#unsyncedNames = this.#unsyncedNames.filter((change) => !isHere(change));
+      this.#onDirectorySynced?.(path);
     });
   }
 

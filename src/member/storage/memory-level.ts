@@ -11,7 +11,11 @@ import { SCAN_BYTES_MAX } from './level.ts';
  * - after a failed write (disk full) every later write is acknowledged and lost on reopening, unless a flush
  *   brings it into a table file;
  * - a failed flush or compaction shows only on the next write;
- * - reads verify nothing.
+ * - reads verify nothing;
+ * - names are durable once their directory was synced, by LevelDB with a flush or by us (`directorySynced`): before that
+ *   a power failure may take a new database, or leave it with a MANIFEST that it never synced, may bring one back that
+ *   was destroyed, may take the file of a new log with all that was synced in it, and may undo what an open has put
+ *   into tables.
  */
 
 /** What to make fail next. Each fault fires once. */
@@ -40,6 +44,8 @@ const WRITE_BUFFER_BYTES_DEFAULT = 32 * 1024 * 1024;
 export class MemoryLevelOpener implements LevelOpener {
   readonly #options: MemoryLevelOptions;
   readonly #databases = new Map<string, Database>();
+  /** Destroyed, and the root directory was not synced since. */
+  readonly #destroyed = new Map<string, Database>();
 
   constructor(options: MemoryLevelOptions = {}) {
     this.#options = options;
@@ -55,7 +61,8 @@ export class MemoryLevelOpener implements LevelOpener {
     }
     if (database === undefined) throw new StoreError('storage', `cannot open ${path}: does not exist`);
     if (database.holder !== null) throw new StoreError('data-dir-in-use', path);
-    database.reopen();
+    if (database.isDamaged) throw new StoreError('data-dir-corrupt', `cannot open ${path}: no MANIFEST`);
+    if (!options.create) database.reopen();
     const level = new MemoryLevel(database, this.#options);
     database.holder = level;
     return level;
@@ -63,8 +70,19 @@ export class MemoryLevelOpener implements LevelOpener {
 
   async destroy(path: string): Promise<void> {
     await this.#options.pause?.('open');
-    if (this.#databases.get(path)?.holder) throw new StoreError('data-dir-in-use', path);
+    const database = this.#databases.get(path);
+    if (database?.holder) throw new StoreError('data-dir-in-use', path);
     this.#databases.delete(path);
+    if (database?.isNamed === true) this.#destroyed.set(path, database);
+  }
+
+  /** The directory at `path` was synced: that of a database, or with '' the one that they are in. */
+  directorySynced(path: string): void {
+    if (path !== '') this.#databases.get(path)?.directorySynced();
+    else {
+      for (const database of this.#databases.values()) database.isNamed = true;
+      this.#destroyed.clear();
+    }
   }
 
   /** Paths of all databases. */
@@ -72,8 +90,9 @@ export class MemoryLevelOpener implements LevelOpener {
     return this.#databases.keys();
   }
 
+  /** Whether there is a database that can be opened. */
   exists(path: string): boolean {
-    return this.#databases.has(path);
+    return this.#databases.get(path)?.isDamaged === false;
   }
 
   /** The process dies: handles end; what was written stays in the page cache and is found on reopening. */
@@ -81,12 +100,22 @@ export class MemoryLevelOpener implements LevelOpener {
     for (const database of this.#databases.values()) database.holder = null;
   }
 
-  /** The power fails: handles end; of each log a random part of the batches that no sync covered is lost. */
-  crash(random: Random): void {
-    for (const database of this.#databases.values()) {
+  /**
+   * The power fails: handles end; of each log a random part of the batches that no sync covered is lost. `names` draws
+   * which names that no sync covered are lost; without it none are.
+   */
+  crash(random: Random, names: Random | null = null): void {
+    for (const [path, database] of this.#databases) {
       database.holder = null;
-      database.loseUnsynced(random);
+      if (names !== null && !database.isNamed && names.integer(2) === 0) this.#databases.delete(path);
+      else database.powerLost(random, names);
     }
+    for (const [path, database] of this.#destroyed) {
+      if (names === null || this.#databases.has(path) || names.integer(2) === 0) continue;
+      database.powerLost(random, names);
+      this.#databases.set(path, database);
+    }
+    this.#destroyed.clear();
   }
 
   /** Makes the next fitting operation on `path` fail. */
@@ -116,16 +145,26 @@ interface Log {
   bytes: number;
   /** Index of the first record that a failed write made unreadable, or Infinity. */
   unreadableFrom: number;
+  /** The directory was synced since the log's file was made. */
+  isNamed: boolean;
 }
 
 /** One database: what is in fsynced tables, the logs on top (oldest first), and both together as reads see it. */
 class Database {
   holder: Level | null = null;
+  /** Its directory's own name is durable. */
+  isNamed = false;
+  /** It cannot be opened. */
+  isDamaged = false;
   readonly faults = new Set<LevelFault>();
   readonly #writeBufferBytes: number;
   #tables = new SortedMap();
   #visible = new SortedMap();
-  #logs: Log[] = [newLog()];
+  /** What the last open put into tables, which CURRENT may not name yet. */
+  #replayed: Log[] = [];
+  #logs: Log[] = [newLog(true)];
+  /** CURRENT may still name the first MANIFEST, which LevelDB 1.20 does not sync. */
+  #isNew = true;
   #backgroundError = false;
 
   constructor(writeBufferBytes: number) {
@@ -159,7 +198,14 @@ class Database {
   /** LevelDB holds at most one older log; its table file is complete before the next switch. */
   #rotate(): void {
     while (this.#logs.length > 1) this.#logsToTables(1);
-    this.#logs.push(newLog());
+    this.#logs.push(newLog(false));
+  }
+
+  /** Every name in it is durable, CURRENT among them. */
+  directorySynced(): void {
+    for (const log of this.#logs) log.isNamed = true;
+    this.#toTables(this.#replayed.splice(0));
+    this.#isNew = false;
   }
 
   flush(): void {
@@ -167,15 +213,33 @@ class Database {
     if (!this.#backgroundError) this.#logsToTables(this.#logs.length);
   }
 
-  /** Tables are written from memory, so even records that are unreadable in the log reach them. */
+  /** The new MANIFEST is synced, and with it the directory, after the tables and the next log were made. */
   #logsToTables(count: number): void {
-    for (const log of this.#logs.splice(0, count)) {
-      for (const record of log.records) for (const op of record.ops) this.#tables.apply(op);
-    }
-    if (this.#logs.length === 0) this.#logs.push(newLog());
+    this.directorySynced();
+    this.#toTables(this.#logs.splice(0, count));
+    if (this.#logs.length === 0) this.#logs.push(newLog(true));
   }
 
-  loseUnsynced(random: Random): void {
+  /** Tables are written from memory, so even records that are unreadable in the log reach them. */
+  #toTables(logs: readonly Log[]): void {
+    for (const log of logs) {
+      for (const record of log.records) for (const op of record.ops) this.#tables.apply(op);
+    }
+  }
+
+  powerLost(random: Random, names: Random | null): void {
+    if (names !== null) {
+      this.isDamaged ||= this.#isNew && names.integer(2) === 0;
+      // Without the new MANIFEST it is the old logs that count, and those begun since.
+      if (names.integer(2) === 0) this.#logs.unshift(...this.#replayed.splice(0));
+      this.#logs = this.#logs.filter((log) => log.isNamed || names.integer(2) === 0);
+    }
+    this.directorySynced();
+    this.isNamed = true;
+    this.#loseUnsynced(random);
+  }
+
+  #loseUnsynced(random: Random): void {
     for (const log of this.#logs) {
       const mode = random.integer(4);
       const cut = random.integer(log.records.length + 1);
@@ -189,12 +253,23 @@ class Database {
     }
   }
 
-  /** Replays the logs into a fresh table, as opening does; whatever was recovered is durable afterwards. */
+  /**
+   * Replays the logs into a fresh table, as opening does. Its new MANIFEST is synced with the directory; then CURRENT
+   * is renamed, and whatever was recovered is durable once that is.
+   */
   reopen(): void {
-    for (const log of this.#logs) log.records.length = Math.min(log.records.length, log.unreadableFrom);
-    this.#logsToTables(this.#logs.length);
-    this.#backgroundError = false;
+    this.directorySynced();
+    for (const log of this.#logs) {
+      log.records.length = Math.min(log.records.length, log.unreadableFrom);
+      log.unreadableFrom = Number.POSITIVE_INFINITY;
+    }
     this.#visible = this.#tables.copy();
+    for (const { records } of this.#logs) {
+      for (const { ops } of records) for (const op of ops) this.#visible.apply(op);
+    }
+    this.#replayed = this.#logs;
+    this.#logs = [newLog(true)];
+    this.#backgroundError = false;
   }
 
   rot(key: Buffer, change: (value: Buffer) => Buffer | undefined): void {
@@ -208,8 +283,8 @@ class Database {
   }
 }
 
-function newLog(): Log {
-  return { records: [], bytes: 0, unreadableFrom: Number.POSITIVE_INFINITY };
+function newLog(isNamed: boolean): Log {
+  return { records: [], bytes: 0, unreadableFrom: Number.POSITIVE_INFINITY, isNamed };
 }
 
 class MemoryLevel implements Level {

@@ -167,7 +167,7 @@ class Life {
     this.#store = null;
     this.#stream = null;
     this.restarts += 1;
-    if (power) this.#levels.crash(seededRandom(seed));
+    if (power) this.#levels.crash(seededRandom(seed), seededRandom(seed + 1));
     else this.#levels.kill();
   }
 
@@ -192,7 +192,7 @@ class Life {
     return {
       name: 'state-1',
       levels: this.#levels,
-      disk: NO_DISK,
+      disk: { ...NO_DISK, syncDirectory: async (path) => this.#levels.directorySynced(path) },
       clock,
       onFatal: report,
       garbageBatchMax: this.#garbageBatchMax,

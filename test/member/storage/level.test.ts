@@ -123,6 +123,103 @@ describe('the memory level loses what LevelDB 1.20 loses', () => {
     }
   });
 
+  /** Of 40 power failures after `prepare`, what each left of keys 0 to 2; null where nothing can be opened. */
+  async function afterPowerLosses(
+    prepare: (opener: MemoryLevelOpener, level: Level) => Promise<void>,
+  ): Promise<readonly (readonly number[] | null)[]> {
+    const left: (readonly number[] | null)[] = [];
+    for (let seed = 0; seed < 40; seed++) {
+      const opener = new MemoryLevelOpener({ writeBufferBytes: 20 });
+      await prepare(opener, await opener.open('db', { create: true }));
+      opener.crash(seededRandom(seed), seededRandom(1_000 + seed));
+      left.push(opener.exists('db') ? presentIn(await opener.open('db', { create: false }), 3) : null);
+    }
+    return left;
+  }
+  const named = (opener: MemoryLevelOpener): void => {
+    for (const path of ['db', '']) opener.directorySynced(path);
+  };
+
+  test('a new database whose name was not synced may be gone, one that was stays', async () => {
+    const write = async (_: MemoryLevelOpener, level: Level): Promise<void> =>
+      level.batch([put(0)], { sync: true });
+    const left = await afterPowerLosses(write);
+    expect(left).toContain(null);
+    expect(left).toContainEqual([0]);
+    const kept = await afterPowerLosses(async (opener, level) => {
+      await write(opener, level);
+      named(opener);
+    });
+    expect(kept.every((found) => found?.length === 1)).toBe(true);
+  });
+
+  test('a new database without a synced MANIFEST cannot be opened, only destroyed', async () => {
+    let damaged = 0;
+    for (let seed = 0; seed < 20; seed++) {
+      const opener = new MemoryLevelOpener();
+      await opener.open('db', { create: true });
+      opener.directorySynced('');
+      opener.crash(seededRandom(seed), seededRandom(1_000 + seed));
+      if (opener.exists('db')) continue;
+      damaged += 1;
+      await expect(opener.open('db', { create: false })).rejects.toMatchObject({ code: 'data-dir-corrupt' });
+      await opener.destroy('db');
+      await opener.open('db', { create: true });
+    }
+    expect(damaged).toBeGreaterThan(0);
+  });
+
+  test('a destroyed database may come back until its directory is synced', async () => {
+    const destroyed = async (opener: MemoryLevelOpener, level: Level): Promise<void> => {
+      await level.batch([put(0)], { sync: true });
+      named(opener);
+      await level.close();
+      await opener.destroy('db');
+    };
+    const left = await afterPowerLosses(destroyed);
+    expect(left).toContain(null);
+    expect(left).toContainEqual([0]);
+    const gone = await afterPowerLosses(async (opener, level) => {
+      await destroyed(opener, level);
+      opener.directorySynced('');
+    });
+    expect(gone.every((found) => found === null)).toBe(true);
+  });
+
+  test('the file of a new log may be gone with what was synced in it', async () => {
+    const rotate = async (opener: MemoryLevelOpener, level: Level): Promise<void> => {
+      named(opener);
+      for (let i = 0; i < 3; i++) await level.batch([put(i)], { sync: true });
+    };
+    const left = await afterPowerLosses(rotate);
+    expect(left).toContainEqual([0, 1]);
+    expect(left).toContainEqual([0, 1, 2]);
+    const kept = await afterPowerLosses(async (opener, level) => {
+      await rotate(opener, level);
+      opener.directorySynced('db');
+    });
+    expect(kept.every((found) => found?.length === 3)).toBe(true);
+  });
+
+  test('what an open has recovered may be lost again until the directory is synced', async () => {
+    const reopened = async (opener: MemoryLevelOpener, level: Level): Promise<Level> => {
+      await level.batch([put(0)], { sync: false });
+      named(opener);
+      opener.kill();
+      const again = await opener.open('db', { create: false });
+      expect(presentIn(again, 3)).toEqual([0]);
+      await again.batch([put(1)], { sync: true });
+      return again;
+    };
+    const left = await afterPowerLosses(async (opener, level) => void (await reopened(opener, level)));
+    expect(left).toContainEqual([0, 1]);
+    expect(left).toContainEqual([1]);
+    const kept = await afterPowerLosses(async (opener, level) => {
+      await (await reopened(opener, level)).flush();
+    });
+    expect(kept.every((found) => found?.length === 2)).toBe(true);
+  });
+
   test('reads take a rotten value for good', async () => {
     const opener = new MemoryLevelOpener();
     const level = await opener.open('db', { create: true });

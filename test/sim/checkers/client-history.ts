@@ -1,5 +1,11 @@
 import type { KeyValue } from '../../../src/core/mvcc/operations.ts';
-import { beginningOf, blackBoxVerdict, withExpiries } from '../../linearizability/black-box.ts';
+import {
+  type BlackBoxVerdict,
+  beginningOf,
+  blackBoxVerdict,
+  longestVerdict,
+  withExpiries,
+} from '../../linearizability/black-box.ts';
 import type {
   CommittedRevision,
   HistoryEvent,
@@ -13,9 +19,11 @@ import { witnessViolations } from '../../linearizability/witness.ts';
 import { type Report, Violation } from '../violation.ts';
 import type { Model, ModelEvent } from './model.ts';
 
-/** The search looks at so many operations, the first of a run; what takes more steps is left to the witness. */
-const BLACK_BOX_OPS_MAX = 120;
-const BLACK_BOX_STEPS_MAX = 4_000;
+/** So many operations, the first of a run, are searched with nothing known but the answers. */
+const ALONE_OPS_MAX = 120;
+const ALONE_STEPS_MAX = 4_000;
+/** The whole run is searched with what a watch over all keys would say, which leaves little to be tried. */
+const WATCHED_STEPS_MAX = 20_000;
 
 const EMPTY = Buffer.alloc(0);
 
@@ -27,8 +35,8 @@ type OpenOp = (outcome: HistoryOutcome) => void;
  * test/linearizability, which know nothing of the simulator, its log or its clock (RELIABILITY 6, checkers A to C).
  */
 export class ClientHistory {
-  /** Whether the black-box search said anything about this run. */
-  blackBox: 'judged' | 'skipped' = 'skipped';
+  /** Of how many operations the black-box search has decided; 0 when it came to nothing, which proves nothing. */
+  opsSearched = 0;
   readonly #report: Report;
   readonly #ops: HistoryOp[] = [];
   /** Calls that have not returned. */
@@ -75,18 +83,20 @@ export class ClientHistory {
       for (const { rule, message } of watchViolations(watch, context))
         this.#fail(`a watch, ${rule}: ${message}`);
     }
-    this.#search();
+    this.#search(committed);
   }
 
-  #search(): void {
-    const verdict = blackBoxVerdict(
-      withExpiries(beginningOf(this.#ops, BLACK_BOX_OPS_MAX)),
-      BLACK_BOX_STEPS_MAX,
-    );
-    if (verdict.type === 'undecided') return;
-    this.blackBox = 'judged';
-    if (verdict.type === 'not-linearizable')
-      this.#fail(`no order explains what clients saw, after ${verdict.furthest.length} operations`);
+  #search(watched: readonly CommittedRevision[]): void {
+    const beginning = withExpiries(beginningOf(this.#ops, ALONE_OPS_MAX));
+    this.#judgeOrder(blackBoxVerdict(beginning, { stepsMax: ALONE_STEPS_MAX }));
+    const { verdict, opsDecided } = longestVerdict(this.#ops, { stepsMax: WATCHED_STEPS_MAX, watched });
+    this.#judgeOrder(verdict);
+    this.opsSearched = opsDecided;
+  }
+
+  #judgeOrder(verdict: BlackBoxVerdict): void {
+    if (verdict.type !== 'not-linearizable') return;
+    this.#fail(`no order explains what clients saw, after ${verdict.furthest.length} operations`);
   }
 
   #fail(message: string): void {
