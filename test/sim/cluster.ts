@@ -1,4 +1,5 @@
 import type { MemberView } from '../../src/core/members.ts';
+import { isJoint } from '../../src/core/raft/conf-change.ts';
 import { AssertionError } from '../../src/lib/assert.ts';
 import { StoreError } from '../../src/lib/errors.ts';
 import { type InitialMember, initialCluster } from '../../src/member/identity.ts';
@@ -118,11 +119,14 @@ export class Cluster implements PlaceListener {
    */
   couldSpare(change: {
     readonly lost?: Place;
-    readonly removed?: Place;
+    readonly removed?: readonly Place[];
     readonly addedVoters?: number;
   }): boolean {
+    const removed = change.removed ?? [];
     const voters = this.#parts.log.members.filter((member) => !member.isLearner);
-    const after = voters.map((member) => this.placeOf(member)).filter((place) => place !== change.removed);
+    const after = voters
+      .map((member) => this.placeOf(member))
+      .filter((place) => place === undefined || !removed.includes(place));
     const isHealthy = (place: Place | undefined): boolean =>
       place !== undefined && !place.lost && place.everStarted && place !== change.lost;
     const healthy = after.filter(isHealthy).length;
@@ -144,6 +148,12 @@ export class Cluster implements PlaceListener {
   appliedIndex(place: Place): number | undefined {
     const { member, process } = place;
     return member === null || process === null ? undefined : this.#parts.runs.of(process)?.raft.applied;
+  }
+
+  /** Whether a running member is in a joint configuration. */
+  isInJoint(place: Place): boolean {
+    const run = place.process === null ? undefined : this.#parts.runs.of(place.process);
+    return run !== undefined && isJoint(run.raft.conf);
   }
 
   /** Looks at what a status would say of where each member stands; a whole one would cost a tenth of a run. */

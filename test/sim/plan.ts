@@ -84,6 +84,9 @@ const JOINT_PERCENT = 12;
 const JOINT_SALT = 23;
 const MOVE_PERCENT = 12;
 const MOVE_SALT = 25;
+/** Seeds in a hundred in which two operators change the members at the same time. */
+const OPERATORS_PERCENT = 12;
+const OPERATORS_SALT = 79;
 const MOVE_MEMBER: Plan['faults'][number] = ['move-member', 12];
 
 /** Everything about a run that its seed decides before it begins. */
@@ -116,6 +119,8 @@ export interface Plan {
   readonly faults: readonly (readonly [FaultKind, number])[];
   /** Whether changes of members go through joint configurations. */
   readonly joint: boolean;
+  /** Whether two operators change the members at the same time, and know nothing of each other. */
+  readonly twoOperators: boolean;
   /** Whether authentication is enabled and clients work as users. */
   readonly auth: boolean;
   /** Mean pause between faults, in ms. */
@@ -134,6 +139,7 @@ export function planOf(seed: number): Plan {
   const calm = random.chance(3);
   const joint = new Prng(seed, JOINT_SALT).chance(JOINT_PERCENT);
   const moves = !calm && new Prng(seed, MOVE_SALT).chance(MOVE_PERCENT);
+  const twoOperators = !joint && new Prng(seed, OPERATORS_SALT).chance(OPERATORS_PERCENT);
   const all = moves ? [...faults, MOVE_MEMBER] : faults;
   return {
     seed,
@@ -157,16 +163,18 @@ export function planOf(seed: number): Plan {
     pace: paceOf(random),
     skew: random.pick([0, 0.0002, 0.01, 0.05]),
     timerLagMsMax: random.pick([0.1, 1, 10]),
-    faults: calm ? [] : joint ? withMemberChanges(all) : all,
+    faults: calm ? [] : joint || twoOperators ? withMemberChanges(all) : all,
     faultPauseMs: random.pick([300, 1_000, 1_000, 3_000]),
     auth: new Prng(seed, AUTH_SALT).chance(AUTH_PERCENT),
     joint,
+    twoOperators,
   };
 }
 
 /**
- * Members come often, and nobody's data is lost: which voter a joint configuration demotes cannot depend on whose
- * disk we have spoilt, so a lost member could be left without the others that the cluster needs instead.
+ * Members come often, and nobody's data is lost: which voter a joint configuration demotes, or which of two changes
+ * comes first, cannot depend on whose disk we have spoilt, so a lost member could be left without the others that the
+ * cluster needs instead.
  */
 function withMemberChanges(faults: Plan['faults']): Plan['faults'] {
   const others = faults.filter(([kind]) => !LOSSES.has(kind) && kind !== 'add-member');
