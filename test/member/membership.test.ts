@@ -11,6 +11,7 @@ const CONTEXT = { signal: new AbortController().signal };
 
 class Fixture {
   readonly raft = TestNode.leader();
+  readonly clock = new ManualClock();
   readonly disconnected = new Set<number>();
   readonly proposed: Operation['type'][] = [];
   handedOver = 0;
@@ -23,7 +24,7 @@ class Fixture {
     this.membership = new Membership({
       self: 1,
       node: this.raft.node,
-      clock: new ManualClock(),
+      clock: this.clock,
       random: { integer: () => 41 },
       transport: { connected: (id: number) => !this.disconnected.has(id) } as unknown as Transport,
       timeoutMs: 1_000,
@@ -42,6 +43,20 @@ class Fixture {
     if (code !== null) throw new StoreError(code);
     this.proposed.push(decodeCommand(data).operation.type);
     return { index: 1, proposal: null, outcome: this.outcome, events: [], revision: 1 };
+  }
+
+  /** Another change stands in the way, which brings member 50. */
+  occupy(): void {
+    const change = { steps: [{ type: 'add-learner', id: 50 }] } as const;
+    this.raft.confChange = change;
+    expect(this.raft.node.proposeConfChange(change, Buffer.from('change'))).toMatchObject({ ok: true });
+  }
+
+  /** The change that stood in the way is applied, and whoever waited gets his turn. */
+  async giveWay(): Promise<void> {
+    await this.clock.untilTimer();
+    this.raft.settle();
+    this.clock.advance(1_000);
   }
 
   add(isLearner: boolean, url = 'http://new:2380'): Promise<number> {
@@ -99,6 +114,16 @@ describe('adding', () => {
     await expect(fixture.add(true)).rejects.toMatchObject({ code: 'too-many-learners' });
   });
 
+  test('an address that somebody else got while this one waited is refused', async () => {
+    const fixture = new Fixture(members(3));
+    fixture.occupy();
+    const refused = expect(fixture.add(true)).rejects.toMatchObject({ code: 'peer-url-exists' });
+    fixture.members.push({ ...members(1, { isLearner: true })[0]!, id: 50, peerUrls: ['http://new:2380'] });
+    await fixture.giveWay();
+    await refused;
+    expect(fixture.proposed).toEqual([]);
+  });
+
   test('what the state machine refuses is refused', async () => {
     const fixture = new Fixture(members(3));
     fixture.outcome = { ok: false, code: 'member-exists' };
@@ -127,6 +152,29 @@ describe('removing', () => {
     await expect(fixture.membership.remove(1, CONTEXT)).rejects.toMatchObject({ code: 'not-leader' });
     expect(fixture.handedOver).toBe(1);
     expect(fixture.proposed).toEqual([]);
+  });
+
+  test('nobody whom the rest can no longer do without when his turn comes', async () => {
+    const fixture = new Fixture([...members(3), { ...members(1)[0]!, id: 50 }]);
+    fixture.disconnected.add(3);
+    fixture.occupy();
+    const refused = expect(fixture.membership.remove(50, CONTEXT)).rejects.toMatchObject({
+      code: 'not-enough-started-members',
+    });
+    // Another operator was first: of the two that would be left one is away.
+    fixture.members.splice(1, 1);
+    await fixture.giveWay();
+    await refused;
+    expect(fixture.proposed).toEqual([]);
+  });
+
+  test('somebody who waits for his turn goes when it comes', async () => {
+    const fixture = new Fixture([...members(3), { ...members(1)[0]!, id: 50, isLearner: true }]);
+    fixture.occupy();
+    const removed = fixture.membership.remove(50, CONTEXT);
+    await fixture.giveWay();
+    await removed;
+    expect(fixture.proposed).toEqual(['member-remove']);
   });
 
   test('an unknown member is not found', async () => {

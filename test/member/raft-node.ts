@@ -1,4 +1,4 @@
-import type { Entry, MemberId, Message } from '../../src/core/raft/messages.ts';
+import type { ConfChange, Entry, MemberId, Message } from '../../src/core/raft/messages.ts';
 import { RawNode } from '../../src/core/raft/raw-node.ts';
 import type { ReadState } from '../../src/core/raft/ready.ts';
 
@@ -8,6 +8,8 @@ export class TestNode {
   readonly entries: Entry[] = [];
   readonly messages: Message[] = [];
   readonly readStates: ReadState[] = [];
+  /** What every membership change is taken to mean. */
+  confChange: ConfChange | null = null;
 
   constructor(voters: readonly MemberId[] = [1]) {
     this.node = new RawNode(
@@ -64,6 +66,9 @@ export class TestNode {
         this.messages.push(...ready.append.messages);
       }
       this.entries.push(...ready.entries);
+      for (const { kind } of ready.entries) {
+        if (kind === 'conf-change') this.node.applyConfChange(this.confChange);
+      }
       const last = ready.entries.at(-1);
       if (last !== undefined) this.node.applied(last.index);
     }
