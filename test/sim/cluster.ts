@@ -85,6 +85,12 @@ export class Cluster implements PlaceListener {
     return this.#addPlace(`n${this.places.length + 1}`);
   }
 
+  /** A new machine with an empty disk at the address of another, which goes on if it runs, and may come back. */
+  replaceMachine(place: Place): Place {
+    place.isReplaced = true;
+    return this.#addPlace(place.name, `${place.name}r${this.places.length + 1}`);
+  }
+
   /** Starts a machine whose address was added to the membership. */
   join(place: Place): void {
     this.#joined.set(place, this.#membersBeside(place));
@@ -231,6 +237,11 @@ export class Cluster implements PlaceListener {
         if (this.memberOf(place) !== undefined)
           this.#fail('crash', `${place.name} left, but was not removed: ${message}`);
         return;
+      case 'member-data-lost':
+        // Who has not heard yet that the former member was removed takes the new one for it.
+        if (!this.places.some((other) => other.isReplaced && other.name === place.name))
+          this.#fail('crash', `${place.name}: ${message}`);
+        return;
       case 'member-not-found':
         // It was told to join and is not, or not yet, or no more, a member.
         if (this.memberOf(place) !== undefined && this.#initial.includes(place))
@@ -261,12 +272,12 @@ export class Cluster implements PlaceListener {
     return this.memberOf(place)?.peerUrls[0] ?? place.url;
   }
 
-  #addPlace(name: string): Place {
+  #addPlace(name: string, processName = name): Place {
     const { plan, scheduler, network, random, trace } = this.#parts;
     const rate = (): number => 1 + plan.skew * (2 * random.fraction() - 1);
     const { pace, timerLagMsMax } = plan;
     const common = { scheduler, network, trace, rate, pace, timerLagMsMax };
-    const place = new Place({ ...common, name, random: random.fork(), listener: this });
+    const place = new Place({ ...common, name, processName, random: random.fork(), listener: this });
     this.places.push(place);
     return place;
   }

@@ -59,9 +59,11 @@ export class MemberOperators {
     const lost = places.filter((place) => place.lost);
     const place = random.pick(kind === 'replace-member' && lost.length > 0 ? lost : places);
     if (!cluster.couldSpare({ removed: [place] })) return null;
-    return this.#remove(place).then((ok) =>
-      kind === 'replace-member' && ok ? this.#add(cluster.addPlace()) : ok,
-    );
+    return this.#remove(place).then((ok) => {
+      if (kind !== 'replace-member' || !ok) return ok;
+      const isReused = this.#parts.plan.reusesAddresses && cluster.memberOf(place) === undefined;
+      return this.#add(isReused ? cluster.replaceMachine(place) : cluster.addPlace());
+    });
   }
 
   // ---- two at once ------------------------------------------------------------------------------------------

@@ -84,6 +84,10 @@ const JOINT_PERCENT = 12;
 const JOINT_SALT = 23;
 const MOVE_PERCENT = 12;
 const MOVE_SALT = 25;
+/** Seeds in a hundred in which a new machine, and a new member, gets the address of one that was removed. */
+const REUSE_PERCENT = 12;
+const REUSE_SALT = 461;
+const REPLACE_MEMBER: Plan['faults'][number] = ['replace-member', 40];
 /** Seeds in a hundred in which two operators change the members at the same time. */
 const OPERATORS_PERCENT = 12;
 const OPERATORS_SALT = 79;
@@ -119,6 +123,8 @@ export interface Plan {
   readonly faults: readonly (readonly [FaultKind, number])[];
   /** Whether changes of members go through joint configurations. */
   readonly joint: boolean;
+  /** Whether a replaced member's address goes to its successor, while the old machine may go on. */
+  readonly reusesAddresses: boolean;
   /** Whether two operators change the members at the same time, and know nothing of each other. */
   readonly twoOperators: boolean;
   /** Whether authentication is enabled and clients work as users. */
@@ -140,7 +146,9 @@ export function planOf(seed: number): Plan {
   const joint = new Prng(seed, JOINT_SALT).chance(JOINT_PERCENT);
   const moves = !calm && new Prng(seed, MOVE_SALT).chance(MOVE_PERCENT);
   const twoOperators = !joint && new Prng(seed, OPERATORS_SALT).chance(OPERATORS_PERCENT);
-  const all = moves ? [...faults, MOVE_MEMBER] : faults;
+  const reusesAddresses = !calm && new Prng(seed, REUSE_SALT).chance(REUSE_PERCENT);
+  const more = [...(moves ? [MOVE_MEMBER] : []), ...(reusesAddresses ? [REPLACE_MEMBER] : [])];
+  const all = [...faults, ...more];
   return {
     seed,
     members: random.pick([3, 3, 3, 5]),
@@ -168,6 +176,7 @@ export function planOf(seed: number): Plan {
     auth: new Prng(seed, AUTH_SALT).chance(AUTH_PERCENT),
     joint,
     twoOperators,
+    reusesAddresses,
   };
 }
 
