@@ -61,9 +61,17 @@ export class MemberOperators {
     if (!cluster.couldSpare({ removed: [place] })) return null;
     return this.#remove(place).then((ok) => {
       if (kind !== 'replace-member' || !ok) return ok;
-      const isReused = this.#parts.plan.reusesAddresses && cluster.memberOf(place) === undefined;
-      return this.#add(isReused ? cluster.replaceMachine(place) : cluster.addPlace());
+      return this.#add(this.#isReusable(place) ? cluster.replaceMachine(place) : cluster.addPlace());
     });
+  }
+
+  /**
+   * Whether a new member may get the address of this machine. One whose disk may be empty would take itself for the new
+   * member if it came back: an operator's mistake that no store can tell.
+   */
+  #isReusable(place: Place): boolean {
+    const { cluster, plan } = this.#parts;
+    return plan.reusesAddresses && place.everStarted && !place.lost && cluster.memberOf(place) === undefined;
   }
 
   // ---- two at once ------------------------------------------------------------------------------------------
