@@ -61,28 +61,19 @@ export class Membership {
     context: CallContext,
   ): Promise<MemberId> {
     const { members, random } = this.#options;
-    const known = members();
-    checkPeerUrls(request.peerUrls);
-    if (known.some((member) => member.peerUrls.some((url) => request.peerUrls.includes(url)))) {
-      throw new StoreError('peer-url-exists');
-    }
-    if (request.isLearner) {
-      if (known.filter((member) => member.isLearner).length >= LEARNERS_MAX)
-        throw new StoreError('too-many-learners');
-    } else {
-      // A single member may grow: until the second has started nothing can be committed, and nothing is lost.
-      if (voters(known).length > 1) this.#checkQuorumAfter({ votersAfter: voters(known).length + 1 });
-      this.#checkConnected();
-    }
+    this.#checkAddable(request);
     const id = 1 + random.integer(2 ** 48 - 1);
-    if (known.some((member) => member.id === id)) throw new StoreError('member-exists');
+    if (members().some((member) => member.id === id)) throw new StoreError('member-exists');
     const operation: Operation = {
       type: 'member-add',
       member: { id, name: '', peerUrls: [...request.peerUrls], clientUrls: [] },
       learner: request.isLearner,
     };
     const type = request.isLearner ? 'add-learner' : 'add-voter';
-    await this.#change({ steps: [{ type, id }] }, operation, context);
+    await this.#change({ steps: [{ type, id }] }, operation, {
+      context,
+      check: () => this.#checkAddable(request),
+    });
     return id;
   }
 
@@ -93,20 +84,53 @@ export class Membership {
    * @throws StoreError `member-not-found`, `not-enough-started-members`, `unhealthy`, `not-leader`
    */
   async remove(id: MemberId, context: CallContext): Promise<void> {
-    const member = this.#find(id);
+    this.#find(id);
     const { self, members, handOver } = this.#options;
     if (id === self && voters(members()).length > 1) {
       await handOver();
       throw new StoreError('not-leader');
     }
-    if (!member.isLearner && member.name !== '') {
-      this.#checkQuorumAfter({ votersAfter: voters(this.#options.members()).length - 1, without: id });
-    }
-    await this.#change({ steps: [{ type: 'remove', id }] }, { type: 'member-remove', id }, context);
+    this.#checkRemovable(id);
+    await this.#change(
+      { steps: [{ type: 'remove', id }] },
+      { type: 'member-remove', id },
+      { context, check: () => this.#checkRemovable(id) },
+    );
   }
 
   /** @throws StoreError `member-not-found`, `member-not-learner`, `learner-not-ready`, `not-leader` */
   async promote(id: MemberId, context: CallContext): Promise<void> {
+    this.#checkPromotable(id);
+    await this.#change(
+      { steps: [{ type: 'add-voter', id }] },
+      { type: 'member-promote', id },
+      { context, check: () => this.#checkPromotable(id) },
+    );
+  }
+
+  #checkAddable(request: { readonly peerUrls: readonly string[]; readonly isLearner: boolean }): void {
+    const known = this.#options.members();
+    checkPeerUrls(request.peerUrls);
+    if (known.some((member) => member.peerUrls.some((url) => request.peerUrls.includes(url)))) {
+      throw new StoreError('peer-url-exists');
+    }
+    if (request.isLearner) {
+      if (known.filter((member) => member.isLearner).length >= LEARNERS_MAX)
+        throw new StoreError('too-many-learners');
+      return;
+    }
+    // A single member may grow: until the second has started nothing can be committed, and nothing is lost.
+    if (voters(known).length > 1) this.#checkQuorumAfter({ votersAfter: voters(known).length + 1 });
+    this.#checkConnected();
+  }
+
+  #checkRemovable(id: MemberId): void {
+    const member = this.#find(id);
+    if (member.isLearner || member.name === '') return;
+    this.#checkQuorumAfter({ votersAfter: voters(this.#options.members()).length - 1, without: id });
+  }
+
+  #checkPromotable(id: MemberId): void {
     const member = this.#find(id);
     if (!member.isLearner) throw new StoreError('member-not-learner');
     const status = this.#options.node.status();
@@ -116,7 +140,6 @@ export class Membership {
     if (!caughtUp || !progress.recentActive || !this.#options.transport.connected(id)) {
       throw new StoreError('learner-not-ready');
     }
-    await this.#change({ steps: [{ type: 'add-voter', id }] }, { type: 'member-promote', id }, context);
   }
 
   #find(id: MemberId): MemberInfo {
@@ -144,8 +167,15 @@ export class Membership {
     return id === this.#options.self || this.#options.transport.connected(id);
   }
 
-  /** Proposes one change; while an earlier one is unapplied it waits its turn. */
-  async #change(change: ConfChange, operation: Operation, context: CallContext): Promise<void> {
+  /**
+   * Proposes one change; while an earlier one is unapplied it waits its turn. Then it is checked anew: of two changes
+   * that the cluster could bear one by one, it may bear only the first.
+   */
+  async #change(
+    change: ConfChange,
+    operation: Operation,
+    { context, check }: { readonly context: CallContext; readonly check: () => void },
+  ): Promise<void> {
     const { clock, node, timeoutMs } = this.#options;
     const startedMs = clock.nowMs();
     for (;;) {
@@ -164,6 +194,7 @@ export class Membership {
       } catch (error) {
         if (!pending || clock.nowMs() - startedMs >= timeoutMs) throw error;
         await new Promise<void>((resolve) => void clock.setTimer(resolve, PENDING_RETRY_MS));
+        check();
       }
     }
   }

@@ -11,6 +11,7 @@ const CONTEXT = { signal: new AbortController().signal };
 
 class Fixture {
   readonly raft: TestNode;
+  readonly clock = new ManualClock();
   readonly disconnected = new Set<number>();
   readonly proposed: Operation['type'][] = [];
   handedOver = 0;
@@ -24,7 +25,7 @@ class Fixture {
     this.membership = new Membership({
       self: 1,
       node: this.raft.node,
-      clock: new ManualClock(),
+      clock: this.clock,
       random: { integer: () => 41 },
       transport: { connected: (id: number) => !this.disconnected.has(id) } as unknown as Transport,
       timeoutMs: 1_000,
@@ -43,6 +44,20 @@ class Fixture {
     if (code !== null) throw new StoreError(code);
     this.proposed.push(decodeCommand(data).operation.type);
     return { index: 1, proposal: null, outcome: this.outcome, events: [], revision: 1 };
+  }
+
+  /** Another change stands in the way. */
+  occupy(): void {
+    const change = { steps: [{ type: 'add-learner', id: 60 }] } as const;
+    this.raft.confChange = change;
+    expect(this.raft.node.proposeConfChange(change, Buffer.from('change'))).toMatchObject({ ok: true });
+  }
+
+  /** The change that stood in the way is applied, and whoever waited gets his turn. */
+  async giveWay(): Promise<void> {
+    await this.clock.untilTimer();
+    this.raft.settle();
+    this.clock.advance(1_000);
   }
 
   add(isLearner: boolean, url = 'http://new:2380'): Promise<number> {
@@ -100,48 +115,20 @@ describe('adding', () => {
     await expect(fixture.add(true)).rejects.toMatchObject({ code: 'too-many-learners' });
   });
 
+  test('an address that somebody else got while this one waited is refused', async () => {
+    const fixture = new Fixture(members(3));
+    fixture.occupy();
+    const refused = expect(fixture.add(true)).rejects.toMatchObject({ code: 'peer-url-exists' });
+    fixture.members.push({ ...members(1, { isLearner: true })[0]!, id: 50, peerUrls: ['http://new:2380'] });
+    await fixture.giveWay();
+    await refused;
+    expect(fixture.proposed).toEqual([]);
+  });
+
   test('what the state machine refuses is refused', async () => {
     const fixture = new Fixture(members(3));
     fixture.outcome = { ok: false, code: 'member-exists' };
     await expect(fixture.add(false)).rejects.toMatchObject({ code: 'member-exists' });
-  });
-});
-
-describe('promoting', () => {
-  test('a learner that is connected and at most 1,000 entries behind', async () => {
-    const [voter, learner] = members(2);
-    const fixture = new Fixture([voter!, { ...learner!, isLearner: true }]);
-    const { node } = fixture.raft;
-    for (let i = 0; i < 1_100; i++) {
-      node.propose([Buffer.alloc(0)]);
-      fixture.raft.settle();
-    }
-    const { commit, term } = node.status();
-    const promotedAt = (index: number): Promise<string> => {
-      node.step({
-        type: 'append-response',
-        from: 2,
-        to: 1,
-        term,
-        index,
-        reject: false,
-        hintIndex: 0,
-        hintTerm: 0,
-      });
-      return fixture.membership.promote(2, CONTEXT).then(
-        () => 'promoted',
-        (error: StoreError) => error.code,
-      );
-    };
-    await expect(fixture.membership.promote(1, CONTEXT)).rejects.toMatchObject({
-      code: 'member-not-learner',
-    });
-    expect(await promotedAt(commit - 1_001)).toBe('learner-not-ready');
-    fixture.disconnected.add(2);
-    expect(await promotedAt(commit - 1_000)).toBe('learner-not-ready');
-    fixture.disconnected.delete(2);
-    expect(await promotedAt(commit - 1_000)).toBe('promoted');
-    expect(fixture.proposed).toEqual(['member-promote']);
   });
 });
 
@@ -168,6 +155,29 @@ describe('removing', () => {
     expect(fixture.proposed).toEqual([]);
   });
 
+  test('nobody whom the rest can no longer do without when his turn comes', async () => {
+    const fixture = new Fixture([...members(3), { ...members(1)[0]!, id: 50 }]);
+    fixture.disconnected.add(3);
+    fixture.occupy();
+    const refused = expect(fixture.membership.remove(50, CONTEXT)).rejects.toMatchObject({
+      code: 'not-enough-started-members',
+    });
+    // Another operator was first: of the two that would be left one is away.
+    fixture.members.splice(1, 1);
+    await fixture.giveWay();
+    await refused;
+    expect(fixture.proposed).toEqual([]);
+  });
+
+  test('somebody who waits for his turn goes when it comes', async () => {
+    const fixture = new Fixture([...members(3), { ...members(1)[0]!, id: 50, isLearner: true }]);
+    fixture.occupy();
+    const removed = fixture.membership.remove(50, CONTEXT);
+    await fixture.giveWay();
+    await removed;
+    expect(fixture.proposed).toEqual(['member-remove']);
+  });
+
   test('an unknown member is not found', async () => {
     const fixture = new Fixture(members(3));
     await expect(fixture.membership.remove(9, CONTEXT)).rejects.toMatchObject({ code: 'member-not-found' });
@@ -182,9 +192,6 @@ describe('promoting', () => {
   function withLearner(lag: number): Fixture {
     const fixture = new Fixture([...members(1), learner]);
     const { node } = fixture.raft;
-    const change = { steps: [{ type: 'add-learner', id: LEARNER }] } as const;
-    expect(node.proposeConfChange(change, Buffer.from('x')).ok).toBe(true);
-    fixture.raft.settle(change);
     const index = node.status().lastIndex;
     const answer = { reject: false, hintIndex: 0, hintTerm: 0 };
     const envelope = { from: LEARNER, to: 1, term: node.status().term };

@@ -8,6 +8,8 @@ export class TestNode {
   readonly entries: Entry[] = [];
   readonly messages: Message[] = [];
   readonly readStates: ReadState[] = [];
+  /** What every membership change is taken to mean. */
+  confChange: ConfChange | null = null;
 
   constructor(voters: readonly MemberId[] = [1], learners: readonly MemberId[] = []) {
     this.node = new RawNode(
@@ -53,8 +55,8 @@ export class TestNode {
     this.settle();
   }
 
-  /** Does everything there is to do. @param change what the entry that changes members, if there is one, holds */
-  settle(change: ConfChange | null = null): void {
+  /** Does everything there is to do. */
+  settle(): void {
     while (this.node.hasReady()) {
       const ready = this.node.ready();
       this.messages.push(...ready.messages);
@@ -64,7 +66,9 @@ export class TestNode {
         this.messages.push(...ready.append.messages);
       }
       this.entries.push(...ready.entries);
-      for (const { kind } of ready.entries) if (kind === 'conf-change') this.node.applyConfChange(change);
+      for (const { kind } of ready.entries) {
+        if (kind === 'conf-change') this.node.applyConfChange(this.confChange);
+      }
       const last = ready.entries.at(-1);
       if (last !== undefined) this.node.applied(last.index);
     }

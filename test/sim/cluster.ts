@@ -1,4 +1,5 @@
 import type { MemberView } from '../../src/core/members.ts';
+import { isJoint } from '../../src/core/raft/conf-change.ts';
 import type { Raft } from '../../src/core/raft/raft.ts';
 import { AssertionError } from '../../src/lib/assert.ts';
 import { StoreError } from '../../src/lib/errors.ts';
@@ -89,6 +90,12 @@ export class Cluster implements PlaceListener {
     return this.#addPlace(`n${this.places.length + 1}`);
   }
 
+  /** A new machine with an empty disk at the address of another, which goes on if it runs, and may come back. */
+  replaceMachine(place: Place): Place {
+    place.isReplaced = true;
+    return this.#addPlace(place.name, `${place.name}r${this.places.length + 1}`);
+  }
+
   /** Starts a machine whose address was added to the membership. */
   join(place: Place): void {
     this.#joined.set(place, this.#membersBeside(place));
@@ -123,11 +130,14 @@ export class Cluster implements PlaceListener {
    */
   couldSpare(change: {
     readonly lost?: Place;
-    readonly removed?: Place;
+    readonly removed?: readonly Place[];
     readonly addedVoters?: number;
   }): boolean {
+    const removed = change.removed ?? [];
     const voters = this.#parts.log.members.filter((member) => !member.isLearner);
-    const after = voters.map((member) => this.placeOf(member)).filter((place) => place !== change.removed);
+    const after = voters
+      .map((member) => this.placeOf(member))
+      .filter((place) => place === undefined || !removed.includes(place));
     const isHealthy = (place: Place | undefined): boolean =>
       place !== undefined && !place.lost && place.everStarted && place !== change.lost;
     const healthy = after.filter(isHealthy).length;
@@ -149,6 +159,12 @@ export class Cluster implements PlaceListener {
   appliedIndex(place: Place): number | undefined {
     const { member, process } = place;
     return member === null || process === null ? undefined : this.#parts.runs.of(process)?.raft.applied;
+  }
+
+  /** Whether a running member is in a joint configuration. */
+  isInJoint(place: Place): boolean {
+    const run = place.process === null ? undefined : this.#parts.runs.of(place.process);
+    return run !== undefined && isJoint(run.raft.conf);
   }
 
   /** Looks at what a status would say of where each member stands; a whole one would cost a tenth of a run. */
@@ -232,6 +248,11 @@ export class Cluster implements PlaceListener {
         if (this.memberOf(place) !== undefined)
           this.#fail('crash', `${place.name} left, but was not removed: ${message}`);
         return;
+      case 'member-data-lost':
+        // Who has not heard yet that the former member was removed takes the new one for it.
+        if (!this.places.some((other) => other.isReplaced && other.name === place.name))
+          this.#fail('crash', `${place.name}: ${message}`);
+        return;
       case 'member-not-found':
         // It was told to join and is not, or not yet, or no more, a member.
         if (this.memberOf(place) !== undefined && this.#initial.includes(place))
@@ -262,14 +283,14 @@ export class Cluster implements PlaceListener {
     return this.memberOf(place)?.peerUrls[0] ?? place.url;
   }
 
-  #addPlace(name: string): Place {
+  #addPlace(name: string, processName = name): Place {
     const { plan, scheduler, network, random, trace } = this.#parts;
     const rate = (): number => 1 + plan.skew * (2 * random.fraction() - 1);
     const { pace, timerLagMsMax } = plan;
     const salt = LOST_NAMES_SALT + this.places.length;
     const lostNames = plan.losesNames ? new Prng(plan.seed, salt) : null;
     const common = { scheduler, network, trace, rate, pace, timerLagMsMax, lostNames };
-    const place = new Place({ ...common, name, random: random.fork(), listener: this });
+    const place = new Place({ ...common, name, processName, random: random.fork(), listener: this });
     this.places.push(place);
     return place;
   }

@@ -4,6 +4,7 @@ import { OPERATOR } from './auth-operator.ts';
 import { pause } from './client.ts';
 import { HopelessTransfer } from './hopeless-transfer.ts';
 import { LateAnswers } from './late-answers.ts';
+import { MemberOperators } from './member-operators.ts';
 import type { NemesisParts } from './nemesis-parts.ts';
 import type { Place } from './place.ts';
 import type { FaultKind } from './plan.ts';
@@ -11,8 +12,6 @@ import { Standoff } from './standoff.ts';
 
 /** An operator's request is given up after this. */
 const REQUEST_MS = 3_000;
-/** How often a learner's promotion is tried. */
-const PROMOTIONS_MAX = 20;
 
 /** Does to a cluster what the plan says, at random moments, until it is stopped. */
 export class Nemesis {
@@ -22,10 +21,8 @@ export class Nemesis {
   readonly #standoff: Standoff;
   readonly #lateAnswers: LateAnswers;
   readonly #hopelessTransfer: HopelessTransfer;
+  readonly #operators: MemberOperators;
   #stopped = false;
-  /** A membership change whose outcome is unknown: no other one, and no loss, until the end. */
-  #membershipUncertain = false;
-  #changingMembers = false;
   readonly #copies = new Map<Place, { readonly restore: () => Promise<void>; readonly starts: number }>();
 
   constructor(parts: NemesisParts) {
@@ -33,6 +30,7 @@ export class Nemesis {
     this.#standoff = new Standoff(parts);
     this.#lateAnswers = new LateAnswers(parts);
     this.#hopelessTransfer = new HopelessTransfer(parts);
+    this.#operators = new MemberOperators(parts);
   }
 
   get stopped(): boolean {
@@ -44,6 +42,7 @@ export class Nemesis {
     this.#standoff.stopped = stopped;
     this.#lateAnswers.stopped = stopped;
     this.#hopelessTransfer.stopped = stopped;
+    this.#operators.stopped = stopped;
   }
 
   async run(): Promise<void> {
@@ -130,7 +129,7 @@ export class Nemesis {
       case 'add-member':
       case 'remove-member':
       case 'replace-member':
-        return this.#changeMembers(kind);
+        return this.#operators.begin(kind);
       case 'move-member':
         return this.#move(place);
     }
@@ -254,7 +253,7 @@ export class Nemesis {
   /** Faults after which a machine's data can never be trusted again; as many as the cluster can spare. */
   #lose(place: Place, kind: FaultKind): boolean {
     const { cluster } = this.#parts;
-    if (this.#membershipUncertain || this.#changingMembers || place.lost) return false;
+    if (!this.#operators.areIdle || place.lost) return false;
     if (cluster.memberOf(place) === undefined || place.starts === 0) return false;
     if (kind === 'roll-back') return this.#rollBack(place);
     // Only who was met can be told from a newcomer.
@@ -365,70 +364,6 @@ export class Nemesis {
         await member.alarm({ action: 'deactivate', member: id, alarm }, { signal, credentials: OPERATOR });
       }
     });
-  }
-
-  #changeMembers(kind: FaultKind): boolean {
-    const { cluster, random, log } = this.#parts;
-    if (this.#membershipUncertain || this.#changingMembers || log.members.length === 0) return false;
-    let work: Promise<boolean>;
-    if (kind === 'add-member') {
-      if (log.members.length >= 7 || !cluster.couldSpare({ addedVoters: 1 })) return false;
-      work = this.#add();
-    } else {
-      const places = cluster.places.filter((place) => cluster.memberOf(place) !== undefined);
-      const lost = places.filter((place) => place.lost);
-      const place = random.pick(kind === 'replace-member' && lost.length > 0 ? lost : places);
-      if (!cluster.couldSpare({ removed: place })) return false;
-      work = this.#remove(place).then((ok) => (kind === 'replace-member' && ok ? this.#add() : ok));
-    }
-    this.#changingMembers = true;
-    void work.then((known) => {
-      this.#changingMembers = false;
-      if (!known) this.#membershipUncertain = true;
-    });
-    return true;
-  }
-
-  /** @returns whether it is known what became of it */
-  async #add(): Promise<boolean> {
-    const { cluster, port, random, trace, scheduler } = this.#parts;
-    const place = cluster.addPlace();
-    const isLearner = random.chance(60);
-    trace.line('faults', `adds ${place.name} as a ${isLearner ? 'learner' : 'voter'}`);
-    const via = random.pick(cluster.places.filter((each) => each !== place));
-    const answer = await port.call(via, REQUEST_MS, (member, signal) =>
-      member.memberAdd({ peerUrls: [place.url], isLearner }, { signal, credentials: OPERATOR }),
-    );
-    if (answer.type === 'refused' && answer.code === 'timeout-connection-lost') return false;
-    if (answer.type === 'unknown') return false;
-    if (cluster.memberOf(place) === undefined) return true;
-    cluster.join(place);
-    for (let i = 0; isLearner && i < PROMOTIONS_MAX && !this.stopped; i++) {
-      await pause(scheduler, 200);
-      const id = cluster.memberOf(place)?.id;
-      if (id === undefined) return true;
-      const to = cluster.leader() ?? via;
-      const promoted = await port.call(to, REQUEST_MS, (member, signal) =>
-        member.memberPromote({ id }, { signal, credentials: OPERATOR }),
-      );
-      if (promoted.type === 'answered') return true;
-      if (promoted.type === 'unknown') return false;
-    }
-    return true;
-  }
-
-  /** @returns whether it is known what became of it */
-  async #remove(place: Place): Promise<boolean> {
-    const { cluster, port, random, trace } = this.#parts;
-    const id = cluster.memberOf(place)?.id;
-    if (id === undefined) return true;
-    trace.line('faults', `removes ${place.name}`);
-    const via = random.pick(cluster.places);
-    const answer = await port.call(via, REQUEST_MS, (member, signal) =>
-      member.memberRemove({ id }, { signal, credentials: OPERATOR }),
-    );
-    if (answer.type === 'unknown') return false;
-    return !(answer.type === 'refused' && answer.code.startsWith('timeout'));
   }
 
   /** As etcd's guide has it: the cluster is told first, then the member starts at its new address. */

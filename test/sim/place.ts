@@ -24,7 +24,10 @@ export interface DiskPace {
 }
 
 export interface PlaceOptions {
+  /** The host of its addresses: links are cut by it. */
   readonly name: string;
+  /** Begins the names of its processes: differs from `name` where the machine took another one's address. */
+  readonly processName?: string;
   readonly scheduler: Scheduler;
   readonly network: SimNetwork;
   readonly random: Prng;
@@ -56,6 +59,8 @@ export class Place {
   readonly name: string;
   /** Where it was at first; another address of it differs in the port. */
   readonly firstUrl: string;
+  /** Another machine has got its address; its own process can still reach others. */
+  isReplaced = false;
   /** Where its process listens. */
   url: string;
   disk: MemoryDisk;
@@ -99,7 +104,7 @@ export class Place {
 
   /** Whether an address is one of this machine's. */
   isAt(url: string): boolean {
-    return new URL(url).hostname === this.name;
+    return !this.isReplaced && new URL(url).hostname === this.name;
   }
 
   get running(): boolean {
@@ -112,7 +117,7 @@ export class Place {
     this.starts += 1;
     this.tailCut = false;
     const process = new SimProcess({
-      name: `${name}.${this.starts}`,
+      name: `${this.#options.processName ?? name}.${this.starts}`,
       number: processNumber,
       scheduler,
       random: random.fork(),
@@ -120,7 +125,13 @@ export class Place {
       timerLagMsMax,
       uncaught: (ended, error) => this.#end(ended, error),
     });
-    const transport = new SimTransport({ network, process, place: name, url: this.url });
+    const transport = new SimTransport({
+      network,
+      process,
+      place: name,
+      url: this.url,
+      isUnreachable: this.isReplaced,
+    });
     this.process = process;
     this.transport = transport;
     trace.line(name, `starts (${this.starts}, ${options.initialClusterState})`);

@@ -86,6 +86,13 @@ const JOINT_PERCENT = 12;
 const JOINT_SALT = 23;
 const MOVE_PERCENT = 12;
 const MOVE_SALT = 25;
+/** Seeds in a hundred in which a new machine, and a new member, gets the address of one that was removed. */
+const REUSE_PERCENT = 12;
+const REUSE_SALT = 461;
+const REPLACE_MEMBER: Plan['faults'][number] = ['replace-member', 40];
+/** Seeds in a hundred in which two operators change the members at the same time. */
+const OPERATORS_PERCENT = 12;
+const OPERATORS_SALT = 79;
 const MOVE_MEMBER: Plan['faults'][number] = ['move-member', 12];
 /** Seeds in a hundred in which a loss of power takes names of LevelDB's files. */
 const NAMES_PERCENT = 30;
@@ -124,6 +131,10 @@ export interface Plan {
   readonly faults: readonly (readonly [FaultKind, number])[];
   /** Whether changes of members go through joint configurations. */
   readonly joint: boolean;
+  /** Whether a replaced member's address goes to its successor, while the old machine may go on. */
+  readonly reusesAddresses: boolean;
+  /** Whether two operators change the members at the same time, and know nothing of each other. */
+  readonly twoOperators: boolean;
   /** Whether authentication is enabled and clients work as users. */
   readonly auth: boolean;
   /** Whether a loss of power takes names of LevelDB's files that were not synced, which ext4 seldom does. */
@@ -145,7 +156,14 @@ export function planOf(seed: number): Plan {
   const joint = new Prng(seed, JOINT_SALT).chance(JOINT_PERCENT);
   const moves = !calm && new Prng(seed, MOVE_SALT).chance(MOVE_PERCENT);
   const hopeless = !calm && new Prng(seed, HOPELESS_SALT).chance(HOPELESS_PERCENT);
-  const all = [...faults, ...(moves ? [MOVE_MEMBER] : []), ...(hopeless ? [HOPELESS_TRANSFER] : [])];
+  const twoOperators = !joint && new Prng(seed, OPERATORS_SALT).chance(OPERATORS_PERCENT);
+  const reusesAddresses = !calm && new Prng(seed, REUSE_SALT).chance(REUSE_PERCENT);
+  const all = [
+    ...faults,
+    ...(moves ? [MOVE_MEMBER] : []),
+    ...(hopeless ? [HOPELESS_TRANSFER] : []),
+    ...(reusesAddresses ? [REPLACE_MEMBER] : []),
+  ];
   return {
     seed,
     members: random.pick([3, 3, 3, 5]),
@@ -168,17 +186,20 @@ export function planOf(seed: number): Plan {
     pace: paceOf(random),
     skew: random.pick([0, 0.0002, 0.01, 0.05]),
     timerLagMsMax: random.pick([0.1, 1, 10]),
-    faults: calm ? [] : joint ? withMemberChanges(all) : all,
+    faults: calm ? [] : joint || twoOperators ? withMemberChanges(all) : all,
     faultPauseMs: random.pick([300, 1_000, 1_000, 3_000]),
     auth: new Prng(seed, AUTH_SALT).chance(AUTH_PERCENT),
     joint,
     losesNames: new Prng(seed, NAMES_SALT).chance(NAMES_PERCENT),
+    twoOperators,
+    reusesAddresses,
   };
 }
 
 /**
- * Members come often, and nobody's data is lost: which voter a joint configuration demotes cannot depend on whose
- * disk we have spoilt, so a lost member could be left without the others that the cluster needs instead.
+ * Members come often, and nobody's data is lost: which voter a joint configuration demotes, or which of two changes
+ * comes first, cannot depend on whose disk we have spoilt, so a lost member could be left without the others that the
+ * cluster needs instead.
  */
 function withMemberChanges(faults: Plan['faults']): Plan['faults'] {
   const others = faults.filter(([kind]) => !LOSSES.has(kind) && kind !== 'add-member');

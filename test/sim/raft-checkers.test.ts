@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { AppendRequest, Entry, VoteResponse } from '../../src/core/raft/messages.ts';
+import type { AppendRequest, Entry, VoteRequest, VoteResponse } from '../../src/core/raft/messages.ts';
 import { Raft } from '../../src/core/raft/raft.ts';
 import type { LogRecord } from '../../src/member/ports.ts';
 import { LOG_DIRECTORY } from '../../src/member/storage/data-dir.ts';
@@ -7,6 +7,7 @@ import { MemoryDisk } from '../../src/member/storage/memory-disk.ts';
 import { openLog } from '../../src/member/storage/wal.ts';
 import { Campaigns } from './checkers/campaigns.ts';
 import { Commits } from './checkers/commits.ts';
+import { Configurations } from './checkers/configurations.ts';
 import { DurablePromises } from './checkers/durable-promises.ts';
 import { LogMatching } from './checkers/log-matching.ts';
 import { OlderTerms } from './checkers/older-terms.ts';
@@ -108,6 +109,97 @@ describe('what is durable', () => {
     };
     disk.recorded(record({ snapshot: { index: 9, term: 2, confState, stateName: 'state-2' } }));
     expect([disk.last, disk.compacted, disk.covers(5, 7)]).toEqual([9, 9, true]);
+  });
+});
+
+describe('configurations', () => {
+  const request: VoteRequest = {
+    type: 'vote',
+    from: 2,
+    to: 1,
+    term: 2,
+    preVote: false,
+    lastIndex: 1,
+    lastTerm: 1,
+    transfer: false,
+  };
+
+  test('a leader has one change at most that it has not applied', () => {
+    const { found, report, members } = setUp();
+    const [run] = members;
+    const checker = new Configurations(report);
+    const propose = (): void => {
+      const index = run.raft.appendOwn([{ kind: 'conf-change', data: Buffer.from('change') }]);
+      checker.appended(run, run.raft.log.slice({ from: index, to: index, bytesMax: Infinity }));
+    };
+    lead(run);
+    checker.becameLeader(run);
+    propose();
+    run.raft.confIndex = 3;
+    propose();
+    expect(found).toEqual([]);
+    propose();
+    expect(found.map(({ message }) => message)).toEqual([
+      'configuration: n1.1 (leader, term 2) has applied 3, its log has changes of members at 4 and 5',
+    ]);
+  });
+
+  test('a member has one change at most that it does not know as committed', () => {
+    const { found, report, members } = setUp();
+    const [run] = members;
+    const checker = new Configurations(report);
+    const take = (entries: readonly Entry[], commit: number): void => {
+      checker.stepping(run, request);
+      run.raft.log.append(entries);
+      checker.appended(run, entries);
+      run.raft.log.commitTo(commit);
+      checker.stepped(run, { ...request, type: 'heartbeat', commit, readSeq: 0 });
+    };
+    take([entry(2, 1, 'conf-change'), entry(3, 1)], 1);
+    take([entry(4, 1, 'conf-change')], 2);
+    expect(found).toEqual([]);
+    take([entry(5, 1, 'conf-change')], 3);
+    expect(found.map(({ message }) => message)).toEqual([
+      'configuration: n1.1 (follower, term 1) knows as committed 3, its log has changes of members at 4 and 5',
+    ]);
+  });
+
+  test('who is no voter does not lead', () => {
+    const { found, report, members } = setUp();
+    const [run] = members;
+    const checker = new Configurations(report);
+    lead(run);
+    checker.confChanged(run);
+    expect(found).toEqual([]);
+    run.raft.activateConf({ ...run.raft.conf, voters: [2, 3], learners: [1] }, 2);
+    checker.confChanged(run);
+    expect(found.map(({ message }) => message)).toEqual([
+      'configuration: n1.1 leads term 2 and is no voter since 2',
+    ]);
+  });
+
+  test('a vote that is free is given, whatever the voter takes itself for', () => {
+    const { found, report, members } = setUp();
+    const [run] = members;
+    const checker = new Configurations(report);
+    const answer = (granted: boolean, asked: VoteRequest): void => {
+      checker.stepping(run, asked);
+      const { preVote, term } = asked;
+      run.raft.sendAfterAppend({ type: 'vote-response', from: 1, to: 2, term, preVote, granted });
+      checker.stepped(run, asked);
+    };
+    answer(true, request);
+    answer(false, { ...request, term: 1, lastIndex: 0, lastTerm: 0 });
+    run.raft.vote = 3;
+    answer(false, { ...request, term: 1 });
+    run.raft.votingAllowed = false;
+    answer(false, request);
+    expect(found).toEqual([]);
+    run.raft.votingAllowed = true;
+    answer(false, request);
+    expect(found.map(({ message }) => message)).toEqual([
+      'configuration: n1.1 refuses 2 a vote for term 2 that it is free to give',
+    ]);
   });
 });
 

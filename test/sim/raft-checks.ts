@@ -4,6 +4,7 @@ import type { Raft } from '../../src/core/raft/raft.ts';
 import type { LogRecord } from '../../src/member/ports.ts';
 import { Campaigns } from './checkers/campaigns.ts';
 import { Commits } from './checkers/commits.ts';
+import { Configurations } from './checkers/configurations.ts';
 import { DurablePromises } from './checkers/durable-promises.ts';
 import { LogMatching } from './checkers/log-matching.ts';
 import { OlderTerms } from './checkers/older-terms.ts';
@@ -28,6 +29,7 @@ export class RaftChecks implements RaftListener {
   readonly #promises: DurablePromises;
   readonly #matching: LogMatching;
   readonly #campaigns: Campaigns;
+  readonly #configurations: Configurations;
   readonly #olderTerms: OlderTerms;
 
   constructor(parts: {
@@ -42,6 +44,7 @@ export class RaftChecks implements RaftListener {
     this.#promises = new DurablePromises(this.runs, this.#commits, report);
     this.#matching = new LogMatching(report);
     this.#campaigns = new Campaigns(report);
+    this.#configurations = new Configurations(report);
     this.#olderTerms = new OlderTerms(report);
   }
 
@@ -66,7 +69,9 @@ export class RaftChecks implements RaftListener {
 
   becameLeader(): void {
     const run = this.#run();
-    if (run !== null) this.#commits.becameLeader(run);
+    if (run === null) return;
+    this.#commits.becameLeader(run);
+    this.#configurations.becameLeader(run);
   }
 
   stepping(message: Message): void {
@@ -74,6 +79,7 @@ export class RaftChecks implements RaftListener {
     if (run === null) return;
     this.#commits.stepping(run, message);
     this.#campaigns.stepping(run);
+    this.#configurations.stepping(run, message);
     this.#olderTerms.stepping(run, message);
   }
 
@@ -83,6 +89,7 @@ export class RaftChecks implements RaftListener {
     this.#commits.stepped(run, message);
     this.#olderTerms.stepped(run, message);
     this.#campaigns.stepped(run, message);
+    this.#configurations.stepped(run, message);
     this.#promises.stepped(run, message);
   }
 
@@ -97,7 +104,13 @@ export class RaftChecks implements RaftListener {
     const run = this.#run();
     if (run === null) return;
     this.#matching.appended(run, log, entries);
+    this.#configurations.appended(run, entries);
     this.audience?.appended(run, entries);
+  }
+
+  confChanged(): void {
+    const run = this.#run();
+    if (run !== null) this.#configurations.confChanged(run);
   }
 
   stabilized(log: RaftLog): void {

@@ -1,5 +1,5 @@
 import { RaftLog } from '../../src/core/raft/log.ts';
-import type { Entry, Message } from '../../src/core/raft/messages.ts';
+import type { ConfState, Entry, Message } from '../../src/core/raft/messages.ts';
 import { Raft } from '../../src/core/raft/raft.ts';
 import { RawNode } from '../../src/core/raft/raw-node.ts';
 import type { LogRecord } from '../../src/member/ports.ts';
@@ -15,6 +15,8 @@ export interface RaftListener {
   stepping(message: Message): void;
   stepped(message: Message): void;
   committed(log: RaftLog, before: number): void;
+  /** A membership change was applied. */
+  confChanged(): void;
   /** Entries stand in the log in memory. */
   appended(log: RaftLog, entries: readonly Entry[]): void;
   /** The log takes a part of itself for durable. */
@@ -71,11 +73,16 @@ function watchRoles(): void {
 function watchMessages(): void {
   const { prototype } = RawNode;
   // oxlint-disable-next-line typescript/unbound-method
-  const { step } = prototype;
+  const { step, applyConfChange } = prototype;
   prototype.step = function (message): void {
     listener?.stepping(message);
     step.call(this, message);
     listener?.stepped(message);
+  };
+  prototype.applyConfChange = function (change): ConfState {
+    const conf = applyConfChange.call(this, change);
+    listener?.confChanged();
+    return conf;
   };
 }
 

@@ -329,6 +329,9 @@ class Simulation {
 
   async #settle(): Promise<void> {
     const { cluster, log } = { cluster: this.#cluster, log: this.#log };
+    await this.#within(HEAL_MS_MAX, 'has left its joint configuration', () =>
+      cluster.core().every((place) => !cluster.isInJoint(place)),
+    );
     await this.#within(HEAL_MS_MAX, 'has the same entries applied everywhere', () =>
       cluster.core().every((place) => cluster.appliedIndex(place) === log.lastIndex),
     );

@@ -34,6 +34,7 @@ export class SimTransport implements Transport {
   readonly place: string;
   readonly #network: SimNetwork;
   readonly #url: string;
+  readonly #isUnreachable: boolean;
   readonly #links = new Map<MemberId, Link>();
   readonly #connections = new Set<SimConnection>();
   #identity: PeerIdentity | null = null;
@@ -45,7 +46,10 @@ export class SimTransport implements Transport {
     readonly process: SimProcess;
     readonly place: string;
     readonly url: string;
+    /** Another machine has its address: nobody finds this one there. */
+    readonly isUnreachable: boolean;
   }) {
+    this.#isUnreachable = options.isUnreachable;
     this.#network = options.network;
     this.process = options.process;
     this.place = options.place;
@@ -67,7 +71,7 @@ export class SimTransport implements Transport {
   async start(identity: PeerIdentity, handlers: TransportHandlers): Promise<void> {
     this.#identity = identity;
     this.#handlers = handlers;
-    this.#network.attach(this, this.#url);
+    if (!this.#isUnreachable) this.#network.attach(this, this.#url);
   }
 
   setPeers(peers: readonly PeerAddress[]): void {

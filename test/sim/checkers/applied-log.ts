@@ -111,6 +111,9 @@ export class AppliedLog {
   membersChanged(machine: StateMachine): void {
     if (machine.appliedIndex !== this.lastIndex) return;
     this.members = machine.memberList();
+    const urls = this.members.flatMap((member) => member.peerUrls);
+    const twice = urls.find((url, at) => urls.indexOf(url) !== at);
+    if (twice !== undefined) this.#fail(`entry ${this.lastIndex} leaves two members that live at ${twice}`);
     if (isJoint(machine.confState)) this.jointCount += 1;
   }
 
