@@ -250,7 +250,7 @@ export function assemble(
     members: () => machine().memberList(),
     wasRemoved: (id) => machine().members.wasRemoved(id),
   });
-  whereabouts.read(data.raft.entries);
+  whereabouts.read(data.raft.entries.filter(({ index }) => index > machine().appliedIndex));
   const acquaintances = new Acquaintances({
     identity: data.identity,
     met,

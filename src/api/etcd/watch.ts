@@ -3,6 +3,7 @@ import { unreachable } from '../../lib/assert.ts';
 import type { ClientContext } from '../../member/auth/access.ts';
 import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import { WatchCreateRequest_FilterType as Filter } from '../../rpc/generated/etcdserverpb/rpc.ts';
+import { TOO_MANY_REQUESTS } from '../../rpc/grpc-call.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { bidi, type MessageWriter } from '../../rpc/service.ts';
 import type { EtcdBackend, WatchStream } from './backend.ts';
@@ -12,9 +13,6 @@ import { whileLeader } from './leader.ts';
 import { type EtcdLimits, GRPC_OVERHEAD_BYTES } from './limits.ts';
 import { saturated, wireHeader, wireInteger } from './translate.ts';
 import { encodeEvents } from './watch-encoding.ts';
-
-/** Why a watch is refused whose keys there is no room for; as of too many watches. */
-const REASON_TOO_MANY = 'etcdserver: too many requests';
 
 /** Registers `etcdserverpb.Watch`. */
 export function registerWatch(server: RpcServer, backend: EtcdBackend, limits: EtcdLimits): void {
@@ -154,7 +152,7 @@ class WatchSession implements WatchSink {
     const asked = BigInt(request.watch_id);
     const watchId = asked === 0n ? this.#freeId() : asked;
     const keyBytes = request.key.length + request.range_end.length;
-    if (!this.#keys.take(keyBytes)) return this.#refuse(REASON_TOO_MANY);
+    if (!this.#keys.take(keyBytes)) return this.#refuse(TOO_MANY_REQUESTS);
     const refusal = this.#stream.create({
       watchId,
       // The request's bytes are views of its whole message, which the watch would keep alive.

@@ -79,7 +79,8 @@ export function decodeWelcome(payload: Buffer): PeerIdentity {
 }
 
 function identityFields({ clusterId, memberId, incarnation, logSeq, peerUrls }: PeerIdentity): Packed[] {
-  return [clusterId, memberId, incarnation, logSeq, peerUrls.slice(0, PEER_URLS_MAX)];
+  const told = peerUrls.filter((url) => url.length <= URL_LENGTH_MAX).slice(0, PEER_URLS_MAX);
+  return [clusterId, memberId, incarnation, logSeq, told];
 }
 
 function readIdentity(fields: Fields, idMin: 0 | 1): PeerIdentity {

@@ -14,7 +14,7 @@ export const SNAPSHOT_FRAME_BYTES_MAX = 16 * MIB;
 export const UNREAD_REPLY_BYTES_MAX = 64 * 1024;
 /** Text of a refusal or of a failed request; longer text is cut. UTF-16 units. */
 export const REASON_LENGTH_MAX = 512;
-/** Addresses that a member tells of itself: further ones are left out, and more or longer ones refused. UTF-16 units. */
+/** Addresses that a member tells of itself, and UTF-16 units of one. It leaves others out; who tells them is refused. */
 export const PEER_URLS_MAX = 16;
 export const URL_LENGTH_MAX = 1_024;
 /** What is packed here is flat and small: messages, their fields, lists of members. */

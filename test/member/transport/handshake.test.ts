@@ -69,6 +69,12 @@ test('of many addresses the first are told; more, or endless ones, are refused',
   }
 });
 
+test('an address that is too long is not told', () => {
+  const peerUrls = [`http://${'n'.repeat(1_024)}`, 'http://n1:2380'];
+  const told = decodeWelcome(payloadOf(encodeWelcome({ ...identity, peerUrls })));
+  expect(told.peerUrls).toEqual(['http://n1:2380']);
+});
+
 test('a long reason is cut', () => {
   expect(decodeRefusal(payloadOf(encodeRefusal('x'.repeat(5000)))).length).toBe(512);
 });
