@@ -213,10 +213,13 @@ export async function confirmNew(
   ports: MemberPorts,
   options: MemberOptions,
   place: OwnPlace,
-  signal: CancelSignal,
+  {
+    told,
+    signal,
+  }: { readonly told: ReadonlyMap<MemberId, readonly string[]>; readonly signal: CancelSignal },
 ): Promise<void> {
   const cluster = initialCluster(options.initialClusterToken, options.initialCluster);
-  await confirmNeverMet({ ...ports, signal }, cluster, place.memberId);
+  await confirmNeverMet({ ...ports, signal }, cluster, { self: place.memberId, told });
 }
 
 /** For `--initial-cluster-state existing`: what the running cluster says. */

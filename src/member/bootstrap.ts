@@ -78,13 +78,14 @@ export interface BootstrapOptions {
  * For a member with an empty directory: returns once so many others have said that they never met it that every
  * majority which could have counted an earlier vote of it is covered: n - majority + 1 of them.
  *
+ * @param told where peers that have connected meanwhile say that they live
  * @throws StoreError `member-data-lost` when one has met it; `cluster-id-mismatch` when an address belongs to
  *   another cluster; `canceled`
  */
 export async function confirmNeverMet(
   options: BootstrapOptions,
   cluster: InitialCluster,
-  self: MemberId,
+  { self, told }: { readonly self: MemberId; readonly told?: ReadonlyMap<MemberId, readonly string[]> },
 ): Promise<void> {
   const others = cluster.members.filter((member) => member.id !== self);
   const majority = Math.floor(cluster.members.length / 2) + 1;
@@ -96,7 +97,7 @@ export async function confirmNeverMet(
       others
         .filter((peer) => !answered.has(peer.id))
         .map(async (peer) => {
-          const account = await askAny(options, urls.get(peer.id)!);
+          const account = await askAny(options, [...urls.get(peer.id)!, ...(told?.get(peer.id) ?? [])]);
           if (account === null) return;
           checkCluster(account, cluster.clusterId, peer.name);
           // One that has moved is found through those that have not.
@@ -131,7 +132,7 @@ export async function findOwnPlace(
 ): Promise<{ readonly clusterId: number; readonly memberId: MemberId }> {
   const { clusterId, members, self } = await findOwnRecord(options, request);
   const voters = members.filter((member) => member.id === self.id || !member.isLearner);
-  await confirmNeverMet(options, { clusterId, members: voters }, self.id);
+  await confirmNeverMet(options, { clusterId, members: voters }, { self: self.id });
   return { clusterId, memberId: self.id };
 }
 

@@ -1,3 +1,4 @@
+import type { MemberId } from '../core/raft/messages.ts';
 import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError } from '../lib/errors.ts';
 import {
@@ -79,14 +80,19 @@ async function firstStart(
   const { clusterId, memberId } = place;
   const { peerUrls } = options;
   await ports.transport.start({ clusterId, memberId, incarnation: 1, logSeq: 0, peerUrls }, handlers);
-  if (!joins) await confirmNew(ports, options, place, signal);
+  if (!joins) await confirmNew(ports, options, place, { told: handlers.told, signal });
   return createDataDirectory(ports, options, replicaOptions, place);
 }
+
+/** Peers whose addresses are remembered before the member runs; more is a sign of something else. */
+const TOLD_MAX = 64;
 
 /** Until the member runs, it answers only the question whether it has met somebody. */
 class PeerHandlers implements TransportHandlers {
   running: RunningMember | null = null;
   clusterId = 0;
+  /** Where those say that they live who have connected before this member could let them in. */
+  readonly told = new Map<MemberId, readonly string[]>();
   readonly #met: MetPeers;
 
   constructor(met: MetPeers) {
@@ -112,7 +118,10 @@ class PeerHandlers implements TransportHandlers {
   }
 
   admit(peer: PeerIdentity): string | null {
-    return this.running === null ? 'this member is still starting' : this.running.admit(peer);
+    if (this.running !== null) return this.running.admit(peer);
+    if (this.told.size < TOLD_MAX || this.told.has(peer.memberId))
+      this.told.set(peer.memberId, peer.peerUrls);
+    return 'this member is still starting';
   }
 
   unreachable(...args: Parameters<TransportHandlers['unreachable']>): void {

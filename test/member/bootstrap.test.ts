@@ -121,14 +121,14 @@ describe('a new member', () => {
   ])('of $size starts once $others have not met it', async ({ size, others }) => {
     const neighbours = new Neighbourhood();
     for (const id of others) neighbours.answers.set(urlOf(id), account([]));
-    await neighbours.until(confirmNeverMet(neighbours.options, initial(size), 1));
+    await neighbours.until(confirmNeverMet(neighbours.options, initial(size), { self: 1 }));
   });
 
   test('waits while one answer too few has come, and asks nobody twice who has answered', async () => {
     const neighbours = new Neighbourhood();
     neighbours.answers.set(urlOf(2), account([]));
     let done = false;
-    const confirmed = confirmNeverMet(neighbours.options, initial(3), 1).then(() => {
+    const confirmed = confirmNeverMet(neighbours.options, initial(3), { self: 1 }).then(() => {
       done = true;
     });
     for (let i = 0; i < 5; i++) await neighbours.round();
@@ -143,7 +143,16 @@ describe('a new member', () => {
     const moved = { ...member(3), peerUrls: ['http://moved:2380'] };
     neighbours.answers.set(urlOf(2), account([member(1), member(2), moved]));
     neighbours.answers.set('http://moved:2380', account([member(1), member(2), moved]));
-    await neighbours.until(confirmNeverMet(neighbours.options, initial(3), 1));
+    await neighbours.until(confirmNeverMet(neighbours.options, initial(3), { self: 1 }));
+    expect(neighbours.asked).toContain('http://moved:2380');
+  });
+
+  test('finds one that has moved where it says itself that it lives', async () => {
+    const neighbours = new Neighbourhood();
+    const told = new Map([[3, ['http://moved:2380']]]);
+    neighbours.answers.set(urlOf(2), account([]));
+    neighbours.answers.set('http://moved:2380', account([]));
+    await neighbours.until(confirmNeverMet(neighbours.options, initial(3), { self: 1, told }));
     expect(neighbours.asked).toContain('http://moved:2380');
   });
 
@@ -151,20 +160,20 @@ describe('a new member', () => {
     const neighbours = new Neighbourhood();
     neighbours.answers.set(urlOf(2), account([]));
     neighbours.answers.set(urlOf(3), account([], [1, 2]));
-    const confirmed = neighbours.until(confirmNeverMet(neighbours.options, initial(3), 1));
+    const confirmed = neighbours.until(confirmNeverMet(neighbours.options, initial(3), { self: 1 }));
     await expect(confirmed).rejects.toMatchObject({ code: 'member-data-lost' });
   });
 
   test('does not start beside members of another cluster', async () => {
     const neighbours = new Neighbourhood();
     neighbours.answers.set(urlOf(2), { ...account([]), clusterId: 5 });
-    const confirmed = neighbours.until(confirmNeverMet(neighbours.options, initial(3), 1));
+    const confirmed = neighbours.until(confirmNeverMet(neighbours.options, initial(3), { self: 1 }));
     await expect(confirmed).rejects.toMatchObject({ code: 'cluster-id-mismatch' });
   });
 
   test('gives up when it is told to', async () => {
     const neighbours = new Neighbourhood();
-    const confirmed = confirmNeverMet(neighbours.options, initial(3), 1);
+    const confirmed = confirmNeverMet(neighbours.options, initial(3), { self: 1 });
     neighbours.abort.abort(new StoreError('stopped'));
     await expect(neighbours.until(confirmed)).rejects.toMatchObject({ code: 'stopped' });
   });
