@@ -5,6 +5,7 @@ import { type InitialMember, initialCluster } from '../../src/member/identity.ts
 import type { MemberOptions } from '../../src/member/member-options.ts';
 import type { AppliedLog } from './checkers/applied-log.ts';
 import type { LeadershipChecker } from './checkers/leadership.ts';
+import type { Forgotten, OldData } from './checkers/old-data.ts';
 import { TornTail } from './checkers/torn-tail.ts';
 import type { SimNetwork } from './network.ts';
 import { Place, type PlaceListener } from './place.ts';
@@ -30,6 +31,7 @@ export interface ClusterParts {
   readonly log: AppliedLog;
   readonly leadership: LeadershipChecker;
   readonly runs: RaftRuns;
+  readonly oldData: OldData;
 }
 
 /** All machines of a run, and the operator who restarts what has ended. */
@@ -58,6 +60,11 @@ export class Cluster implements PlaceListener {
       clientUrls: [],
       isLearner: false,
     }));
+  }
+
+  /** The machine of a transport. */
+  placeNamed(name: string): Place {
+    return this.places.find((place) => place.name === name)!;
   }
 
   startAll(): void {
@@ -140,6 +147,11 @@ export class Cluster implements PlaceListener {
     return this.places.some((place) => place.lost && this.memberOf(place) !== undefined);
   }
 
+  /** Whether all other members are sure to have met a process of this place's that a copy of its data forgets. */
+  allHaveMet(place: Place, forgotten: Forgotten): boolean {
+    return this.core().every((each) => each === place || this.#parts.oldData.hasMet(each, place, forgotten));
+  }
+
   /** How far a running member has applied. */
   appliedIndex(place: Place): number | undefined {
     const { member, process } = place;
@@ -148,6 +160,7 @@ export class Cluster implements PlaceListener {
 
   /** Looks at what a status would say of where each member stands; a whole one would cost a tenth of a run. */
   sampleStatuses(): void {
+    this.#parts.oldData.look();
     for (const place of this.places) {
       const { member, process } = place;
       if (member === null || process === null || place.lost) continue;
@@ -191,7 +204,7 @@ export class Cluster implements PlaceListener {
     // A fault of the disk that has not shown yet may still cut a record short.
     if (!place.tailCut && !place.storageFaulty) place.tailUncertain = false;
     if (place.wiped) this.#fail('empty-disk', `${place.name} runs again under its old name on an empty disk`);
-    if (place.rolledBack) this.#parts.trace.line(place.name, 'runs on an old copy of its data');
+    if (place.forgotten !== null) this.#parts.trace.line(place.name, 'runs on an old copy of its data');
   }
 
   ended(place: Place, error: unknown): void {

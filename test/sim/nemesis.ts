@@ -4,6 +4,7 @@ import { OPERATOR } from './auth-operator.ts';
 import { pause } from './client.ts';
 import { LateAnswers } from './late-answers.ts';
 import type { NemesisParts } from './nemesis-parts.ts';
+import { OldCopy } from './old-copy.ts';
 import type { Place } from './place.ts';
 import type { FaultKind } from './plan.ts';
 import { Standoff } from './standoff.ts';
@@ -20,16 +21,21 @@ export class Nemesis {
   readonly #parts: NemesisParts;
   readonly #standoff: Standoff;
   readonly #lateAnswers: LateAnswers;
+  readonly #oldCopy: OldCopy;
   #stopped = false;
   /** A membership change whose outcome is unknown: no other one, and no loss, until the end. */
   #membershipUncertain = false;
   #changingMembers = false;
-  readonly #copies = new Map<Place, { readonly restore: () => Promise<void>; readonly starts: number }>();
+  readonly #copies = new Map<
+    Place,
+    { readonly restore: () => Promise<void>; readonly starts: number; readonly after: number }
+  >();
 
   constructor(parts: NemesisParts) {
     this.#parts = parts;
     this.#standoff = new Standoff(parts);
     this.#lateAnswers = new LateAnswers(parts);
+    this.#oldCopy = new OldCopy(parts, (place) => this.#mayLose(place) && this.#canLose(place));
   }
 
   get stopped(): boolean {
@@ -40,6 +46,7 @@ export class Nemesis {
     this.#stopped = stopped;
     this.#standoff.stopped = stopped;
     this.#lateAnswers.stopped = stopped;
+    this.#oldCopy.stopped = stopped;
   }
 
   async run(): Promise<void> {
@@ -96,6 +103,8 @@ export class Nemesis {
         return this.#standoff.begin();
       case 'late-answers':
         return this.#lateAnswers.begin();
+      case 'old-copy':
+        return this.#oldCopy.begin();
       case 'slow-disk':
         place.slowFactor = random.pick([10, 100, 1_000]);
         // Thirty election timeouts without an answer of the disk end a member.
@@ -248,8 +257,7 @@ export class Nemesis {
   /** Faults after which a machine's data can never be trusted again; as many as the cluster can spare. */
   #lose(place: Place, kind: FaultKind): boolean {
     const { cluster } = this.#parts;
-    if (this.#membershipUncertain || this.#changingMembers || place.lost) return false;
-    if (cluster.memberOf(place) === undefined || place.starts === 0) return false;
+    if (!this.#mayLose(place)) return false;
     if (kind === 'roll-back') return this.#rollBack(place);
     // Only who was met can be told from a newcomer.
     if (place.member?.hasLeader() !== true) return false;
@@ -273,7 +281,9 @@ export class Nemesis {
     if (copy === undefined) {
       if (place.storageFaulty) return false;
       if (place.running) cluster.kill(place, false);
-      void place.copyData().then((restore) => this.#copies.set(place, { restore, starts: place.starts }));
+      const { starts } = place;
+      const after = cluster.startCount;
+      void place.copyData().then((restore) => this.#copies.set(place, { restore, starts, after }));
       return false;
     }
     const { process, member } = place;
@@ -281,10 +291,15 @@ export class Nemesis {
     if (!this.#canLose(place) || !member.hasLeader()) return false;
     trace.line(place.name, 'gets an old copy of its data');
     place.lost = true;
-    place.rolledBack = true;
+    place.forgotten = { after: copy.after, upTo: cluster.startCount };
     cluster.kill(place, false);
     void copy.restore();
     return true;
+  }
+
+  #mayLose(place: Place): boolean {
+    if (this.#membershipUncertain || this.#changingMembers || place.lost) return false;
+    return this.#parts.cluster.memberOf(place) !== undefined && place.starts > 0;
   }
 
   #canLose(place: Place): boolean {

@@ -7,6 +7,7 @@ import { SILENT_OBSERVER } from '../../src/member/observer.ts';
 import { openMember } from '../../src/member/open-member.ts';
 import { MemoryDisk } from '../../src/member/storage/memory-disk.ts';
 import { MemoryLevelOpener } from '../../src/member/storage/memory-level.ts';
+import type { Forgotten } from './checkers/old-data.ts';
 import type { SimNetwork } from './network.ts';
 import type { Prng } from './prng.ts';
 import { SimProcess } from './process.ts';
@@ -72,8 +73,10 @@ export class Place {
   tailCut = false;
   /** Its disk is a new one: it must not come back under its old name. */
   wiped = false;
-  /** Its disk holds an old copy. */
-  rolledBack = false;
+  /** Its disk holds an old copy, which does not know of these processes of its own. */
+  forgotten: Forgotten | null = null;
+  /** The numbers of the processes that were started on that copy. */
+  readonly startsOnCopy: number[] = [];
   /** A storage fault was injected and may not have shown yet: its process may end with a storage error. */
   storageFaulty = false;
   /** Nothing on the disk is answered before it is over. */
@@ -109,6 +112,7 @@ export class Place {
     const { name, scheduler, network, random, trace, listener, rate, timerLagMsMax } = this.#options;
     this.starts += 1;
     this.tailCut = false;
+    if (this.forgotten !== null) this.startsOnCopy.push(processNumber);
     const process = new SimProcess({
       name: `${name}.${this.starts}`,
       number: processNumber,

@@ -30,6 +30,7 @@ export type FaultKind =
   | 'defragment'
   | 'wipe'
   | 'roll-back'
+  | 'old-copy'
   | 'bit-rot'
   | 'quota';
 
@@ -70,13 +71,13 @@ const OFTEN_PERCENT: ReadonlyMap<FaultKind, number> = new Map([
 ]);
 
 /** Faults that spoil a member's data for good. */
-const LOSSES: ReadonlySet<FaultKind> = new Set(['wipe', 'roll-back', 'bit-rot']);
+const LOSSES: ReadonlySet<FaultKind> = new Set(['wipe', 'roll-back', 'old-copy', 'bit-rot']);
 /** As often as everything else together, or nearly. */
 const ADD_MEMBER_WEIGHT = 30;
 
 /**
- * Seeds in a hundred with authentication, with joint configurations, and in which members move to other addresses. The
- * salts of the first two are such that the seeds that found older bugs kept the runs that they had.
+ * Seeds in a hundred with authentication, with joint configurations, in which members move to other addresses, and in
+ * which old copies of their data are put back. The salts of the first two are such that the seeds that found older bugs kept the runs that they had.
  */
 const AUTH_PERCENT = 20;
 const AUTH_SALT = 21;
@@ -85,6 +86,9 @@ const JOINT_SALT = 23;
 const MOVE_PERCENT = 12;
 const MOVE_SALT = 25;
 const MOVE_MEMBER: Plan['faults'][number] = ['move-member', 12];
+const OLD_COPY_PERCENT = 12;
+const OLD_COPY_SALT = 27;
+const OLD_COPY: Plan['faults'][number] = ['old-copy', 12];
 
 /** Everything about a run that its seed decides before it begins. */
 export interface Plan {
@@ -134,7 +138,8 @@ export function planOf(seed: number): Plan {
   const calm = random.chance(3);
   const joint = new Prng(seed, JOINT_SALT).chance(JOINT_PERCENT);
   const moves = !calm && new Prng(seed, MOVE_SALT).chance(MOVE_PERCENT);
-  const all = moves ? [...faults, MOVE_MEMBER] : faults;
+  const isCopied = !calm && new Prng(seed, OLD_COPY_SALT).chance(OLD_COPY_PERCENT);
+  const all = [...faults, ...(moves ? [MOVE_MEMBER] : []), ...(isCopied ? [OLD_COPY] : [])];
   return {
     seed,
     members: random.pick([3, 3, 3, 5]),

@@ -5,6 +5,7 @@ import { Convergence } from './checkers/convergence.ts';
 import { LeadershipChecker } from './checkers/leadership.ts';
 import { LeaseSafety } from './checkers/lease-safety.ts';
 import { Linearizability } from './checkers/linearizability.ts';
+import { OldData } from './checkers/old-data.ts';
 import { Permissions } from './checkers/permissions.ts';
 import { RottenLog } from './checkers/rotten-log.ts';
 import { Votes } from './checkers/votes.ts';
@@ -22,6 +23,7 @@ import { Scenes } from './scenes.ts';
 import { Scheduler } from './scheduler.ts';
 import { watchStateMachines } from './spy.ts';
 import { Trace } from './trace.ts';
+import type { SimTransport } from './transport.ts';
 import { Violation } from './violation.ts';
 import { WatchClient } from './watch-client.ts';
 import { WorkloadClient } from './workload.ts';
@@ -119,6 +121,7 @@ class Simulation {
     scheduler.trace = trace;
     const report = (violation: Violation): void => this.#report(violation);
     const votes = new Votes(report);
+    const oldData = new OldData(report);
     const raft = new RaftChecks({
       current: () => scheduler.current,
       isSpoilt: (process) => this.#cluster.isSpoilt(process),
@@ -132,6 +135,8 @@ class Simulation {
         votes.said(message);
         raft.said(message);
       },
+      introduced: (host, guest, refusal) => oldData.introduced(this.#at(host), this.#at(guest), refusal),
+      heard: (host, guest, messages) => oldData.heard(this.#at(host), this.#at(guest), messages),
     });
     network.rules = plan.links;
     this.#network = network;
@@ -142,7 +147,7 @@ class Simulation {
     this.#linearizability = new Linearizability(log, report);
     const leadership = this.#leadership;
     const common = { plan, scheduler, network, trace, report, log, leadership };
-    const cluster = new Cluster({ ...common, runs: raft.runs, random: root.fork() });
+    const cluster = new Cluster({ ...common, runs: raft.runs, oldData, random: root.fork() });
     this.#cluster = cluster;
     const port = new ClientPort(scheduler, root.fork());
     this.#port = port;
@@ -371,6 +376,10 @@ class Simulation {
     this.#cluster.sampleStatuses();
     if (this.#healed) for (const watch of this.#watches) watch.lookAfter();
     this.#scheduler.schedule(SAMPLE_MS, { owner: null, kind: 'fault', run: () => this.#sample() });
+  }
+
+  #at(transport: SimTransport): Place {
+    return this.#cluster.placeNamed(transport.place);
   }
 
   #who(): string {
