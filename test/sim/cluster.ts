@@ -4,12 +4,13 @@ import { StoreError } from '../../src/lib/errors.ts';
 import { type InitialMember, initialCluster } from '../../src/member/identity.ts';
 import type { MemberOptions } from '../../src/member/member-options.ts';
 import type { AppliedLog } from './checkers/applied-log.ts';
+import type { FailStop } from './checkers/fail-stop.ts';
 import type { LeadershipChecker } from './checkers/leadership.ts';
 import type { Forgotten, OldData } from './checkers/old-data.ts';
 import { TornTail } from './checkers/torn-tail.ts';
 import type { SimNetwork } from './network.ts';
 import { Place, type PlaceListener } from './place.ts';
-import type { Plan } from './plan.ts';
+import { flagsOf, type Plan } from './plan.ts';
 import type { Prng } from './prng.ts';
 import type { SimProcess } from './process.ts';
 import type { RaftRuns } from './raft-runs.ts';
@@ -32,6 +33,7 @@ export interface ClusterParts {
   readonly leadership: LeadershipChecker;
   readonly runs: RaftRuns;
   readonly oldData: OldData;
+  readonly failStop: FailStop;
 }
 
 /** All machines of a run, and the operator who restarts what has ended. */
@@ -76,7 +78,7 @@ export class Cluster implements PlaceListener {
     this.startCount += 1;
     place.url = this.#recordedUrl(place);
     if (!place.everStarted && this.#joined.has(place)) this.#joined.set(place, this.#membersBeside(place));
-    place.start(this.#optionsOf(place), this.startCount);
+    place.start(this.#optionsOf(place, this.startCount), this.startCount);
   }
 
   /** Kills and, unless nobody may, starts again some time later. */
@@ -200,6 +202,10 @@ export class Cluster implements PlaceListener {
     }
   }
 
+  writeFailed(process: SimProcess): void {
+    this.#parts.failStop.failed(process, this.#parts.scheduler.nowMs);
+  }
+
   started(place: Place): void {
     // A fault of the disk that has not shown yet may still cut a record short.
     if (!place.tailCut && !place.storageFaulty) place.tailUncertain = false;
@@ -287,7 +293,7 @@ export class Cluster implements PlaceListener {
     return this.#initial.map(({ name, firstUrl }) => ({ name, peerUrls: [firstUrl] }));
   }
 
-  #optionsOf(place: Place): MemberOptions {
+  #optionsOf(place: Place, processNumber: number): MemberOptions {
     const { plan } = this.#parts;
     const joined = this.#joined.get(place);
     return {
@@ -297,12 +303,8 @@ export class Cluster implements PlaceListener {
       initialCluster: joined ?? this.#initialMembers(),
       initialClusterToken: TOKEN,
       initialClusterState: joined === undefined ? 'new' : 'existing',
-      heartbeatMs: plan.heartbeatMs,
-      electionMs: plan.electionMs,
-      snapshotCount: plan.snapshotCount,
-      catchUpEntries: plan.catchUpEntries,
+      ...flagsOf(plan, processNumber),
       quotaBytes: plan.quotaBytes,
-      cacheBytesMax: plan.cacheBytesMax,
       freeBytesMin: 0,
       ballastBytes: 0,
       logSegmentBytes: plan.logSegmentBytes,

@@ -7,6 +7,7 @@ import type { NemesisParts } from './nemesis-parts.ts';
 import { OldCopy } from './old-copy.ts';
 import type { Place } from './place.ts';
 import type { FaultKind } from './plan.ts';
+import { rotRows } from './rotten-rows.ts';
 import { Standoff } from './standoff.ts';
 
 /** An operator's request is given up after this. */
@@ -124,7 +125,10 @@ export class Nemesis {
       case 'wipe':
       case 'roll-back':
       case 'bit-rot':
+      case 'row-rot':
         return this.#lose(place, kind);
+      case 'read-error':
+        return this.#failToRead(place);
       case 'move-leader':
       case 'compact':
       case 'defragment':
@@ -254,6 +258,18 @@ export class Nemesis {
     return true;
   }
 
+  /** Something fails that only starts do, or mostly: so it is started. */
+  #failToRead(place: Place): boolean {
+    const { cluster, random, trace } = this.#parts;
+    if (place.member === null || cluster.someLost()) return false;
+    const operation = random.pick(['read', 'read', 'open', 'list', 'exists', 'remove', 'truncate'] as const);
+    trace.line(place.name, `will fail to ${operation}`);
+    place.storageFaulty = true;
+    place.disk.failNext(operation);
+    if (random.chance(80)) cluster.kill(place, false);
+    return true;
+  }
+
   /** Faults after which a machine's data can never be trusted again; as many as the cluster can spare. */
   #lose(place: Place, kind: FaultKind): boolean {
     const { cluster } = this.#parts;
@@ -269,7 +285,11 @@ export class Nemesis {
       place.wipe();
       place.wiped = true;
     } else {
-      void this.#rot(place);
+      const rot = kind === 'row-rot' ? rotRows(this.#parts, place, () => this.stopped) : this.#rot(place);
+      // A disk may fail before it rots.
+      rot.catch((error: unknown) => {
+        if (!place.storageFaulty) this.#parts.scheduler.fail(error);
+      });
     }
     return true;
   }

@@ -7,6 +7,7 @@ import { SILENT_OBSERVER } from '../../src/member/observer.ts';
 import { openMember } from '../../src/member/open-member.ts';
 import { MemoryDisk } from '../../src/member/storage/memory-disk.ts';
 import { MemoryLevelOpener } from '../../src/member/storage/memory-level.ts';
+import { watchBatches } from './checkers/fail-stop.ts';
 import type { Forgotten } from './checkers/old-data.ts';
 import type { SimNetwork } from './network.ts';
 import type { Prng } from './prng.ts';
@@ -43,6 +44,8 @@ export interface PlaceListener {
   logged(place: Place, level: string, fields: object, message: string): void;
   /** A process ended by itself: `error` says why. */
   ended(place: Place, error: unknown): void;
+  /** A write of a process's state has failed. */
+  writeFailed(process: SimProcess): void;
   /** `openMember` has resolved. */
   started(place: Place): void;
 }
@@ -128,7 +131,7 @@ export class Place {
     trace.line(name, `starts (${this.starts}, ${options.initialClusterState})`);
     const ports: MemberPorts = {
       disk: this.disk.session(),
-      levels: this.levels,
+      levels: watchBatches(this.levels, () => listener.writeFailed(process)),
       transport,
       clock: process.clock,
       random: random.fork(),

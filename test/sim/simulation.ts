@@ -2,6 +2,7 @@ import { AuthOperator } from './auth-operator.ts';
 import { AppliedLog } from './checkers/applied-log.ts';
 import { ClientHistory } from './checkers/client-history.ts';
 import { Convergence } from './checkers/convergence.ts';
+import { FailStop } from './checkers/fail-stop.ts';
 import { LeadershipChecker } from './checkers/leadership.ts';
 import { LeaseSafety } from './checkers/lease-safety.ts';
 import { Linearizability } from './checkers/linearizability.ts';
@@ -122,6 +123,7 @@ class Simulation {
     const report = (violation: Violation): void => this.#report(violation);
     const votes = new Votes(report);
     const oldData = new OldData(report);
+    const failStop = new FailStop(report);
     const raft = new RaftChecks({
       current: () => scheduler.current,
       isSpoilt: (process) => this.#cluster.isSpoilt(process),
@@ -134,6 +136,7 @@ class Simulation {
       said: (message) => {
         votes.said(message);
         raft.said(message);
+        failStop.said(scheduler.current, message, scheduler.nowMs);
       },
       introduced: (host, guest, refusal) => oldData.introduced(this.#at(host), this.#at(guest), refusal),
       heard: (host, guest, messages) => oldData.heard(this.#at(host), this.#at(guest), messages),
@@ -147,7 +150,7 @@ class Simulation {
     this.#linearizability = new Linearizability(log, report);
     const leadership = this.#leadership;
     const common = { plan, scheduler, network, trace, report, log, leadership };
-    const cluster = new Cluster({ ...common, runs: raft.runs, oldData, random: root.fork() });
+    const cluster = new Cluster({ ...common, runs: raft.runs, oldData, failStop, random: root.fork() });
     this.#cluster = cluster;
     const port = new ClientPort(scheduler, root.fork());
     this.#port = port;
