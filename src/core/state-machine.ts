@@ -2,7 +2,7 @@ import { AssertionError, assert } from '../lib/assert.ts';
 import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
 import { MalformedError } from '../lib/packed.ts';
 import { alarmRefusal } from './admission.ts';
-import { AlarmTable } from './alarms.ts';
+import { ALARMS_MAX, AlarmTable } from './alarms.ts';
 import { APPLY_HASH_START, nextApplyHash } from './apply-hash.ts';
 import { AuthStore } from './auth/auth-store.ts';
 import { narrows, type Principal } from './auth/operations.ts';
@@ -11,7 +11,7 @@ import { authRefusal } from './auth-admission.ts';
 import { authRemoval, authRow, readAuthRow } from './auth-rows.ts';
 import { decodeCommand, type MemberRecord, type Operation, type ProposalId } from './command.ts';
 import { LEASE_TTL_SECONDS_MAX } from './lease/lease.ts';
-import { type LeaseCheckpoint, Lessor } from './lease/lessor.ts';
+import { LEASES_MAX, type LeaseCheckpoint, Lessor } from './lease/lessor.ts';
 import { MemberTable, type MemberView } from './members.ts';
 import { decideMembership, isMembershipOperation, type MembershipOperation } from './membership-change.ts';
 import type { Commit, KvEvent } from './mvcc/event.ts';
@@ -34,6 +34,8 @@ export interface StateMachineOptions {
   readonly cacheBytesMax: number;
   /** The voters a new cluster begins with: part of the state at index 0. Empty for a member that joins. */
   readonly bootstrapMembers: readonly MemberRecord[];
+  /** The same on every member: who grants decides at the entry. */
+  readonly leasesMax?: number;
 }
 
 /** What one entry came to. */
@@ -72,6 +74,7 @@ export class StateMachine {
   readonly access: AccessState;
   readonly #tables = new TableChanges();
   readonly #rows: PendingRows;
+  readonly #leasesMax: number;
   #appliedIndex = 0;
   #appliedTerm = 0;
   #applyHash = APPLY_HASH_START;
@@ -83,7 +86,8 @@ export class StateMachine {
   #restore: Restore | null = null;
   #droppedAtRestore: readonly Revision[] = [];
 
-  constructor({ source, cacheBytesMax, bootstrapMembers }: StateMachineOptions) {
+  constructor({ source, cacheBytesMax, bootstrapMembers, leasesMax = LEASES_MAX }: StateMachineOptions) {
+    this.#leasesMax = leasesMax;
     this.#rows = new PendingRows(source);
     this.store = new Store({ source: this.#rows, cacheBytesMax });
     this.members = new MemberTable(this.#tables);
@@ -353,10 +357,16 @@ export class StateMachine {
     if (ttlSeconds > LEASE_TTL_SECONDS_MAX) throw new StoreError('lease-ttl-too-large');
     if (ttlSeconds < 1) throw new StoreError('lease-ttl-too-small');
     if (this.lessor.has(id)) throw new StoreError('lease-exists');
+    this.checkLeaseRoom();
     const record = { id, ttlSeconds, remainingSeconds: 0 };
     this.lessor.grant(record);
     this.#tables.change(null, leaseRow(record));
     return { type: 'lease-grant', id, ttlSeconds };
+  }
+
+  /** @throws StoreError `too-many-requests` when there are as many leases as may be */
+  checkLeaseRoom(): void {
+    if (this.lessor.size >= this.#leasesMax) throw new StoreError('too-many-requests');
   }
 
   /** Deletes a lease and its keys, all in one revision. */
@@ -402,6 +412,9 @@ export class StateMachine {
   #alarm({ action, member, alarm }: Extract<Operation, { type: 'alarm' }>): CommandResult {
     const record = { member, alarm };
     if (action === 'activate') {
+      // A member's own alarm has room always: it keeps the store from its end.
+      const isMember = this.members.get(member) !== undefined;
+      if (!isMember && this.alarms.size >= ALARMS_MAX) throw new StoreError('too-many-requests');
       this.alarms.activate(record);
       return { type: 'alarm', alarms: [record] };
     }

@@ -152,14 +152,16 @@ export class Member {
 
   // ---- leases -----------------------------------------------------------------------------------------------
 
-  /** @throws StoreError `lease-exists`, `lease-ttl-too-large`, `no-space` */
+  /** @throws StoreError `lease-exists`, `lease-ttl-too-large`, `no-space`, `too-many-requests` at LEASES_MAX */
   async leaseGrant(
     request: { readonly id: bigint; readonly ttlSeconds: number },
     context: ClientContext,
   ): Promise<Answer<{ readonly id: bigint; readonly ttlSeconds: number }>> {
     const id = request.id === 0n ? this.#randomLeaseId() : request.id;
     const ttlSeconds = Math.max(request.ttlSeconds, this.#parts.leaseTtlSecondsMin);
-    await this.#calls.command({ type: 'lease-grant', id, ttlSeconds }, context);
+    await this.#calls.command({ type: 'lease-grant', id, ttlSeconds }, context, () =>
+      this.#machine.checkLeaseRoom(),
+    );
     return this.#calls.answer({ id, ttlSeconds });
   }
 

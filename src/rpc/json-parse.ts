@@ -128,20 +128,27 @@ function parseValue(field: protobuf.Field, value: unknown, depth: number): unkno
 function parseEnum(field: protobuf.Field, type: protobuf.Enum, value: unknown): number {
   if (typeof value === 'number' && Number.isInteger(value)) return value;
   if (typeof value !== 'string') throw wrong(field, 'a name or a number');
-  const known = type.values[value];
+  // The table inherits the names by their numbers: "2" would be found there as well, as a name.
+  const known = Object.hasOwn(type.values, value) ? type.values[value] : undefined;
   if (known === undefined) {
     throw new JsonError(`unknown value "${value}" for enum ${type.fullName.slice(1)}`);
   }
   return known;
 }
 
-/** Either alphabet, with or without padding. */
+/** Either alphabet, with all of its padding or none. Line ends in it are passed over, as etcd does. */
 function parseBytes(field: protobuf.Field, value: unknown): Buffer {
-  if (typeof value !== 'string' || !BASE64.test(value)) throw wrong(field, 'base64');
-  return Buffer.from(value, 'base64');
+  if (typeof value !== 'string') throw wrong(field, 'base64');
+  const text = LINE_END.test(value) ? value.replaceAll(/[\r\n]/g, '') : value;
+  const padding = BASE64.exec(text)?.[1]?.length;
+  // Node would read a text that was cut off as far as it goes.
+  const isWhole = padding === 0 ? text.length % 4 !== 1 : text.length % 4 === 0;
+  if (padding === undefined || !isWhole) throw wrong(field, 'base64');
+  return Buffer.from(text, 'base64');
 }
 
-const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/;
+const BASE64 = /^(?:[A-Za-z0-9+/]*|[A-Za-z0-9_-]*)(={0,2})$/;
+const LINE_END = /[\r\n]/;
 
 function parseInteger(
   field: protobuf.Field,

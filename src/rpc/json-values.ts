@@ -22,6 +22,11 @@ export class JsonValues {
     return this.#held.length > 0;
   }
 
+  /** Characters of the value that has begun and is not complete. */
+  get heldCharacters(): number {
+    return this.#heldCharacters;
+  }
+
   get overflowed(): boolean {
     return this.#heldCharacters > this.#charactersMax;
   }
@@ -30,7 +35,14 @@ export class JsonValues {
   push(text: string): string[] {
     const values: string[] = [];
     let start = this.#hasBegun ? 0 : -1;
+    let backslash = -1;
     for (let at = 0; at < text.length; at++) {
+      if (this.#inString && !this.#escaped) {
+        // Most of a large request is in its texts, where nothing counts but what may end them.
+        if (backslash < at) backslash = placeOf(text, '\\', at);
+        at = Math.min(placeOf(text, '"', at), backslash);
+        if (at === text.length) break;
+      }
       const character = text.charCodeAt(at);
       if (!this.#hasBegun) {
         if (isSpace(character)) continue;
@@ -113,6 +125,12 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
+
+/** Where a character is next, or the text's end. */
+function placeOf(text: string, character: string, from: number): number {
+  const at = text.indexOf(character, from);
+  return at === -1 ? text.length : at;
+}
 
 function isSpace(character: number): boolean {
   return character === 0x20 || character === 0x0a || character === 0x0d || character === 0x09;

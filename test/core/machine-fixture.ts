@@ -39,8 +39,16 @@ export class MachineHarness {
   readonly machine: StateMachine;
   durable: StateMarker | null = null;
 
-  constructor(bootstrapMembers: readonly MemberRecord[] = [member(1), member(2), member(3)]) {
-    this.machine = new StateMachine({ source: this.disk, cacheBytesMax: 4_096, bootstrapMembers });
+  constructor(
+    bootstrapMembers: readonly MemberRecord[] = [member(1), member(2), member(3)],
+    options: { readonly leasesMax?: number } = {},
+  ) {
+    this.machine = new StateMachine({
+      source: this.disk,
+      cacheBytesMax: 4_096,
+      bootstrapMembers,
+      ...options,
+    });
   }
   /** Applies one more entry as a member does, Raft's part included. */
   apply(operation: Operation | null, kind?: Entry['kind']): Applied {

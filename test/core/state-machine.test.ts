@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { ALARMS_MAX } from '../../src/core/alarms.ts';
 import type { Operation } from '../../src/core/command.ts';
 import { LEASE_TTL_SECONDS_MAX } from '../../src/core/lease/lease.ts';
 import { StateMachine } from '../../src/core/state-machine.ts';
@@ -125,6 +126,16 @@ describe('leases', () => {
     expect(harness.refused(revoke(99n))).toBe('lease-not-found');
   });
 
+  test('are as many as may be, and one that ends makes room', () => {
+    const harness = new MachineHarness([member(1)], { leasesMax: 2 });
+    harness.ok(grant(1n));
+    harness.ok(grant(2n));
+    expect(harness.refused(grant(3n))).toBe('too-many-requests');
+    expect(harness.refused(grant(2n))).toBe('lease-exists');
+    harness.ok(revoke(1n));
+    harness.ok(grant(3n));
+  });
+
   test('take their keys with them, in one revision, in byte order', () => {
     const harness = new MachineHarness();
     harness.ok(grant(1n));
@@ -238,6 +249,27 @@ describe('alarms', () => {
     expect(harness.ok(alarm('corrupt', 'deactivate'))).toMatchObject({ alarms: [{ alarm: 'corrupt' }] });
     expect(harness.ok(alarm('corrupt', 'deactivate'))).toEqual({ type: 'alarm', alarms: [] });
     harness.ok(put('k'));
+  });
+
+  test('of ids that nobody has are bounded, those of members are not', () => {
+    const harness = new MachineHarness();
+    const of = (id: number, action: 'activate' | 'deactivate'): Operation => ({
+      type: 'alarm',
+      action,
+      member: id,
+      alarm: 'no-space',
+    });
+    const strangers = Array.from({ length: ALARMS_MAX }, (_, i) => 100 + i);
+    for (const id of strangers) harness.ok(of(id, 'activate'));
+    expect(harness.refused(of(99, 'activate'))).toBe('too-many-requests');
+    harness.ok(of(1, 'activate'));
+    harness.flush();
+    const restarted = harness.restart();
+    const applied = (operation: Operation) => restarted.replay(harness.log.add(operation)).outcome;
+    for (const id of strangers) expect(applied(of(id, 'deactivate'))).toMatchObject({ ok: true });
+    expect(applied(put('k'))).toEqual({ ok: false, code: 'no-space' });
+    applied(of(1, 'deactivate'));
+    expect(applied(put('k'))).toMatchObject({ ok: true });
   });
 
   test('stay raised as long as one member has them raised', () => {

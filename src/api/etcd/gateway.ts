@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { StoreError } from '../../lib/errors.ts';
+import { CALL_BYTES, CallBudget, DEFAULT_CALL_LIMITS, type Holding } from '../../rpc/call-budget.ts';
 import type { MethodDescription } from '../../rpc/codec.ts';
 import { serviceMethods } from '../../rpc/codec.ts';
 import type { Method, MethodTable } from '../../rpc/method-table.ts';
@@ -21,6 +22,8 @@ export interface GatewayOptions {
   readonly corsOrigins: readonly string[];
   /** Where answers count that clients have not read; default: one of its own. */
   readonly unread?: UnreadBudget;
+  /** What requests and open calls may take of the member's memory; default: a budget of its own. */
+  readonly requests?: CallBudget;
   /** Told of rejections that are neither RpcErrors nor StoreErrors: bugs. */
   readonly onBug: (error: unknown) => void;
 }
@@ -39,10 +42,12 @@ export class Gateway {
   readonly #routes = new Map<string, Route>();
   readonly #streams = new Set<GatewayCall>();
   readonly #unread: UnreadBudget;
+  readonly #requests: CallBudget;
 
   constructor(options: GatewayOptions) {
     this.#options = options;
     this.#unread = options.unread ?? new UnreadBudget();
+    this.#requests = options.requests ?? new CallBudget(DEFAULT_CALL_LIMITS);
     for (const [path, rpc] of GATEWAY_ROUTES) {
       const method = options.methods.method(rpc);
       const description = serviceMethods(rpc.split('/')[1]!).find((candidate) => candidate.path === rpc);
@@ -86,17 +91,41 @@ export class Gateway {
     try {
       const call = new GatewayCall(route.description.path, request, response);
       const unread = this.#unread.open(() => response.destroy());
-      await this.#run(route, { request, response, call, unread }).finally(() => {
+      const holding = this.#hold(request, call);
+      await this.#run(route, { request, response, call, unread, holding }).finally(() => {
         call.abort(new StoreError('canceled'));
         unread.close();
+        holding.release();
+        this.#requests.close(request);
       });
     } catch (error) {
       sendError(response, this.#statusOf(error));
     }
   }
 
+  /** What a request holds. Each counts as a connection of its own. */
+  #hold(request: IncomingMessage, call: GatewayCall): Holding {
+    const holding = this.#requests.open(request, {
+      call: {
+        get isWhole() {
+          return request.complete;
+        },
+        exhaust: () => {
+          holding.release();
+          call.abort(new StoreError('too-many-requests'));
+        },
+      },
+      endless: true,
+      nowMs: 0,
+    });
+    return holding;
+  }
+
   async #run({ method, description }: Route, exchange: Exchange): Promise<void> {
-    const reader = { message: description.request, requestBytesMax: this.#options.requestBytesMax };
+    const { holding } = exchange;
+    if (!holding.take(CALL_BYTES)) throw new StoreError('too-many-requests');
+    const { requestBytesMax } = this.#options;
+    const reader = { message: description.request, requestBytesMax, holding };
     if (method.kind === 'bidi')
       return this.#stream(exchange, description, (stream) => {
         const requests = new RequestQueue(exchange, reader);
@@ -160,6 +189,7 @@ interface Exchange {
   readonly response: ServerResponse;
   readonly call: GatewayCall;
   readonly unread: Unread;
+  readonly holding: Holding;
 }
 
 /** The requests of a body for a handler, which must not see a failure to read them: that ends the whole call. */

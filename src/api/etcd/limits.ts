@@ -9,12 +9,18 @@ export interface EtcdLimits {
    * election timeouts.
    */
   readonly leaderLossGraceMs: number;
+  /** Bytes of the keys and ends of all open watches; beyond: a watch is refused. Default 256 MiB. */
+  readonly watchKeyBytesMax: number;
+  /** As much on one stream. Default 64 MiB. */
+  readonly streamWatchKeyBytesMax: number;
 }
 
 export const DEFAULT_ETCD_LIMITS: EtcdLimits = {
   txnOpsMax: 128,
   requestBytesMax: 1.5 * 1024 * 1024,
   leaderLossGraceMs: 3000,
+  watchKeyBytesMax: 256 * 1024 * 1024,
+  streamWatchKeyBytesMax: 64 * 1024 * 1024,
 };
 
 /** What a message may be larger than the request in it: gRPC's and protobuf's framing, as etcd counts it. */

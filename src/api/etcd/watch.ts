@@ -7,17 +7,23 @@ import type { RpcServer } from '../../rpc/server.ts';
 import { bidi, type MessageWriter } from '../../rpc/service.ts';
 import type { EtcdBackend, WatchStream } from './backend.ts';
 import { contextOf } from './credentials.ts';
+import { HeldBytes } from './held-bytes.ts';
 import { whileLeader } from './leader.ts';
 import { type EtcdLimits, GRPC_OVERHEAD_BYTES } from './limits.ts';
 import { saturated, wireHeader, wireInteger } from './translate.ts';
 import { encodeEvents } from './watch-encoding.ts';
 
+/** Why a watch is refused whose keys there is no room for; as of too many watches. */
+const REASON_TOO_MANY = 'etcdserver: too many requests';
+
 /** Registers `etcdserverpb.Watch`. */
 export function registerWatch(server: RpcServer, backend: EtcdBackend, limits: EtcdLimits): void {
+  const allKeys = new HeldBytes(limits.watchKeyBytesMax);
   bidi(server, '/etcdserverpb.Watch/Watch', (requests, call, out) =>
     whileLeader({ call, backend, graceMs: limits.leaderLossGraceMs }, async () => {
       const context = contextOf(call);
-      const session = new WatchSession({ backend, limits, out, context });
+      const keys = new HeldBytes(limits.streamWatchKeyBytesMax, allKeys);
+      const session = new WatchSession({ backend, limits, out, context, keys });
       const close = (): void => session.close();
       call.signal.addEventListener('abort', close, { once: true });
       try {
@@ -38,6 +44,8 @@ export function registerWatch(server: RpcServer, backend: EtcdBackend, limits: E
 
 interface OpenWatch {
   readonly fragment: boolean;
+  /** What its key and end take of the room for them. */
+  readonly keyBytes: number;
 }
 
 /** One stream with its watches. */
@@ -46,6 +54,8 @@ class WatchSession implements WatchSink {
   readonly #out: MessageWriter<Partial<wire.WatchResponse>>;
   readonly #fragmentBytesMax: number;
   readonly #stream: WatchStream;
+  /** A key can be as large as a request, and is kept as long as its watch. */
+  readonly #keys: HeldBytes;
   readonly #watches = new Map<bigint, OpenWatch>();
   #nextId = 0n;
   /** Called when the last watch is over, or the session. */
@@ -57,9 +67,11 @@ class WatchSession implements WatchSink {
     readonly limits: EtcdLimits;
     readonly out: MessageWriter<Partial<wire.WatchResponse>>;
     readonly context: ClientContext;
+    readonly keys: HeldBytes;
   }) {
     this.#backend = options.backend;
     this.#out = options.out;
+    this.#keys = options.keys;
     this.#fragmentBytesMax = options.limits.requestBytesMax + GRPC_OVERHEAD_BYTES;
     this.#stream = options.backend.openWatch(this, options.context);
     options.out.bytes.onDrain(() => {
@@ -106,6 +118,7 @@ class WatchSession implements WatchSink {
     if (this.#closed) return;
     this.#closed = true;
     this.#stream.close();
+    this.#keys.giveAll();
     this.#onIdle?.();
   }
 
@@ -118,8 +131,13 @@ class WatchSession implements WatchSink {
   }
 
   #remove(watchId: bigint): void {
-    this.#watches.delete(watchId);
+    this.#forget(watchId);
     if (this.#watches.size === 0) this.#onIdle?.();
+  }
+
+  #forget(watchId: bigint): void {
+    this.#keys.give(this.#watches.get(watchId)?.keyBytes ?? 0);
+    this.#watches.delete(watchId);
   }
 
   #deliverEvents(delivery: WatchDelivery & { readonly type: 'events' }): void {
@@ -135,6 +153,8 @@ class WatchSession implements WatchSink {
   #create(request: wire.WatchCreateRequest): void {
     const asked = BigInt(request.watch_id);
     const watchId = asked === 0n ? this.#freeId() : asked;
+    const keyBytes = request.key.length + request.range_end.length;
+    if (!this.#keys.take(keyBytes)) return this.#refuse(REASON_TOO_MANY);
     const refusal = this.#stream.create({
       watchId,
       // The request's bytes are views of its whole message, which the watch would keep alive.
@@ -146,10 +166,13 @@ class WatchSession implements WatchSink {
       prevKv: request.prev_kv,
       progressNotify: request.progress_notify,
     });
-    if (refusal !== null) return this.#refuse(refusal);
+    if (refusal !== null) {
+      this.#keys.give(keyBytes);
+      return this.#refuse(refusal);
+    }
     // As in etcd a refused watch takes no id away.
     if (asked === 0n) this.#nextId = watchId + 1n;
-    this.#watches.set(watchId, { fragment: request.fragment });
+    this.#watches.set(watchId, { fragment: request.fragment, keyBytes });
     // Nothing was delivered yet: this comes before anything that the watch delivers.
     this.#out.write({ header: this.#header(), watch_id: wireInteger(watchId), created: true });
   }
@@ -175,7 +198,7 @@ class WatchSession implements WatchSink {
   #cancel(request: wire.WatchCancelRequest): void {
     const watchId = BigInt(request.watch_id);
     if (!this.#stream.cancel(watchId)) return;
-    this.#watches.delete(watchId);
+    this.#forget(watchId);
     this.#out.write({ header: this.#header(), watch_id: wireInteger(watchId), canceled: true });
   }
 

@@ -7,6 +7,9 @@ export const LEASE_CHECKPOINT_INTERVAL_MS = 300_000;
 /** At most this many leases per second are made to expire after a promotion; later ones get more time. */
 export const LEASE_PROMOTE_EXPIRIES_PER_SECOND = 750;
 
+/** Leases at a time: each takes some 450 bytes of every member's memory, and its keys as many. Decided at the entry. */
+export const LEASES_MAX = 500_000;
+
 /** One lease's remaining time as a leader knew it; 0 resets it to the whole time to live. */
 export interface LeaseCheckpoint {
   readonly id: bigint;

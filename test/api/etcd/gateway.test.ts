@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { GATEWAY_ROUTES } from '../../../src/api/etcd/gateway-routes.ts';
 import { aborted, type CancelSignal } from '../../../src/lib/cancellation.ts';
 import { StoreError } from '../../../src/lib/errors.ts';
+import { CallBudget, DEFAULT_CALL_LIMITS } from '../../../src/rpc/call-budget.ts';
 import { serviceMethods } from '../../../src/rpc/codec.ts';
 import { UnreadBudget } from '../../../src/rpc/unread-budget.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -145,6 +146,13 @@ describe('messages', () => {
     });
   });
 
+  test('base64 of either alphabet, with and without padding, and in lines', async () => {
+    for (const key of ['+/8=', '-_8=', '-_8', '+/8', '+/\\r\\n8=\\n']) {
+      expect((await etcd.post('/v3/kv/range', `{"key":"${key}"}`)).status).toBe(200);
+      expect(etcd.backend.asked.at(-1)).toMatchObject({ request: { key: Buffer.from([0xfb, 0xff]) } });
+    }
+  });
+
   test('integers keep all their digits, as numbers and as texts', async () => {
     for (const id of ['-9223372036854775808', '9223372036854775807', '"9223372036854775807"']) {
       const response = await etcd.post('/v3/lease/revoke', `{"ID":${id}}`);
@@ -171,11 +179,18 @@ describe('messages', () => {
       ['7', 'must be an object'],
       ['{"key":7}', 'field key is not base64'],
       ['{"key":"?"}', 'field key is not base64'],
+      ['{"key":"a"}', 'field key is not base64'],
+      ['{"key":"YWJja"}', 'field key is not base64'],
+      ['{"key":"aw="}', 'field key is not base64'],
+      ['{"key":"YWJj=="}', 'field key is not base64'],
+      ['{"key":"+_8="}', 'field key is not base64'],
       ['{"limit":"x"}', 'field limit is not an int64'],
       ['{"limit":9223372036854775808}', 'field limit is not an int64'],
       ['{"limit":1.5}', 'field limit is not an int64'],
       ['{"serializable":"yes"}', 'field serializable is not true or false'],
       ['{"sort_order":"UP"}', 'unknown value "UP" for enum etcdserverpb.RangeRequest.SortOrder'],
+      ['{"sort_order":"2"}', 'unknown value "2" for enum etcdserverpb.RangeRequest.SortOrder'],
+      ['{"sort_order":"toString"}', 'unknown value "toString" for enum etcdserverpb.RangeRequest.SortOrder'],
       ['{"range_end":"","rangeEnd":""}', 'given twice'],
       ['{"key" "x"}', 'JSON'],
     ] as const) {
@@ -247,6 +262,59 @@ test('who does not read a large answer is ended when too much is unread', async 
   for (const socket of ended) socket.destroy();
   await eventually('memory', () => unread.figures.bytes === 0 || undefined);
   expect(face.bugs).toEqual([]);
+});
+
+test('requests that do not end are held up to a bound; the largest gives way to a small one', async () => {
+  const requests = new CallBudget({ ...DEFAULT_CALL_LIMITS, requestBytesMax: 200_000 });
+  await using face = await new EtcdHarness({}, { requests }).start();
+  const begin = (characters: number) => {
+    const socket = connect(face.portNumber, '127.0.0.1');
+    let answer = '';
+    socket.on('data', (chunk: Buffer) => {
+      answer += chunk.toString();
+    });
+    socket.write(
+      'POST /v3/kv/put HTTP/1.1\r\nhost: x\r\ncontent-length: 900000\r\n\r\n{"key":"aw==","value":"',
+    );
+    socket.write('A'.repeat(characters));
+    return { socket, answer: () => answer, ended: once(socket, 'close') };
+  };
+  const large = begin(180_000);
+  await eventually('the large one', () => requests.heldBytes > 180_000 || undefined);
+  expect((await face.post('/v3/kv/range', { key: 'aw==' })).status).toBe(200);
+  await large.ended;
+  expect(large.answer()).toContain('HTTP/1.1 429');
+  expect(large.answer()).toContain('"message":"etcdserver: too many requests"');
+  await eventually('its room', () => requests.heldBytes === 0 || undefined);
+
+  // Of two that are alike the later one is refused.
+  const first = begin(120_000);
+  await eventually('the first', () => requests.heldBytes > 120_000 || undefined);
+  const later = begin(120_000);
+  await later.ended;
+  expect(later.answer()).toContain('HTTP/1.1 429');
+  expect(first.answer()).toBe('');
+  first.socket.destroy();
+  await first.ended;
+  await eventually('all room', () => requests.heldBytes === 0 || undefined);
+  expect(face.bugs).toEqual([]);
+});
+
+test('what a stream of requests has handed over is not held against it', async () => {
+  const requests = new CallBudget({ ...DEFAULT_CALL_LIMITS, requestBytesMax: 30_000 });
+  await using face = await new EtcdHarness({}, { requests }).start();
+  const value = JSON.stringify({ create_request: { key: 'A'.repeat(8_000) } });
+  const request = httpRequest(`http://${face.address}/v3/watch`, { method: 'POST' });
+  for (let i = 0; i < 10; i++) request.write(value);
+  const [response] = (await once(request, 'response')) as [NodeJS.ReadableStream];
+  let created = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    created += chunk.toString().split('"created":true').length - 1;
+    if (created === 10) break;
+  }
+  request.destroy();
+  await face.backend.watchStreams.at(-1)!.closed;
+  await eventually('its room', () => requests.heldBytes === 0 || undefined);
 });
 
 describe('failures', () => {

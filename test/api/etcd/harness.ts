@@ -3,6 +3,7 @@ import { Gateway } from '../../../src/api/etcd/gateway.ts';
 import type { EtcdLimits } from '../../../src/api/etcd/limits.ts';
 import { DEFAULT_ETCD_LIMITS } from '../../../src/api/etcd/limits.ts';
 import { registerEtcd } from '../../../src/api/etcd/register.ts';
+import type { CallBudget } from '../../../src/rpc/call-budget.ts';
 import { MethodTable } from '../../../src/rpc/method-table.ts';
 import type { UnreadBudget } from '../../../src/rpc/unread-budget.ts';
 import { Harness } from '../../rpc/harness.ts';
@@ -12,6 +13,7 @@ export interface EtcdHarnessOptions {
   readonly corsOrigins?: readonly string[];
   readonly gatewayBytesMax?: number;
   readonly unread?: UnreadBudget;
+  readonly requests?: CallBudget;
 }
 
 /** The etcd face, gRPC and JSON, over some backend, on a real server. */
@@ -34,6 +36,7 @@ export class FaceHarness<Backend extends EtcdBackend> extends Harness {
       requestBytesMax: options.gatewayBytesMax ?? 2 * 1024 * 1024,
       corsOrigins: options.corsOrigins ?? [],
       ...(options.unread === undefined ? {} : { unread: options.unread }),
+      ...(options.requests === undefined ? {} : { requests: options.requests }),
       onBug: (error) => this.bugs.push(error),
     });
   }

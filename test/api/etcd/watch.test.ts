@@ -132,6 +132,45 @@ describe('creating', () => {
     create(stream, { key: bytes('k'), watch_id: 0 });
     expect(await stream.next()).toMatchObject({ watch_id: 1, created: true, canceled: false });
   });
+
+  test('the keys of all watches have so much room, a stream a part of it, and give it back', async () => {
+    const limits = { watchKeyBytesMax: 30, streamWatchKeyBytesMax: 20 };
+    await using face = await new EtcdHarness(limits).start();
+    const [one, two] = [face.stream(WATCH), face.stream(WATCH)] as const;
+    const refused = async (stream: Stream, keyBytes: number): Promise<string> => {
+      create(stream, { key: Buffer.alloc(keyBytes - 2, 'k'), range_end: bytes('zz') });
+      const { created, cancel_reason } = await stream.next();
+      expect(created).toBe(true);
+      return cancel_reason;
+    };
+    const full = 'etcdserver: too many requests';
+    expect(await refused(one, 21)).toBe(full);
+    expect(await refused(one, 20)).toBe('');
+    expect(await refused(one, 3)).toBe(full);
+    expect(await refused(two, 11)).toBe(full);
+    expect(await refused(two, 10)).toBe('');
+    one.send({ cancel_request: { watch_id: 0 } });
+    expect(await one.next()).toMatchObject({ canceled: true });
+    expect(await refused(one, 10)).toBe('');
+    const [hub, other] = face.backend.watchStreams as [FakeWatchStream, FakeWatchStream];
+    hub.sink.deliver({ type: 'canceled', watchId: 1n, reason: 'revoked', compactRevision: 0 });
+    expect(await one.next()).toMatchObject({ cancel_reason: 'revoked' });
+    // What the backend refuses takes no room.
+    hub.refusal = 'mvcc: watcher range is empty';
+    expect(await refused(one, 20)).toBe(hub.refusal);
+    hub.refusal = null;
+    expect(await refused(one, 20)).toBe('');
+    one.call.cancel();
+    await hub.closed;
+    expect(await refused(two, 10)).toBe('');
+    two.call.cancel();
+    await other.closed;
+    const three = face.stream(WATCH);
+    expect(await refused(three, 20)).toBe('');
+    three.call.cancel();
+    await face.backend.watchStreams.at(-1)!.closed;
+    expect(face.bugs).toEqual([]);
+  });
 });
 
 describe('delivering', () => {
