@@ -1,16 +1,10 @@
 import type { MemberId } from '../core/raft/messages.ts';
-import type { Disk, PeerIdentity } from './ports.ts';
+import { type Disk, EARLIER_STARTS_MAX, type PeerIdentity } from './ports.ts';
 import { type PeerSeen, readPeersSeen, startsIn, writePeersSeen } from './storage/data-dir.ts';
-
-/** In place of how far a log had come: no later start has come as far. */
-const NO_LATER_START = Number.MAX_SAFE_INTEGER;
 
 /**
  * Remembers, across restarts, how far each peer's data had come when it was last met. A peer that comes back with
  * less has lost data it may have acknowledged (an old copy, an emptied disk) and is refused (RELIABILITY P46).
- *
- * Once two starts of one count have come, there are two histories of one member, and later starts of either look alike
- * here: only the one that was met first is let in from then on, and nothing that starts after it.
  */
 export class MetPeers {
   readonly #disk: Disk;
@@ -33,33 +27,33 @@ export class MetPeers {
     return [...this.#seen.keys()];
   }
 
-  /** Why this peer's data must not be trusted, or null. What shows that there are two histories is remembered. */
+  /** Why this peer's data must not be trusted, or null. */
   refusal(peer: PeerIdentity): string | null {
     const before = this.#seen.get(peer.memberId);
-    if (before === undefined || peer.incarnation === before.incarnation) return null;
-    const starts = startsIn(peer.incarnation);
-    const startsBefore = startsIn(before.incarnation);
-    if (starts > startsBefore && peer.logSeq >= before.logSeq) return null;
-    // Two incarnations of one count: one of them began on a copy, and nobody can say which has the newer data.
-    if (starts === startsBefore) this.#see(peer.memberId, { ...before, logSeq: NO_LATER_START });
+    if (before === undefined) return null;
+    const isSame = peer.incarnation === before.incarnation;
+    if ((isSame || follows(peer, before.incarnation)) && peer.logSeq >= before.logSeq) return null;
     return 'its data directory has gone back in time: remove the member and add it anew';
   }
 
   note({ memberId, incarnation, logSeq }: PeerIdentity): void {
-    // Also so that two histories stay known when the one that was met first connects again.
-    if (this.#seen.get(memberId)?.incarnation === incarnation) return;
-    this.#see(memberId, { incarnation, logSeq });
+    const before = this.#seen.get(memberId);
+    if (before?.incarnation === incarnation && before.logSeq === logSeq) return;
+    this.#seen.set(memberId, { incarnation, logSeq });
+    const copy = new Map(this.#seen);
+    this.#writing = this.#writing.then(() => writePeersSeen(this.#disk, copy)).catch(this.#failed);
   }
 
   async close(): Promise<void> {
     await this.#writing;
   }
+}
 
-  #see(memberId: MemberId, seen: PeerSeen): void {
-    const before = this.#seen.get(memberId);
-    if (before?.incarnation === seen.incarnation && before.logSeq === seen.logSeq) return;
-    this.#seen.set(memberId, seen);
-    const copy = new Map(this.#seen);
-    this.#writing = this.#writing.then(() => writePeersSeen(this.#disk, copy)).catch(this.#failed);
-  }
+/** Whether a start is on data that knows of an earlier one. Of starts that it no longer names, the count decides. */
+function follows({ earlier }: PeerIdentity, incarnation: number): boolean {
+  if (earlier.includes(incarnation)) return true;
+  const oldest = earlier.at(-1);
+  return (
+    oldest !== undefined && earlier.length >= EARLIER_STARTS_MAX && startsIn(oldest) > startsIn(incarnation)
+  );
 }

@@ -51,8 +51,8 @@ export class SimNetwork {
   rules: LinkRules = QUIET_LINKS;
   /** Hears of every message that leaves a member. */
   readonly said: (message: Message) => void;
-  /** Hears whom a member lets in, or why not, and of what comes over the connection then. */
-  readonly introduced: (host: SimTransport, guest: SimTransport, refusal: string | null) => void;
+  /** Hears whom a member lets in, and of what comes over the connection then. */
+  readonly introduced: (host: SimTransport, guest: SimTransport) => void;
   readonly heard: (host: SimTransport, guest: SimTransport, messages: readonly Message[]) => void;
   messageCount = 0;
   replayCount = 0;
@@ -68,7 +68,7 @@ export class SimNetwork {
     readonly scheduler: Scheduler;
     readonly random: Prng;
     readonly said: (message: Message) => void;
-    readonly introduced: (host: SimTransport, guest: SimTransport, refusal: string | null) => void;
+    readonly introduced: (host: SimTransport, guest: SimTransport) => void;
     readonly heard: (host: SimTransport, guest: SimTransport, messages: readonly Message[]) => void;
   }) {
     this.said = options.said;

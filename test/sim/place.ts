@@ -85,8 +85,6 @@ export class Place {
   wiped = false;
   /** Its disk holds an old copy, which does not know of these processes of its own. */
   forgotten: Forgotten | null = null;
-  /** The numbers of the processes that were started on that copy. */
-  readonly startsOnCopy: number[] = [];
   /** A storage fault was injected and may not have shown yet: its process may end with a storage error. */
   storageFaulty = false;
   /** Nothing on the disk is answered before it is over. */
@@ -122,7 +120,6 @@ export class Place {
     const { name, scheduler, network, random, trace, listener, rate, timerLagMsMax } = this.#options;
     this.starts += 1;
     this.tailCut = false;
-    if (this.forgotten !== null) this.startsOnCopy.push(processNumber);
     const process = new SimProcess({
       name: `${this.#options.processName ?? name}.${this.starts}`,
       number: processNumber,

@@ -146,7 +146,7 @@ class Simulation {
         raft.said(message);
         failStop.said(scheduler.current, message, scheduler.nowMs);
       },
-      introduced: (host, guest, refusal) => oldData.introduced(this.#at(host), this.#at(guest), refusal),
+      introduced: (host, guest) => oldData.introduced(this.#at(host), this.#at(guest)),
       heard: (host, guest, messages) => oldData.heard(this.#at(host), this.#at(guest), messages),
     });
     network.rules = plan.links;

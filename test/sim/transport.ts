@@ -252,14 +252,14 @@ export class SimTransport implements Transport {
         theirs = peer.#identity!;
         const admit = (identity: PeerIdentity): string | null => handlers.admit(identity);
         const refusal = addresseeRefusal(id, theirs) ?? refusalOf({ self: theirs, peer: self, admit });
-        this.#network.introduced(peer, this, refusal);
+        if (refusal === null) this.#network.introduced(peer, this);
         return Buffer.from(refusal ?? '');
       },
     );
     if (answer.length > 0 || theirs === null) return answer.toString() || 'nobody there';
     const admit = (identity: PeerIdentity): string | null => this.#handlers!.admit(identity);
     const refusal = refusalOf({ self, peer: theirs, admit });
-    this.#network.introduced(this, peer, refusal);
+    if (refusal === null) this.#network.introduced(this, peer);
     return refusal;
   }
 

@@ -12,21 +12,19 @@ export interface Forgotten {
   readonly upTo: number;
 }
 
-/** That a member let a process of a peer in, or knew its data for old. Processes are told apart by their numbers, which only rise. */
+/** That a member let a process of a peer in. Processes are told apart by their numbers, which only rise. */
 interface Meeting {
   readonly guest: Place;
   readonly guestNumber: number;
   readonly host: SimProcess;
-  readonly isRefused: boolean;
   looks: number;
 }
 
 /**
  * No two lives of one member (RELIABILITY S5): who has met a member on newer data hears nothing from it any more once
  * it runs on an older copy, however often that is started: no vote, no acknowledgement, no append, nothing that Raft
- * says. Meetings are remembered over restarts. Nothing is promised by those who never met the newer data; nobody can
- * tell a copy that was made while the newest process they have met was running; and who was away at one start on the
- * copy may take a later one for the newer data's.
+ * says. Meetings are remembered over restarts. Nothing is promised by those who never met the newer data; and nobody can
+ * tell a copy that was made while the newest process they have met was running.
  */
 export class OldData {
   readonly #report: Report;
@@ -37,22 +35,19 @@ export class OldData {
     this.#report = report;
   }
 
-  /** A member has let a peer in, or not. */
-  introduced(host: Place, guest: Place, refusal: string | null): void {
-    const isRefused = refusal !== null;
-    if (isRefused && !refusal.includes('back in time')) return;
+  /** A member has let a peer in. */
+  introduced(host: Place, guest: Place): void {
     if (host.process === null || guest.process === null) return;
     const { number } = guest.process;
     const known = this.#of(host);
     if (known.some((each) => each.host === host.process && each.guestNumber === number)) return;
-    known.push({ guest, guestNumber: number, host: host.process, isRefused, looks: 0 });
+    known.push({ guest, guestNumber: number, host: host.process, looks: 0 });
   }
 
   /** Messages of a peer are handed to a member. */
   heard(host: Place, guest: Place, messages: readonly Message[]): void {
     const { forgotten } = guest;
     if (forgotten === null || host.lost || !this.hasMet(host, guest, forgotten)) return;
-    if (!this.#wasNeverAway(host, guest)) return;
     const types = [...new Set(messages.map(({ type }) => type))].join();
     this.#report(
       new Violation(
@@ -74,17 +69,8 @@ export class OldData {
   /** Whether a member is sure to know of a peer's process that a copy of its data does not. */
   hasMet(host: Place, guest: Place, { after, upTo }: Forgotten): boolean {
     return this.#remembered(host, guest).some(
-      ({ guestNumber, isRefused }) => !isRefused && guestNumber > after && guestNumber <= upTo,
+      ({ guestNumber }) => guestNumber > after && guestNumber <= upTo,
     );
-  }
-
-  /** Whether a member has turned away all earlier starts of a peer on its old copy. */
-  #wasNeverAway(host: Place, guest: Place): boolean {
-    const refused = this.#remembered(host, guest).filter(({ isRefused }) => isRefused);
-    const isTurnedAway = (number: number): boolean =>
-      refused.some(({ guestNumber }) => guestNumber === number);
-    const { process, startsOnCopy } = guest;
-    return startsOnCopy.every((number) => number === process?.number || isTurnedAway(number));
   }
 
   /** The meetings with a peer that a member is sure to know of. */
