@@ -180,6 +180,7 @@ export async function createDataDirectory(
     memberId: place.memberId,
     name: options.name,
     incarnation: 1,
+    earlier: [],
   };
   await writeIdentity(disk, identity);
   return identity;

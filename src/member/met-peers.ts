@@ -1,5 +1,5 @@
 import type { MemberId } from '../core/raft/messages.ts';
-import type { Disk, PeerIdentity } from './ports.ts';
+import { type Disk, EARLIER_STARTS_MAX, type PeerIdentity } from './ports.ts';
 import { type PeerSeen, readPeersSeen, startsIn, writePeersSeen } from './storage/data-dir.ts';
 
 /**
@@ -31,10 +31,8 @@ export class MetPeers {
   refusal(peer: PeerIdentity): string | null {
     const before = this.#seen.get(peer.memberId);
     if (before === undefined) return null;
-    // Two incarnations of one count: one of them began on a copy, and nobody can say which has the newer data.
     const isSame = peer.incarnation === before.incarnation;
-    const isLater = startsIn(peer.incarnation) > startsIn(before.incarnation);
-    if ((isSame || isLater) && peer.logSeq >= before.logSeq) return null;
+    if ((isSame || follows(peer, before.incarnation)) && peer.logSeq >= before.logSeq) return null;
     return 'its data directory has gone back in time: remove the member and add it anew';
   }
 
@@ -49,4 +47,13 @@ export class MetPeers {
   async close(): Promise<void> {
     await this.#writing;
   }
+}
+
+/** Whether a start is on data that knows of an earlier one. Of starts that it no longer names, the count decides. */
+function follows({ earlier }: PeerIdentity, incarnation: number): boolean {
+  if (earlier.includes(incarnation)) return true;
+  const oldest = earlier.at(-1);
+  return (
+    oldest !== undefined && earlier.length >= EARLIER_STARTS_MAX && startsIn(oldest) > startsIn(incarnation)
+  );
 }

@@ -45,12 +45,13 @@ export async function openMember(
     if (options.forceNewCluster) identity = await forceNewCluster(ports, replicaOptions, identity);
     const data = await bootFromDisk(ports, options, replicaOptions, identity);
     if (!isNew) {
-      const { clusterId, memberId, incarnation } = data.identity;
+      const { clusterId, memberId, incarnation, earlier } = data.identity;
       handlers.clusterId = clusterId;
       const record = data.replica.machine.members.get(memberId);
       const peerUrls = [...new Set([...(record?.peerUrls ?? []), ...options.peerUrls])];
       const logSeq = data.log.lastSeq;
-      await ports.transport.start({ clusterId, memberId, incarnation, logSeq, peerUrls }, handlers);
+      const told = { clusterId, memberId, incarnation, earlier, logSeq, peerUrls };
+      await ports.transport.start(told, handlers);
     }
     const running = new RunningMember({ options, ports, data, replicaOptions, met });
     handlers.running = running;
@@ -79,7 +80,8 @@ async function firstStart(
   handlers.clusterId = place.clusterId;
   const { clusterId, memberId } = place;
   const { peerUrls } = options;
-  await ports.transport.start({ clusterId, memberId, incarnation: 1, logSeq: 0, peerUrls }, handlers);
+  const told = { clusterId, memberId, incarnation: 1, earlier: [], logSeq: 0, peerUrls };
+  await ports.transport.start(told, handlers);
   if (!joins) await confirmNew(ports, options, place, { told: handlers.told, signal });
   return createDataDirectory(ports, options, replicaOptions, place);
 }

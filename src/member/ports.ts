@@ -167,12 +167,16 @@ export interface PeerAddress {
   readonly id: MemberId;
   readonly peerUrls: readonly string[];
 }
+/** Starts of a member that its data names, besides the present one. */
+export const EARLIER_STARTS_MAX = 64;
 /** What one member tells another about itself in the handshake. */
 export interface PeerIdentity {
   readonly clusterId: number;
   readonly memberId: MemberId;
   /** Increases with every start of the process on the same data. */
   readonly incarnation: number;
+  /** Incarnations before it, newest first, at most EARLIER_STARTS_MAX: nobody has them who runs on an older copy. */
+  readonly earlier: readonly number[];
   /** The last sequence number of the member's log when it started. */
   readonly logSeq: number;
   /** Where members reach it, as far as it knows; for who cannot know it yet. */

@@ -282,7 +282,7 @@ test('a place that does not listen refuses connections', async () => {
 });
 
 function identityOf(id: number): PeerIdentity {
-  return { clusterId: 7, memberId: id, incarnation: 1, logSeq: 0, peerUrls: [] };
+  return { clusterId: 7, memberId: id, incarnation: 1, earlier: [], logSeq: 0, peerUrls: [] };
 }
 
 function helloOf(link: { readonly from: number; readonly to: number }): Frame {

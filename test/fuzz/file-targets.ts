@@ -70,7 +70,13 @@ async function fileTarget<T>(options: {
   };
 }
 
-const identity: Identity = { clusterId: 2 ** 52, memberId: 77, name: 'n1', incarnation: 2 ** 21 + 5 };
+const identity: Identity = {
+  clusterId: 2 ** 52,
+  memberId: 77,
+  name: 'n1',
+  incarnation: 2 ** 21 + 5,
+  earlier: [2 ** 20, 1],
+};
 const seen = new Map([
   [1, { incarnation: 2 ** 21, logSeq: 0 }],
   [2 ** 50, { incarnation: 1, logSeq: 2 ** 40 }],

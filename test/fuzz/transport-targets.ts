@@ -43,6 +43,7 @@ const identity: PeerIdentity = {
   clusterId: 2 ** 52 + 1,
   memberId: 77,
   incarnation: 3,
+  earlier: [2, 1],
   logSeq: 2 ** 33,
   peerUrls: ['http://n1:2380'],
 };

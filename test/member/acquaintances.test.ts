@@ -50,7 +50,7 @@ class Lagging {
 
 /** What a peer says of itself when it connects. */
 function peer(memberId: MemberId, ...peerUrls: readonly string[]): PeerIdentity {
-  return { clusterId: CLUSTER, memberId, incarnation: 1, logSeq: 0, peerUrls };
+  return { clusterId: CLUSTER, memberId, incarnation: 1, earlier: [], logSeq: 0, peerUrls };
 }
 
 test('a member that lags can answer one that was added meanwhile', () => {

@@ -6,12 +6,14 @@ import { StoreError } from '../../src/lib/errors.ts';
 import { type InitialMember, initialCluster } from '../../src/member/identity.ts';
 import type { MemberOptions } from '../../src/member/member-options.ts';
 import type { AppliedLog } from './checkers/applied-log.ts';
+import type { FailStop } from './checkers/fail-stop.ts';
 import type { LeadershipChecker } from './checkers/leadership.ts';
+import type { Forgotten, OldData } from './checkers/old-data.ts';
 import { TornTail } from './checkers/torn-tail.ts';
 import { Transfers } from './checkers/transfers.ts';
 import type { SimNetwork } from './network.ts';
 import { Place, type PlaceListener } from './place.ts';
-import type { Plan } from './plan.ts';
+import { flagsOf, longestElectionMs, type Plan } from './plan.ts';
 import { Prng } from './prng.ts';
 import type { SimProcess } from './process.ts';
 import type { RaftRuns } from './raft-runs.ts';
@@ -34,6 +36,8 @@ export interface ClusterParts {
   readonly log: AppliedLog;
   readonly leadership: LeadershipChecker;
   readonly runs: RaftRuns;
+  readonly oldData: OldData;
+  readonly failStop: FailStop;
 }
 
 /** All machines of a run, and the operator who restarts what has ended. */
@@ -53,7 +57,7 @@ export class Cluster implements PlaceListener {
   constructor(parts: ClusterParts) {
     this.#parts = parts;
     this.#tornTail = new TornTail(parts.report);
-    this.#transfers = new Transfers(parts.report, parts.plan.electionMs);
+    this.#transfers = new Transfers(parts.report, longestElectionMs(parts.plan));
     for (let i = 1; i <= parts.plan.members; i++) this.#addPlace(`n${i}`);
     this.#initial = [...this.places];
     const members = initialCluster(TOKEN, this.#initialMembers()).members;
@@ -66,6 +70,11 @@ export class Cluster implements PlaceListener {
     }));
   }
 
+  /** The machine of a transport. */
+  placeNamed(name: string): Place {
+    return this.places.find((place) => place.name === name)!;
+  }
+
   startAll(): void {
     for (const place of this.places) this.start(place);
   }
@@ -75,7 +84,7 @@ export class Cluster implements PlaceListener {
     this.startCount += 1;
     place.url = this.#recordedUrl(place);
     if (!place.everStarted && this.#joined.has(place)) this.#joined.set(place, this.#membersBeside(place));
-    place.start(this.#optionsOf(place), this.startCount);
+    place.start(this.#optionsOf(place, this.startCount), this.startCount);
   }
 
   /** Kills and, unless nobody may, starts again some time later. */
@@ -155,6 +164,11 @@ export class Cluster implements PlaceListener {
     return this.places.some((place) => place.lost && this.memberOf(place) !== undefined);
   }
 
+  /** Whether all other members are sure to have met a process of this place's that a copy of its data forgets. */
+  allHaveMet(place: Place, forgotten: Forgotten): boolean {
+    return this.core().every((each) => each === place || this.#parts.oldData.hasMet(each, place, forgotten));
+  }
+
   /** How far a running member has applied. */
   appliedIndex(place: Place): number | undefined {
     const { member, process } = place;
@@ -169,6 +183,7 @@ export class Cluster implements PlaceListener {
 
   /** Looks at what a status would say of where each member stands; a whole one would cost a tenth of a run. */
   sampleStatuses(): void {
+    this.#parts.oldData.look();
     for (const place of this.places) {
       const { member, process } = place;
       if (member === null || process === null || place.lost) continue;
@@ -214,11 +229,15 @@ export class Cluster implements PlaceListener {
     }
   }
 
+  writeFailed(process: SimProcess): void {
+    this.#parts.failStop.failed(process, this.#parts.scheduler.nowMs);
+  }
+
   started(place: Place): void {
     // A fault of the disk that has not shown yet may still cut a record short.
     if (!place.tailCut && !place.storageFaulty) place.tailUncertain = false;
     if (place.wiped) this.#fail('empty-disk', `${place.name} runs again under its old name on an empty disk`);
-    if (place.rolledBack) this.#parts.trace.line(place.name, 'runs on an old copy of its data');
+    if (place.forgotten !== null) this.#parts.trace.line(place.name, 'runs on an old copy of its data');
   }
 
   ended(place: Place, error: unknown): void {
@@ -308,7 +327,7 @@ export class Cluster implements PlaceListener {
     return this.#initial.map(({ name, firstUrl }) => ({ name, peerUrls: [firstUrl] }));
   }
 
-  #optionsOf(place: Place): MemberOptions {
+  #optionsOf(place: Place, processNumber: number): MemberOptions {
     const { plan } = this.#parts;
     const joined = this.#joined.get(place);
     return {
@@ -318,12 +337,8 @@ export class Cluster implements PlaceListener {
       initialCluster: joined ?? this.#initialMembers(),
       initialClusterToken: TOKEN,
       initialClusterState: joined === undefined ? 'new' : 'existing',
-      heartbeatMs: plan.heartbeatMs,
-      electionMs: plan.electionMs,
-      snapshotCount: plan.snapshotCount,
-      catchUpEntries: plan.catchUpEntries,
+      ...flagsOf(plan, processNumber),
       quotaBytes: plan.quotaBytes,
-      cacheBytesMax: plan.cacheBytesMax,
       freeBytesMin: 0,
       ballastBytes: 0,
       logSegmentBytes: plan.logSegmentBytes,

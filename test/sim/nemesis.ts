@@ -6,8 +6,10 @@ import { HopelessTransfer } from './hopeless-transfer.ts';
 import { LateAnswers } from './late-answers.ts';
 import { MemberOperators } from './member-operators.ts';
 import type { NemesisParts } from './nemesis-parts.ts';
+import { OldCopy } from './old-copy.ts';
 import type { Place } from './place.ts';
 import type { FaultKind } from './plan.ts';
+import { rotRows } from './rotten-rows.ts';
 import { Standoff } from './standoff.ts';
 
 /** An operator's request is given up after this. */
@@ -22,8 +24,12 @@ export class Nemesis {
   readonly #lateAnswers: LateAnswers;
   readonly #hopelessTransfer: HopelessTransfer;
   readonly #operators: MemberOperators;
+  readonly #oldCopy: OldCopy;
   #stopped = false;
-  readonly #copies = new Map<Place, { readonly restore: () => Promise<void>; readonly starts: number }>();
+  readonly #copies = new Map<
+    Place,
+    { readonly restore: () => Promise<void>; readonly starts: number; readonly after: number }
+  >();
 
   constructor(parts: NemesisParts) {
     this.#parts = parts;
@@ -31,6 +37,7 @@ export class Nemesis {
     this.#lateAnswers = new LateAnswers(parts);
     this.#hopelessTransfer = new HopelessTransfer(parts);
     this.#operators = new MemberOperators(parts);
+    this.#oldCopy = new OldCopy(parts, (place) => this.#mayLose(place) && this.#canLose(place));
   }
 
   get stopped(): boolean {
@@ -43,6 +50,7 @@ export class Nemesis {
     this.#lateAnswers.stopped = stopped;
     this.#hopelessTransfer.stopped = stopped;
     this.#operators.stopped = stopped;
+    this.#oldCopy.stopped = stopped;
   }
 
   async run(): Promise<void> {
@@ -101,6 +109,8 @@ export class Nemesis {
         return this.#lateAnswers.begin();
       case 'hopeless-transfer':
         return this.#hopelessTransfer.begin();
+      case 'old-copy':
+        return this.#oldCopy.begin();
       case 'slow-disk':
         place.slowFactor = random.pick([10, 100, 1_000]);
         // Thirty election timeouts without an answer of the disk end a member.
@@ -120,7 +130,10 @@ export class Nemesis {
       case 'wipe':
       case 'roll-back':
       case 'bit-rot':
+      case 'row-rot':
         return this.#lose(place, kind);
+      case 'read-error':
+        return this.#failToRead(place);
       case 'move-leader':
       case 'compact':
       case 'defragment':
@@ -250,11 +263,22 @@ export class Nemesis {
     return true;
   }
 
+  /** Something fails that only starts do, or mostly: so it is started. */
+  #failToRead(place: Place): boolean {
+    const { cluster, random, trace } = this.#parts;
+    if (place.member === null || cluster.someLost()) return false;
+    const operation = random.pick(['read', 'read', 'open', 'list', 'exists', 'remove', 'truncate'] as const);
+    trace.line(place.name, `will fail to ${operation}`);
+    place.storageFaulty = true;
+    place.disk.failNext(operation);
+    if (random.chance(80)) cluster.kill(place, false);
+    return true;
+  }
+
   /** Faults after which a machine's data can never be trusted again; as many as the cluster can spare. */
   #lose(place: Place, kind: FaultKind): boolean {
     const { cluster } = this.#parts;
-    if (!this.#operators.areIdle || place.lost) return false;
-    if (cluster.memberOf(place) === undefined || place.starts === 0) return false;
+    if (!this.#mayLose(place)) return false;
     if (kind === 'roll-back') return this.#rollBack(place);
     // Only who was met can be told from a newcomer.
     if (place.member?.hasLeader() !== true) return false;
@@ -266,7 +290,11 @@ export class Nemesis {
       place.wipe();
       place.wiped = true;
     } else {
-      void this.#rot(place);
+      const rot = kind === 'row-rot' ? rotRows(this.#parts, place, () => this.stopped) : this.#rot(place);
+      // A disk may fail before it rots.
+      rot.catch((error: unknown) => {
+        if (!place.storageFaulty) this.#parts.scheduler.fail(error);
+      });
     }
     return true;
   }
@@ -278,7 +306,9 @@ export class Nemesis {
     if (copy === undefined) {
       if (place.storageFaulty) return false;
       if (place.running) cluster.kill(place, false);
-      void place.copyData().then((restore) => this.#copies.set(place, { restore, starts: place.starts }));
+      const { starts } = place;
+      const after = cluster.startCount;
+      void place.copyData().then((restore) => this.#copies.set(place, { restore, starts, after }));
       return false;
     }
     const { process, member } = place;
@@ -286,10 +316,15 @@ export class Nemesis {
     if (!this.#canLose(place) || !member.hasLeader()) return false;
     trace.line(place.name, 'gets an old copy of its data');
     place.lost = true;
-    place.rolledBack = true;
+    place.forgotten = { after: copy.after, upTo: cluster.startCount };
     cluster.kill(place, false);
     void copy.restore();
     return true;
+  }
+
+  #mayLose(place: Place): boolean {
+    if (!this.#operators.areIdle || place.lost) return false;
+    return this.#parts.cluster.memberOf(place) !== undefined && place.starts > 0;
   }
 
   #canLose(place: Place): boolean {

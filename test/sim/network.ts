@@ -51,6 +51,9 @@ export class SimNetwork {
   rules: LinkRules = QUIET_LINKS;
   /** Hears of every message that leaves a member. */
   readonly said: (message: Message) => void;
+  /** Hears whom a member lets in, and of what comes over the connection then. */
+  readonly introduced: (host: SimTransport, guest: SimTransport) => void;
+  readonly heard: (host: SimTransport, guest: SimTransport, messages: readonly Message[]) => void;
   messageCount = 0;
   replayCount = 0;
   readonly #hosts = new Map<string, SimTransport>();
@@ -65,8 +68,12 @@ export class SimNetwork {
     readonly scheduler: Scheduler;
     readonly random: Prng;
     readonly said: (message: Message) => void;
+    readonly introduced: (host: SimTransport, guest: SimTransport) => void;
+    readonly heard: (host: SimTransport, guest: SimTransport, messages: readonly Message[]) => void;
   }) {
     this.said = options.said;
+    this.introduced = options.introduced;
+    this.heard = options.heard;
     this.scheduler = options.scheduler;
     this.random = options.random;
   }

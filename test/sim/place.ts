@@ -7,6 +7,8 @@ import { SILENT_OBSERVER } from '../../src/member/observer.ts';
 import { openMember } from '../../src/member/open-member.ts';
 import { MemoryDisk } from '../../src/member/storage/memory-disk.ts';
 import { MemoryLevelOpener } from '../../src/member/storage/memory-level.ts';
+import { watchBatches } from './checkers/fail-stop.ts';
+import type { Forgotten } from './checkers/old-data.ts';
 import type { SimNetwork } from './network.ts';
 import type { Prng } from './prng.ts';
 import { SimProcess } from './process.ts';
@@ -47,6 +49,8 @@ export interface PlaceListener {
   logged(place: Place, level: string, fields: object, message: string): void;
   /** A process ended by itself: `error` says why. */
   ended(place: Place, error: unknown): void;
+  /** A write of a process's state has failed. */
+  writeFailed(process: SimProcess): void;
   /** `openMember` has resolved. */
   started(place: Place): void;
 }
@@ -79,8 +83,8 @@ export class Place {
   tailCut = false;
   /** Its disk is a new one: it must not come back under its old name. */
   wiped = false;
-  /** Its disk holds an old copy. */
-  rolledBack = false;
+  /** Its disk holds an old copy, which does not know of these processes of its own. */
+  forgotten: Forgotten | null = null;
   /** A storage fault was injected and may not have shown yet: its process may end with a storage error. */
   storageFaulty = false;
   /** Nothing on the disk is answered before it is over. */
@@ -137,7 +141,7 @@ export class Place {
     trace.line(name, `starts (${this.starts}, ${options.initialClusterState})`);
     const ports: MemberPorts = {
       disk: this.disk.session(),
-      levels: this.levels,
+      levels: watchBatches(this.levels, () => listener.writeFailed(process)),
       transport,
       clock: process.clock,
       random: random.fork(),

@@ -31,7 +31,10 @@ export type FaultKind =
   | 'defragment'
   | 'wipe'
   | 'roll-back'
+  | 'old-copy'
   | 'bit-rot'
+  | 'row-rot'
+  | 'read-error'
   | 'quota';
 
 const FAULTS: readonly (readonly [FaultKind, number])[] = [
@@ -71,14 +74,15 @@ const OFTEN_PERCENT: ReadonlyMap<FaultKind, number> = new Map([
 ]);
 
 /** Faults that spoil a member's data for good. */
-const LOSSES: ReadonlySet<FaultKind> = new Set(['wipe', 'roll-back', 'bit-rot']);
+const LOSSES: ReadonlySet<FaultKind> = new Set(['wipe', 'roll-back', 'old-copy', 'bit-rot', 'row-rot']);
 /** As often as everything else together, or nearly. */
 const ADD_MEMBER_WEIGHT = 30;
 
 /**
- * Seeds in a hundred with authentication, with joint configurations, in which members move to other addresses, and in
- * which leadership is handed to members that cannot take it. The salts of the first two are such that the seeds that
- * found older bugs kept the runs that they had.
+ * Seeds in a hundred with authentication, with joint configurations, in which members move to other addresses, in which
+ * leadership is handed to members that cannot take it, old copies of members' data are put back, rows of their state
+ * rot, and their disks fail to read. The salts of the first two are such that the seeds that found older bugs kept the
+ * runs that they had.
  */
 const AUTH_PERCENT = 20;
 const AUTH_SALT = 21;
@@ -100,6 +104,31 @@ const NAMES_SALT = 885;
 const HOPELESS_PERCENT = 12;
 const HOPELESS_SALT = 40;
 const HOPELESS_TRANSFER: Plan['faults'][number] = ['hopeless-transfer', 15];
+const OLD_COPY_PERCENT = 12;
+const OLD_COPY_SALT = 27;
+const OLD_COPY: Plan['faults'][number] = ['old-copy', 12];
+const ROW_ROT_PERCENT = 8;
+const ROW_ROT_SALT = 31;
+const ROW_ROT: Plan['faults'][number] = ['row-rot', 12];
+const READ_ERROR_PERCENT = 12;
+const READ_ERROR_SALT = 33;
+const READ_ERROR: Plan['faults'][number] = ['read-error', 8];
+
+const SNAPSHOT_COUNTS = [10, 50, 200, 2_000];
+const CATCH_UP_ENTRIES = [0, 5, 50, 500];
+const CACHE_BYTES = [0, 500, 20_000, 2 ** 24];
+
+/** Of these seeds in a hundred each start of a member draws its own flags. */
+const OWN_FLAGS_PERCENT = 20;
+const OWN_FLAGS_SALT = 29;
+/** So many times the plan's election timeout is a member's own. */
+const ELECTION_FACTORS = [1, 1, 2] as const;
+
+/** The flags of a process that may differ from member to member, and from start to start. */
+export type Flags = Pick<
+  Plan,
+  'heartbeatMs' | 'electionMs' | 'snapshotCount' | 'catchUpEntries' | 'cacheBytesMax'
+>;
 
 /** Everything about a run that its seed decides before it begins. */
 export interface Plan {
@@ -129,6 +158,8 @@ export interface Plan {
   readonly skew: number;
   readonly timerLagMsMax: number;
   readonly faults: readonly (readonly [FaultKind, number])[];
+  /** Whether members differ in their flags. */
+  readonly ownFlags: boolean;
   /** Whether changes of members go through joint configurations. */
   readonly joint: boolean;
   /** Whether a replaced member's address goes to its successor, while the old machine may go on. */
@@ -154,15 +185,18 @@ export function planOf(seed: number): Plan {
   );
   const calm = random.chance(3);
   const joint = new Prng(seed, JOINT_SALT).chance(JOINT_PERCENT);
-  const moves = !calm && new Prng(seed, MOVE_SALT).chance(MOVE_PERCENT);
-  const hopeless = !calm && new Prng(seed, HOPELESS_SALT).chance(HOPELESS_PERCENT);
+  const own = (salt: number, percent: number, fault: Plan['faults'][number]): Plan['faults'] =>
+    !calm && new Prng(seed, salt).chance(percent) ? [fault] : [];
   const twoOperators = !joint && new Prng(seed, OPERATORS_SALT).chance(OPERATORS_PERCENT);
   const reusesAddresses = !calm && new Prng(seed, REUSE_SALT).chance(REUSE_PERCENT);
   const all = [
     ...faults,
-    ...(moves ? [MOVE_MEMBER] : []),
-    ...(hopeless ? [HOPELESS_TRANSFER] : []),
+    ...own(MOVE_SALT, MOVE_PERCENT, MOVE_MEMBER),
+    ...own(HOPELESS_SALT, HOPELESS_PERCENT, HOPELESS_TRANSFER),
     ...(reusesAddresses ? [REPLACE_MEMBER] : []),
+    ...own(OLD_COPY_SALT, OLD_COPY_PERCENT, OLD_COPY),
+    ...own(ROW_ROT_SALT, ROW_ROT_PERCENT, ROW_ROT),
+    ...own(READ_ERROR_SALT, READ_ERROR_PERCENT, READ_ERROR),
   ];
   return {
     seed,
@@ -177,9 +211,9 @@ export function planOf(seed: number): Plan {
     longLeases: random.chance(20),
     thinkMsMax: random.pick([20, 60, 150, 400]),
     valueBytesMax: random.pick([8, 64, 64, 2_000]),
-    snapshotCount: random.pick([10, 50, 200, 2_000]),
-    catchUpEntries: random.pick([0, 5, 50, 500]),
-    cacheBytesMax: random.pick([0, 500, 20_000, 2 ** 24]),
+    snapshotCount: random.pick(SNAPSHOT_COUNTS),
+    catchUpEntries: random.pick(CATCH_UP_ENTRIES),
+    cacheBytesMax: random.pick(CACHE_BYTES),
     quotaBytes: random.chance(8) ? random.between(4_000, 40_000) : 2 ** 31,
     logSegmentBytes: random.pick([4_096, 16_384, 65_536, 2 ** 18]),
     links: linksOf(random),
@@ -193,6 +227,26 @@ export function planOf(seed: number): Plan {
     losesNames: new Prng(seed, NAMES_SALT).chance(NAMES_PERCENT),
     twoOperators,
     reusesAddresses,
+    ownFlags: new Prng(seed, OWN_FLAGS_SALT).chance(OWN_FLAGS_PERCENT),
+  };
+}
+
+/**
+ * What a process is started with. Nobody's heartbeat is slower than the plan's and nobody's election quicker, so that
+ * each hears any leader often enough.
+ */
+export function flagsOf(plan: Plan, processNumber: number): Flags {
+  if (!plan.ownFlags) {
+    const { heartbeatMs, electionMs, snapshotCount, catchUpEntries, cacheBytesMax } = plan;
+    return { heartbeatMs, electionMs, snapshotCount, catchUpEntries, cacheBytesMax };
+  }
+  const random = new Prng(plan.seed, OWN_FLAGS_SALT + 1_000 * processNumber);
+  return {
+    heartbeatMs: plan.heartbeatMs / random.pick([1, 1, 2]),
+    electionMs: plan.electionMs * random.pick(ELECTION_FACTORS),
+    snapshotCount: random.pick(SNAPSHOT_COUNTS),
+    catchUpEntries: random.pick(CATCH_UP_ENTRIES),
+    cacheBytesMax: random.pick(CACHE_BYTES),
   };
 }
 
@@ -225,4 +279,9 @@ function linksOf(random: Prng): LinkRules {
 function paceOf(random: Prng): DiskPace {
   const latencyMsMin = random.pick([0.01, 0.1]);
   return { latencyMsMin, latencyMsMax: latencyMsMin + random.pick([0.1, 1, 5]) };
+}
+
+/** The longest election timeout that a member of this run may be started with. */
+export function longestElectionMs({ electionMs, ownFlags }: Plan): number {
+  return electionMs * (ownFlags ? Math.max(...ELECTION_FACTORS) : 1);
 }

@@ -91,7 +91,10 @@ export class Scenes implements RaftAudience {
     const stopped = cluster.places.filter((place) => !place.running && place.everStarted && !place.lost);
     if (stopped.length === 0 || rotten.triedCount >= ROTTEN_MAX) return;
     const place = random.pick(stopped);
-    rotten.try(place.name, place.disk).catch((error: unknown) => scheduler.fail(error));
+    rotten.try(place.name, place.disk).catch((error: unknown) => {
+      // Its disk may fail in our hands.
+      if (!place.storageFaulty) scheduler.fail(error);
+    });
   }
 
   /**

@@ -2,9 +2,11 @@ import { AuthOperator } from './auth-operator.ts';
 import { AppliedLog } from './checkers/applied-log.ts';
 import { ClientHistory } from './checkers/client-history.ts';
 import { Convergence } from './checkers/convergence.ts';
+import { FailStop } from './checkers/fail-stop.ts';
 import { LeadershipChecker } from './checkers/leadership.ts';
 import { LeaseSafety } from './checkers/lease-safety.ts';
 import { Linearizability } from './checkers/linearizability.ts';
+import { OldData } from './checkers/old-data.ts';
 import { Permissions } from './checkers/permissions.ts';
 import { RottenLog } from './checkers/rotten-log.ts';
 import { Votes } from './checkers/votes.ts';
@@ -22,6 +24,7 @@ import { Scenes } from './scenes.ts';
 import { Scheduler } from './scheduler.ts';
 import { watchStateMachines } from './spy.ts';
 import { Trace } from './trace.ts';
+import type { SimTransport } from './transport.ts';
 import { Violation } from './violation.ts';
 import { WatchClient } from './watch-client.ts';
 import { WorkloadClient } from './workload.ts';
@@ -127,6 +130,8 @@ class Simulation {
     scheduler.trace = trace;
     const report = (violation: Violation): void => this.#report(violation);
     const votes = new Votes(report);
+    const oldData = new OldData(report);
+    const failStop = new FailStop(report);
     const raft = new RaftChecks({
       current: () => scheduler.current,
       isSpoilt: (process) => this.#cluster.isSpoilt(process),
@@ -139,7 +144,10 @@ class Simulation {
       said: (message) => {
         votes.said(message);
         raft.said(message);
+        failStop.said(scheduler.current, message, scheduler.nowMs);
       },
+      introduced: (host, guest) => oldData.introduced(this.#at(host), this.#at(guest)),
+      heard: (host, guest, messages) => oldData.heard(this.#at(host), this.#at(guest), messages),
     });
     network.rules = plan.links;
     this.#network = network;
@@ -150,7 +158,7 @@ class Simulation {
     this.#linearizability = new Linearizability(log, report);
     const leadership = this.#leadership;
     const common = { plan, scheduler, network, trace, report, log, leadership };
-    const cluster = new Cluster({ ...common, runs: raft.runs, random: root.fork() });
+    const cluster = new Cluster({ ...common, runs: raft.runs, oldData, failStop, random: root.fork() });
     this.#cluster = cluster;
     const port = new ClientPort(scheduler, root.fork());
     this.#port = port;
@@ -382,6 +390,10 @@ class Simulation {
     this.#cluster.sampleStatuses();
     if (this.#healed) for (const watch of this.#watches) watch.lookAfter();
     this.#scheduler.schedule(SAMPLE_MS, { owner: null, kind: 'fault', run: () => this.#sample() });
+  }
+
+  #at(transport: SimTransport): Place {
+    return this.#cluster.placeNamed(transport.place);
   }
 
   #who(): string {

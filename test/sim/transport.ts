@@ -252,11 +252,15 @@ export class SimTransport implements Transport {
         theirs = peer.#identity!;
         const admit = (identity: PeerIdentity): string | null => handlers.admit(identity);
         const refusal = addresseeRefusal(id, theirs) ?? refusalOf({ self: theirs, peer: self, admit });
+        if (refusal === null) this.#network.introduced(peer, this);
         return Buffer.from(refusal ?? '');
       },
     );
     if (answer.length > 0 || theirs === null) return answer.toString() || 'nobody there';
-    return refusalOf({ self, peer: theirs, admit: (identity) => this.#handlers!.admit(identity) });
+    const admit = (identity: PeerIdentity): string | null => this.#handlers!.admit(identity);
+    const refusal = refusalOf({ self, peer: theirs, admit });
+    if (refusal === null) this.#network.introduced(this, peer);
+    return refusal;
   }
 
   /** There and back once. @throws StoreError `timeout-connection-lost` when nobody listens or a way is cut */
@@ -308,9 +312,10 @@ export class SimTransport implements Transport {
       const frames = encoded.map((frame) => Buffer.concat(frame.parts));
       const from = this.#identity!.memberId;
       this.#network.sent({ from, to, url: peer.#url, frames });
-      connection.carry(this, { stream, inOrder: !random.chance(rules.reorderPercent) }, () =>
-        peer.arrived(from, frames),
-      );
+      connection.carry(this, { stream, inOrder: !random.chance(rules.reorderPercent) }, () => {
+        this.#network.heard(peer, this, list);
+        peer.arrived(from, frames);
+      });
     }
     if (kept.length < group.list.length) {
       this.process.schedule(0.1, 'network', () => {

@@ -58,10 +58,11 @@ export async function restoreSnapshot(ports: OfflinePorts, request: RestoreReque
   await beginRestore(ports.disk);
   await writeState(ports, request, { marker, tables: kept });
   await writeLog(ports, marker, request);
-  const identity = { clusterId: cluster.clusterId, memberId: self.id, name: request.name, incarnation: 1 };
+  const { clusterId } = cluster;
+  const identity = { clusterId, memberId: self.id, name: request.name, incarnation: 1, earlier: [] };
   await writeIdentity(ports.disk, identity);
   await endRestore(ports.disk);
-  const { clusterId, memberId } = identity;
+  const { memberId } = identity;
   return { clusterId, memberId, revision: marker.currentRevision, rowCount: summary.rowCount };
 }
 

@@ -1,7 +1,7 @@
 import type { MemberId } from '../../core/raft/messages.ts';
 import { assert } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
-import type { Disk, Random } from '../ports.ts';
+import { type Disk, EARLIER_STARTS_MAX, type Random } from '../ports.ts';
 import { directoryOf, isDiskFull } from './disk.ts';
 import { readSmallFile, type SmallFile, writeSmallFile } from './small-file.ts';
 import { fillZeros } from './wal-segment.ts';
@@ -30,6 +30,8 @@ export interface Identity {
   readonly name: string;
   /** Which start of the process on this data it is; greater for each, see `nextIncarnation`. 1 until the first. */
   readonly incarnation: number;
+  /** Those before it, newest first: the last EARLIER_STARTS_MAX. */
+  readonly earlier: readonly number[];
 }
 /** The newest that a peer has told about itself; anything older means that its data went back in time. */
 export interface PeerSeen {
@@ -46,12 +48,13 @@ export async function readIdentity(disk: Disk): Promise<Identity | null> {
     memberId: integer(fields, 'memberId'),
     name: text(fields, 'name'),
     incarnation: integer(fields, 'incarnation'),
+    earlier: integers(fields, 'earlier').slice(0, EARLIER_STARTS_MAX),
   };
 }
 
 export async function writeIdentity(disk: Disk, identity: Identity): Promise<void> {
-  const { clusterId, memberId, name, incarnation } = identity;
-  await write(disk, IDENTITY_FILE, { clusterId, memberId, name, incarnation });
+  const { clusterId, memberId, name, incarnation, earlier } = identity;
+  await write(disk, IDENTITY_FILE, { clusterId, memberId, name, incarnation, earlier });
 }
 
 /** Below the count of starts an incarnation holds a number drawn anew at each. */
@@ -70,7 +73,11 @@ export function startsIn(incarnation: number): number {
  */
 export async function nextIncarnation(disk: Disk, identity: Identity, random: Random): Promise<Identity> {
   const starts = startsIn(identity.incarnation) + 1;
-  const next = { ...identity, incarnation: starts * START_UNIT + random.integer(START_UNIT) };
+  const next = {
+    ...identity,
+    incarnation: starts * START_UNIT + random.integer(START_UNIT),
+    earlier: [identity.incarnation, ...identity.earlier].slice(0, EARLIER_STARTS_MAX),
+  };
   await writeIdentity(disk, next);
   return next;
 }
@@ -212,6 +219,13 @@ function integer(fields: Readonly<Record<string, unknown>>, name: string): numbe
   const value = fields[name];
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw malformed('field', name);
   return value;
+}
+
+/** Empty when it is missing: directories of before it was written begin to remember at their next start. */
+function integers(fields: Readonly<Record<string, unknown>>, name: string): readonly number[] {
+  const value = fields[name] ?? [];
+  if (!Array.isArray(value)) throw malformed('field', name);
+  return value.map((each: unknown) => integer({ [name]: each }, name));
 }
 
 function text(fields: Readonly<Record<string, unknown>>, name: string): string {

@@ -1,6 +1,6 @@
 import type { MemberId } from '../../core/raft/messages.ts';
 import { Fields, type Packed, pack, unpack } from '../../lib/packed.ts';
-import type { PeerIdentity } from '../ports.ts';
+import { EARLIER_STARTS_MAX, type PeerIdentity } from '../ports.ts';
 import { encodeFrame, type Frame, frameKinds, ProtocolError } from './frame.ts';
 import { FIELDS_LIMITS, PEER_URLS_MAX, REASON_LENGTH_MAX, URL_LENGTH_MAX } from './limits.ts';
 
@@ -32,7 +32,14 @@ export interface Hello {
 }
 
 /** An identity for probes: nobody yet. */
-export const nobody: PeerIdentity = { clusterId: 0, memberId: 0, incarnation: 0, logSeq: 0, peerUrls: [] };
+export const nobody: PeerIdentity = {
+  clusterId: 0,
+  memberId: 0,
+  incarnation: 0,
+  earlier: [],
+  logSeq: 0,
+  peerUrls: [],
+};
 
 export function encodeHello(hello: Hello): Frame {
   const start = Buffer.alloc(FIELDS_OFFSET);
@@ -78,9 +85,10 @@ export function decodeWelcome(payload: Buffer): PeerIdentity {
   return identity;
 }
 
-function identityFields({ clusterId, memberId, incarnation, logSeq, peerUrls }: PeerIdentity): Packed[] {
+function identityFields(identity: PeerIdentity): Packed[] {
+  const { clusterId, memberId, incarnation, earlier, logSeq, peerUrls } = identity;
   const told = peerUrls.filter((url) => url.length <= URL_LENGTH_MAX).slice(0, PEER_URLS_MAX);
-  return [clusterId, memberId, incarnation, logSeq, told];
+  return [clusterId, memberId, incarnation, earlier, logSeq, told];
 }
 
 function readIdentity(fields: Fields, idMin: 0 | 1): PeerIdentity {
@@ -88,9 +96,12 @@ function readIdentity(fields: Fields, idMin: 0 | 1): PeerIdentity {
     clusterId: fields.natural(),
     memberId: fields.integer(idMin),
     incarnation: fields.natural(),
+    earlier: fields.naturals(),
     logSeq: fields.natural(),
     peerUrls: fields.texts(),
   };
+  if (identity.earlier.length > EARLIER_STARTS_MAX)
+    throw new ProtocolError('an identity names more starts than members remember');
   const { length } = identity.peerUrls;
   const isShort = length <= PEER_URLS_MAX && identity.peerUrls.every((url) => url.length <= URL_LENGTH_MAX);
   if (!isShort) throw new ProtocolError('an identity names too many addresses, or too long ones');

@@ -22,7 +22,7 @@ import { MemoryDisk } from '../../../src/member/storage/memory-disk.ts';
 import { decodeSmallFile, encodeSmallFile, writeSmallFile } from '../../../src/member/storage/small-file.ts';
 import { seededRandom } from './seeded-random.ts';
 
-const IDENTITY = { clusterId: 2 ** 53 - 1, memberId: 42, name: 'n1', incarnation: 7 };
+const IDENTITY = { clusterId: 2 ** 53 - 1, memberId: 42, name: 'n1', incarnation: 7, earlier: [5, 1] };
 
 async function textOf(disk: MemoryDisk, file: string): Promise<string> {
   return (await disk.readFile(file)).toString();
@@ -49,7 +49,7 @@ test('golden bytes of the small files', async () => {
   );
   await writeQuarantine(disk, 'data-dir-corrupt: wal at 4');
   expect(await textOf(disk, IDENTITY_FILE)).toBe(
-    '{"version":1,"clusterId":9007199254740991,"memberId":42,"name":"n1","incarnation":7}\ncrc32 c2925cb7\n',
+    '{"version":1,"clusterId":9007199254740991,"memberId":42,"name":"n1","incarnation":7,"earlier":[5,1]}\ncrc32 63a8841d\n',
   );
   expect(await textOf(disk, ACTIVE_FILE)).toBe('{"version":1,"state":"state-3"}\ncrc32 d685e6f0\n');
   expect(await textOf(disk, PEERS_FILE)).toBe(
@@ -65,7 +65,7 @@ test('what is written is read, and replaced as a whole', async () => {
   await writeIdentity(disk, IDENTITY);
   expect(await readIdentity(disk)).toEqual(IDENTITY);
   const next = await nextIncarnation(disk, IDENTITY, seededRandom(1));
-  expect(next).toEqual({ ...IDENTITY, incarnation: expect.any(Number) as number });
+  expect(next).toEqual({ ...IDENTITY, incarnation: expect.any(Number) as number, earlier: [7, 5, 1] });
   expect(next.incarnation).toBeGreaterThan(IDENTITY.incarnation);
   expect(await readIdentity(disk)).toEqual(next);
   const seen = new Map([[3, { incarnation: 4, logSeq: 5 }]]);

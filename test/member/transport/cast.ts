@@ -38,7 +38,14 @@ export class TestMember {
     identity: Partial<PeerIdentity> & { readonly memberId: number },
   ) {
     this.transport = transport;
-    this.identity = { clusterId: CLUSTER_ID, incarnation: 1, logSeq: 0, peerUrls: [], ...identity };
+    this.identity = {
+      clusterId: CLUSTER_ID,
+      incarnation: 1,
+      earlier: [],
+      logSeq: 0,
+      peerUrls: [],
+      ...identity,
+    };
   }
 
   async start(): Promise<this> {

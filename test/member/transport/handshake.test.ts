@@ -16,6 +16,7 @@ const identity = {
   clusterId: 2 ** 52 + 1,
   memberId: 77,
   incarnation: 3,
+  earlier: [2, 1],
   logSeq: 2 ** 33,
   peerUrls: ['http://n1:2380'],
 };
@@ -39,10 +40,10 @@ test('hello, welcome and refusal come back equal', () => {
 
 test('the bytes of format version 2 do not change', () => {
   expect(payloadOf(encodeHello(hello)).toString('hex')).toMatchInlineSnapshot(
-    `"434e434c504545520002970105cb43300000000000014d03cb420000000000000091ae687474703a2f2f6e313a32333830"`,
+    `"434e434c504545520002980105cb43300000000000014d03920201cb420000000000000091ae687474703a2f2f6e313a32333830"`,
   );
   expect(payloadOf(encodeWelcome({ ...identity, clusterId: 9 })).toString('hex')).toMatchInlineSnapshot(
-    `"95094d03cb420000000000000091ae687474703a2f2f6e313a32333830"`,
+    `"96094d03920201cb420000000000000091ae687474703a2f2f6e313a32333830"`,
   );
 });
 
@@ -62,8 +63,8 @@ test('of many addresses the first are told; more, or endless ones, are refused',
   const told = decodeWelcome(payloadOf(encodeWelcome({ ...identity, peerUrls: urls })));
   expect(told.peerUrls).toEqual(urls.slice(0, 16));
   for (const peerUrls of [urls, [`http://${'n'.repeat(1_024)}`]]) {
-    const { clusterId, memberId, incarnation, logSeq } = identity;
-    expect(() => decodeWelcome(pack([clusterId, memberId, incarnation, logSeq, peerUrls]))).toThrow(
+    const { clusterId, memberId, incarnation, earlier, logSeq } = identity;
+    expect(() => decodeWelcome(pack([clusterId, memberId, incarnation, earlier, logSeq, peerUrls]))).toThrow(
       MalformedError,
     );
   }

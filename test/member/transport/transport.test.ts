@@ -111,7 +111,15 @@ function hello(stream: StreamKind, options: Partial<PeerIdentity> & { readonly t
     encodeHello({
       stream,
       to,
-      sender: { clusterId: CLUSTER_ID, memberId: 1, incarnation: 1, logSeq: 0, peerUrls: [], ...sender },
+      sender: {
+        clusterId: CLUSTER_ID,
+        memberId: 1,
+        incarnation: 1,
+        earlier: [],
+        logSeq: 0,
+        peerUrls: [],
+        ...sender,
+      },
     }),
   );
 }

@@ -9,6 +9,14 @@ export interface Call {
   readonly calledMs: number;
   /** The latest position that some client knew of when this was called. */
   readonly floor: number;
+  /** How many answers had come to any client. */
+  readonly answers: number;
+}
+
+/** The newest revision that a process had shown when so many answers had come. */
+interface Shown {
+  readonly answers: number;
+  readonly revision: number;
 }
 
 /**
@@ -21,8 +29,8 @@ export class Linearizability {
   readonly #report: Report;
   /** The latest position among everything that has returned. */
   #floor = 0;
-  /** Serializable reads of one client at one process never go back. */
-  readonly #served = new Map<string, number>();
+  /** What each process has shown, of either kind of read: serializable ones never go back behind it (P33). */
+  readonly #shown = new Map<string, Shown[]>();
 
   constructor(log: AppliedLog, report: Report) {
     this.#log = log;
@@ -30,7 +38,7 @@ export class Linearizability {
   }
 
   call(opId: string, calledMs: number): Call {
-    return { opId, calledMs, floor: this.#floor };
+    return { opId, calledMs, floor: this.#floor, answers: this.opCount };
   }
 
   /** A write came back with its answer, in the model's words, and its header's revision. */
@@ -73,16 +81,15 @@ export class Linearizability {
       return;
     }
     if (serializable) {
-      // One client asks one thing at a time; answers to different ones may overtake each other.
-      const reader = `${call.opId.split('.')[0]} at ${servedBy}`;
-      const served = this.#served.get(reader) ?? 0;
-      if (revision < served)
-        this.#fail(call, `read at revision ${revision} from ${servedBy}, which had served ${served}`);
-      this.#served.set(reader, revision);
+      // Answers on their way may overtake each other: what counts had come before this was called.
+      const shown = this.#shown.get(servedBy)?.findLast(({ answers }) => answers <= call.answers);
+      if (shown !== undefined && revision < shown.revision)
+        this.#fail(call, `read at revision ${revision} from ${servedBy}, which had shown ${shown.revision}`);
     } else {
       this.#checkFresh(call, revision);
       this.#floor = Math.max(this.#floor, index);
     }
+    this.#show(servedBy, revision);
     const got = responseText(result);
     const wanted = responseText(this.#log.model.read(request, revision));
     if (got !== wanted) this.#fail(call, `read «${got}» at revision ${revision}, the log says «${wanted}»`);
@@ -98,6 +105,12 @@ export class Linearizability {
   /** What must have happened has: called when the cluster is at rest. */
   opInLog(opId: string): boolean {
     return this.#log.indexOfOp.has(opId);
+  }
+
+  #show(process: string, revision: number): void {
+    const shown = this.#shown.get(process) ?? [];
+    this.#shown.set(process, shown);
+    if (revision > (shown.at(-1)?.revision ?? 0)) shown.push({ answers: this.opCount, revision });
   }
 
   #checkFresh(call: Call, revision: number): void {
