@@ -3,8 +3,12 @@ import type { Level, LevelOpener } from '../../../src/member/ports.ts';
 import type { SimProcess } from '../process.ts';
 import { type Report, Violation } from '../violation.ts';
 
-/** Calls back when a batch fails, as soon as its writer hears of it. */
+/**
+ * Calls back when a batch of a process's state fails, as soon as its writer hears of it. A database that is made after
+ * the first one was opened is a state on its way here: nobody relies on it before it is opened again.
+ */
 export function watchBatches(levels: LevelOpener, failed: (error: unknown) => void): LevelOpener {
+  let hasState = false;
   const watched = (level: Level): Level => {
     const batch = level.batch.bind(level);
     level.batch = (ops, options) => {
@@ -17,6 +21,8 @@ export function watchBatches(levels: LevelOpener, failed: (error: unknown) => vo
   return {
     open: (path, options) => {
       const opened = levels.open(path, options);
+      if (options.create && hasState) return opened;
+      hasState = true;
       return opened.then(watched);
     },
     destroy: (path) => levels.destroy(path),
