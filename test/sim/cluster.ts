@@ -303,12 +303,12 @@ export class Cluster implements PlaceListener {
   }
 
   #addPlace(name: string, processName = name): Place {
-    const { plan, scheduler, network, random, trace } = this.#parts;
+    const { plan, scheduler, network, random, trace, report } = this.#parts;
     const rate = (): number => 1 + plan.skew * (2 * random.fraction() - 1);
     const { pace, timerLagMsMax } = plan;
     const salt = LOST_NAMES_SALT + this.places.length;
     const lostNames = plan.losesNames ? new Prng(plan.seed, salt) : null;
-    const common = { scheduler, network, trace, rate, pace, timerLagMsMax, lostNames };
+    const common = { scheduler, network, trace, rate, pace, timerLagMsMax, lostNames, report };
     const place = new Place({ ...common, name, processName, random: random.fork(), listener: this });
     this.places.push(place);
     return place;

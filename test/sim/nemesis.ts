@@ -9,7 +9,7 @@ import type { NemesisParts } from './nemesis-parts.ts';
 import { OldCopy } from './old-copy.ts';
 import type { Place } from './place.ts';
 import type { FaultKind } from './plan.ts';
-import { rotRows } from './rotten-rows.ts';
+import { removedRows, rotRows } from './rotten-rows.ts';
 import { Standoff } from './standoff.ts';
 
 /** An operator's request is given up after this. */
@@ -283,6 +283,8 @@ export class Nemesis {
     // Only who was met can be told from a newcomer.
     if (place.member?.hasLeader() !== true) return false;
     if (!this.#canLose(place) || this.#parts.log.lastIndex < 10) return false;
+    // Early on there are no removed rows yet, which might come back.
+    if (kind === 'row-rot' && removedRows(place).length === 0 && this.#parts.random.chance(80)) return false;
     place.lost = true;
     cluster.kill(place, false);
     if (kind === 'wipe') {
@@ -314,9 +316,12 @@ export class Nemesis {
     const { process, member } = place;
     if (process === null || member === null || place.starts < copy.starts + 2) return false;
     if (!this.#canLose(place) || !member.hasLeader()) return false;
+    const forgotten = { after: copy.after, upTo: cluster.startCount };
+    // Who never met the newer data cannot know of it: two such members would be a majority that forgets.
+    if (!cluster.allHaveMet(place, forgotten)) return false;
     trace.line(place.name, 'gets an old copy of its data');
     place.lost = true;
-    place.forgotten = { after: copy.after, upTo: cluster.startCount };
+    place.forgotten = forgotten;
     cluster.kill(place, false);
     void copy.restore();
     return true;

@@ -9,12 +9,14 @@ import { MemoryDisk } from '../../src/member/storage/memory-disk.ts';
 import { MemoryLevelOpener } from '../../src/member/storage/memory-level.ts';
 import { watchBatches } from './checkers/fail-stop.ts';
 import type { Forgotten } from './checkers/old-data.ts';
+import { WriteOnce } from './checkers/write-once.ts';
 import type { SimNetwork } from './network.ts';
 import type { Prng } from './prng.ts';
 import { SimProcess } from './process.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 import { SimTransport } from './transport.ts';
+import type { Report } from './violation.ts';
 
 /** Bytes in a simulated LevelDB log before it starts another: small, so that older logs lose their tails in a run. */
 const LEVEL_WRITE_BUFFER_BYTES = 16 * 1024;
@@ -41,6 +43,7 @@ export interface PlaceOptions {
   readonly pace: DiskPace;
   /** Decides which names of LevelDB's files a loss of power takes that were not synced; null = none. */
   readonly lostNames: Prng | null;
+  readonly report: Report;
 }
 
 /** What a place tells the simulation. */
@@ -92,6 +95,7 @@ export class Place {
   slowFactor = 1;
   /** Called as soon as the process has begun so many disk operations more. */
   #armed: { left: number; readonly run: () => void } | null = null;
+  #writeOnce: WriteOnce;
   starts = 0;
   /** Its member has run: before that it can be neither met nor missed. */
   everStarted = false;
@@ -104,6 +108,7 @@ export class Place {
     this.#options = options;
     this.disk = this.#newDisk();
     this.levels = this.#newLevels();
+    this.#writeOnce = new WriteOnce(options.report);
   }
 
   /** Whether an address is one of this machine's. */
@@ -141,7 +146,7 @@ export class Place {
     trace.line(name, `starts (${this.starts}, ${options.initialClusterState})`);
     const ports: MemberPorts = {
       disk: this.disk.session(),
-      levels: watchBatches(this.levels, () => listener.writeFailed(process)),
+      levels: watchBatches(this.#writeOnce.watch(this.levels), () => listener.writeFailed(process)),
       transport,
       clock: process.clock,
       random: random.fork(),
@@ -199,6 +204,7 @@ export class Place {
     this.#stopProcess();
     this.disk = this.#newDisk();
     this.levels = this.#newLevels();
+    this.#writeOnce = new WriteOnce(this.#options.report);
   }
 
   /** A copy of what is on the disks now, to be put back later. Only while no process runs. */

@@ -39,6 +39,8 @@ export interface MemoryLevelOptions {
 }
 
 const WRITE_BUFFER_BYTES_DEFAULT = 32 * 1024 * 1024;
+/** So many removed keys are remembered. */
+const REMOVED_MAX = 1_000;
 
 /** Databases in memory, by path. They outlive `kill` and `crash`; handles do not. */
 export class MemoryLevelOpener implements LevelOpener {
@@ -123,6 +125,20 @@ export class MemoryLevelOpener implements LevelOpener {
     this.#database(path).faults.add(fault);
   }
 
+  /**
+   * Shows a removed key again with the value it had, as LevelDB 1.20 can (google/leveldb#320, #887).
+   *
+   * @returns whether there was one
+   */
+  bringBack(path: string, key: Buffer): boolean {
+    return this.#database(path).bringBack(key);
+  }
+
+  /** Keys that were removed from `path`, the last ones. */
+  removedKeys(path: string): readonly Buffer[] {
+    return this.#database(path).removedKeys;
+  }
+
   /** Changes a stored value in place, as a failing disk would, without any operation noticing. */
   rot(path: string, key: Buffer, change: (value: Buffer) => Buffer | undefined): void {
     this.#database(path).rot(key, change);
@@ -166,6 +182,8 @@ class Database {
   /** CURRENT may still name the first MANIFEST, which LevelDB 1.20 does not sync. */
   #isNew = true;
   #backgroundError = false;
+  /** Values of removed keys, the last ones removed. */
+  readonly #removed = new Map<string, Buffer>();
 
   constructor(writeBufferBytes: number) {
     this.#writeBufferBytes = writeBufferBytes;
@@ -190,7 +208,10 @@ class Database {
       this.#backgroundError = true;
       throw new StoreError('storage', 'leveldb batch: input/output error');
     }
-    for (const op of ops) this.#visible.apply(op);
+    for (const op of ops) {
+      if (op.type === 'del') this.#remember(op.key);
+      this.#visible.apply(op);
+    }
     if (sync) for (const record of log.records) record.synced = true;
     if (log.bytes >= this.#writeBufferBytes) this.#rotate();
   }
@@ -270,6 +291,27 @@ class Database {
     this.#replayed = this.#logs;
     this.#logs = [newLog(true)];
     this.#backgroundError = false;
+  }
+
+  get removedKeys(): readonly Buffer[] {
+    return [...this.#removed.keys()].map((key) => Buffer.from(key, 'latin1'));
+  }
+
+  #remember(key: Buffer): void {
+    const value = this.#visible.get(key);
+    if (value !== undefined) this.#removed.set(key.toString('latin1'), value);
+    const [oldest] = this.#removed.keys();
+    if (this.#removed.size > REMOVED_MAX && oldest !== undefined) this.#removed.delete(oldest);
+  }
+
+  bringBack(key: Buffer): boolean {
+    const value = this.#removed.get(key.toString('latin1'));
+    if (value === undefined) return false;
+    this.#logsToTables(this.#logs.length);
+    const op: LevelOp = { type: 'put', key, value };
+    this.#tables.apply(op);
+    this.#visible.apply(op);
+    return true;
   }
 
   rot(key: Buffer, change: (value: Buffer) => Buffer | undefined): void {
