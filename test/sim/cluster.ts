@@ -227,6 +227,18 @@ export class Cluster implements PlaceListener {
       if (this.#joined.has(place) || this.#initial.includes(place)) this.start(place);
       else this.join(place);
     }
+    if (this.core().some((place) => place.tailUncertain)) this.#bringUpRemoved();
+  }
+
+  /**
+   * Whoever has cut a torn log may have to hear a member whose removal the others have forgotten to be committed: a limit
+   * of the design, see the track record.
+   */
+  #bringUpRemoved(): void {
+    for (const place of this.places) {
+      const isGone = place.running || place.lost || place.isReplaced || !place.everStarted;
+      if (!isGone && this.memberOf(place) === undefined) this.start(place);
+    }
   }
 
   writeFailed(process: SimProcess): void {
