@@ -60,7 +60,7 @@ const confState = {
 /** One of each type, and appends of some lengths. */
 export const MESSAGES: readonly Message[] = [
   { type: 'vote', ...head, preVote: true, lastIndex: 9, lastTerm: 6, transfer: false },
-  { type: 'vote-response', ...head, preVote: false, granted: true },
+  { type: 'vote-response', ...head, preVote: false, granted: true, commit: 0, commitTerm: 0 },
   { type: 'append-response', ...head, index: 2 ** 40, reject: true, hintIndex: 3, hintTerm: 2 },
   { type: 'heartbeat', ...head, commit: 5, readSeq: 300 },
   { type: 'heartbeat-response', ...head, readSeq: 70_000 },

@@ -376,7 +376,16 @@ function lead(raft: TestNode): void {
   raft.node.campaign();
   raft.settle();
   for (const preVote of [true, false]) {
-    raft.node.step({ type: 'vote-response', from: 2, to: 1, term: 2, preVote, granted: true });
+    raft.node.step({
+      type: 'vote-response',
+      from: 2,
+      to: 1,
+      term: 2,
+      preVote,
+      granted: true,
+      commit: 0,
+      commitTerm: 0,
+    });
     raft.settle();
   }
   expect(raft.node.leadership.role).toBe('leader');

@@ -5,6 +5,7 @@ import type { LogRecord } from '../../src/member/ports.ts';
 import { LOG_DIRECTORY } from '../../src/member/storage/data-dir.ts';
 import { MemoryDisk } from '../../src/member/storage/memory-disk.ts';
 import { openLog } from '../../src/member/storage/wal.ts';
+import { voteResponse } from '../core/raft/builders.ts';
 import { Campaigns } from './checkers/campaigns.ts';
 import { Commits } from './checkers/commits.ts';
 import { Configurations } from './checkers/configurations.ts';
@@ -185,7 +186,7 @@ describe('configurations', () => {
     const answer = (granted: boolean, asked: VoteRequest): void => {
       checker.stepping(run, asked);
       const { preVote, term } = asked;
-      run.raft.sendAfterAppend({ type: 'vote-response', from: 1, to: 2, term, preVote, granted });
+      run.raft.sendAfterAppend(voteResponse({ from: 1, to: 2, term, preVote, granted }));
       checker.stepped(run, asked);
     };
     answer(true, request);
@@ -211,6 +212,8 @@ describe('durable promises', () => {
     term: 2,
     preVote: false,
     granted: true,
+    commit: 0,
+    commitTerm: 0,
   };
 
   test('a vote must be on disk, with its term and for its candidate', () => {

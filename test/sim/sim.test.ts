@@ -72,7 +72,16 @@ test('a second vote in a term is found, a pre-vote is none', () => {
   const found: Violation[] = [];
   const votes = new Votes((violation) => found.push(violation));
   const vote = (to: number, preVote: boolean) =>
-    ({ type: 'vote-response', from: 1, to, term: 5, preVote, granted: true }) as const;
+    ({
+      type: 'vote-response',
+      from: 1,
+      to,
+      term: 5,
+      preVote,
+      granted: true,
+      commit: 0,
+      commitTerm: 0,
+    }) as const;
   votes.said(vote(2, false));
   votes.said(vote(3, true));
   votes.said(vote(2, false));

@@ -54,10 +54,24 @@ export function refuseOldVote(raft: Raft, request: VoteRequest): void {
 }
 
 export function handleVoteResponse(raft: Raft, response: VoteResponse): void {
+  if (!response.granted) learnCommit(raft, response);
   if (raft.role !== (response.preVote ? 'pre-candidate' : 'candidate')) return;
   // A granted pre-vote for another term answers an earlier campaign.
   if (response.preVote && response.granted && response.term !== raft.term + 1) return;
   countVote(raft, { from: response.from, granted: response.granted });
+}
+
+/**
+ * Who refuses says what it knows to be committed. A leader that has left a joint configuration and is no voter any more
+ * can neither campaign nor, with a longer log, vote; the others, who do not know yet that they may leave it too, need
+ * its vote for ever unless it tells them.
+ */
+function learnCommit(raft: Raft, { commit, commitTerm }: VoteResponse): void {
+  const { log } = raft;
+  if (raft.role === 'leader' || commit <= log.commit) return;
+  if (log.matches({ index: commit, term: commitTerm })) log.commitTo(commit);
+  // The votes are those of a configuration that may be over.
+  if (raft.role !== 'follower' && hasUnappliedConfChange(raft)) raft.becomeFollower(raft.term, NO_MEMBER);
 }
 
 /** The own vote of `term` is on disk: now it counts. */
@@ -111,6 +125,7 @@ function answerVote(
   answer: { readonly request: VoteRequest; readonly granted: boolean; readonly term: number },
 ): void {
   const { request, granted, term } = answer;
+  const { commit } = raft.log;
   raft.sendAfterAppend({
     type: 'vote-response',
     from: raft.id,
@@ -118,6 +133,8 @@ function answerVote(
     term,
     preVote: request.preVote,
     granted,
+    commit: granted ? 0 : commit,
+    commitTerm: granted ? 0 : (raft.log.term(commit) ?? 0),
   });
 }
 

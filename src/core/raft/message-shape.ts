@@ -14,7 +14,12 @@ export function isWellFormed(message: Message, receiver: MemberId): boolean {
     case 'vote':
       return isIndex(message.lastIndex) && isIndex(message.lastTerm) && message.lastTerm <= message.term;
     case 'vote-response':
-      return isFlag(message.preVote) && isFlag(message.granted);
+      return (
+        isFlag(message.preVote) &&
+        isFlag(message.granted) &&
+        isIndex(message.commit) &&
+        isIndex(message.commitTerm)
+      );
     case 'append':
       return isAppend(message);
     case 'append-response':

@@ -74,6 +74,9 @@ export interface VoteResponse extends Envelope {
   readonly type: 'vote-response';
   readonly preVote: boolean;
   readonly granted: boolean;
+  /** What the sender knows to be committed, and the term of the entry there; both 0 when the vote is granted. */
+  readonly commit: number;
+  readonly commitTerm: number;
 }
 export interface AppendRequest extends Envelope {
   readonly type: 'append';

@@ -128,7 +128,7 @@ function fieldsOf(message: SmallMessage): readonly Packed[] {
     case 'vote':
       return [1, term, message.preVote, message.lastIndex, message.lastTerm, message.transfer];
     case 'vote-response':
-      return [2, term, message.preVote, message.granted];
+      return [2, term, message.preVote, message.granted, message.commit, message.commitTerm];
     case 'append-response':
       return [3, term, message.index, message.reject, message.hintIndex, message.hintTerm];
     case 'heartbeat':
@@ -217,8 +217,11 @@ function messageOf(fields: Fields, ends: MessageEnds): Message {
       const [lastIndex, lastTerm] = [fields.natural(), fields.natural()];
       return { type: 'vote', ...ends, term, preVote, lastIndex, lastTerm, transfer: fields.boolean() };
     }
-    case 2:
-      return { type: 'vote-response', ...ends, term, preVote: fields.boolean(), granted: fields.boolean() };
+    case 2: {
+      const [preVote, granted] = [fields.boolean(), fields.boolean()];
+      const [commit, commitTerm] = [fields.natural(), fields.natural()];
+      return { type: 'vote-response', ...ends, term, preVote, granted, commit, commitTerm };
+    }
     case 3: {
       const [index, reject] = [fields.natural(), fields.boolean()];
       const [hintIndex, hintTerm] = [fields.natural(), fields.natural()];

@@ -5,6 +5,7 @@ import type {
   Heartbeat,
   Message,
   VoteRequest,
+  VoteResponse,
 } from '../../../src/core/raft/messages.ts';
 import { bootstrapDisk, TestMember, testOptions } from './test-member.ts';
 
@@ -46,6 +47,20 @@ export function voteRequest(fields: Partial<VoteRequest> = {}): VoteRequest {
     lastIndex: 1,
     lastTerm: 1,
     transfer: false,
+    ...fields,
+  };
+}
+
+export function voteResponse(fields: Partial<VoteResponse> = {}): VoteResponse {
+  return {
+    type: 'vote-response',
+    from: 2,
+    to: 1,
+    term: 2,
+    preVote: true,
+    granted: true,
+    commit: 0,
+    commitTerm: 0,
     ...fields,
   };
 }

@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest';
-import { appendRequest, entriesOf, heartbeat, lonelyMember, sentBy, voteRequest } from './builders.ts';
+import {
+  appendRequest,
+  entriesOf,
+  heartbeat,
+  lonelyMember,
+  sentBy,
+  voteRequest,
+  voteResponse,
+} from './builders.ts';
 import { TestCluster } from './test-cluster.ts';
 import { bootstrapDisk, encodeConfChange, TestMember, testOptions } from './test-member.ts';
 
@@ -95,14 +103,7 @@ test('a vote is asked for only once the own term, vote and log are durable', () 
   candidate.node.campaign();
   candidate.processReady();
   candidate.outbox.length = 0;
-  candidate.node.step({
-    type: 'vote-response',
-    from: 2,
-    to: 1,
-    term: 2,
-    preVote: true,
-    granted: true,
-  });
+  candidate.node.step(voteResponse());
   const { messages, append } = candidate.node.ready();
   expect(messages).toEqual([]);
   expect(append?.hardState).toMatchObject({ term: 2, vote: 1 });
@@ -115,7 +116,7 @@ test('a vote is asked for only once the own term, vote and log are durable', () 
 test('a vote that was on its way to disk is not counted in a later term', () => {
   const member = new TestMember(testOptions(1), bootstrapDisk([1, 2]));
   member.node.campaign();
-  member.node.step({ type: 'vote-response', from: 2, to: 1, term: 2, preVote: true, granted: true });
+  member.node.step(voteResponse());
   member.processReady();
   expect(member.node.status()).toMatchObject({ role: 'candidate', term: 2 });
   member.node.step(heartbeat({ term: 3 }));
@@ -136,7 +137,7 @@ test('a candidate follows the leader that won its term', () => {
   const cluster = TestCluster.of(3);
   const candidate = cluster.member(1);
   candidate.node.campaign();
-  candidate.node.step({ type: 'vote-response', from: 2, to: 1, term: 2, preVote: true, granted: true });
+  candidate.node.step(voteResponse());
   candidate.processAll();
   expect(candidate.node.status().role).toBe('candidate');
   candidate.node.step(appendRequest());
@@ -147,7 +148,7 @@ test('a campaign that a majority refuses is given up', () => {
   const member = lonelyMember();
   member.node.campaign();
   for (const from of [2, 3]) {
-    member.node.step({ type: 'vote-response', from, to: 1, term: 1, preVote: true, granted: false });
+    member.node.step(voteResponse({ from, term: 1, granted: false }));
   }
   expect(member.node.status()).toMatchObject({ role: 'follower', term: 1 });
 });
@@ -156,7 +157,7 @@ test('votes of strangers and of learners do not count', () => {
   const member = new TestMember(testOptions(1), bootstrapDisk([1, 2, 3], [4]));
   member.node.campaign();
   for (const from of [4, 9]) {
-    member.node.step({ type: 'vote-response', from, to: 1, term: 2, preVote: true, granted: true });
+    member.node.step(voteResponse({ from }));
   }
   expect(member.node.status().role).toBe('pre-candidate');
 });
@@ -164,7 +165,7 @@ test('votes of strangers and of learners do not count', () => {
 test('a pre-vote granted in an earlier campaign does not count in a later one', () => {
   const member = lonelyMember([2]);
   member.node.campaign();
-  member.node.step({ type: 'vote-response', from: 2, to: 1, term: 2, preVote: true, granted: true });
+  member.node.step(voteResponse());
   expect(member.node.status().role).toBe('pre-candidate');
 });
 

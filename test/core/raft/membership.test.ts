@@ -149,3 +149,26 @@ test('removing a silent voter commits what waited for it', () => {
   leader.processAll();
   expect(leader.node.status()).toMatchObject({ commit: 4, applied: 4 });
 });
+
+test('a leader that is no voter any more, with a longer log, tells the others that the change is over', () => {
+  const cluster = TestCluster.of(2, {}, 1);
+  const leader = cluster.elect(1);
+  const leave = leader.node.status().lastIndex + 2;
+  change(leader, { type: 'add-voter', id: 3 }, { type: 'add-learner', id: 1 });
+  let isLeaving = false;
+  cluster.passes = (message) => {
+    if (message.type !== 'append') return message.type !== 'heartbeat';
+    if (!isLeaving && message.entries.some(({ index }) => index === leave)) {
+      isLeaving = true;
+      leader.node.propose([Buffer.from('only the leader has this')]);
+    }
+    return message.commit < leave && message.entries.every(({ index }) => index <= leave);
+  };
+  cluster.settle();
+  expect(leader.node.status()).toMatchObject({ role: 'follower', commit: leave, lastIndex: leave + 1 });
+  expect(cluster.member(2).node.status()).toMatchObject({ commit: leave - 1, lastIndex: leave });
+  cluster.passes = () => true;
+  for (let at = 0; at < 10; at += 1) cluster.member(3).node.tick();
+  cluster.elect(2);
+  expect(cluster.elect(2).node.status()).toMatchObject({ role: 'leader', confState: { voters: [2, 3] } });
+});

@@ -58,6 +58,8 @@ const messageArbitrary: fc.Arbitrary<Message> = fc.oneof(
     ...envelope,
     preVote: fc.boolean(),
     granted: fc.boolean(),
+    commit: safe,
+    commitTerm: safe,
   }),
   fc.record({
     type: fc.constant('append-response' as const),
@@ -181,12 +183,12 @@ test('an append with a gap is a bug of the sender', () => {
   expect(() => encode([append(1, 2, { entries: [entry(12, 'x')] })])).toThrow(AssertionError);
 });
 
-test('the bytes of format version 1 do not change', () => {
+test('the bytes of format version 3 do not change', () => {
   const confState = { voters: [1, 2], votersOutgoing: [], learners: [3], learnersNext: [], autoLeave: true };
   const hex = (message: Message): string => encode([message])[0]!.toString('hex');
   const all: readonly Message[] = [
     { type: 'vote', ...ends, term: 5, preVote: true, lastIndex: 300, lastTerm: 4, transfer: false },
-    { type: 'vote-response', ...ends, term: 5, preVote: false, granted: true },
+    { type: 'vote-response', ...ends, term: 5, preVote: false, granted: true, commit: 0, commitTerm: 0 },
     { type: 'append-response', ...ends, term: 5, index: 70000, reject: true, hintIndex: 3, hintTerm: 2 },
     { type: 'heartbeat', ...ends, term: 5, commit: 2 ** 40, readSeq: 1 },
     { type: 'heartbeat-response', ...ends, term: 5, readSeq: 1 },
@@ -199,7 +201,7 @@ test('the bytes of format version 1 do not change', () => {
   expect(all.map(hex)).toMatchInlineSnapshot(`
     [
       "0000000a0491960105c3cd012c04c2",
-      "000000060491940205c2c3",
+      "000000080491960205c2c30000",
       "0000000c0491960305ce00011170c30302",
       "0000000e0491940405cb427000000000000001",
       "00000005049193050501",
