@@ -196,7 +196,7 @@ export class Cluster implements PlaceListener {
         applied: raft.applied,
         revision: member.header().revision,
       });
-      if (process.paused) this.#transfers.forget(process.name);
+      if (process.paused || place.stopping) this.#transfers.forget(process.name);
       else this.#sampleTransfer(process.name, raft);
     }
   }

@@ -73,6 +73,8 @@ export class Place {
   disk: MemoryDisk;
   levels: MemoryLevelOpener;
   process: SimProcess | null = null;
+  /** An operator has stopped the process; it may take a while to end, and takes no requests any more. */
+  stopping = false;
   member: Member | null = null;
   transport: SimTransport | null = null;
   /** Its data is gone or not to be trusted, by a fault of ours: it can never be part of the cluster again. */
@@ -186,7 +188,10 @@ export class Place {
     process.schedule(0, 'client', () => {
       const left = transferLeadership ? member.handOver() : Promise.resolve();
       left
-        .then(() => member.stop())
+        .then(() => {
+          this.stopping = true;
+          return member.stop();
+        })
         .then(
           () => this.#end(process, null),
           (error: unknown) => this.#end(process, error),
@@ -234,6 +239,7 @@ export class Place {
   #stopProcess(): void {
     const { process, transport } = this;
     this.process = null;
+    this.stopping = false;
     this.member = null;
     this.transport = null;
     if (process === null) return;

@@ -51,7 +51,7 @@ export class Transfers {
     this.#report(new Violation('transfer', message));
   }
 
-  /** A process stands still or has ended: what it last said is of no account. */
+  /** A process stands still, stops or has ended: what it last said is of no account. */
   forget(process: string): void {
     this.#open.delete(process);
   }
