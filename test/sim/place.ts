@@ -189,7 +189,7 @@ export class Place {
       const left = transferLeadership ? member.handOver() : Promise.resolve();
       left
         .then(() => {
-          this.stopping = true;
+          this.stopping = this.process === process;
           return member.stop();
         })
         .then(
