@@ -220,9 +220,13 @@ export class Cluster implements PlaceListener {
     if (role === 'leader' && memberId !== undefined) this.#parts.leadership.leads(memberId, term);
   }
 
-  /** Starts what belongs to the cluster and does not run, machines of members just added included. */
+  /**
+   * Starts what belongs to the cluster and does not run, machines of members just added included, and again what listens
+   * elsewhere than where the cluster has it now.
+   */
   bringUp(): void {
     for (const place of this.core()) {
+      if (this.isElsewhere(place)) this.kill(place, false);
       if (place.running) continue;
       if (this.#joined.has(place) || this.#initial.includes(place)) this.start(place);
       else this.join(place);
