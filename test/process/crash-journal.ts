@@ -1,6 +1,6 @@
 import { open, stat } from 'node:fs/promises';
 import type { StateMarker } from '../../src/core/state.ts';
-import { decodeMarker, parseMarkerKey } from '../../src/member/storage/schema.ts';
+import { decodeMarker } from '../../src/member/storage/schema.ts';
 
 /** A write that no sync is known to have covered. */
 export interface OpenWrite {
@@ -185,11 +185,12 @@ export class CrashJournal {
   #batch(id: number, marks: readonly (readonly [string, string])[]): void {
     for (const [keyHex, valueHex] of marks) {
       const key = Buffer.from(keyHex, 'hex');
-      this.#markers.set(positionOf(parseMarkerKey(key)), decodeMarker(key, Buffer.from(valueHex, 'hex')));
+      // Not by its key, which cannot say that nothing was compacted yet.
+      const marker = decodeMarker(key, Buffer.from(valueHex, 'hex'));
+      this.#markers.set(positionOf(marker), marker);
       if (key[0] !== BARRIER_LETTER) continue;
-      const { appliedIndex } = parseMarkerKey(key);
       this.#running.set(id, () => {
-        this.#barrierWritten = appliedIndex;
+        this.#barrierWritten = marker.appliedIndex;
       });
     }
   }
