@@ -4,6 +4,7 @@ import type { Entry } from '../../src/core/raft/messages.ts';
 import type { Applied } from '../../src/core/state-machine.ts';
 import { StoreError } from '../../src/lib/errors.ts';
 import { type ForwardAnswer, Proposals } from '../../src/member/proposals.ts';
+import { voteResponse } from '../core/raft/builders.ts';
 import { ManualClock } from './manual-clock.ts';
 import { TestNode } from './raft-node.ts';
 import { put } from './test-cluster.ts';
@@ -376,16 +377,7 @@ function lead(raft: TestNode): void {
   raft.node.campaign();
   raft.settle();
   for (const preVote of [true, false]) {
-    raft.node.step({
-      type: 'vote-response',
-      from: 2,
-      to: 1,
-      term: 2,
-      preVote,
-      granted: true,
-      commit: 0,
-      commitTerm: 0,
-    });
+    raft.node.step(voteResponse({ preVote }));
     raft.settle();
   }
   expect(raft.node.leadership.role).toBe('leader');

@@ -15,6 +15,8 @@ const COPIED = [
   'src',
   'test/sim',
   'test/linearizability',
+  'test/core/raft/builders.ts',
+  'test/core/raft/test-member.ts',
   'package.json',
   'tsconfig.json',
   'tsconfig.sim.json',

@@ -74,7 +74,6 @@ export class Nemesis {
       place.slowFactor = 1;
       place.disk.capacityBytes = 2 ** 40;
       place.process?.resume('stopped');
-      if (cluster.isElsewhere(place)) cluster.kill(place, false);
     }
   }
 
@@ -247,8 +246,7 @@ export class Nemesis {
         random.pick(['datasync', 'datasync', 'write', 'rename', 'sync-directory'] as const),
       );
     } else if (kind === 'level-error') {
-      const states = ['state-1', 'state-2', 'state-3', 'state-4'].filter((name) => place.levels.exists(name));
-      const state = states.at(-1);
+      const state = place.newestState();
       const fault = random.pick(['no-space', 'sync-error', 'flush-error', 'read-error'] as const);
       if (state !== undefined) place.levels.inject(state, fault);
     } else {

@@ -7,6 +7,7 @@ import { SILENT_OBSERVER } from '../../src/member/observer.ts';
 import { openMember } from '../../src/member/open-member.ts';
 import { MemoryDisk } from '../../src/member/storage/memory-disk.ts';
 import { MemoryLevelOpener } from '../../src/member/storage/memory-level.ts';
+import { ALL_ROWS } from '../../src/member/storage/schema.ts';
 import { watchBatches } from './checkers/fail-stop.ts';
 import type { Forgotten } from './checkers/old-data.ts';
 import { WriteOnce } from './checkers/write-once.ts';
@@ -20,6 +21,8 @@ import type { Report } from './violation.ts';
 
 /** Bytes in a simulated LevelDB log before it starts another: small, so that older logs lose their tails in a run. */
 const LEVEL_WRITE_BUFFER_BYTES = 16 * 1024;
+/** Each snapshot that is installed makes another state; a run has few. */
+const STATE_NAMES = Array.from({ length: 9 }, (_, at) => `state-${at + 1}`);
 
 /** How a place's disk behaves: latencies in ms, of one operation. */
 export interface DiskPace {
@@ -212,6 +215,11 @@ export class Place {
     this.#writeOnce = new WriteOnce(this.#options.report);
   }
 
+  /** The newest state on the disks: the one in use, or one on its way. */
+  newestState(): string | undefined {
+    return STATE_NAMES.findLast((name) => this.levels.exists(name));
+  }
+
   /** A copy of what is on the disks now, to be put back later. Only while no process runs. */
   async copyData(): Promise<() => Promise<void>> {
     const files = await readTree(this.disk, '');
@@ -221,7 +229,7 @@ export class Place {
       // What the process had begun to remove when it was killed.
       if (!this.levels.exists(name)) continue;
       const level = await this.levels.open(name, { create: false });
-      states.set(name, await level.scan({ gte: Buffer.alloc(0), lt: Buffer.alloc(64, 0xff), limit: 1e6 }));
+      states.set(name, await level.scan({ ...ALL_ROWS, limit: 1e6 }));
       await level.close();
     }
     return async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { AppendRequest, Entry, VoteRequest, VoteResponse } from '../../src/core/raft/messages.ts';
+import type { AppendRequest, Entry, VoteRequest } from '../../src/core/raft/messages.ts';
 import { Raft } from '../../src/core/raft/raft.ts';
 import type { LogRecord } from '../../src/member/ports.ts';
 import { LOG_DIRECTORY } from '../../src/member/storage/data-dir.ts';
@@ -205,16 +205,7 @@ describe('configurations', () => {
 });
 
 describe('durable promises', () => {
-  const vote: VoteResponse = {
-    type: 'vote-response',
-    from: 1,
-    to: 2,
-    term: 2,
-    preVote: false,
-    granted: true,
-    commit: 0,
-    commitTerm: 0,
-  };
+  const vote = voteResponse({ from: 1, to: 2, preVote: false });
 
   test('a vote must be on disk, with its term and for its candidate', () => {
     const { found, promises, members } = setUp();

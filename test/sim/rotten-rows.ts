@@ -19,7 +19,7 @@ type Decay = 'rots' | 'is gone' | 'comes back';
  */
 export async function rotRows(parts: NemesisParts, place: Place, isStopped: () => boolean): Promise<void> {
   const { cluster, random, scheduler, trace } = parts;
-  const name = newestState(place);
+  const name = place.newestState();
   if (name === undefined) return;
   const rows = await rowKeysOf(place, name);
   const isRunning = random.chance(50);
@@ -42,12 +42,8 @@ export async function rotRows(parts: NemesisParts, place: Place, isStopped: () =
 
 /** Keys that were removed from a member's state, and which no process writes again. */
 export function removedRows(place: Place): readonly Buffer[] {
-  const name = newestState(place);
+  const name = place.newestState();
   return name === undefined ? [] : place.levels.removedKeys(name);
-}
-
-function newestState(place: Place): string | undefined {
-  return ['state-1', 'state-2', 'state-3', 'state-4'].findLast((each) => place.levels.exists(each));
 }
 
 interface Fate {

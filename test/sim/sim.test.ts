@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { StateMarker } from '../../src/core/state.ts';
+import { voteResponse } from '../core/raft/builders.ts';
 import { AppliedLog } from './checkers/applied-log.ts';
 import { LeadershipChecker } from './checkers/leadership.ts';
 import { LeaseSafety } from './checkers/lease-safety.ts';
@@ -71,17 +72,7 @@ test('two leaders of one term are found', () => {
 test('a second vote in a term is found, a pre-vote is none', () => {
   const found: Violation[] = [];
   const votes = new Votes((violation) => found.push(violation));
-  const vote = (to: number, preVote: boolean) =>
-    ({
-      type: 'vote-response',
-      from: 1,
-      to,
-      term: 5,
-      preVote,
-      granted: true,
-      commit: 0,
-      commitTerm: 0,
-    }) as const;
+  const vote = (to: number, preVote: boolean) => voteResponse({ from: 1, to, term: 5, preVote });
   votes.said(vote(2, false));
   votes.said(vote(3, true));
   votes.said(vote(2, false));
