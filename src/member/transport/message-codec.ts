@@ -1,5 +1,6 @@
 import type { ConfState, Entry, EntryKind, MemberId, Message } from '../../core/raft/messages.ts';
 import { assert } from '../../lib/assert.ts';
+import { ownCopy } from '../../lib/own-copy.ts';
 import { arrayOf, Fields, type Packed, pack, unpack } from '../../lib/packed.ts';
 import { encodeFrame, type Frame, frameKinds, joinSmall, ProtocolError } from './frame.ts';
 import { FIELDS_LIMITS, FRAME_BYTES_MAX } from './limits.ts';
@@ -200,7 +201,7 @@ function decodeEntries(
     const dataEnd = dataStart + payload.readUInt32BE(offset + 9);
     if (dataEnd > payload.length) throw new ProtocolError('an entry is cut short');
     // One copy per entry, not per append: a value that lives long must not keep its neighbours' memory.
-    const data = Buffer.from(payload.subarray(dataStart, dataEnd));
+    const data = ownCopy(payload.subarray(dataStart, dataEnd));
     entries.push({ index, term: readInteger(payload, offset), kind, data });
     offset = dataEnd;
   }
