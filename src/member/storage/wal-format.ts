@@ -283,8 +283,10 @@ function readSnapshot(reader: Reader): InstalledSnapshot {
 function writeEntries(writer: Writer, entries: readonly Entry[]): void {
   const first = entries[0]!.index;
   writer.integer(first);
-  for (const [i, entry] of entries.entries()) {
-    assert(entry.index === first + i, 'entries of a record are contiguous');
+  let index = first;
+  for (const entry of entries) {
+    assert(entry.index === index, 'entries of a record are contiguous');
+    index += 1;
     writer.integer(entry.term);
     writer.u32(KIND_NUMBERS[entry.kind]);
     writer.u32(entry.data.length);
