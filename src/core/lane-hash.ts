@@ -1,5 +1,5 @@
+import { loadWords, words } from '../lib/words.ts';
 import type { SetHash } from './mvcc/row.ts';
-import { loadWords, words } from './words.ts';
 
 /**
  * Two independent 32-bit lanes over a sequence of values: finds divergence and rot, not forgery. Deterministic on

@@ -1,4 +1,4 @@
-import { loadWords, words } from '../words.ts';
+import { loadWords, words } from '../../lib/words.ts';
 import type { Row, SetHash } from './row.ts';
 
 /**
