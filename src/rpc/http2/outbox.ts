@@ -1,4 +1,5 @@
 import type { Writable } from 'node:stream';
+import { assert } from '../../lib/assert.ts';
 
 /**
  * Where the next bytes of any connection's small frames are put; a new one is made when it is used up. A client that
@@ -58,20 +59,26 @@ export class Outbox {
     return this.backlogBytes > BACKLOG_BYTES_MAX;
   }
 
-  /** Room for `bytes`, which count as written: the caller fills `buffer` from `offset` on before anything else. */
-  reserve(bytes: number): { readonly buffer: Buffer; readonly offset: number } {
+  /** Where what was reserved last is to be written. */
+  get room(): Buffer {
+    assert(this.#room !== null, 'room was reserved');
+    return this.#room;
+  }
+
+  /** Takes so many bytes of `room`, which count as written. @returns where the caller fills them, before anything else */
+  reserve(bytes: number): number {
     if (this.#room === null || this.#roomUsed + bytes > this.#room.length) this.#takeRoom(bytes);
     const offset = this.#roomUsed;
     this.#roomUsed += bytes;
     this.#note(bytes);
-    return { buffer: this.#room!, offset };
+    return offset;
   }
 
   /** `bytes` must not change any more. */
   push(bytes: Buffer): void {
     if (bytes.length <= COPY_BYTES_MAX) {
-      const { buffer, offset } = this.reserve(bytes.length);
-      bytes.copy(buffer, offset);
+      const offset = this.reserve(bytes.length);
+      bytes.copy(this.room, offset);
       return;
     }
     this.#cutRoom();
