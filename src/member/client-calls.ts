@@ -114,28 +114,17 @@ export class ClientCalls {
   #commanded(operation: Operation, context: ClientContext, admit?: () => void): Promise<CommandOutcome> {
     const { signal } = context;
     return this.#options.access.as(context, (principal) => {
-      const refusal = (): StoreErrorCode | null => authRefusal(operation, principal, this.machine.access);
-      if (refusal() === null) return this.#admitted(operation, { signal, principal, admit });
-      return this.#permit(refusal, signal).then(() =>
-        this.#admitted(operation, { signal, principal, admit }),
-      );
+      const { user, revision: authRevision } = principal;
+      if (authRefusal(operation, principal, this.machine.access) === null) {
+        admit?.();
+        return this.commandFrom(operation, { signal, user, authRevision });
+      }
+      return this.#caughtUp(signal).then(() => {
+        permit(authRefusal(operation, principal, this.machine.access));
+        admit?.();
+        return this.commandFrom(operation, { signal, user, authRevision });
+      });
     });
-  }
-
-  #admitted(
-    operation: Operation,
-    {
-      signal,
-      principal,
-      admit,
-    }: {
-      readonly signal: CancelSignal;
-      readonly principal: Principal;
-      readonly admit: (() => void) | undefined;
-    },
-  ): Promise<CommandOutcome> {
-    admit?.();
-    return this.commandFrom(operation, { signal, user: principal.user, authRevision: principal.revision });
   }
 
   // ---- from the state ---------------------------------------------------------------------------------------

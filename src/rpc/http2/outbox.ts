@@ -7,7 +7,7 @@ import { assert } from '../../lib/assert.ts';
  * are waited for put their frames elsewhere.
  */
 const SLAB_BYTES = 64 * 1024;
-/** Room that a connection takes from the slab at first; it doubles while one flush gathers more. */
+/** Room that a connection takes from the slab: as much as it last filled in one flush, doubled while it fills more. */
 const ROOM_BYTES_MIN = 1024;
 const ROOM_BYTES_MAX = 32 * 1024;
 /** Longer pieces are handed to the socket as they are; shorter ones are cheaper to copy. */
@@ -93,8 +93,8 @@ export class Outbox {
     if (parts.length === 0) return;
     this.#giveBackRoom();
     this.#parts = [];
+    this.#nextRoomBytes = Math.max(ROOM_BYTES_MIN, Math.min(this.#gatheredBytes, ROOM_BYTES_MAX));
     this.#gatheredBytes = 0;
-    this.#nextRoomBytes = ROOM_BYTES_MIN;
     const socket = this.#socket;
     if (socket.destroyed || socket.writableEnded) return;
     this.#writes += 1;
