@@ -40,6 +40,13 @@ test('superseded rows leave in the order in which they were superseded', () => {
   expect([0, 1, 2, 3, 4, 5, 6].filter((slot) => cache.get(slot) !== undefined)).toEqual([2, 4, 5, 6]);
 });
 
+test('superseded rows take an eighth of the budget, however much room there is', () => {
+  const cache = filled(12, 16);
+  for (const slot of [3, 1, 2, 0]) cache.supersede(slot);
+  expect([0, 1, 2, 3].filter((slot) => cache.get(slot) !== undefined)).toEqual([0, 2]);
+  expect(cache.bytes).toBe(10 * ROW_BYTES);
+});
+
 test('a row that was read outlives those that were not', () => {
   const cache = filled(5, 4);
   // The first eviction made the four that were there the old generation.
