@@ -15,6 +15,7 @@ import {
 import type { AuthOperation } from './auth/operations.ts';
 import { packAuth, unpackAuth } from './command-auth.ts';
 import { packDeleteRange, packPut, packTxn, unpackDeleteRange, unpackPut, unpackTxn } from './command-kv.ts';
+import { COMMAND_VERSION, decodePut, encodePut } from './command-put.ts';
 import type { LeaseCheckpoint } from './lease/lessor.ts';
 import { isMembershipOperation } from './membership-change.ts';
 import type { DeleteRangeRequest, PutRequest, TxnRequest } from './mvcc/operations.ts';
@@ -86,8 +87,6 @@ export type Operation =
    */
   | { readonly type: 'authenticate'; readonly name: string; readonly tokenDigest: string };
 
-/** The first byte of meaning in every command; a change is an upgrade step (see UPGRADING). */
-export const COMMAND_VERSION = 1;
 /** The largest command, in bytes. Requests are limited far below it. */
 export const COMMAND_BYTES_MAX = 16 * 1024 * 1024;
 /** Values in a command, lists included: an empty list takes one byte and some forty in memory. */
@@ -136,27 +135,32 @@ const ALARM_KINDS = ['no-space', 'corrupt'] as const satisfies readonly AlarmKin
  * @throws StoreError `too-many-ops` when transactions nest deeper than `TXN_DEPTH_MAX` or hold more than
  *   `COMMAND_VALUES_MAX`, `request-too-large` above `COMMAND_BYTES_MAX`
  */
-export function encodeCommand({ id, user, authRevision, operation }: Command): Buffer {
-  const bytes = pack([
-    COMMAND_VERSION,
-    id?.member ?? 0,
-    id?.incarnation ?? 0,
-    id?.seq ?? 0,
-    user,
-    authRevision,
-    TYPE_NUMBERS.get(operation.type)!,
-    ...packOperation(operation),
-  ]);
+export function encodeCommand(command: Command): Buffer {
+  const { id, user, authRevision, operation } = command;
+  const put = operation.type === 'put' ? encodePut(command, operation) : null;
+  const bytes =
+    put ??
+    pack([
+      COMMAND_VERSION,
+      id?.member ?? 0,
+      id?.incarnation ?? 0,
+      id?.seq ?? 0,
+      user,
+      authRevision,
+      TYPE_NUMBERS.get(operation.type)!,
+      ...packOperation(operation),
+    ]);
   if (bytes.length > COMMAND_BYTES_MAX) throw new StoreError('request-too-large');
   // A value takes a byte at least: hardly any command needs to be counted.
-  if (bytes.length > COMMAND_VALUES_MAX && !isPacked(bytes, COMMAND_LIMITS)) {
+  if (put === null && bytes.length > COMMAND_VALUES_MAX && !isPacked(bytes, COMMAND_LIMITS)) {
     throw new StoreError('too-many-ops', 'a command of too many values');
   }
   return bytes;
 }
 
 /**
- * The command in a committed entry. Its buffers are copies of their own.
+ * The command in a committed entry. Its buffers are copies of their own, or those of a put views of `bytes`, when
+ * nothing else is in the memory that these are in: they must not change.
  *
  * @throws AssertionError when the bytes are not a command of this version: nothing else may be in the log
  */
@@ -186,6 +190,8 @@ export function isCommand(bytes: Buffer): boolean {
 /** @throws MalformedError when the bytes are not a command of this version */
 function readCommand(bytes: Buffer, limits: UnpackLimits = DEFAULT_LIMITS): Command {
   checkForm(bytes.length <= COMMAND_BYTES_MAX, 'a command is too large');
+  const put = decodePut(bytes);
+  if (put !== null) return put;
   const fields = new Fields(unpack(bytes, limits));
   checkForm(fields.natural() === COMMAND_VERSION, 'a command is of an unknown version');
   const member = fields.natural();

@@ -1,3 +1,4 @@
+import { loadWords, words } from '../lib/words.ts';
 import type { SetHash } from './mvcc/row.ts';
 
 /**
@@ -14,10 +15,8 @@ export class LaneHash {
   }
 
   word(word: number): this {
-    const a = Math.imul(this.#a ^ word, 0x2c1b3c6d);
-    this.#a = (((a << 13) | (a >>> 19)) + 0x52dce729) | 0;
-    const b = Math.imul(this.#b + word, 0x297a2d39);
-    this.#b = b ^ (b >>> 15);
+    this.#a = mixA(this.#a, word);
+    this.#b = mixB(this.#b, word);
     return this;
   }
 
@@ -33,15 +32,13 @@ export class LaneHash {
 
   /** The length goes first, so that neighbours cannot trade bytes. */
   bytes(bytes: Buffer): this {
-    const { length } = bytes;
-    const words = length & ~3;
-    this.word(length);
-    for (let i = 0; i < words; i += 4) {
-      this.word(bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24));
+    this.word(bytes.length);
+    for (let from = 0; from < bytes.length; ) {
+      const length = loadWords(bytes, from);
+      this.#mixWords(length);
+      from += length;
     }
-    let rest = 0;
-    for (let i = words; i < length; i++) rest |= bytes[i]! << ((i - words) * 8);
-    return words < length ? this.word(rest) : this;
+    return this;
   }
 
   /** Our own short names: ASCII. */
@@ -51,11 +48,37 @@ export class LaneHash {
     return this;
   }
 
+  /**
+   * As `word` for each of `words`. Here the time of a hash goes: the lanes are in locals, and `| 0` tells the compiler
+   * that they are integers from the start, which makes it more than twice as fast.
+   */
+  #mixWords(length: number): void {
+    let a = this.#a | 0;
+    let b = this.#b | 0;
+    for (let i = 0; i < length; i += 4) {
+      const word = words.getInt32(i, true);
+      a = mixA(a, word);
+      b = mixB(b, word);
+    }
+    this.#a = a;
+    this.#b = b;
+  }
+
   /** Both lanes, unsigned. */
   digest(): SetHash {
     const a = avalanche(this.#a);
     return { a, b: avalanche(this.#b ^ Math.imul(a, 0x1b56c4e9)) };
   }
+}
+
+function mixA(lane: number, word: number): number {
+  const mixed = Math.imul(lane ^ word, 0x2c1b3c6d);
+  return (((mixed << 13) | (mixed >>> 19)) + 0x52dce729) | 0;
+}
+
+function mixB(lane: number, word: number): number {
+  const mixed = Math.imul(lane + word, 0x297a2d39);
+  return mixed ^ (mixed >>> 15);
 }
 
 /** Lets every bit of the input reach every bit of the output. */

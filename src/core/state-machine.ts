@@ -273,7 +273,7 @@ export class StateMachine {
       return { ...this.#changeMembership(operation, principal), proposal };
     }
     assert(entry.kind === 'normal', 'a conf-change entry changes the membership');
-    return { ...this.#run(operation, { entry, principal }), proposal };
+    return this.#run(operation, { entry, principal, proposal });
   }
 
   #changeMembership(operation: MembershipOperation, principal: Principal): Execution {
@@ -291,28 +291,27 @@ export class StateMachine {
   #run(operation: DataOperation, context: CommandContext): Execution {
     const refusal =
       alarmRefusal(operation, this.alarms) ?? authRefusal(operation, context.principal, this.access);
-    if (refusal !== null) return { ...DONE, outcome: failed(refusal) };
+    const { proposal } = context;
+    if (refusal !== null) return { proposal, outcome: failed(refusal), events: [], confChange: null };
     try {
+      if (operation.type === 'put' || operation.type === 'delete-range' || operation.type === 'txn') {
+        const { result, commit } = this.store.applyTxn(operation, this.lessor);
+        this.#settle(commit);
+        return { proposal, outcome: succeeded(result), events: commit.events, confChange: null };
+      }
       const events: KvEvent[] = [];
       const result = this.#perform(operation, context, events);
-      return { ...DONE, outcome: succeeded(result), events };
+      return { proposal, outcome: succeeded(result), events, confChange: null };
     } catch (error) {
       // A disk that fails is no answer to a client: members would disagree.
       if (!(error instanceof StoreError) || isOwnFailure(error.code)) throw error;
-      return { ...DONE, outcome: failed(error.code) };
+      return { proposal, outcome: failed(error.code), events: [], confChange: null };
     }
   }
 
   /** @throws StoreError before anything was changed */
-  #perform(operation: DataOperation, context: CommandContext, events: KvEvent[]): CommandResult {
+  #perform(operation: OtherOperation, context: CommandContext, events: KvEvent[]): CommandResult {
     switch (operation.type) {
-      case 'put':
-      case 'delete-range':
-      case 'txn': {
-        const { result, commit } = this.store.applyTxn(operation, this.lessor);
-        this.#settle(commit, events);
-        return result;
-      }
       case 'compact':
         this.store.compact(operation.revision);
         return { type: 'compact' };
@@ -340,10 +339,9 @@ export class StateMachine {
   }
 
   /** Takes what a transaction changed: rows for the disk, events for the watchers, keys for their leases. */
-  #settle(commit: Commit, events: KvEvent[]): void {
+  #settle(commit: Commit): void {
     this.#rows.add(commit.rows);
     for (const event of commit.events) {
-      events.push(event);
       if (event.row.lease !== 0n) {
         if (event.row.lease !== event.previousLease) this.lessor.attach(event.row.lease, event.row.key);
       } else if (event.previousLease !== 0n) {
@@ -382,7 +380,9 @@ export class StateMachine {
       const { deleted } = txn.deleteRange(deleteRequest({ key }));
       assert(deleted === 1, 'an attached key is there');
     }
-    this.#settle(txn.commit(), events);
+    const commit = txn.commit();
+    this.#settle(commit);
+    for (const event of commit.events) events.push(event);
   }
 
   #expire(
@@ -468,7 +468,11 @@ class Restore {
 
 type DataOperation = Exclude<Operation, MembershipOperation>;
 
+/** All but those on keys. */
+type OtherOperation = Exclude<DataOperation, { readonly type: 'put' | 'delete-range' | 'txn' }>;
+
 interface CommandContext {
+  readonly proposal: ProposalId | null;
   readonly entry: Entry;
   readonly principal: Principal;
 }

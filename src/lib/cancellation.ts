@@ -1,10 +1,13 @@
+/** Called once the signal is aborted; an object in place of a function spares a closure for each of many waits. */
+export type CancelListener = (() => void) | { handleEvent(): void };
+
 /** What says that nobody waits for a result any more: of an `AbortSignal`, which is one, the part that is used here. */
 export interface CancelSignal {
   readonly aborted: boolean;
   /** Why, once it is aborted. */
   readonly reason: unknown;
-  addEventListener(type: 'abort', listener: () => void, options?: { readonly once?: boolean }): void;
-  removeEventListener(type: 'abort', listener: () => void): void;
+  addEventListener(type: 'abort', listener: CancelListener, options?: { readonly once?: boolean }): void;
+  removeEventListener(type: 'abort', listener: CancelListener): void;
 }
 
 /**
@@ -15,17 +18,17 @@ export class Cancellation implements CancelSignal {
   aborted = false;
   reason: unknown = undefined;
   /** Hardly any call ever has a second one at a time. */
-  #first: (() => void) | null = null;
-  #others: Set<() => void> | null = null;
+  #first: CancelListener | null = null;
+  #others: Set<CancelListener> | null = null;
 
   /** The listener is called once at most, and never for what has already happened. */
-  addEventListener(_type: 'abort', listener: () => void): void {
+  addEventListener(_type: 'abort', listener: CancelListener): void {
     if (this.aborted) return;
     if (this.#first === null) this.#first = listener;
     else (this.#others ??= new Set()).add(listener);
   }
 
-  removeEventListener(_type: 'abort', listener: () => void): void {
+  removeEventListener(_type: 'abort', listener: CancelListener): void {
     if (this.#first === listener) this.#first = null;
     else this.#others?.delete(listener);
   }
@@ -38,7 +41,10 @@ export class Cancellation implements CancelSignal {
     const listeners = [this.#first, ...(this.#others ?? [])];
     this.#first = null;
     this.#others = null;
-    for (const listener of listeners) listener?.();
+    for (const listener of listeners) {
+      if (typeof listener === 'function') listener();
+      else listener?.handleEvent();
+    }
   }
 }
 

@@ -63,10 +63,9 @@ export class ClientCalls {
     return this.#options.loop.replica.machine;
   }
 
-  header(): Header {
+  header(revision = this.machine.store.currentRevision): Header {
     const { clusterId, memberId, loop } = this.#options;
-    const { store } = this.machine;
-    return { clusterId, memberId, revision: store.currentRevision, raftTerm: loop.view.term };
+    return { clusterId, memberId, revision, raftTerm: loop.view.term };
   }
 
   answer<T>(result: T): Answer<T> {
@@ -87,12 +86,9 @@ export class ClientCalls {
     admit?: () => void,
   ): Promise<Answer<Extract<CommandResult, { type: T }>>> {
     const { type } = operation;
-    const { result, revision } = await this.command(operation, context, admit);
+    const { result, revision } = await this.#commanded(operation, context, admit);
     assert(result.type === type, 'a command answers with its own kind of result');
-    return {
-      header: { ...this.header(), revision },
-      result: result as Extract<CommandResult, { type: T }>,
-    };
+    return { header: this.header(revision), result: result as Extract<CommandResult, { type: T }> };
   }
 
   /**
@@ -101,27 +97,34 @@ export class ClientCalls {
    * @param admit what else is to be checked, of requests that are allowed only
    * @throws StoreError what the command was refused for, beside the codes of a proposal
    */
-  command(
+  async command(
     operation: Operation,
     context: ClientContext,
     admit?: () => void,
   ): Promise<{ readonly result: CommandResult; readonly revision: number }> {
-    const { signal } = context;
-    return this.#options.access.as(context, async (principal) => {
-      await this.#permit(() => authRefusal(operation, principal, this.machine.access), signal);
-      admit?.();
-      return this.commandFrom(operation, { signal, user: principal.user, authRevision: principal.revision });
-    });
+    return this.#commanded(operation, context, admit);
   }
 
   /** A command on behalf of somebody who is known already. */
-  async commandFrom(
-    operation: Operation,
-    caller: CallContext,
-  ): Promise<{ readonly result: CommandResult; readonly revision: number; readonly index: number }> {
-    const { outcome, revision, index }: Applied = await this.#options.proposals.propose(operation, caller);
-    if (!outcome.ok) throw new StoreError(outcome.code satisfies StoreErrorCode);
-    return { result: outcome.result, revision, index };
+  commandFrom(operation: Operation, caller: CallContext): Promise<CommandOutcome> {
+    return this.#options.proposals.propose(operation, caller).then(outcomeOf);
+  }
+
+  /** As `command`, but it may throw at once. */
+  #commanded(operation: Operation, context: ClientContext, admit?: () => void): Promise<CommandOutcome> {
+    const { signal } = context;
+    return this.#options.access.as(context, (principal) => {
+      const { user, revision: authRevision } = principal;
+      if (authRefusal(operation, principal, this.machine.access) === null) {
+        admit?.();
+        return this.commandFrom(operation, { signal, user, authRevision });
+      }
+      return this.#caughtUp(signal).then(() => {
+        permit(authRefusal(operation, principal, this.machine.access));
+        admit?.();
+        return this.commandFrom(operation, { signal, user, authRevision });
+      });
+    });
   }
 
   // ---- from the state ---------------------------------------------------------------------------------------
@@ -140,13 +143,19 @@ export class ClientCalls {
   async reading<T extends { readonly revision: number }>(
     request: RequestOp,
     context: ReadContext,
-    read: (context: SlicedReadContext) => Promise<T>,
+    read: (context: SlicedReadContext) => T | Promise<T>,
   ): Promise<Answer<T>> {
     if (!context.serializable) await this.linearizable(context.signal);
-    return this.#options.access.as(context, async (principal) => {
-      const result = await read({ ...context, permit: this.#permitting(request, principal) });
-      return { header: { ...this.header(), revision: result.revision }, result };
+    return this.#options.access.as<Answer<T>>(context, (principal) => {
+      const result = read(new PermittedRead(this, { request, context, principal }));
+      return result instanceof Promise
+        ? result.then((whole) => this.#readAnswer(whole))
+        : this.#readAnswer(result);
     });
+  }
+
+  #readAnswer<T extends { readonly revision: number }>(result: T): Answer<T> {
+    return { header: this.header(result.revision), result };
   }
 
   /** Decides and reads in one step, of one state. */
@@ -197,17 +206,53 @@ export class ClientCalls {
   async #caughtUp(signal: CancelSignal): Promise<void> {
     if (this.#options.loop.view.leader !== 0) await this.linearizable(signal);
   }
+}
 
-  /**
-   * A check that throws when who asks may not read this: the first time as of when he was identified, later as of
-   * then, when users and roles may have changed.
-   */
-  #permitting(request: RequestOp, principal: Principal): () => void {
-    let asOfNow = (): Principal => principal;
-    return () => {
-      const { access } = this.machine;
-      permit(opRefusal(access, asOfNow(), request));
-      asOfNow = () => this.machine.auth.renewed(principal);
-    };
+/** What became of a command that was not refused. */
+interface CommandOutcome {
+  readonly result: CommandResult;
+  readonly revision: number;
+  readonly index: number;
+}
+
+function outcomeOf({ outcome, revision, index }: Applied): CommandOutcome {
+  if (!outcome.ok) throw new StoreError(outcome.code satisfies StoreErrorCode);
+  return { result: outcome.result, revision, index };
+}
+
+/**
+ * A read on behalf of somebody, who may read this or not: the first time as of when he was identified, later as of
+ * then, when users and roles may have changed.
+ */
+class PermittedRead implements SlicedReadContext {
+  readonly #calls: ClientCalls;
+  readonly #request: RequestOp;
+  readonly #context: ReadContext;
+  readonly #principal: Principal;
+  #isBegun = false;
+
+  constructor(
+    calls: ClientCalls,
+    read: { readonly request: RequestOp; readonly context: ReadContext; readonly principal: Principal },
+  ) {
+    this.#calls = calls;
+    this.#request = read.request;
+    this.#context = read.context;
+    this.#principal = read.principal;
+  }
+
+  get signal(): CancelSignal {
+    return this.#context.signal;
+  }
+
+  permit(): void {
+    const { access, auth } = this.#calls.machine;
+    const principal = this.#isBegun ? auth.renewed(this.#principal) : this.#principal;
+    permit(opRefusal(access, principal, this.#request));
+    this.#isBegun = true;
+  }
+
+  reserve(bytes: number): Promise<void> | undefined {
+    return this.#context.reserve?.(bytes);
   }
 }

@@ -98,7 +98,7 @@ export class Member {
   // ---- keys -------------------------------------------------------------------------------------------------
 
   /** @throws StoreError `compacted`, `future-revision` */
-  async range(request: RangeRequest, context: ReadContext): Promise<Answer<RangeResult>> {
+  range(request: RangeRequest, context: ReadContext): Promise<Answer<RangeResult>> {
     return this.#calls.reading(request, context, (read) => this.#sliced.range(request, read));
   }
 
@@ -110,7 +110,7 @@ export class Member {
    * @throws StoreError `compacted`, `future-revision`
    */
   async openRange(request: RangeRequest, context: ReadContext): Promise<Answer<OpenRange>> {
-    const open = async (read: SlicedReadContext) => {
+    const open = (read: SlicedReadContext) => {
       const range = this.#sliced.openRange(request, read);
       return { range, revision: range.plan.revision };
     };
@@ -119,12 +119,12 @@ export class Member {
   }
 
   /** @throws StoreError `lease-not-found`, `key-not-found`, `no-space`, `corrupt` */
-  async put(request: PutRequest, context: ClientContext): Promise<Answer<PutResult>> {
+  put(request: PutRequest, context: ClientContext): Promise<Answer<PutResult>> {
     return this.#calls.propose(request, context, () => this.#parts.space.admit(request));
   }
 
   /** @throws StoreError `corrupt` */
-  async deleteRange(request: DeleteRangeRequest, context: ClientContext): Promise<Answer<DeleteRangeResult>> {
+  deleteRange(request: DeleteRangeRequest, context: ClientContext): Promise<Answer<DeleteRangeResult>> {
     return this.#calls.propose(request, context);
   }
 
@@ -133,7 +133,7 @@ export class Member {
    *
    * @throws StoreError as put, range and deleteRange
    */
-  async txn(request: TxnRequest, context: ReadContext): Promise<Answer<TxnResult>> {
+  txn(request: TxnRequest, context: ReadContext): Promise<Answer<TxnResult>> {
     if (isReadOnly(request)) {
       return this.#calls.reading(request, context, (read) => this.#sliced.txn(request, read));
     }

@@ -49,6 +49,11 @@ export interface DiskFile {
   sizeBytes(): Promise<number>;
   /** Writes all of it or rejects; a short write rejects. */
   write(data: Buffer, offset: number): Promise<void>;
+  /**
+   * As `write`, then `datasync` of those bytes alone: what was written elsewhere need not be durable. After a rejection
+   * any part of it may have been written, and the file's state is unknown.
+   */
+  writeDurably(data: Buffer, offset: number): Promise<void>;
   /** Reads up to `length` bytes; shorter only at the end of the file. */
   read(range: { readonly offset: number; readonly length: number }): Promise<Buffer>;
   /** fdatasync. After a rejection the file's state is unknown and the member must stop. */

@@ -1,4 +1,4 @@
-import { type Command, encodeCommand, type Operation, type ProposalId } from '../core/command.ts';
+import { encodeCommand, type Operation, type ProposalId } from '../core/command.ts';
 import type { MemberId } from '../core/raft/messages.ts';
 import type { RawNode } from '../core/raft/raw-node.ts';
 import type { Applied } from '../core/state-machine.ts';
@@ -15,6 +15,8 @@ const APPLY_LAG_ENTRIES_MAX = 5_000;
 const FORWARD_BYTES_MAX = 1024 * 1024;
 /** Forwarded requests in flight towards the leader. */
 const FORWARDS_MAX = 16;
+
+const ONCE = { once: true };
 
 /** The leader's answer to forwarded proposals. `refused`: surely not in the log. */
 export type ForwardAnswer = 'accepted' | 'refused' | 'busy';
@@ -58,7 +60,8 @@ interface Pending {
   readonly startedMs: number;
   readonly resolve: (applied: Applied) => void;
   readonly reject: (error: StoreError) => void;
-  readonly unlisten: () => void;
+  readonly signal: CancelSignal;
+  readonly onAbort: () => void;
   /** The term of the leader it was handed to, or 0 while nobody has it. */
   handedTerm: number;
   /** Whether it may be handed on anew once it is surely lost. */
@@ -108,8 +111,7 @@ export class Proposals {
         reject(refusal);
         return;
       }
-      const pending = this.#register(operation, context, { resolve, reject, repeatable: true });
-      this.#queue.push(pending);
+      this.#queue.push(this.#register(operation, context, { resolve, reject, repeatable: true }));
       this.#options.schedule();
     });
   }
@@ -207,24 +209,21 @@ export class Proposals {
     caller: Pick<Pending, 'resolve' | 'reject' | 'repeatable'>,
   ): Pending {
     const { member, incarnation, clock } = this.#options;
+    const { signal, user = '', authRevision = 0 } = context;
     const id = { member, incarnation, seq: this.#nextSeq++ };
-    const command: Command = {
-      id,
-      user: context.user ?? '',
-      authRevision: context.authRevision ?? 0,
-      operation,
-    };
-    const onAbort = (): void => this.#settle(pending, abortError(context.signal));
     const pending: Pending = {
       id,
-      data: encodeCommand(command),
+      data: encodeCommand({ id, user, authRevision, operation }),
       startedMs: clock.nowMs(),
-      ...caller,
+      resolve: caller.resolve,
+      reject: caller.reject,
+      signal,
+      onAbort: () => this.#settle(pending, abortError(signal)),
       handedTerm: 0,
-      unlisten: () => context.signal.removeEventListener('abort', onAbort),
+      repeatable: caller.repeatable,
       ambiguous: false,
     };
-    context.signal.addEventListener('abort', onAbort, { once: true });
+    signal.addEventListener('abort', pending.onAbort, ONCE);
     this.#pending.set(id.seq, pending);
     this.#pendingBytes += pending.data.length;
     return pending;
@@ -336,7 +335,7 @@ export class Proposals {
   #release(pending: Pending): void {
     this.#pending.delete(pending.id.seq);
     this.#pendingBytes -= pending.data.length;
-    pending.unlisten();
+    pending.signal.removeEventListener('abort', pending.onAbort);
   }
 
   #timeoutCode(pending: Pending): StoreErrorCode {

@@ -21,11 +21,49 @@ export interface ReadsOptions {
   readonly schedule: () => void;
 }
 
-interface Waiter {
+/** A read that waits. It listens to its signal itself: hundreds wait at once, and closures would be most of each. */
+class Waiter {
   readonly startedMs: number;
-  readonly resolve: () => void;
-  readonly reject: (error: StoreError) => void;
-  done: boolean;
+  readonly #signal: CancelSignal;
+  readonly #resolve: () => void;
+  readonly #reject: (error: StoreError) => void;
+  readonly #onDone: () => void;
+  done = false;
+
+  constructor(options: {
+    readonly startedMs: number;
+    readonly signal: CancelSignal;
+    readonly resolve: () => void;
+    readonly reject: (error: StoreError) => void;
+    readonly onDone: () => void;
+  }) {
+    this.startedMs = options.startedMs;
+    this.#signal = options.signal;
+    this.#resolve = options.resolve;
+    this.#reject = options.reject;
+    this.#onDone = options.onDone;
+    this.#signal.addEventListener('abort', this);
+  }
+
+  resolve(): void {
+    if (this.#finish()) this.#resolve();
+  }
+
+  reject(error: StoreError): void {
+    if (this.#finish()) this.#reject(error);
+  }
+
+  handleEvent(): void {
+    this.reject(abortError(this.#signal));
+  }
+
+  #finish(): boolean {
+    if (this.done) return false;
+    this.done = true;
+    this.#signal.removeEventListener('abort', this);
+    this.#onDone();
+    return true;
+  }
 }
 interface Round {
   readonly askedMs: number;
@@ -44,6 +82,9 @@ export class Reads {
   #confirmed: { readonly index: number; readonly waiters: readonly Waiter[] }[] = [];
   #nextContext: number;
   #waitingCount = 0;
+  readonly #onDone = (): void => {
+    this.#waitingCount -= 1;
+  };
   #retryHeld = false;
   #stopped = false;
 
@@ -67,21 +108,8 @@ export class Reads {
         reject(new StoreError('too-many-requests'));
         return;
       }
-      const onAbort = (): void => waiter.reject(abortError(signal));
-      const finish = (settle: () => void): void => {
-        if (waiter.done) return;
-        waiter.done = true;
-        this.#waitingCount -= 1;
-        signal.removeEventListener('abort', onAbort);
-        settle();
-      };
-      const waiter: Waiter = {
-        startedMs: this.#options.clock.nowMs(),
-        resolve: () => finish(resolve),
-        reject: (error) => finish(() => reject(error)),
-        done: false,
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
+      const startedMs = this.#options.clock.nowMs();
+      const waiter = new Waiter({ startedMs, signal, resolve, reject, onDone: this.#onDone });
       this.#waitingCount += 1;
       this.#gathering.push(waiter);
       this.#options.schedule();

@@ -31,12 +31,12 @@ export interface SlicedReadContext {
    * Throws when who asks may not read this, or may not any more. Asked in the very step in which anything is read,
    * and once more when all of it is there.
    */
-  readonly permit: () => void;
+  permit(): void;
   /**
    * Makes sure of room for an answer of about so many bytes; undefined = there is, else it resolves once there is. Asked
    * for large answers only.
    */
-  readonly reserve?: (bytes: number) => Promise<void> | undefined;
+  reserve?(bytes: number): Promise<void> | undefined;
 }
 
 /** A range to be read piece by piece, all of it at one revision. */
@@ -61,32 +61,32 @@ export class SlicedReads {
     this.#options = options;
   }
 
-  /** @throws StoreError as `Store.range`; `canceled`, and what `permit` and `reserve` fail with */
-  async range(request: RangeRequest, context: SlicedReadContext): Promise<RangeResult> {
-    const begin = (): RangeResult | RangePlan => {
-      context.permit();
-      return this.#options.read(({ store }) => store.beginRange(request, PIECE_BYTES_MAX));
-    };
-    return this.#gather<RangeResult | RangePlan, RangeResult>({
-      begin,
-      wholeOf: (begun) => (begun.type === 'range' ? begun : null),
+  /**
+   * At once unless the answer is large.
+   *
+   * @throws StoreError as `Store.range`; `canceled`, and what `permit` and `reserve` fail with
+   */
+  range(request: RangeRequest, context: SlicedReadContext): RangeResult | Promise<RangeResult> {
+    const begun = this.#beginRange(request, context);
+    if (begun.type === 'range') return begun;
+    return this.#gather<RangeResult | RangePlan, RangeResult>(begun, {
+      begin: () => this.#beginRange(request, context),
       finish: async (plan) => (plan.type === 'range' ? plan : this.#finish(plan, context)),
       context,
     });
   }
 
   /** A transaction that only reads. @throws StoreError as `Store.applyTxn`; `canceled`, and as `range` */
-  async txn(request: TxnRequest, context: SlicedReadContext): Promise<TxnResult> {
+  txn(request: TxnRequest, context: SlicedReadContext): TxnResult | Promise<TxnResult> {
     const begin = (): TxnPlan => {
       context.permit();
       return this.#options.read(({ store, lessor }) => store.beginTxn(request, lessor, PIECE_BYTES_MAX));
     };
-    return this.#gather({
-      begin,
-      wholeOf: wholeTxn,
-      finish: (plan) => this.#finishTxn(plan, context),
-      context,
-    });
+    const begun = begin();
+    return (
+      wholeTxn(begun) ??
+      this.#gather(begun, { begin, finish: (plan) => this.#finishTxn(plan, context), context })
+    );
   }
 
   /** A range whose pages are read as they are asked for. Sorting other than by ascending key is not for it. */
@@ -97,17 +97,21 @@ export class SlicedReads {
     return { plan, pages: this.#pages(plan, context) };
   }
 
-  async #gather<Plan extends RangeResult | RangePlan | TxnPlan, Result>(work: {
-    readonly begin: () => Plan;
-    /** The answer, when nothing is left to be loaded. */
-    readonly wholeOf: (plan: Plan) => Result | null;
-    readonly finish: (plan: Plan) => Promise<Result>;
-    readonly context: SlicedReadContext;
-  }): Promise<Result> {
-    const { begin, wholeOf, finish, context } = work;
-    let plan: Plan | null = begin();
-    const whole = wholeOf(plan);
-    if (whole !== null) return whole;
+  #beginRange(request: RangeRequest, context: SlicedReadContext): RangeResult | RangePlan {
+    context.permit();
+    return this.#options.read(({ store }) => store.beginRange(request, PIECE_BYTES_MAX));
+  }
+
+  async #gather<Plan extends RangeResult | RangePlan | TxnPlan, Result>(
+    begun: Plan,
+    work: {
+      readonly begin: () => Plan;
+      readonly finish: (plan: Plan) => Promise<Result>;
+      readonly context: SlicedReadContext;
+    },
+  ): Promise<Result> {
+    const { begin, finish, context } = work;
+    let plan: Plan | null = begun;
     // The keys of a plan may take as much as the answer: who has to wait does not keep them, and begins anew.
     const room = context.reserve?.(planBytes(plan));
     if (room !== undefined) {
@@ -155,11 +159,12 @@ export class SlicedReads {
     return { type: 'txn', revision: plan.revision, succeeded: plan.succeeded, responses };
   }
 
-  async *#pages(plan: RangePlan, { signal, permit }: SlicedReadContext): AsyncGenerator<RangePage['kvs']> {
+  async *#pages(plan: RangePlan, context: SlicedReadContext): AsyncGenerator<RangePage['kvs']> {
+    const { signal } = context;
     const limits = { rowsMax: PIECE_ROWS_MAX, bytesMax: PIECE_BYTES_MAX };
     for (let from = 0; from < plan.keys.length; ) {
       if (signal.aborted) throw abortError(signal);
-      permit();
+      context.permit();
       const page = this.#options.read(({ store }) => store.loadPage(plan, from, limits));
       from = page.next;
       yield page.kvs;

@@ -33,37 +33,55 @@ export interface BudgetedCall {
 /** One connection's share. */
 class Share {
   heldBytes = 0;
-  /** Oldest first. */
-  readonly holdings = new Set<Holding>();
+  oldest: Holding | null = null;
+  newest: Holding | null = null;
 }
 
-/** What one call holds; it must be released when the call is over. */
+/**
+ * What one call holds; it must be released when the call is over. Those of a connection are a list in the order of
+ * their beginning, through the holdings themselves: every call enters and leaves it, and a set would cost more than
+ * the rest of this file.
+ */
 export class Holding {
   readonly call: BudgetedCall;
   readonly endless: boolean;
   readonly sinceMs: number;
   readonly #budget: CallBudget;
   readonly #share: Share;
+  #older: Holding | null;
+  #newer: Holding | null = null;
   #heldBytes = 0;
   #released = false;
 
   constructor(
     budget: CallBudget,
     share: Share,
-    options: { readonly call: BudgetedCall; readonly endless: boolean; readonly sinceMs: number },
+    options: { readonly call: BudgetedCall; readonly endless: boolean; readonly nowMs: number },
   ) {
     this.#budget = budget;
     this.#share = share;
     this.call = options.call;
     this.endless = options.endless;
-    this.sinceMs = options.sinceMs;
-    share.holdings.add(this);
-    budget.holdings.add(this);
+    this.sinceMs = options.nowMs;
+    this.#older = share.newest;
+    if (share.newest === null) share.oldest = this;
+    else share.newest.#newer = this;
+    share.newest = this;
+    budget.openCalls += 1;
+  }
+
+  /** The next one of the same connection; null, too, once this one is released. */
+  get newer(): Holding | null {
+    return this.#newer;
   }
 
   /** @returns false when there is no room for that many more bytes: none are held then */
   take(bytes: number): boolean {
-    if (this.#released || !this.#budget.fits(this.#share, bytes)) return false;
+    if (this.#released) return false;
+    if (!this.#budget.fits(this.#share, bytes)) {
+      this.#budget.refused += 1;
+      return false;
+    }
     this.#add(bytes);
     return true;
   }
@@ -77,8 +95,14 @@ export class Holding {
     if (this.#released) return;
     this.#add(-this.#heldBytes);
     this.#released = true;
-    this.#share.holdings.delete(this);
-    this.#budget.holdings.delete(this);
+    this.#budget.openCalls -= 1;
+    if (this.#older === null) this.#share.oldest = this.#newer;
+    else this.#older.#newer = this.#newer;
+    if (this.#newer === null) this.#share.newest = this.#older;
+    else this.#newer.#older = this.#older;
+    // What is no longer needed must not keep what came after it from the collector.
+    this.#older = null;
+    this.#newer = null;
   }
 
   #add(bytes: number): void {
@@ -92,9 +116,10 @@ export class Holding {
 export class CallBudget {
   readonly #limits: CallLimits;
   readonly #shares = new Map<object, Share>();
-  /** Oldest first. */
-  readonly holdings = new Set<Holding>();
+  /** Calls that hold anything now. */
+  openCalls = 0;
   heldBytes = 0;
+  /** Since the start. */
   refused = 0;
 
   constructor(limits: CallLimits) {
@@ -111,8 +136,7 @@ export class CallBudget {
       share = new Share();
       this.#shares.set(connection, share);
     }
-    const { call, endless, nowMs } = options;
-    return new Holding(this, share, { call, endless, sinceMs: nowMs });
+    return new Holding(this, share, options);
   }
 
   /** Its calls are over. */
@@ -120,12 +144,14 @@ export class CallBudget {
     this.#shares.delete(connection);
   }
 
-  /** Calls whose request should have come whole by now, oldest first. */
+  /** Calls whose request should have come whole by now, of each connection the oldest first. */
   late(nowMs: number): readonly BudgetedCall[] {
     const found: BudgetedCall[] = [];
-    for (const { call, endless, sinceMs } of this.holdings) {
-      if (nowMs - sinceMs < this.#limits.requestTimeoutMs) break;
-      if (!endless && !call.isWhole) found.push(call);
+    for (const { oldest } of this.#shares.values()) {
+      for (let holding = oldest; holding !== null; holding = holding.newer) {
+        if (nowMs - holding.sinceMs < this.#limits.requestTimeoutMs) break;
+        if (!holding.endless && !holding.call.isWhole) found.push(holding.call);
+      }
     }
     return found;
   }
@@ -140,9 +166,11 @@ export class CallBudget {
     let largest = share;
     for (const other of this.#shares.values()) if (other.heldBytes > largest.heldBytes) largest = other;
     if (largest.heldBytes < 2 * (share.heldBytes + bytes)) return false;
-    for (const { call } of largest.holdings) {
+    for (let next = largest.oldest; next !== null; ) {
+      const { call, newer } = next;
       if (this.heldBytes + bytes <= this.#limits.requestBytesMax) return true;
       if (!call.isWhole) call.exhaust();
+      next = newer;
     }
     return this.heldBytes + bytes <= this.#limits.requestBytesMax;
   }

@@ -1,9 +1,14 @@
 import { Cancellation } from '../lib/cancellation.ts';
 import { StoreError } from '../lib/errors.ts';
-import type { BudgetedCall } from './call-budget.ts';
+import { type BudgetedCall, CALL_BYTES, type CallBudget, type Holding } from './call-budget.ts';
 import type { ClientConnection } from './client-connection.ts';
 import { encodeFields, type Field } from './http2/hpack.ts';
-import { MESSAGE_HEAD_BYTES, MessageReader } from './http2/message-reader.ts';
+import {
+  MESSAGE_HEAD_BYTES,
+  MessageReader,
+  type MessageTaker,
+  writeMessageHead,
+} from './http2/message-reader.ts';
 import { errorCode, FRAME_HEAD_BYTES, frameFlag, frameType, writeFrameHead } from './http2/protocol.ts';
 import type { RequestHead } from './http2/request-head.ts';
 import type { ServerStream, StreamReceiver } from './http2/stream.ts';
@@ -28,33 +33,51 @@ const HEADERS = headersFrame(
 );
 const TRAILERS_OK = headersFrame([['grpc-status', '0']], { ends: true });
 
+/** Takes what clients send: one for all calls of a method, or one for each. */
+export interface RequestTaker {
+  /** A message has come whole. @throws RpcError the status that ends the call */
+  onMessage(call: GrpcCall, message: Buffer): void;
+  /** The request is complete. */
+  onEnd(call: GrpcCall): void;
+}
+
+/** What all calls of a server share. */
+export interface GrpcCallHost {
+  readonly receiveBytesMax: number;
+  readonly budget: CallBudget;
+  /** Nothing of the call is left: its answer has gone, or never will. Called once for each. */
+  onSettled(call: GrpcCall): void;
+}
+
 export interface GrpcCallOptions {
+  readonly host: GrpcCallHost;
+  readonly taker: RequestTaker;
   readonly stream: ServerStream;
   readonly head: RequestHead;
   readonly client: ClientConnection;
-  /** On the clock of `performance.now()`, or Infinity: a jump of the wall clock moves no deadline. */
+  /** The request is a stream, which may last. */
+  readonly endless: boolean;
+  /** On the clock of `performance.now()`, as the deadline. */
+  readonly nowMs: number;
+  /** Or Infinity: a jump of the wall clock moves no deadline. */
   readonly deadlineMs: number;
-  readonly receiveBytesMax: number;
-  /** Part of a request has come. @returns false when there is no room for it: the call is refused */
-  readonly admit: (bytes: number) => boolean;
-  /** A message has come whole. */
-  readonly onMessage: (message: Buffer) => void;
-  /** The request is complete. */
-  readonly onEnd: () => void;
-  /** The call is over, for whatever reason. Called once. */
-  readonly onOver: () => void;
-  /** Nothing of the call is left: its answer has gone, or never will. Called once, after `onOver`. */
-  readonly onSettled: () => void;
 }
 
-/** One gRPC call over one HTTP/2 stream ("gRPC over HTTP/2"). */
-export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
-  readonly path: string;
-  readonly peer: string;
-  readonly certificateName: string | undefined;
+/**
+ * One gRPC call over one HTTP/2 stream ("gRPC over HTTP/2"). Thousands are under way at once, and whatever each of them
+ * keeps is copied by the collector again and again: it has no closures of its own.
+ */
+export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall, MessageTaker {
   readonly deadlineMs: number;
   readonly signal = new Cancellation();
-  readonly #options: GrpcCallOptions;
+  /** What it holds of the server's memory. */
+  readonly holding: Holding;
+  /** The request, of a method that takes one, once it is there. */
+  request: Buffer | null = null;
+  readonly #host: GrpcCallHost;
+  readonly #taker: RequestTaker;
+  readonly #head: RequestHead;
+  readonly #client: ClientConnection;
   readonly #stream: ServerStream;
   readonly #reader: MessageReader;
   #trailers: Field[] | null = null;
@@ -72,20 +95,28 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   isWhole = false;
 
   constructor(options: GrpcCallOptions) {
-    this.#options = options;
+    const { host, head, client } = options;
+    this.#host = host;
+    this.#taker = options.taker;
+    this.#head = head;
+    this.#client = client;
     this.#stream = options.stream;
-    this.path = options.head.path;
-    this.peer = options.client.peer;
-    this.certificateName = options.client.certificateName;
     this.deadlineMs = options.deadlineMs;
-    this.#reader = new MessageReader({
-      bytesMax: options.receiveBytesMax,
-      compressed: options.head.fields.get('grpc-encoding') === 'gzip',
-      admit: (bytes) => {
-        if (!options.admit(bytes)) throw new RpcError(rpcStatus.resourceExhausted, TOO_MANY_REQUESTS);
-      },
-      take: options.onMessage,
-    });
+    this.#reader = new MessageReader(this);
+    this.holding = host.budget.open(client, { call: this, endless: options.endless, nowMs: options.nowMs });
+    if (!this.holding.take(CALL_BYTES + head.bytes)) this.exhaust();
+  }
+
+  get path(): string {
+    return this.#head.path;
+  }
+
+  get peer(): string {
+    return this.#client.peer;
+  }
+
+  get certificateName(): string | undefined {
+    return this.#client.certificateName;
   }
 
   get isOver(): boolean {
@@ -98,7 +129,7 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
   }
 
   metadata(name: string): string | undefined {
-    return name.endsWith('-bin') ? undefined : this.#options.head.fields.get(name);
+    return name.endsWith('-bin') ? undefined : this.#head.fields.get(name);
   }
 
   setTrailer(name: string, value: string): void {
@@ -143,6 +174,20 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     else (this.#listeners ??= []).push(listener);
   }
 
+  /** The whole answer: one message, and that all went well. */
+  answer(message: Buffer): void {
+    if (this.#over) return;
+    if (this.#headersSent || this.#trailers !== null || !this.#stream.canAnswer(message)) {
+      this.write(message);
+      this.succeed();
+      return;
+    }
+    this.#headersSent = true;
+    this.#end();
+    this.#stream.answer(HEADERS, message, TRAILERS_OK);
+    this.#settle();
+  }
+
   succeed(): void {
     if (this.#over) return;
     this.#sendHeaders();
@@ -180,7 +225,7 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
 
   data(bytes: Buffer): void {
     if (this.#over) return;
-    if (!this.#options.admit(bytes.length)) {
+    if (!this.holding.take(bytes.length)) {
       this.exhaust();
       return;
     }
@@ -201,7 +246,7 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     if (this.#reader.isPartial) {
       this.fail({ code: rpcStatus.internal, message: 'grpc: the request ends within a message' });
       this.abort(CANCELED);
-    } else this.#options.onEnd();
+    } else this.#taker.onEnd(this);
   }
 
   exhaust(): void {
@@ -245,6 +290,24 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     }
   }
 
+  // ---- for the reader of messages -----------------------------------------------------------------------------
+
+  get bytesMax(): number {
+    return this.#host.receiveBytesMax;
+  }
+
+  get compressed(): boolean {
+    return this.#head.fields.get('grpc-encoding') === 'gzip';
+  }
+
+  admit(bytes: number): void {
+    if (!this.holding.take(bytes)) throw new RpcError(rpcStatus.resourceExhausted, TOO_MANY_REQUESTS);
+  }
+
+  take(message: Buffer): void {
+    this.#taker.onMessage(this, message);
+  }
+
   #sendHeaders(): void {
     if (this.#headersSent) return;
     this.#headersSent = true;
@@ -262,14 +325,14 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall {
     if (this.#isSettled) return;
     this.#isSettled = true;
     clearTimeout(this.#stall);
-    this.#options.onSettled();
-    for (const listener of this.#listeners ?? []) listener();
+    this.#host.onSettled(this);
+    if (this.#listeners !== null) for (const listener of this.#listeners) listener();
   }
 
   #end(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#options.onOver();
+    this.holding.release();
   }
 }
 
@@ -334,8 +397,7 @@ const NO_HEAD = Buffer.alloc(0);
 
 function messageHead(bytes: number): Buffer {
   const head = Buffer.allocUnsafe(MESSAGE_HEAD_BYTES);
-  head[0] = 0;
-  head.writeUInt32BE(bytes, 1);
+  writeMessageHead(head, 0, bytes);
   return head;
 }
 

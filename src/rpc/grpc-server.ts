@@ -1,9 +1,16 @@
 import type { Duplex } from 'node:stream';
 import { assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
-import { CALL_BYTES, CallBudget, type CallLimits, DEFAULT_CALL_LIMITS, type Holding } from './call-budget.ts';
+import { CallBudget, type CallLimits, DEFAULT_CALL_LIMITS } from './call-budget.ts';
 import type { ClientConnection } from './client-connection.ts';
-import { CANCELED, GrpcCall, refuse, TOO_MANY_REQUESTS } from './grpc-call.ts';
+import {
+  CANCELED,
+  GrpcCall,
+  type GrpcCallHost,
+  type RequestTaker,
+  refuse,
+  TOO_MANY_REQUESTS,
+} from './grpc-call.ts';
 import { ServerConnection } from './http2/connection.ts';
 import { HeadCache } from './http2/head-cache.ts';
 import { MESSAGE_HEAD_BYTES } from './http2/message-reader.ts';
@@ -53,9 +60,13 @@ const LOOK_INTERVAL_MS = 1_000;
 const DEADLINE_INTERVAL_MS = 20;
 
 type Method =
-  | { readonly kind: 'unary'; readonly handler: UnaryHandler }
-  | { readonly kind: 'serverStream'; readonly handler: ServerStreamHandler }
+  | { readonly kind: 'one-request'; readonly taker: RequestTaker }
   | { readonly kind: 'bidi'; readonly handler: BidiHandler };
+
+interface Request {
+  readonly head: RequestHead;
+  readonly client: ClientConnection;
+}
 
 /**
  * gRPC over HTTP/2, of our own: the server's side of the protocol, without generated code. It listens nowhere
@@ -73,8 +84,7 @@ export class GrpcServer implements RpcServer {
   /** Calls that have a deadline, until the last of their answer has left. */
   readonly #withDeadline = new Set<GrpcCall>();
   readonly #budget: CallBudget;
-  /** Of calls whose handlers take messages one by one. */
-  readonly #holdings = new WeakMap<GrpcCall, Holding>();
+  readonly #host: GrpcCallHost;
   #lookTimer: NodeJS.Timeout | null = null;
   #deadlineTimer: NodeJS.Timeout | null = null;
 
@@ -82,14 +92,25 @@ export class GrpcServer implements RpcServer {
     this.#options = options;
     this.#unread = options.unread ?? new UnreadBudget();
     this.#budget = new CallBudget({ ...DEFAULT_CALL_LIMITS, ...options.callLimits });
+    this.#host = {
+      budget: this.#budget,
+      receiveBytesMax: options.receiveBytesMax ?? RECEIVE_BYTES_MAX,
+      onSettled: (call) => {
+        if (call.deadlineMs !== Number.POSITIVE_INFINITY) this.#withDeadline.delete(call);
+      },
+    };
   }
 
   unary(path: string, handler: UnaryHandler): void {
-    this.#register(path, { kind: 'unary', handler });
+    const taker = new OneRequest((call, request) => this.#runUnary(handler, request, call));
+    this.#register(path, { kind: 'one-request', taker });
   }
 
   serverStream(path: string, handler: ServerStreamHandler): void {
-    this.#register(path, { kind: 'serverStream', handler });
+    const taker = new OneRequest((call, request) =>
+      this.#runStream(call, handler(request, call, call.writer)),
+    );
+    this.#register(path, { kind: 'one-request', taker });
   }
 
   bidi(path: string, handler: BidiHandler): void {
@@ -129,8 +150,8 @@ export class GrpcServer implements RpcServer {
     readonly refused: number;
     readonly heldBytes: number;
   } {
-    const { holdings, refused, heldBytes } = this.#budget;
-    return { open: holdings.size, timed: this.#withDeadline.size, refused, heldBytes };
+    const { openCalls, refused, heldBytes } = this.#budget;
+    return { open: openCalls, timed: this.#withDeadline.size, refused, heldBytes };
   }
 
   /** Makes room for another connection: ends the one that has had no call for longest, if it is `idleMs`. */
@@ -184,10 +205,7 @@ export class GrpcServer implements RpcServer {
 
   // ---- calls --------------------------------------------------------------------------------------------------
 
-  #open(
-    stream: ServerStream,
-    request: { readonly head: RequestHead; readonly client: ClientConnection },
-  ): StreamReceiver {
+  #open(stream: ServerStream, request: Request): StreamReceiver {
     const { head } = request;
     const wrong = wrongRequest(head);
     if (wrong !== null) {
@@ -197,18 +215,15 @@ export class GrpcServer implements RpcServer {
     const method = this.#methods.get(head.path);
     const refusal = method === undefined ? unknownMethod(head.path) : this.#refusal(stream, request);
     if (method === undefined || refusal !== null) {
-      const call = this.#call(stream, { ...request, endless: false, onMessage: () => {}, onEnd: () => {} });
+      const call = this.#call(stream, request, { taker: IGNORED, endless: false });
       call.fail(refusal!);
       return call;
     }
-    if (method.kind === 'bidi') return this.#openBidi(stream, { ...request, handler: method.handler });
-    return this.#openOneRequest(stream, { ...request, method });
+    if (method.kind === 'bidi') return this.#openBidi(stream, request, method.handler);
+    return this.#call(stream, request, { taker: method.taker, endless: false });
   }
 
-  #refusal(
-    stream: ServerStream,
-    { head, client }: { readonly head: RequestHead; readonly client: ClientConnection },
-  ): RpcError | null {
+  #refusal(stream: ServerStream, { head, client }: Request): RpcError | null {
     if (client.refusal !== null) {
       this.#budget.refused += 1;
       return new RpcError(rpcStatus.resourceExhausted, client.refusal);
@@ -229,96 +244,40 @@ export class GrpcServer implements RpcServer {
     );
   }
 
-  #openOneRequest(
-    stream: ServerStream,
-    request: {
-      readonly head: RequestHead;
-      readonly client: ClientConnection;
-      readonly method: Exclude<Method, { readonly kind: 'bidi' }>;
-    },
-  ): StreamReceiver {
-    let message: Buffer | null = null;
-    const { method } = request;
-    const call = this.#call(stream, {
-      ...request,
-      endless: false,
-      onMessage: (bytes) => {
-        if (message === null) message = bytes;
-        else throw new RpcError(rpcStatus.internal, 'grpc: a second request on a call that takes one');
-      },
-      onEnd: () => {
-        if (message === null) {
-          call.fail({ code: rpcStatus.internal, message: 'grpc: the call has no request' });
-        } else if (method.kind === 'unary') this.#runUnary(call, method.handler(message, call));
-        else this.#runStream(call, method.handler(message, call, call.writer));
-      },
-    });
-    return call;
-  }
-
-  #openBidi(
-    stream: ServerStream,
-    request: { readonly head: RequestHead; readonly client: ClientConnection; readonly handler: BidiHandler },
-  ): StreamReceiver {
-    const queue = new RequestQueue({
+  #openBidi(stream: ServerStream, request: Request, handler: BidiHandler): StreamReceiver {
+    const queue: RequestQueue = new RequestQueue({
       onFull: () => call.hold(),
       onDrain: () => call.go(),
-      onTaken: (bytes) => this.#holdings.get(call)?.give(bytes + MESSAGE_HEAD_BYTES),
+      onTaken: (bytes) => call.holding.give(bytes + MESSAGE_HEAD_BYTES),
     });
-    const call = this.#call(stream, {
-      ...request,
-      endless: true,
-      onMessage: (message) => {
-        if (this.#count(this.#holdings.get(call)!.take(WAITING_MESSAGE_BYTES))) queue.push(message);
+    const taker: RequestTaker = {
+      onMessage: (_, message) => {
+        if (call.holding.take(WAITING_MESSAGE_BYTES)) queue.push(message);
         else throw new RpcError(rpcStatus.resourceExhausted, TOO_MANY_REQUESTS);
       },
       onEnd: () => queue.end(),
-    });
+    };
+    const call = this.#call(stream, request, { taker, endless: true });
     if (call.isOver) return call;
     call.signal.addEventListener('abort', () => queue.end());
-    this.#runStream(call, request.handler(queue, call, call.writer));
+    this.#runStream(call, handler(queue, call, call.writer));
     return call;
   }
 
   #call(
     stream: ServerStream,
-    options: {
-      readonly head: RequestHead;
-      readonly client: ClientConnection;
-      /** The request is a stream, which may last. */
-      readonly endless: boolean;
-      readonly onMessage: (message: Buffer) => void;
-      readonly onEnd: () => void;
-    },
+    { head, client }: Request,
+    { taker, endless }: { readonly taker: RequestTaker; readonly endless: boolean },
   ): GrpcCall {
-    const { head, client, endless, onMessage, onEnd } = options;
     const timeoutMs = timeoutMsOf(head.fields.get('grpc-timeout')) ?? Number.POSITIVE_INFINITY;
-    const deadlineMs = performance.now() + Math.ceil(timeoutMs);
-    let holding: Holding | null = null;
-    const call: GrpcCall = new GrpcCall({
-      head,
-      client,
-      onMessage,
-      onEnd,
-      stream,
-      deadlineMs,
-      receiveBytesMax: this.#options.receiveBytesMax ?? RECEIVE_BYTES_MAX,
-      admit: (bytes) => this.#count(holding!.take(bytes)),
-      onOver: () => holding?.release(),
-      onSettled: () => this.#withDeadline.delete(call),
-    });
-    holding = this.#budget.open(client, { call, endless, nowMs: performance.now() });
-    if (endless) this.#holdings.set(call, holding);
-    if (!this.#count(holding.take(CALL_BYTES + head.bytes))) call.exhaust();
+    const nowMs = performance.now();
+    const deadlineMs = nowMs + Math.ceil(timeoutMs);
+    const host = this.#host;
+    const call = new GrpcCall({ host, taker, stream, head, client, endless, nowMs, deadlineMs });
     if (call.isOver || deadlineMs === Number.POSITIVE_INFINITY) return call;
     this.#withDeadline.add(call);
     this.#deadlineTimer ??= setInterval(() => this.#expire(), DEADLINE_INTERVAL_MS).unref();
     return call;
-  }
-
-  #count(admitted: boolean): boolean {
-    if (!admitted) this.#budget.refused += 1;
-    return admitted;
   }
 
   #expire(): void {
@@ -332,17 +291,32 @@ export class GrpcServer implements RpcServer {
     this.#deadlineTimer = null;
   }
 
-  #runUnary(call: GrpcCall, work: Promise<UnaryAnswer>): void {
-    work
-      .then(
-        async (answer) => {
-          if (Buffer.isBuffer(answer)) call.write(answer);
-          else await call.writePieces(answer, this.#options.answerStallMs ?? ANSWER_STALL_MS);
-          call.succeed();
-        },
-        (error: unknown) => call.fail(this.#failure(error)),
-      )
-      .catch(this.#options.onBug);
+  #runUnary(handler: UnaryHandler, request: Buffer, call: GrpcCall): void {
+    let work: Promise<UnaryAnswer>;
+    try {
+      work = handler(request, call);
+    } catch (error) {
+      call.fail(this.#failure(error));
+      return;
+    }
+    work.then(
+      (answer) => this.#answer(call, answer),
+      (error: unknown) => call.fail(this.#failure(error)),
+    );
+  }
+
+  #answer(call: GrpcCall, answer: UnaryAnswer): void {
+    try {
+      if (Buffer.isBuffer(answer)) call.answer(answer);
+      else {
+        call
+          .writePieces(answer, this.#options.answerStallMs ?? ANSWER_STALL_MS)
+          .then(() => call.succeed())
+          .catch(this.#options.onBug);
+      }
+    } catch (error) {
+      this.#options.onBug(error);
+    }
   }
 
   #runStream(call: GrpcCall, work: Promise<void>): void {
@@ -383,6 +357,28 @@ export class GrpcServer implements RpcServer {
     if (!(error instanceof RpcError) && !(error instanceof StoreError)) this.#options.onBug(error);
   }
 }
+
+/** Of methods whose handlers take one request. */
+class OneRequest implements RequestTaker {
+  readonly #run: (call: GrpcCall, request: Buffer) => void;
+
+  constructor(run: (call: GrpcCall, request: Buffer) => void) {
+    this.#run = run;
+  }
+
+  onMessage(call: GrpcCall, message: Buffer): void {
+    if (call.request === null) call.request = message;
+    else throw new RpcError(rpcStatus.internal, 'grpc: a second request on a call that takes one');
+  }
+
+  onEnd(call: GrpcCall): void {
+    if (call.request !== null) this.#run(call, call.request);
+    else call.fail({ code: rpcStatus.internal, message: 'grpc: the call has no request' });
+  }
+}
+
+/** Of calls that were refused. */
+const IGNORED: RequestTaker = { onMessage: () => {}, onEnd: () => {} };
 
 /** The receiver of what comes after an answer was given without it. */
 const NOBODY: StreamReceiver = { data: () => {}, end: () => {}, cancel: () => {}, sent: () => {} };

@@ -17,6 +17,7 @@ export interface RpcServer {
 
 /** An answer may come in pieces: together they are one message, sent at the client's pace without being joined. */
 export type UnaryAnswer = Buffer | readonly Buffer[];
+/** It may also throw at once, which is as if its promise were rejected. */
 export type UnaryHandler = (request: Buffer, call: RpcCall) => Promise<UnaryAnswer>;
 export type ServerStreamHandler = (request: Buffer, call: RpcCall, out: RpcWriter) => Promise<void>;
 /** `requests` ends when the client closed its side, or when the call is over. It never throws. */

@@ -22,9 +22,8 @@ export function unary<P extends PathOf<'unary'>>(
   handler: (request: RequestOf<P>, call: RpcCall, requestBytes: number) => Promise<ResponseOf<P>>,
 ): void {
   const { request, response } = codecsOf(path);
-  server.unary(path, async (bytes, call) =>
-    response.encode(await handler(request.decode(bytes), call, bytes.length)),
-  );
+  const encode = (answer: ResponseOf<P>): Buffer => response.encode(answer);
+  server.unary(path, (bytes, call) => handler(request.decode(bytes), call, bytes.length).then(encode));
 }
 
 /** As `unary`, for a method whose answers may be so large that the handler encodes them itself, in pieces. */
@@ -34,7 +33,7 @@ export function unaryEncoded<P extends PathOf<'unary'>>(
   handler: (request: RequestOf<P>, call: RpcCall, requestBytes: number) => Promise<UnaryAnswer>,
 ): void {
   const { request } = codecsOf(path);
-  server.unary(path, async (bytes, call) => handler(request.decode(bytes), call, bytes.length));
+  server.unary(path, (bytes, call) => handler(request.decode(bytes), call, bytes.length));
 }
 
 /** As `unary`, for a method that answers with a stream. */

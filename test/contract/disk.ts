@@ -65,6 +65,18 @@ export function diskContract(
       expect(content.subarray(0, 5).toString()).toBe('Jello');
     });
 
+    test('what is written durably can be read, and changes nothing beside it', async () => {
+      await put('f', 'abcdef');
+      const file = await disk.open('f', 'write');
+      await file.writeDurably(Buffer.from('XY'), 2);
+      await disk.rename({ from: 'f', to: 'g' });
+      await put('f', 'another');
+      await file.writeDurably(Buffer.from('Z'), 7);
+      await file.close();
+      expect((await disk.readFile('g')).toString()).toBe('abXYef\0Z');
+      expect((await disk.readFile('f')).toString()).toBe('another');
+    });
+
     test('an opened file keeps its content and is changed in place', async () => {
       await put('f', 'abcdef');
       const file = await disk.open('f', 'write');
@@ -97,6 +109,7 @@ export function diskContract(
       await put('f', 'x');
       const file = await disk.open('f', 'read');
       expect(await refusal(file.write(Buffer.from('y'), 0))).toBe('storage');
+      expect(await refusal(file.writeDurably(Buffer.from('y'), 0))).toBe('storage');
       await file.close();
       expect((await disk.readFile('f')).toString()).toBe('x');
     });

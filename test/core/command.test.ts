@@ -117,10 +117,11 @@ test('a command without a waiting member has no proposal id', () => {
 });
 
 test('decoded buffers are copies', () => {
-  const bytes = encodeCommand(command(put('key', 'value')));
+  const request = txn([], [put('key', 'value')]);
+  const bytes = encodeCommand(command(request));
   const { operation } = decodeCommand(bytes);
   bytes.fill(0);
-  expect(operation).toEqual(put('key', 'value'));
+  expect(operation).toEqual(request);
 });
 
 test('damaged bytes are refused, never misread into a crash', () => {

@@ -190,8 +190,8 @@ class Gate {
 }
 
 const LARGE: readonly [string, (reads: SlicedReads, gate: Gate) => Promise<unknown>][] = [
-  ['range', (reads, { permit }) => reads.range(range('k', 'l'), { signal, permit })],
-  ['transaction', (reads, { permit }) => reads.txn(txn([], [range('k', 'l')]), { signal, permit })],
+  ['range', async (reads, { permit }) => reads.range(range('k', 'l'), { signal, permit })],
+  ['transaction', async (reads, { permit }) => reads.txn(txn([], [range('k', 'l')]), { signal, permit })],
 ];
 
 test.each(LARGE)('a large %s is checked with every piece, and at the end', async (_name, read) => {
@@ -218,15 +218,14 @@ test.each(LARGE)('a large %s is checked with every piece, and at the end', async
 
 test('small reads and open ranges are checked before anything is read', async () => {
   const { permit } = closed();
-  gateIsFirst(
-    await Promise.allSettled([
-      subject.reads.range(range('k00'), { signal, permit }),
-      // Of a revision that is not there: who may not read hears nothing of that.
-      subject.reads.range(range('k00', '', { revision: 10_000 }), { signal, permit }),
-      subject.reads.txn(txn([], [range('k00')]), { signal, permit }),
-      (async () => subject.reads.openRange(range('k', 'l'), { signal, permit }))(),
-    ]),
-  );
+  const reads: readonly (() => unknown)[] = [
+    () => subject.reads.range(range('k00'), { signal, permit }),
+    // Of a revision that is not there: who may not read hears nothing of that.
+    () => subject.reads.range(range('k00', '', { revision: 10_000 }), { signal, permit }),
+    () => subject.reads.txn(txn([], [range('k00')]), { signal, permit }),
+    () => subject.reads.openRange(range('k', 'l'), { signal, permit }),
+  ];
+  gateIsFirst(await Promise.allSettled(reads.map(async (read) => read())));
 });
 
 test('a read that a compaction overtook is checked before it begins anew', async () => {

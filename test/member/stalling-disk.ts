@@ -29,6 +29,11 @@ export class StallingDisk implements Disk {
     return {
       sizeBytes: () => file.sizeBytes(),
       write: (data, offset) => file.write(data, offset),
+      writeDurably: async (data, offset) => {
+        await file.write(data, offset);
+        await this.#stall;
+        await file.datasync();
+      },
       read: (range) => file.read(range),
       datasync: async () => {
         await this.#stall;

@@ -225,6 +225,11 @@ NodeDisk.prototype.open = async function open(path, mode) {
       file.secured = true;
     });
   };
+  // Taken apart, so that a process can end between the two.
+  opened.writeDurably = async (data, offset) => {
+    await opened.write(data, offset);
+    await opened.datasync();
+  };
   opened.truncate = () => unnamed('truncate', truncate.name);
   return opened;
 };
@@ -240,8 +245,13 @@ function writtenKind(file, data, offset) {
 }
 
 function recordKind(data, offset) {
-  const start = offset === 0 && decodeSegmentHeader(data) !== null ? SEGMENT_HEADER_BYTES : 0;
-  const header = checkRecord(data, start, data.readUInt32LE(start + 12));
+  let start = offset === 0 && decodeSegmentHeader(data) !== null ? SEGMENT_HEADER_BYTES : 0;
+  let header = checkRecord(data, start, data.readUInt32LE(start + 12));
+  // Records that were written and not synced are written again, in front of the one that is new.
+  while (header !== null && start + header.sizeBytes < data.length) {
+    start += header.sizeBytes;
+    header = checkRecord(data, start, data.readUInt32LE(start + 12));
+  }
   if (header === null) return unnamed('write', 'what is no record');
   const record = decodeRecord(data, start, header);
   if (record.snapshot !== null) return has('IDENTITY') ? 'snapshot-record' : 'first-snapshot-record';

@@ -130,7 +130,7 @@ describe('configurations', () => {
     const [run] = members;
     const checker = new Configurations(report);
     const propose = (): void => {
-      const index = run.raft.appendOwn([{ kind: 'conf-change', data: Buffer.from('change') }]);
+      const index = run.raft.appendOwn('conf-change', [Buffer.from('change')]);
       checker.appended(run, run.raft.log.slice({ from: index, to: index, bytesMax: Infinity }));
     };
     lead(run);
@@ -283,7 +283,7 @@ describe('commits', () => {
     log.commitTo(2);
     commits.committed(leader, log, 1);
     expect(found).toEqual([]);
-    leader.raft.appendOwn([{ kind: 'normal', data: Buffer.from('x') }]);
+    leader.raft.appendOwn('normal', [Buffer.from('x')]);
     leader.disk.recorded(record({ entries: [entry(3, 2)] }));
     log.commitTo(3);
     commits.committed(leader, log, 2);

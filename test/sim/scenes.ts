@@ -117,8 +117,7 @@ export class Scenes implements RaftAudience {
     this.#isolate(first);
     first.process.schedule(0.1, 'client', () => {
       if (run?.raft.role !== 'leader') return;
-      const noOp = { kind: 'normal', data: Buffer.alloc(0) } as const;
-      for (let i = random.between(2, 8); i > 0; i--) run.raft.appendOwn([noOp]);
+      for (let i = random.between(2, 8); i > 0; i--) run.raft.appendOwn('normal', [Buffer.alloc(0)]);
     });
     this.#awaitUsurper({ first, second: null, untilMs });
   }

@@ -6,9 +6,11 @@ import type {
   ResponseOp,
   TxnResult,
 } from '../../core/mvcc/operations.ts';
+import type { Header } from '../../member/client-calls.ts';
 import { type Codec, codec } from '../../rpc/codec.ts';
 import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import type { UnaryAnswer } from '../../rpc/server.ts';
+import { rangeBytes } from './small-answers.ts';
 import * as translate from './translate.ts';
 
 /**
@@ -37,25 +39,21 @@ const deleteRangeCodec = codec('etcdserverpb.DeleteRangeResponse');
 const txnCodec = codec('etcdserverpb.TxnResponse');
 const responseOpCodec = codec('etcdserverpb.ResponseOp');
 
-export async function encodeRange(result: RangeResult, header: wire.ResponseHeader): Promise<UnaryAnswer> {
-  if (answerBytes(result) <= PIECE_BYTES_MAX)
-    return rangeCodec.encode(translate.rangeResponse(result, header));
-  return rangePieces(result, header);
+export function encodeRange(result: RangeResult, header: Header): UnaryAnswer | Promise<UnaryAnswer> {
+  if (answerBytes(result) <= PIECE_BYTES_MAX) return rangeBytes(result, header);
+  return rangePieces(result, translate.wireHeader(header));
 }
 
-export async function encodeDeleteRange(
-  result: DeleteRangeResult,
-  header: wire.ResponseHeader,
-): Promise<UnaryAnswer> {
-  if (answerBytes(result) <= PIECE_BYTES_MAX) {
-    return deleteRangeCodec.encode(translate.deleteRangeResponse(result, header));
-  }
-  return deleteRangePieces(result, header);
+export async function encodeDeleteRange(result: DeleteRangeResult, header: Header): Promise<UnaryAnswer> {
+  const wireHeader = translate.wireHeader(header);
+  if (answerBytes(result) > PIECE_BYTES_MAX) return deleteRangePieces(result, wireHeader);
+  return deleteRangeCodec.encode(translate.deleteRangeResponse(result, wireHeader));
 }
 
-export async function encodeTxn(result: TxnResult, header: wire.ResponseHeader): Promise<UnaryAnswer> {
-  if (answerBytes(result) <= PIECE_BYTES_MAX) return txnCodec.encode(translate.txnResponse(result, header));
-  return txnPieces(result, header);
+export async function encodeTxn(result: TxnResult, header: Header): Promise<UnaryAnswer> {
+  const wireHeader = translate.wireHeader(header);
+  if (answerBytes(result) > PIECE_BYTES_MAX) return txnPieces(result, wireHeader);
+  return txnCodec.encode(translate.txnResponse(result, wireHeader));
 }
 
 /** About the bytes that a result will take on the wire. */

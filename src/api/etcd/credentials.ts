@@ -23,7 +23,8 @@ export function addressOf({ peer }: Pick<RpcCall, 'peer'>): string {
   return mapped?.[1] ?? (isIPv6(address) ? networkOf(address) : address);
 }
 
-function credentialsOf(call: RpcCall): Credentials | undefined {
+/** What the client shows of itself, if anything. */
+export function credentialsOf(call: RpcCall): Credentials | undefined {
   for (const header of TOKEN_HEADERS) {
     const value = call.metadata(header);
     if (value !== undefined) return { token: value.replace(BEARER, '') };

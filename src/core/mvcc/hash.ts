@@ -1,3 +1,4 @@
+import { loadWords, words } from '../../lib/words.ts';
 import type { Row, SetHash } from './row.ts';
 
 /**
@@ -65,20 +66,16 @@ function mixFields(row: Row): void {
 
 /** The length goes first, so that key and value cannot trade bytes. */
 function mixBytes(bytes: Buffer): void {
-  const { length } = bytes;
-  let a = mixA(lanes[0]!, length);
-  let b = mixB(lanes[1]!, length);
-  const words = length & ~3;
-  for (let i = 0; i < words; i += 4) {
-    const word = bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);
-    a = mixA(a, word);
-    b = mixB(b, word);
-  }
-  if (words < length) {
-    let rest = 0;
-    for (let i = words; i < length; i++) rest |= bytes[i]! << ((i - words) * 8);
-    a = mixA(a, rest);
-    b = mixB(b, rest);
+  let a = mixA(lanes[0]!, bytes.length);
+  let b = mixB(lanes[1]!, bytes.length);
+  for (let from = 0; from < bytes.length; ) {
+    const length = loadWords(bytes, from);
+    for (let i = 0; i < length; i += 4) {
+      const word = words.getInt32(i, true);
+      a = mixA(a, word);
+      b = mixB(b, word);
+    }
+    from += length;
   }
   lanes[0] = a;
   lanes[1] = b;

@@ -11,6 +11,8 @@ import { NIL, RowTable } from './row-table.ts';
 /** What a row counts in the quota besides the bytes of its key and value: about what memory and disk keep. */
 export const ROW_OVERHEAD_BYTES = 64;
 
+const EMPTY_VALUE = Buffer.alloc(0);
+
 /** What dropped rows take from the totals. */
 export interface Tally {
   readonly rows: number;
@@ -36,7 +38,7 @@ export class History {
 
   constructor(source: RowSource, cacheBytesMax: number) {
     this.#source = source;
-    this.#cache = new RowCache(cacheBytesMax);
+    this.#cache = new RowCache(cacheBytesMax, (slot) => this.table.key(slot).length);
   }
 
   get rowSetHash(): SetHash {
@@ -78,14 +80,28 @@ export class History {
    * @throws StoreError `storage` when the source has it not, or has another one
    */
   load(slot: number): Row {
-    const cached = this.#cache.get(slot);
-    if (cached !== undefined) return cached;
     const { table } = this;
+    const cached = table.isTombstone(slot) ? EMPTY_VALUE : this.#cache.get(slot);
+    if (cached !== undefined) return this.#row(slot, cached);
     const main = table.main(slot);
     if (this.#openRows[0]?.main === main) return this.#openRows[table.sub(slot)]!;
     const row = this.read(slot);
-    this.#cache.insert(slot, row, table.newer(slot) !== NIL);
+    this.#cache.insert(slot, row.value, table.newer(slot) !== NIL);
     return row;
+  }
+
+  #row(slot: number, value: Buffer): Row {
+    const { table } = this;
+    return {
+      main: table.main(slot),
+      sub: table.sub(slot),
+      tombstone: table.isTombstone(slot),
+      createRevision: table.createRevision(slot),
+      version: table.version(slot),
+      lease: table.lease(slot),
+      key: this.keyBytes(slot),
+      value,
+    };
   }
 
   /** The row as the source has it, past the memory, checked against what was written. */
@@ -101,15 +117,15 @@ export class History {
     return row;
   }
 
-  /** The key of a row, without reading it when memory has it. */
+  /** The key of a row. */
   keyBytes(slot: number): Buffer {
-    return this.#cache.get(slot)?.key ?? Buffer.from(this.table.key(slot), 'latin1');
+    return Buffer.from(this.table.key(slot), 'latin1');
   }
 
   /** Adds the newest row of all. `head(key)` with its key must have been the last use of the index. */
   append(row: Row, key: string, head: number): number {
     const slot = this.#add(row, key, head);
-    this.#cache.insert(slot, row, row.tombstone);
+    if (!row.tombstone) this.#cache.insert(slot, row.value, false);
     return slot;
   }
 

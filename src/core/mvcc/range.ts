@@ -29,9 +29,9 @@ export function executeRange(
   revisions: ReadableRevisions,
   request: RangeRequest,
 ): RangeResult {
-  const { slots, ...found } = select(history, revisions, request);
+  const { slots, revision, count } = select(history, revisions, request);
   const { kept, more } = truncate(request, order(history, request, slots));
-  return rangeResult(history, request, { ...found, slots: kept, more });
+  return rangeResult(history, request, { revision, count, slots: kept, more });
 }
 
 /**
@@ -46,7 +46,7 @@ export function beginRange(
   options: { readonly request: RangeRequest; readonly bytesMax: number },
 ): RangeResult | RangePlan {
   const { request } = options;
-  const { slots, ...found } = select(history, revisions, request);
+  const { slots, revision, main, count } = select(history, revisions, request);
   const sortsLater = request.sortTarget === 'value' && slots.length > 1;
   const loadsValues = sortsLater || !request.keysOnly;
   const { kept, more } = sortsLater
@@ -55,11 +55,22 @@ export function beginRange(
   const bytes = answerBytes(history, kept, loadsValues);
   if (bytes <= options.bytesMax) {
     const ordered = sortsLater ? truncate(request, order(history, request, kept)).kept : kept;
-    return rangeResult(history, request, { ...found, slots: ordered, more });
+    return rangeResult(history, request, { revision, count, slots: ordered, more });
   }
   const { table } = history;
   const keys = kept.map((slot) => table.key(slot));
-  return { type: 'range-plan', ...found, request, keys, more, bytes, loadsValues, sortsLater };
+  return {
+    type: 'range-plan',
+    revision,
+    main,
+    count,
+    request,
+    keys,
+    more,
+    bytes,
+    loadsValues,
+    sortsLater,
+  };
 }
 
 /** What a range will answer, with the keys found and the revision pinned: it outlives changes of the store. */

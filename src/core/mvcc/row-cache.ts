@@ -1,35 +1,46 @@
 import { assert, VERIFY } from '../../lib/assert.ts';
-import type { Row } from './row.ts';
 
-/** What a cached row takes in memory besides the bytes of its key and value: measured, with its two Buffers. */
-export const CACHED_ROW_OVERHEAD_BYTES = 320;
+/** What a cached value takes in memory besides the bytes of its key and value: measured, with its Buffer. */
+export const CACHED_VALUE_OVERHEAD_BYTES = 320;
+/**
+ * The part of the budget that superseded values may take: watches that are a little behind, and reads of the recent past,
+ * find them there. All of it would be full of them under a load of puts.
+ */
+const SUPERSEDED_PART = 1 / 8;
 
 /**
- * Rows in memory, by slot, within a byte budget. Superseded rows leave first, oldest first; then the least recently
- * used, to the precision of two generations: a row that is read while it is in the old one moves to the young one,
- * and rows leave the old one in the order in which they came.
+ * Values in memory, by the slot of their row, within a byte budget: all else of a row is in the table. Values are often
+ * views of a block with their key, which is why that counts. Those of superseded rows have a part of the budget, and leave
+ * first, oldest first; then the least recently used, to the precision of two generations: a row that is read while it is
+ * in the old one moves to the young one, and rows leave the old one in the order in which they came.
  */
 export class RowCache {
   readonly #bytesMax: number;
+  readonly #supersededBytesMax: number;
+  readonly #keyBytes: (slot: number) => number;
   #bytes = 0;
-  #young = new Map<number, Row>();
-  #old = new Map<number, Row>();
-  #superseded = new Map<number, Row>();
+  #supersededBytes = 0;
+  #young = new Map<number, Buffer>();
+  #old = new Map<number, Buffer>();
+  #superseded = new Map<number, Buffer>();
   // Iterators are kept: a fresh one would walk over everything that was deleted before.
   #oldest = this.#old.keys();
   #oldestSuperseded = this.#superseded.keys();
 
-  constructor(bytesMax: number) {
+  /** @param keyBytes the length of the key of the row in a slot, as long as its value is here */
+  constructor(bytesMax: number, keyBytes: (slot: number) => number) {
     assert(bytesMax >= 0, 'a negative cache budget');
     this.#bytesMax = bytesMax;
+    this.#supersededBytesMax = bytesMax * SUPERSEDED_PART;
+    this.#keyBytes = keyBytes;
   }
 
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** The row, which becomes recently used. */
-  get(slot: number): Row | undefined {
+  /** The value, which becomes recently used. */
+  get(slot: number): Buffer | undefined {
     const young = this.#young.get(slot);
     if (young !== undefined) return young;
     const old = this.#old.get(slot);
@@ -40,27 +51,33 @@ export class RowCache {
   }
 
   /** The slot must not be cached. */
-  insert(slot: number, row: Row, superseded: boolean): void {
-    assert(!VERIFY || !this.#has(slot), 'a row cached twice');
-    (superseded ? this.#superseded : this.#young).set(slot, row);
-    this.#bytes += cost(row);
+  insert(slot: number, value: Buffer, superseded: boolean): void {
+    assert(!VERIFY || !this.#has(slot), 'a value cached twice');
+    const bytes = this.#cost(slot, value);
+    (superseded ? this.#superseded : this.#young).set(slot, value);
+    this.#bytes += bytes;
+    if (superseded) this.#supersededBytes += bytes;
     this.#shrink();
   }
 
   /** The row is no longer its key's newest. */
   supersede(slot: number): void {
-    const row = this.#young.get(slot) ?? this.#old.get(slot);
-    if (row === undefined) return;
+    const value = this.#young.get(slot) ?? this.#old.get(slot);
+    if (value === undefined) return;
     if (!this.#young.delete(slot)) this.#old.delete(slot);
-    this.#superseded.set(slot, row);
+    this.#superseded.set(slot, value);
+    this.#supersededBytes += this.#cost(slot, value);
+    this.#shrink();
   }
 
   /** The slot's row is gone for good. */
   remove(slot: number): void {
-    const row = this.#young.get(slot) ?? this.#old.get(slot) ?? this.#superseded.get(slot);
-    if (row === undefined) return;
-    if (!this.#young.delete(slot) && !this.#old.delete(slot)) this.#superseded.delete(slot);
-    this.#bytes -= cost(row);
+    const value = this.#young.get(slot) ?? this.#old.get(slot) ?? this.#superseded.get(slot);
+    if (value === undefined) return;
+    const bytes = this.#cost(slot, value);
+    if (this.#superseded.delete(slot)) this.#supersededBytes -= bytes;
+    else if (!this.#young.delete(slot)) this.#old.delete(slot);
+    this.#bytes -= bytes;
   }
 
   #has(slot: number): boolean {
@@ -68,7 +85,7 @@ export class RowCache {
   }
 
   #shrink(): void {
-    while (this.#bytes > this.#bytesMax) {
+    while (this.#bytes > this.#bytesMax || this.#supersededBytes > this.#supersededBytesMax) {
       this.#remove(this.#superseded.size > 0 ? this.#nextSuperseded() : this.#nextOldest());
     }
   }
@@ -81,6 +98,10 @@ export class RowCache {
 
   get size(): number {
     return this.#young.size + this.#old.size + this.#superseded.size;
+  }
+
+  #cost(slot: number, value: Buffer): number {
+    return CACHED_VALUE_OVERHEAD_BYTES + this.#keyBytes(slot) + value.length;
   }
 
   #nextSuperseded(): number {
@@ -102,8 +123,4 @@ export class RowCache {
     assert(next.done !== true, 'bytes in an empty cache');
     return next.value;
   }
-}
-
-function cost(row: Row): number {
-  return CACHED_ROW_OVERHEAD_BYTES + row.key.length + row.value.length;
 }

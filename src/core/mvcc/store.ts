@@ -72,6 +72,12 @@ export class Store {
   #walk: CompactionWalk | null = null;
   #open: WriteTxn | null = null;
   #restored = false;
+  // Made once, not for each of the many small transactions.
+  readonly #begin = (): WriteTxn => this.begin();
+  readonly #committed = (revision: number): void => {
+    this.#open = null;
+    this.#currentRevision = revision;
+  };
 
   constructor(options: StoreOptions) {
     this.#history = new History(options.source, options.cacheBytesMax ?? CACHE_BYTES_MAX_DEFAULT);
@@ -148,12 +154,8 @@ export class Store {
    */
   begin(): WriteTxn {
     assert(this.#open === null, 'two write transactions at once');
-    const txn = new WriteTxn(this.#history, this, (revision) => {
-      this.#open = null;
-      this.#currentRevision = revision;
-    });
-    this.#open = txn;
-    return txn;
+    this.#open = new WriteTxn(this.#history, this, this.#committed);
+    return this.#open;
   }
 
   /**
@@ -171,7 +173,7 @@ export class Store {
   applyTxn(request: TxnRequest, leases: LeaseView): { readonly result: TxnResult; readonly commit: Commit };
   applyTxn(request: PutRequest | DeleteRangeRequest | TxnRequest, leases: LeaseView): AppliedRequest;
   applyTxn(request: PutRequest | DeleteRangeRequest | TxnRequest, leases: LeaseView): AppliedRequest {
-    const begin = () => this.begin();
+    const begin = this.#begin;
     switch (request.type) {
       case 'put':
         return executePut({ begin, history: this.#history, request, leases });

@@ -18,6 +18,8 @@ import type { Row } from './row.ts';
 import { NIL } from './row-table.ts';
 
 const EMPTY_VALUE = Buffer.alloc(0);
+const NO_ROWS: Row[] = [];
+const NO_EVENTS: KvEvent[] = [];
 
 /**
  * One mutating request: all its changes get one main revision and subs from 0. Reads see its own changes. It writes
@@ -29,8 +31,8 @@ export class WriteTxn {
   readonly #baseRevision: number;
   readonly #compactRevision: number;
   readonly #onCommit: (revision: number) => void;
-  readonly #rows: Row[] = [];
-  readonly #events: KvEvent[] = [];
+  #rows: Row[] = NO_ROWS;
+  #events: KvEvent[] = NO_EVENTS;
   #open = true;
 
   constructor(history: History, revisions: ReadableRevisions, onCommit: (revision: number) => void) {
@@ -38,7 +40,6 @@ export class WriteTxn {
     this.#baseRevision = revisions.currentRevision;
     this.#compactRevision = revisions.compactRevision;
     this.#onCommit = onCommit;
-    history.setOpenRows(this.#rows);
   }
 
   /** The store's revision were it committed now. */
@@ -98,7 +99,7 @@ export class WriteTxn {
   commit(): Commit {
     assert(this.#open, 'a transaction committed twice');
     this.#open = false;
-    this.#history.setOpenRows([]);
+    this.#history.setOpenRows(NO_ROWS);
     this.#onCommit(this.revision);
     return { revision: this.revision, events: this.#events, rows: this.#rows };
   }
@@ -120,8 +121,15 @@ export class WriteTxn {
   }
 
   #append(row: Row, key: string, head: number): void {
-    this.#rows.push(row);
-    const slot = this.#history.append(row, key, head);
-    this.#events.push(this.#history.event(slot, row));
+    const history = this.#history;
+    if (row.sub > 0) {
+      this.#rows.push(row);
+      this.#events.push(history.event(history.append(row, key, head), row));
+      return;
+    }
+    // Most transactions change one key: lists of one have no room to spare.
+    this.#rows = [row];
+    history.setOpenRows(this.#rows);
+    this.#events = [history.event(history.append(row, key, head), row)];
   }
 }

@@ -22,7 +22,7 @@ export function confChangeRefusal(raft: Raft, change: ConfChange): ConfChangeRef
 
 /** Appends a membership change; empty `data` leaves a joint configuration. */
 export function appendConfChange(raft: Raft, data: Buffer): number {
-  const index = raft.appendOwn([{ kind: 'conf-change', data }]);
+  const index = raft.appendOwn('conf-change', [data]);
   raft.pendingConfIndex = index;
   return index;
 }

@@ -5,6 +5,7 @@ import { RaftLog } from './log.ts';
 import {
   type ConfState,
   type Entry,
+  type EntryKind,
   type HardState,
   type MemberId,
   type Message,
@@ -167,17 +168,17 @@ export class Raft {
     this.role = 'leader';
     this.leader = this.id;
     this.uncommittedBytes = this.#uncommittedTailBytes();
-    this.appendOwn([{ kind: 'normal', data: Buffer.alloc(0) }]);
+    this.appendOwn('normal', [Buffer.alloc(0)]);
     // Any entry inherited from an earlier term may be a membership change.
     this.pendingConfIndex = this.log.lastIndex;
   }
 
   /** Appends entries of this leader's term and returns the index of the first. */
-  appendOwn(items: readonly Pick<Entry, 'kind' | 'data'>[]): number {
+  appendOwn(kind: EntryKind, datas: readonly Buffer[]): number {
     assert(this.role === 'leader', 'only a leader appends by itself');
     const first = this.log.lastIndex + 1;
     const entries: Entry[] = [];
-    for (const { kind, data } of items) {
+    for (const data of datas) {
       entries.push({ index: first + entries.length, term: this.term, kind, data });
       this.uncommittedBytes += data.length;
     }

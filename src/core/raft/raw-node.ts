@@ -143,7 +143,7 @@ export class RawNode {
     assert(datas.length > 0, 'a proposal has entries');
     const refusal = this.#proposeRefusal(datas);
     if (refusal !== null) return { ok: false, reason: refusal };
-    const index = this.#raft.appendOwn(datas.map((data) => ({ kind: 'normal', data })));
+    const index = this.#raft.appendOwn('normal', datas);
     return { ok: true, index, term: this.#raft.term };
   }
 

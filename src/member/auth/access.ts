@@ -67,14 +67,16 @@ export class Access {
    *
    * @throws StoreError `auth-token-invalid`, `too-many-requests`, `canceled`, and what `work` throws
    */
-  as<T>(context: ClientContext, work: (principal: Principal) => Promise<T>): Promise<T> {
+  as<T>(context: ClientContext, work: (principal: Principal) => Promise<T>): Promise<T>;
+  as<T>(context: ClientContext, work: (principal: Principal) => T | Promise<T>): T | Promise<T>;
+  as<T>(context: ClientContext, work: (principal: Principal) => T | Promise<T>): T | Promise<T> {
     // Nothing is to be found out, awaited, counted or done anew: most clients need not pay for the rest.
     if (context.credentials === undefined && !this.#options.auth().enabled)
       return work(this.principal(context));
     return this.#counted(context, work);
   }
 
-  async #counted<T>(context: ClientContext, work: (principal: Principal) => Promise<T>): Promise<T> {
+  async #counted<T>(context: ClientContext, work: (principal: Principal) => T | Promise<T>): Promise<T> {
     try {
       const result = await this.#tried(context, work);
       this.decided(null);
@@ -100,7 +102,7 @@ export class Access {
     if (this.#options.auth().enabled) this.#options.decided(OUTCOMES.get(code) ?? 'allowed');
   }
 
-  async #tried<T>(context: ClientContext, work: (principal: Principal) => Promise<T>): Promise<T> {
+  async #tried<T>(context: ClientContext, work: (principal: Principal) => T | Promise<T>): Promise<T> {
     for (let attempt = 0; ; attempt += 1) {
       await this.settled(context);
       const principal = this.principal(context);

@@ -191,16 +191,23 @@ export class MemoryDisk implements Disk {
     const owner = { generation: this.#generation, file, open: true };
     const act = <T>(operation: DiskOperation, effect: () => T): Promise<T> =>
       this.#do({ operation, path }, effect, owner);
+    // The bytes are taken at the call: a caller may use its buffer again only after the promise, as on a disk,
+    // but a twin that read it later would hide a caller who does not wait.
+    const write = (data: Buffer, offset: number): Promise<void> => {
+      const copy = Buffer.from(data);
+      return act('write', () => {
+        if (!writable) throw systemError('EBADF');
+        this.#write(file, copy, offset);
+      });
+    };
     return {
       sizeBytes: () => act('read', () => file.sizeBytes),
-      // The bytes are taken at the call: a caller may use its buffer again only after the promise, as on a disk,
-      // but a twin that read it later would hide a caller who does not wait.
-      write: (data, offset) => {
-        const copy = Buffer.from(data);
-        return act('write', () => {
-          if (!writable) throw systemError('EBADF');
-          this.#write(file, copy, offset);
-        });
+      write,
+      // In two steps, as the kernel does it: a crash or a failure may come when the bytes are in memory only.
+      writeDurably: async (data, offset) => {
+        const range = { from: offset, to: offset + data.length };
+        await write(data, offset);
+        await act('datasync', () => file.datasync(range));
       },
       read: (range) => act('read', () => file.read(range.offset, range.length)),
       datasync: () => act('datasync', () => file.datasync()),

@@ -12,6 +12,12 @@ interface UnsyncedSector {
   dirty: boolean;
 }
 
+interface ByteRange {
+  readonly from: number;
+  readonly to: number;
+}
+const ALL_BYTES: ByteRange = { from: 0, to: Infinity };
+
 /**
  * One file of a memory disk: the durable image, and over it the sectors written since. Sectors that only ever
  * were filled with zeros take no memory, so that preallocated files are cheap.
@@ -74,9 +80,11 @@ export class MemoryFile {
     this.#sizeBytes = sizeBytes;
   }
 
-  datasync(): void {
+  /** Of the sectors that any byte of `range` is in; of all without one. */
+  datasync(range: ByteRange = ALL_BYTES): void {
     for (const [sector, { versions, dirty }] of this.#unsynced) {
-      if (!dirty) continue;
+      const isWithin = (sector + 1) * SECTOR_BYTES > range.from && sector * SECTOR_BYTES < range.to;
+      if (!dirty || !isWithin) continue;
       this.#store(sector, versions.at(-1)!);
       this.#unsynced.delete(sector);
     }

@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib';
 import type { Entry, EntryKind, HardState, SnapshotMeta } from '../../core/raft/messages.ts';
 import { assert } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
+import { ownCopy } from '../../lib/own-copy.ts';
 
 /**
  * The bytes of the write-ahead log, format 1. Little-endian; integers of 8 bytes are below 2^53.
@@ -282,8 +283,10 @@ function readSnapshot(reader: Reader): InstalledSnapshot {
 function writeEntries(writer: Writer, entries: readonly Entry[]): void {
   const first = entries[0]!.index;
   writer.integer(first);
-  for (const [i, entry] of entries.entries()) {
-    assert(entry.index === first + i, 'entries of a record are contiguous');
+  let index = first;
+  for (const entry of entries) {
+    assert(entry.index === index, 'entries of a record are contiguous');
+    index += 1;
     writer.integer(entry.term);
     writer.u32(KIND_NUMBERS[entry.kind]);
     writer.u32(entry.data.length);
@@ -297,7 +300,7 @@ function readEntries(reader: Reader, count: number): Entry[] {
   for (let i = 0; i < count; i++) {
     const term = reader.integer();
     const kind = readKind(reader);
-    entries.push({ index: first + i, term, kind, data: Buffer.from(reader.bytes(reader.u32())) });
+    entries.push({ index: first + i, term, kind, data: ownCopy(reader.bytes(reader.u32())) });
   }
   return entries;
 }

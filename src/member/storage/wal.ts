@@ -191,6 +191,10 @@ export class WriteAheadLog implements LogStore {
   #file: DiskFile;
   /** Where the next record goes; 0 while the active segment has no header. */
   #endBytes: number;
+  /** Everything before is durable. */
+  #durableBytes: number;
+  /** How much of what ends at `#endBytes` still stands at the start of `#scratch`. */
+  #keptBytes = 0;
   #lastSeq: number;
   #durableSeq: number;
   #lastChecksum: number;
@@ -227,6 +231,7 @@ export class WriteAheadLog implements LogStore {
     this.#endBytes = state.segments.at(-1)!.endBytes;
     this.#lastSeq = state.lastSeq;
     this.#durableSeq = state.lastSeq;
+    this.#durableBytes = this.#endBytes;
     this.#lastChecksum = state.lastChecksum;
     this.#checkpoint = state.checkpoint;
     this.#droppedTail = state.droppedTail;
@@ -365,13 +370,19 @@ export class WriteAheadLog implements LogStore {
       sizeBytes = recordSizeBytes(record);
     }
     const headerBytes = this.#endBytes === 0 ? SEGMENT_HEADER_BYTES : 0;
-    const frame = this.#frame(headerBytes + sizeBytes);
+    const tail = this.#roomFor(headerBytes + sizeBytes);
+    const frame = tail.subarray(tail.length - headerBytes - sizeBytes);
     if (headerBytes > 0) encodeSegmentHeader(frame, { tag: this.#tag, firstSeq: record.seq });
     const checksum = encodeRecord(frame.subarray(headerBytes), record, this.#tag);
 
-    await this.#file.write(frame, this.#endBytes);
+    // What no sync has covered is written once more along with it: then one call makes all of it durable.
+    const isInOne = sync && this.#durableBytes + tail.length === this.#endBytes + frame.length;
+    if (isInOne) await this.#file.writeDurably(tail, this.#durableBytes);
+    else await this.#file.write(frame, this.#endBytes);
     this.#endBytes += frame.length;
+    this.#keptBytes = tail.length > SCRATCH_BYTES_MAX ? 0 : tail.length;
     this.#lastSeq = record.seq;
+    if (isInOne) this.#noteDurable();
     this.#lastChecksum = checksum;
     noteExtents(this.#segments, record);
     const active = this.#segments.at(-1)!;
@@ -390,10 +401,16 @@ export class WriteAheadLog implements LogStore {
     };
   }
 
-  #frame(sizeBytes: number): Buffer {
+  /** Room for a frame, behind what is kept; where that would take too much, it is not kept any longer. */
+  #roomFor(frameBytes: number): Buffer {
+    if (this.#keptBytes + frameBytes > SCRATCH_BYTES_MAX) this.#keptBytes = 0;
+    const sizeBytes = this.#keptBytes + frameBytes;
     if (sizeBytes > SCRATCH_BYTES_MAX) return Buffer.allocUnsafe(sizeBytes);
-    if (sizeBytes > this.#scratch.length)
-      this.#scratch = Buffer.alloc(Math.max(sizeBytes, 2 * this.#scratch.length));
+    if (sizeBytes > this.#scratch.length) {
+      const larger = Buffer.alloc(Math.max(sizeBytes, 2 * this.#scratch.length));
+      this.#scratch.copy(larger, 0, 0, this.#keptBytes);
+      this.#scratch = larger;
+    }
     return this.#scratch.subarray(0, sizeBytes);
   }
 
@@ -405,12 +422,19 @@ export class WriteAheadLog implements LogStore {
     this.#file = await this.#spare.take({ directory: this.#directory, name });
     this.#segments.push({ name, sizeBytes: await this.#file.sizeBytes(), indexMax: 0 });
     this.#endBytes = 0;
+    this.#durableBytes = 0;
   }
 
   async #sync(): Promise<void> {
     if (this.#durableSeq === this.#lastSeq) return;
     await this.#file.datasync();
+    this.#noteDurable();
+  }
+
+  #noteDurable(): void {
     this.#durableSeq = this.#lastSeq;
+    this.#durableBytes = this.#endBytes;
+    this.#keptBytes = 0;
   }
 
   async #advance({ index, term }: LogPosition): Promise<void> {

@@ -29,7 +29,7 @@ export type FrameKind = (typeof frameKinds)[keyof typeof frameKinds];
 export const FRAME_HEADER_BYTES = 5;
 
 /** Parts below this are copied together: one short copy is cheaper than one more element of a writev. */
-const COPY_BYTES_MAX = 16 * 1024;
+export const COPY_BYTES_MAX = 16 * 1024;
 /** A frame that arrives in pieces starts with this much memory, whatever length it announces. */
 const BODY_BYTES_START = 64 * 1024;
 
@@ -59,7 +59,7 @@ export function encodeFrame(kind: FrameKind, ...payload: readonly Buffer[]): Fra
 }
 
 /** Joins neighbouring small parts, keeps large ones as they are. */
-export function joinSmall(parts: readonly Buffer[]): readonly Buffer[] {
+function joinSmall(parts: readonly Buffer[]): readonly Buffer[] {
   const joined: Buffer[] = [];
   let run: Buffer[] = [];
   const closeRun = (): void => {

@@ -1,7 +1,8 @@
 import type { ConfState, Entry, EntryKind, MemberId, Message } from '../../core/raft/messages.ts';
 import { assert } from '../../lib/assert.ts';
+import { ownCopy } from '../../lib/own-copy.ts';
 import { arrayOf, Fields, type Packed, pack, unpack } from '../../lib/packed.ts';
-import { encodeFrame, type Frame, frameKinds, joinSmall, ProtocolError } from './frame.ts';
+import { COPY_BYTES_MAX, encodeFrame, type Frame, frameKinds, ProtocolError } from './frame.ts';
 import { FIELDS_LIMITS, FRAME_BYTES_MAX } from './limits.ts';
 
 /**
@@ -57,18 +58,30 @@ export class EntriesEncoder {
 }
 
 function encodeEntries(entries: readonly Entry[]): readonly Buffer[] {
-  const heads = Buffer.allocUnsafe(entries.length * ENTRY_HEAD_BYTES);
-  const parts: Buffer[] = [];
-  let offset = 0;
-  for (const entry of entries) {
-    const head = heads.subarray(offset, offset + ENTRY_HEAD_BYTES);
-    offset += ENTRY_HEAD_BYTES;
-    writeInteger(head, entry.term, 0);
-    head[8] = entryKindTags[entry.kind];
-    head.writeUInt32BE(entry.data.length, 9);
-    parts.push(head, entry.data);
+  let blockBytes = 0;
+  for (const { data } of entries) {
+    blockBytes += ENTRY_HEAD_BYTES + (data.length < COPY_BYTES_MAX ? data.length : 0);
   }
-  return joinSmall(parts);
+  // Heads and small entries are gathered in one block; what is large goes by reference between its parts.
+  const block = Buffer.allocUnsafe(blockBytes);
+  const parts: Buffer[] = [];
+  let start = 0;
+  let offset = 0;
+  for (const { term, kind, data } of entries) {
+    writeInteger(block, term, offset);
+    block[offset + 8] = entryKindTags[kind];
+    block.writeUInt32BE(data.length, offset + 9);
+    offset += ENTRY_HEAD_BYTES;
+    if (data.length < COPY_BYTES_MAX) {
+      block.set(data, offset);
+      offset += data.length;
+    } else {
+      parts.push(block.subarray(start, offset), data);
+      start = offset;
+    }
+  }
+  if (offset > start) parts.push(block.subarray(start, offset));
+  return parts;
 }
 
 /**
@@ -200,7 +213,7 @@ function decodeEntries(
     const dataEnd = dataStart + payload.readUInt32BE(offset + 9);
     if (dataEnd > payload.length) throw new ProtocolError('an entry is cut short');
     // One copy per entry, not per append: a value that lives long must not keep its neighbours' memory.
-    const data = Buffer.from(payload.subarray(dataStart, dataEnd));
+    const data = ownCopy(payload.subarray(dataStart, dataEnd));
     entries.push({ index, term: readInteger(payload, offset), kind, data });
     offset = dataEnd;
   }

@@ -530,9 +530,10 @@ export class ServerConnection {
 
   #frame(type: number, flags: number, streamId: number, payload: Buffer): void {
     if (this.#closed) return;
-    const { buffer, offset } = this.outbox.reserve(FRAME_HEAD_BYTES + payload.length);
-    writeFrameHead(buffer, offset, { bytes: payload.length, type, flags, streamId });
-    payload.copy(buffer, offset + FRAME_HEAD_BYTES);
+    const offset = this.outbox.reserve(FRAME_HEAD_BYTES + payload.length);
+    const { room } = this.outbox;
+    writeFrameHead(room, offset, { bytes: payload.length, type, flags, streamId });
+    payload.copy(room, offset + FRAME_HEAD_BYTES);
   }
 
   #sendGoaway(code: ErrorCode, text: string): void {

@@ -4,36 +4,40 @@ import { RpcError, rpcStatus } from '../status.ts';
 /** A flag byte and the length, before every message (gRPC over HTTP/2, "Length-Prefixed-Message"). */
 export const MESSAGE_HEAD_BYTES = 5;
 
+/** @param bytes of the message, which is sent as it is */
+export function writeMessageHead(target: Buffer, offset: number, bytes: number): void {
+  target[offset] = 0;
+  target[offset + 1] = bytes >>> 24;
+  target[offset + 2] = (bytes >>> 16) & 0xff;
+  target[offset + 3] = (bytes >>> 8) & 0xff;
+  target[offset + 4] = bytes & 0xff;
+}
+
 /** Longer messages are gathered in room that doubles, up to what the message needs. */
 const ROOM_BYTES_MIN = 1024;
 /** A message that is part of a larger read of the socket is copied out of it: it may be kept for long. */
 const READ_BYTES_KEPT_MAX = 8 * 1024;
 
+/** Who takes the messages of a body. */
+export interface MessageTaker {
+  /** Of one message, decompressed. */
+  readonly bytesMax: number;
+  /** The request named an encoding; it is gzip. */
+  readonly compressed: boolean;
+  /** A message takes that many more bytes than came; throws when there is no room for them. */
+  admit(bytes: number): void;
+  take(message: Buffer): void;
+}
+
 /** Cuts a request's body into messages. What it holds is never much more than was received. */
 export class MessageReader {
-  readonly #bytesMax: number;
-  readonly #compressed: boolean;
-  readonly #admit: (bytes: number) => void;
-  readonly #take: (message: Buffer) => void;
+  readonly #taker: MessageTaker;
   /** Begins with the message that is not complete, its head included. */
   #room: Buffer = NO_ROOM;
   #heldBytes = 0;
 
-  /**
-   * @param options.compressed the request named an encoding; it is gzip
-   * @param options.bytesMax of one message, decompressed
-   * @param options.admit a message takes that many more bytes than came; throws when there is no room for them
-   */
-  constructor(options: {
-    readonly bytesMax: number;
-    readonly compressed: boolean;
-    readonly admit: (bytes: number) => void;
-    readonly take: (message: Buffer) => void;
-  }) {
-    this.#bytesMax = options.bytesMax;
-    this.#compressed = options.compressed;
-    this.#admit = options.admit;
-    this.#take = options.take;
+  constructor(taker: MessageTaker) {
+    this.#taker = taker;
   }
 
   /** A message has begun and is not complete. */
@@ -48,6 +52,7 @@ export class MessageReader {
       const end = MESSAGE_HEAD_BYTES + this.#checkedBytes(rest);
       if (rest.length < end) break;
       this.#give(rest[0]!, kept(rest.subarray(MESSAGE_HEAD_BYTES, end)));
+      if (rest.length === end) return;
       rest = rest.subarray(end);
     }
     if (rest.length > 0) this.#hold(rest);
@@ -90,32 +95,32 @@ export class MessageReader {
   }
 
   #give(flag: number, message: Buffer): void {
-    this.#take(flag === 0 ? message : this.#inflate(message));
+    this.#taker.take(flag === 0 ? message : this.#inflate(message));
   }
 
   #checkedBytes(head: Buffer): number {
     const bytes = head.readUInt32BE(1);
-    if (bytes > this.#bytesMax) throw this.#tooLarge(bytes);
+    if (bytes > this.#taker.bytesMax) throw this.#tooLarge(bytes);
     if (head[0]! > 1) {
       throw new RpcError(rpcStatus.internal, `grpc: received unexpected payload format ${head[0]}`);
     }
-    if (head[0] === 1 && !this.#compressed) {
+    if (head[0] === 1 && !this.#taker.compressed) {
       throw new RpcError(rpcStatus.internal, 'grpc: compressed flag set with identity or empty encoding');
     }
     return bytes;
   }
 
   #inflate(message: Buffer): Buffer {
-    const inflated = inflate(message, this.#bytesMax);
-    if (inflated === null) throw this.#tooLarge(this.#bytesMax + 1);
-    if (inflated.length > message.length) this.#admit(inflated.length - message.length);
+    const inflated = inflate(message, this.#taker.bytesMax);
+    if (inflated === null) throw this.#tooLarge(this.#taker.bytesMax + 1);
+    if (inflated.length > message.length) this.#taker.admit(inflated.length - message.length);
     return inflated;
   }
 
   #tooLarge(bytes: number): RpcError {
     return new RpcError(
       rpcStatus.resourceExhausted,
-      `grpc: received message larger than max (${bytes} vs. ${this.#bytesMax})`,
+      `grpc: received message larger than max (${bytes} vs. ${this.#taker.bytesMax})`,
     );
   }
 }

@@ -1,4 +1,5 @@
 import type { Writable } from 'node:stream';
+import { assert } from '../../lib/assert.ts';
 
 /**
  * Where the next bytes of any connection's small frames are put; a new one is made when it is used up. A client that
@@ -6,7 +7,7 @@ import type { Writable } from 'node:stream';
  * are waited for put their frames elsewhere.
  */
 const SLAB_BYTES = 64 * 1024;
-/** Room that a connection takes from the slab at first; it doubles while one flush gathers more. */
+/** Room that a connection takes from the slab: as much as it last filled in one flush, doubled while it fills more. */
 const ROOM_BYTES_MIN = 1024;
 const ROOM_BYTES_MAX = 32 * 1024;
 /** Longer pieces are handed to the socket as they are; shorter ones are cheaper to copy. */
@@ -58,20 +59,26 @@ export class Outbox {
     return this.backlogBytes > BACKLOG_BYTES_MAX;
   }
 
-  /** Room for `bytes`, which count as written: the caller fills `buffer` from `offset` on before anything else. */
-  reserve(bytes: number): { readonly buffer: Buffer; readonly offset: number } {
+  /** Where what was reserved last is to be written. */
+  get room(): Buffer {
+    assert(this.#room !== null, 'room was reserved');
+    return this.#room;
+  }
+
+  /** Takes so many bytes of `room`, which count as written. @returns where the caller fills them, before anything else */
+  reserve(bytes: number): number {
     if (this.#room === null || this.#roomUsed + bytes > this.#room.length) this.#takeRoom(bytes);
     const offset = this.#roomUsed;
     this.#roomUsed += bytes;
     this.#note(bytes);
-    return { buffer: this.#room!, offset };
+    return offset;
   }
 
   /** `bytes` must not change any more. */
   push(bytes: Buffer): void {
     if (bytes.length <= COPY_BYTES_MAX) {
-      const { buffer, offset } = this.reserve(bytes.length);
-      bytes.copy(buffer, offset);
+      const offset = this.reserve(bytes.length);
+      bytes.copy(this.room, offset);
       return;
     }
     this.#cutRoom();
@@ -86,8 +93,8 @@ export class Outbox {
     if (parts.length === 0) return;
     this.#giveBackRoom();
     this.#parts = [];
+    this.#nextRoomBytes = Math.max(ROOM_BYTES_MIN, Math.min(this.#gatheredBytes, ROOM_BYTES_MAX));
     this.#gatheredBytes = 0;
-    this.#nextRoomBytes = ROOM_BYTES_MIN;
     const socket = this.#socket;
     if (socket.destroyed || socket.writableEnded) return;
     this.#writes += 1;

@@ -1,5 +1,6 @@
 import { assert } from '../../lib/assert.ts';
 import type { ServerConnection } from './connection.ts';
+import { MESSAGE_HEAD_BYTES, writeMessageHead } from './message-reader.ts';
 import {
   type ErrorCode,
   errorCode,
@@ -7,6 +8,7 @@ import {
   frameType,
   WINDOW_BYTES_MAX,
   writeFrameHead,
+  writeStreamId,
 } from './protocol.ts';
 
 /** Who answers a stream. */
@@ -21,6 +23,8 @@ export interface StreamReceiver {
   sent(): void;
 }
 
+/** Longer answers go their way as messages do, whose bytes are not copied. */
+const ANSWER_BYTES_MAX = 4 * 1024;
 /** What a message takes besides its bytes while it waits. */
 const QUEUED_MESSAGE_BYTES = 256;
 
@@ -99,6 +103,48 @@ export class ServerStream {
     if (this.#first === null) this.#end();
   }
 
+  /** Whether `answer` can be used: nothing stands in the way of the message. */
+  canAnswer(message: Buffer): boolean {
+    const { outbox, sendWindow, frameBytesMax } = this.#connection;
+    const bytes = MESSAGE_HEAD_BYTES + message.length;
+    return (
+      message.length <= ANSWER_BYTES_MAX &&
+      this.#first === null &&
+      bytes <= Math.min(sendWindow, this.#sendWindow, frameBytesMax) &&
+      !outbox.isFull
+    );
+  }
+
+  /**
+   * A whole answer at once, as nearly all are: what `sendHeaders`, `send` and `finish` do, in one piece.
+   *
+   * @param frames.headers as for `sendHeaders`
+   * @param frames.trailers as for `finish`
+   */
+  answer(headers: Buffer, message: Buffer, trailers: Buffer): void {
+    if (this.#over) return;
+    assert(this.#first === null && this.#trailers === null, 'an answer begins with nothing before it');
+    this.answered = true;
+    const bytes = MESSAGE_HEAD_BYTES + message.length;
+    const dataStart = headers.length + FRAME_HEAD_BYTES;
+    const { outbox } = this.#connection;
+    const start = outbox.reserve(dataStart + bytes + trailers.length);
+    const { room } = outbox;
+    writeFrame(room, start, headers, this.id);
+    writeFrameHead(room, start + headers.length, {
+      bytes,
+      type: frameType.data,
+      flags: 0,
+      streamId: this.id,
+    });
+    writeMessageHead(room, start + dataStart, message.length);
+    room.set(message, start + dataStart + MESSAGE_HEAD_BYTES);
+    writeFrame(room, start + dataStart + bytes, trailers, this.id);
+    this.#sendWindow -= bytes;
+    this.#connection.spend(bytes);
+    this.#close();
+  }
+
   /** The receiver has taken in that many bytes of DATA: the client may send as many more. */
   consumed(bytes: number): void {
     if (this.#over || this.#remoteEnded) return;
@@ -175,9 +221,10 @@ export class ServerStream {
     const left = headBytes + item.body.length - item.offset;
     const bytes = Math.min(left, sendWindow, this.#sendWindow, frameBytesMax);
     const fromHead = Math.max(0, Math.min(bytes, headBytes - item.offset));
-    const { buffer, offset } = outbox.reserve(FRAME_HEAD_BYTES + fromHead);
-    writeFrameHead(buffer, offset, { bytes, type: frameType.data, flags: 0, streamId: this.id });
-    if (fromHead > 0) item.head.copy(buffer, offset + FRAME_HEAD_BYTES, item.offset, item.offset + fromHead);
+    const offset = outbox.reserve(FRAME_HEAD_BYTES + fromHead);
+    const { room } = outbox;
+    writeFrameHead(room, offset, { bytes, type: frameType.data, flags: 0, streamId: this.id });
+    if (fromHead > 0) item.head.copy(room, offset + FRAME_HEAD_BYTES, item.offset, item.offset + fromHead);
     const bodyStart = item.offset + fromHead - headBytes;
     const bodyBytes = bytes - fromHead;
     if (bodyBytes > 0) outbox.push(item.body.subarray(bodyStart, bodyStart + bodyBytes));
@@ -196,6 +243,11 @@ export class ServerStream {
     const trailers = this.#trailers;
     assert(trailers !== null, 'trailers end a stream');
     this.#sendFrame(trailers);
+    this.#close();
+  }
+
+  /** Everything is said. */
+  #close(): void {
     this.#over = true;
     // The client may still be sending: it is told that nobody reads it (RFC 9113, 8.1).
     if (!this.#remoteEnded) this.#connection.sendReset(this.id, errorCode.noError);
@@ -203,9 +255,9 @@ export class ServerStream {
   }
 
   #sendFrame(frame: Buffer): void {
-    const { buffer, offset } = this.#connection.outbox.reserve(frame.length);
-    frame.copy(buffer, offset);
-    buffer.writeUInt32BE(this.id, offset + 5);
+    const { outbox } = this.#connection;
+    const offset = outbox.reserve(frame.length);
+    writeFrame(outbox.room, offset, frame, this.id);
   }
 
   #drop(): void {
@@ -215,4 +267,10 @@ export class ServerStream {
     this.queuedBytes = 0;
     this.queuedMessages = 0;
   }
+}
+
+/** A frame made before, for the stream that it goes out on. */
+function writeFrame(target: Buffer, offset: number, frame: Buffer, streamId: number): void {
+  target.set(frame, offset);
+  writeStreamId(target, offset, streamId);
 }

@@ -4,7 +4,7 @@ import * as translate from '../../../src/api/etcd/translate.ts';
 import type { KeyValue, RangeResult, TxnResult } from '../../../src/core/mvcc/operations.ts';
 import { codec } from '../../../src/rpc/codec.ts';
 import type { UnaryAnswer } from '../../../src/rpc/server.ts';
-import { WIRE_HEADER } from './fake-backend.ts';
+import { HEADER, WIRE_HEADER } from './fake-backend.ts';
 
 const kvs: KeyValue[] = Array.from({ length: 3_000 }, (_, i) => ({
   key: Buffer.from(`key ${i}`),
@@ -22,7 +22,7 @@ function pieces(answer: UnaryAnswer): readonly Buffer[] {
 }
 
 test('a large range in pieces is the same message', async () => {
-  const parts = pieces(await encodeRange(range, WIRE_HEADER));
+  const parts = pieces(await encodeRange(range, HEADER));
   expect(parts.length).toBeGreaterThan(5);
   expect(Math.max(...parts.map((part) => part.length))).toBeLessThan(300_000);
   const response = codec('etcdserverpb.RangeResponse');
@@ -32,7 +32,7 @@ test('a large range in pieces is the same message', async () => {
 
 test('so is a large deletion', async () => {
   const result = { type: 'delete-range', revision: 9, deleted: 3_000, prevKvs: kvs } as const;
-  const parts = pieces(await encodeDeleteRange(result, WIRE_HEADER));
+  const parts = pieces(await encodeDeleteRange(result, HEADER));
   const response = codec('etcdserverpb.DeleteRangeResponse');
   const whole = response.encode(translate.deleteRangeResponse(result, WIRE_HEADER));
   expect(response.encode(response.decode(Buffer.concat(parts))).equals(whole)).toBe(true);
@@ -54,12 +54,12 @@ test('so is a transaction with large answers at every depth among small ones', a
   };
   const response = codec('etcdserverpb.TxnResponse');
   const whole = response.encode(translate.txnResponse(result, WIRE_HEADER));
-  const parts = pieces(await encodeTxn(result, WIRE_HEADER));
+  const parts = pieces(await encodeTxn(result, HEADER));
   expect(Buffer.concat(parts).length).toBe(whole.length);
   expect(response.encode(response.decode(Buffer.concat(parts))).equals(whole)).toBe(true);
 });
 
 test('a small answer is one piece', async () => {
-  const answer = await encodeRange({ ...range, kvs: kvs.slice(0, 10) }, WIRE_HEADER);
+  const answer = await encodeRange({ ...range, kvs: kvs.slice(0, 10) }, HEADER);
   expect(Buffer.isBuffer(answer)).toBe(true);
 });

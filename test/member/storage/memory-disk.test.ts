@@ -111,6 +111,39 @@ test('an operation that a crash overtakes has no effect', async () => {
   expect(await disk.readFile('f')).toHaveLength(0);
 });
 
+test('a durable write covers its own bytes and nothing else', async () => {
+  let lost = 0;
+  for (let seed = 0; seed < 20; seed++) {
+    const disk = new MemoryDisk();
+    const file = await create(disk, 'f');
+    await file.write(Buffer.from('elsewhere'), 0);
+    await file.writeDurably(Buffer.from('sure'), 1000);
+    disk.crash(seededRandom(seed));
+    const content = (await disk.readFile('f')).toString('latin1');
+    expect(content.slice(1000)).toBe('sure');
+    if (!content.startsWith('elsewhere')) lost++;
+  }
+  expect(lost).toBeGreaterThan(0);
+});
+
+test('a durable write that fails may have left any part of itself', async () => {
+  const outcomes = new Set<string>();
+  for (let seed = 0; seed < 60; seed++) {
+    const disk = new MemoryDisk();
+    const file = await create(disk, 'f');
+    await file.write(Buffer.alloc(1024, 'o'), 0);
+    await file.datasync();
+    disk.failNext('datasync', 'f');
+    const writing = file.writeDurably(Buffer.alloc(1024, 'n'), 0);
+    await expect(writing).rejects.toMatchObject({ code: 'storage' });
+    expect((await disk.readFile('f')).toString()).toBe('n'.repeat(1024));
+    disk.crash(seededRandom(seed));
+    const content = await disk.readFile('f');
+    outcomes.add(content.toString('latin1', 511, 513));
+  }
+  expect(outcomes).toEqual(new Set(['oo', 'on', 'no', 'nn']));
+});
+
 test('after a failed sync the data reads well, and no later sync makes it durable', async () => {
   let lost = 0;
   for (let seed = 0; seed < 20; seed++) {

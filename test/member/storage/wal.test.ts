@@ -3,6 +3,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { crc32 } from 'node:zlib';
 import { expect, test } from 'vitest';
+import type { HardState } from '../../../src/core/raft/messages.ts';
 import type { Disk } from '../../../src/member/ports.ts';
 import { isDiskFull, NodeDisk } from '../../../src/member/storage/disk.ts';
 import { MemoryDisk } from '../../../src/member/storage/memory-disk.ts';
@@ -193,6 +194,29 @@ test('a newer format is foreign', async () => {
   await patch(disk, 0, header);
   await expect(open(disk, 2)).rejects.toMatchObject({ code: 'data-dir-foreign' });
   expect(await inspectLog({ disk, directory: 'wal' })).toMatchObject({ ok: false, code: 'data-dir-foreign' });
+});
+
+test('a synced record makes those durable that were written before it without a sync', async () => {
+  const hardState = (commit: number): HardState => ({ term: 1, vote: 0, commit });
+  for (let seed = 0; seed < 6; seed++) {
+    const calls: string[] = [];
+    const disk = new MemoryDisk({ onOperation: ({ operation }) => void calls.push(operation) });
+    const options = { directory: 'wal', segmentBytes: 64 * 1024 * 1024, random: seededRandom(7) };
+    const { log } = await openLog({ ...options, disk: disk.session(), create: true, incarnation: 1 });
+    // Those before it in one case fit in what is written at once, in the other they do not, and a record is large.
+    const large = entry(1, 1, 'x'.repeat(seed % 2 === 0 ? 100 : 5_000_000));
+    for (const commit of [1, 2, 3])
+      await log.append(logRecord({ hardState: hardState(commit), sync: false }));
+    await log.append(logRecord({ entries: [large] }));
+    calls.length = 0;
+    await log.append(logRecord({ hardState: hardState(4), sync: false }));
+    await log.append(logRecord({ entries: [entry(2, 1)] }));
+    expect(calls).toEqual(['write', 'write', 'datasync']);
+    disk.crash(seededRandom(seed));
+    const { recovered } = await openLog({ ...options, disk, create: false, incarnation: 2 });
+    expect(recovered.entries.map(({ index }) => index)).toEqual([1, 2]);
+    expect(recovered.hardState.commit).toBe(4);
+  }
 });
 
 test('a failed sync stops the log for good', async () => {

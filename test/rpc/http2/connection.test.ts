@@ -416,8 +416,8 @@ describe('a connection costs others no more than it is worth', () => {
     const other = new Outbox(new Unread());
     for (let i = 0; i < 1_000; i++) {
       for (const outbox of [stuck, other]) {
-        const { buffer, offset } = outbox.reserve(outbox === stuck ? 17 : 30_000);
-        buffer.fill(i, offset, offset + 17);
+        const offset = outbox.reserve(outbox === stuck ? 17 : 30_000);
+        outbox.room.fill(i, offset, offset + 17);
       }
       await setImmediate();
     }
