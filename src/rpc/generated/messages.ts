@@ -96,6 +96,7 @@ export interface Messages {
   'etcdserverpb.RequestOp': etcdserverpb.RequestOp;
   'etcdserverpb.ResponseHeader': etcdserverpb.ResponseHeader;
   'etcdserverpb.ResponseOp': etcdserverpb.ResponseOp;
+  'etcdserverpb.RoundTrip': etcdserverpb.RoundTrip;
   'etcdserverpb.SnapshotRequest': etcdserverpb.SnapshotRequest;
   'etcdserverpb.SnapshotResponse': etcdserverpb.SnapshotResponse;
   'etcdserverpb.StatusRequest': etcdserverpb.StatusRequest;

@@ -248,6 +248,8 @@ export interface WatchCreateRequest {
   watch_id: number | bigint;
   /** Split an answer that is too large for one message. */
   fragment: boolean;
+  /** Extension of this project: the watch ends when this lease does. */
+  lease?: number | bigint | null | undefined;
 }
 
 export const WatchCreateRequest_FilterType = { NOPUT: 0, NODELETE: 1 } as const;
@@ -269,6 +271,8 @@ export interface WatchProgressRequest {
   nonce: number | bigint;
   /** Extension of this project: progress of this watch only. */
   watch_id: number | bigint;
+  /** Extension of this project: the answer includes all that was acknowledged before this request came in. */
+  linearizable?: boolean | null | undefined;
 }
 
 export interface WatchResponse {
@@ -355,6 +359,8 @@ export interface Member {
   clientURLs: string[];
   /** Receives the log but has no vote. */
   isLearner: boolean;
+  /** Extension of this project: where it runs; empty when it does not say. */
+  region?: string | null | undefined;
 }
 
 export interface MemberAddRequest {
@@ -484,7 +490,24 @@ export interface StatusResponse {
   isLearner: boolean;
   storageVersion: string;
   dbSizeQuota: number | bigint;
-  downgradeInfo: DowngradeInfo | null;
+  downgradeInfo:
+    | DowngradeInfo
+    | null;
+  /** Extension of this project: where the member runs. */
+  region?:
+    | string
+    | null
+    | undefined;
+  /** Extension of this project: how far away it finds the others. */
+  roundTrips: RoundTrip[];
+  /** Extension of this project: how old its state may be; absent when it cannot say. */
+  ageMs?: number | bigint | null | undefined;
+}
+
+/** Extension of this project. */
+export interface RoundTrip {
+  memberID: number | bigint;
+  micros: number | bigint;
 }
 
 export interface DowngradeInfo {
