@@ -101,6 +101,10 @@ export interface WatchOptions extends KeyRange {
   readonly prevKv?: boolean;
   /** Also yield batches without events that only move the revision forward. */
   readonly progressNotify?: boolean;
+  /** Leave out what the watcher does not want to hear; default all. */
+  readonly only?: 'puts' | 'deletes';
+  /** Ends the watch when this lease ends, on members that know of it; etcd's do not. */
+  readonly lease?: bigint;
   readonly signal?: AbortSignal;
 }
 export interface WatchEvent {

@@ -4,6 +4,7 @@ import type * as pb from '../rpc/generated/etcdserverpb/rpc.ts';
 import type { Messages } from '../rpc/generated/messages.ts';
 import type * as mvccpb from '../rpc/generated/mvccpb/kv.ts';
 import type { Method } from './channels.ts';
+import { ClientError, type ClientErrorCode } from './client-error.ts';
 import type {
   Bytes,
   Compare,
@@ -287,19 +288,32 @@ function compare(given: Compare): pb.Compare {
   }
 }
 
-export function watchRequest(options: WatchOptions, startRevision: number): pb.WatchRequest {
+/** The only watch of its stream: progress is asked for by this id, since 0 would mean the whole stream. */
+const WATCH_ID = 1;
+const FILTERS = { all: [], puts: [1], deletes: [0] } as const;
+
+export function watchRequest(options: WatchOptions, startRevision: number): Partial<pb.WatchRequest> {
   return {
     create_request: {
       key: bytesOf(options.key),
       range_end: bytesOf(options.rangeEnd ?? EMPTY),
       start_revision: startRevision,
       progress_notify: options.progressNotify ?? false,
-      filters: [],
+      filters: [...FILTERS[options.only ?? 'all']],
       prev_kv: options.prevKv ?? false,
-      watch_id: 0,
-      fragment: false,
+      watch_id: WATCH_ID,
+      fragment: true,
+      lease: options.lease ?? null,
     },
   };
+}
+
+export function progressRequest(request: {
+  readonly nonce: number;
+  readonly linearizable?: boolean;
+}): Partial<pb.WatchRequest> {
+  const linearizable = request.linearizable === true ? true : null;
+  return { progress_request: { nonce: request.nonce, watch_id: WATCH_ID, linearizable } };
 }
 
 // ---- answers ------------------------------------------------------------------------------------------------
@@ -375,6 +389,30 @@ export function watchEvent(message: mvccpb.Event): WatchEvent {
     prevKv: maybeKeyValue(message.prev_kv),
   };
 }
+
+const REFUSALS: Readonly<Record<string, ClientErrorCode>> = {
+  PermissionDenied: 'permission-denied',
+  Unauthenticated: 'unauthenticated',
+  InvalidArgument: 'invalid-argument',
+  NotFound: 'not-found',
+};
+
+/** Why the server ended a watch. */
+export function watchCancellation(response: pb.WatchResponse): ClientError {
+  const compactRevision = Number(response.compact_revision);
+  if (compactRevision > 0) {
+    const text = 'etcdserver: mvcc: required revision has been compacted';
+    return new ClientError('out-of-range', response.cancel_reason || text, { compactRevision });
+  }
+  const reason = response.cancel_reason || 'etcdserver: watch canceled';
+  // A refusal comes as the text of a gRPC status.
+  const refusal = /^rpc error: code = (\w+) desc = (.*)$/s.exec(reason);
+  const code = REFUSALS[refusal?.[1] ?? ''];
+  if (code !== undefined) return new ClientError(code, refusal![2]!);
+  return new ClientError(reason.endsWith(LEASE_IS_GONE) ? 'not-found' : 'failed-precondition', reason);
+}
+
+const LEASE_IS_GONE = 'requested lease not found';
 
 export function memberEntry(message: pb.Member): MemberEntry {
   return {

@@ -77,6 +77,14 @@ export class SmallMember {
   readonly store: SmallStore;
   readonly calls: string[] = [];
   failing: ((path: string) => RpcError | null) | null = null;
+  /** What this member can prove of its age, and with what region it signs; null = as a real etcd, which knows neither. */
+  freshness: { ageMs: number; region: string } | null = null;
+  /** The bounds that reads came with. */
+  readonly stalenessAsked: (string | undefined)[] = [];
+  /** Every watch and every question for progress, as they came. */
+  readonly watchRequests: pb.WatchRequest[] = [];
+  /** Split what a watch tells into messages of so many events, when the watch allows it. */
+  eventsPerFragment = Infinity;
   hasLeaderAsked: (string | undefined)[] = [];
   #port: ClientPort | null = null;
   #address = '127.0.0.1:0';
@@ -244,8 +252,11 @@ export class SmallMember {
     bidi(server, '/etcdserverpb.Watch/Watch', async (requests, call, out) => {
       this.#enter(call);
       this.hasLeaderAsked.push(call.metadata('hasleader'));
-      for await (const { create_request } of requests)
-        if (create_request) this.#watch(create_request, call, out);
+      for await (const request of requests) {
+        this.watchRequests.push(request);
+        if (request.create_request) this.#watch(request.create_request, call, out);
+        else if (request.progress_request) this.#progress(request.progress_request, out);
+      }
     });
     serverStream(server, '/etcdserverpb.Maintenance/Snapshot', async (_, call, out) => {
       this.#enter(call);
@@ -264,23 +275,40 @@ export class SmallMember {
 
   #watch(request: pb.WatchCreateRequest, call: RpcCall, out: MessageWriter<Partial<pb.WatchResponse>>): void {
     const { store } = this;
-    out.write({ header: this.header(), created: true });
+    const { watch_id, filters } = request;
+    out.write({ header: this.header(), watch_id, created: true });
     let next = Number(request.start_revision) || store.revision + 1;
     if (next < store.compactRevision) {
       const compact_revision = store.compactRevision;
-      out.write({ header: this.header(), canceled: true, compact_revision });
+      out.write({ header: this.header(), watch_id, canceled: true, compact_revision });
       return;
     }
     const send = (): void => {
       const range = { key: request.key, rangeEnd: request.range_end };
       const events = store.events.filter(
-        (e) => Number(e.kv!.mod_revision) >= next && covers(range, e.kv!.key),
+        ({ type, kv }) =>
+          Number(kv!.mod_revision) >= next && covers(range, kv!.key) && !filters.includes(type),
       );
       next = store.revision + 1;
-      if (events.length > 0) out.write({ header: this.header(), events });
+      const size = request.fragment ? this.eventsPerFragment : Infinity;
+      while (events.length > 0) {
+        const part = events.splice(0, size);
+        out.write({ header: this.header(), watch_id, events: part, fragment: events.length > 0 });
+      }
     };
     send();
     call.signal.addEventListener('abort', store.onChange(send), { once: true });
+  }
+
+  /** In its place among the events: what was put before is told before. */
+  #progress(request: pb.WatchProgressRequest, out: MessageWriter<Partial<pb.WatchResponse>>): void {
+    const { freshness } = this;
+    queueMicrotask(() => {
+      const header = this.header();
+      if (freshness === null) return out.write({ header, watch_id: -1 });
+      const age_ms = request.linearizable === true ? 0 : freshness.ageMs;
+      out.write({ header, watch_id: request.watch_id, nonce: request.nonce, age_ms });
+    });
   }
 }
 
