@@ -33,9 +33,7 @@ afterEach(async () => {
 
 interface Watched {
   readonly handle: WatchStreamHandle;
-  next(): Promise<WatchStreamItem>;
-  /** Takes items until one is of the type. */
-  until<T extends WatchStreamItem['type']>(type: T): Promise<WatchStreamItem & { readonly type: T }>;
+  readonly next: () => Promise<WatchStreamItem>;
 }
 
 function watched(options: Partial<WatchStreamOptions> = {}): Watched {
@@ -51,13 +49,7 @@ function watched(options: Partial<WatchStreamOptions> = {}): Watched {
     if (done === true) throw new Error('the watch ended');
     return value as WatchStreamItem;
   };
-  const until: Watched['until'] = async (type) => {
-    for (;;) {
-      const item = await next();
-      if (item.type === type) return item as never;
-    }
-  };
-  return { handle, next, until };
+  return { handle, next };
 }
 
 const put = (key: string, value = ''): void => {
