@@ -1,4 +1,6 @@
 import { AuthClient } from './auth-client.ts';
+import { KvCache } from './cache.ts';
+import type { CacheOptions } from './cache-options.ts';
 import { type CallLimits, Channels, type Method } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
 import { type ClientTls, parseEndpoint } from './endpoint.ts';
@@ -23,6 +25,7 @@ import type {
   WatchOptions,
 } from './types.ts';
 import { watch } from './watch.ts';
+import { openWatchStream, type WatchStreamOptions } from './watch-stream.ts';
 import {
   deleteAnswer,
   deleteRequest,
@@ -116,6 +119,16 @@ export class KvClient {
   /** Every change in order, each once, resumed after failures; see `watch`. */
   watch(options: WatchOptions): AsyncGenerator<WatchBatch, void, undefined> {
     return watch({ channels: this.#channels, signIn: this.#signIn, timeoutMs: this.#timeoutMs }, options);
+  }
+
+  /** A range in memory, kept up to date, whose age is known; see `KvCache`. To be closed by itself. */
+  cache(options: CacheOptions): Promise<KvCache> {
+    const connection = { channels: this.#channels, signIn: this.#signIn, timeoutMs: this.#timeoutMs };
+    const source = {
+      range: (range: RangeOptions, call: CallOptions) => this.range(range, call),
+      watch: (watched: WatchStreamOptions) => openWatchStream(connection, watched),
+    };
+    return KvCache.open({ source, timeoutMs: this.#timeoutMs }, options);
   }
 
   // ---- leases -----------------------------------------------------------------------------------------------
