@@ -3,7 +3,6 @@ import type { CacheClock } from './cache-clock.ts';
 import { type LoadedRange, loadRange } from './cache-load.ts';
 import type { CacheSettings } from './cache-options.ts';
 import { type CacheChange, CacheEndedError, type CacheStore } from './cache-store.ts';
-import { pause } from './channels.ts';
 import { ClientError, type ClientErrorCode } from './client-error.ts';
 import type { FreshLease } from './fresh-lease.ts';
 import type { RangeAnswer, RangeOptions } from './types.ts';
@@ -351,7 +350,19 @@ export class CacheFeed {
 
   /** Ends early, without an error, when the feed does. */
   async #pause(failures: number): Promise<void> {
-    const longestMs = Math.min(RETRY_PAUSE_MS * 2 ** (failures - 1), RETRY_PAUSE_MS_MAX);
-    await pause(longestMs * (0.5 + Math.random() / 2), this.#parts.signal).catch(() => {});
+    const { clock, signal } = this.#parts;
+    const durationMs = Math.min(RETRY_PAUSE_MS * 2 ** (failures - 1), RETRY_PAUSE_MS_MAX);
+    if (signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const callOff = clock.after(durationMs, () => {
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      });
+      const onAbort = (): void => {
+        callOff();
+        resolve();
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
   }
 }
