@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type CacheUpdate, KvCache } from '../../src/client/cache.ts';
+import type { CacheOptions } from '../../src/client/cache-options.ts';
 import { CacheWorld, type WorldOptions, type Write } from './cache-world.ts';
 
 /** The lease's bound, in true time. */
@@ -12,6 +13,7 @@ type Step =
   | { readonly type: 'cut'; readonly member: number; readonly isCutOff: boolean }
   | { readonly type: 'compact'; readonly back: number }
   | { readonly type: 'lose' }
+  | { readonly type: 'history gone'; readonly writes: readonly Write[] }
   | { readonly type: 'slow'; readonly latencyMs: number }
   | { readonly type: 'cautious'; readonly caution: number }
   | { readonly type: 'linearize' }
@@ -42,6 +44,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ type: fc.constant('compact' as const), back: fc.nat({ max: 2 }) }) },
   { weight: 2, arbitrary: fc.constant({ type: 'lose' as const }) },
   {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant('history gone' as const),
+      writes: fc.array(write, { minLength: 2, maxLength: 4 }),
+    }),
+  },
+  {
     weight: 1,
     arbitrary: fc.record({ type: fc.constant('slow' as const), latencyMs: fc.nat({ max: 200 }) }),
   },
@@ -59,6 +68,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ type: fc.constant('pass' as const), durationMs: fc.nat({ max: 200 }) }),
   },
 );
+const load = fc.constantFrom('linearizable' as const, 'serializable' as const);
 const options: fc.Arbitrary<WorldOptions> = fc.record({
   clockRate: fc.constantFrom(0.9991, 1, 1.0009),
   isPlain: fc.oneof(
@@ -70,15 +80,20 @@ const options: fc.Arbitrary<WorldOptions> = fc.record({
 
 test('no read is torn, none goes back, no age is understated, and a linearizable point is one', async () => {
   await fc.assert(
-    fc.asyncProperty(options, fc.array(step, { minLength: 5, maxLength: 60 }), async (chosen, steps) => {
-      const world = new CacheWorld(chosen);
-      world.write({ a: 'first', c: 'first' }, 0);
-      world.replicate(0, 1);
-      const witness = await Witness.of(world);
-      for (const taken of steps) await witness.take(taken);
-      await witness.recovers();
-    }),
-    { numRuns: 300 },
+    fc.asyncProperty(
+      options,
+      load,
+      fc.array(step, { minLength: 5, maxLength: 60 }),
+      async (chosen, loaded, steps) => {
+        const world = new CacheWorld(chosen);
+        world.write({ a: 'first', c: 'first' }, 0);
+        world.replicate(0, 1);
+        const witness = await Witness.of(world, loaded);
+        for (const taken of steps) await witness.take(taken);
+        await witness.recovers();
+      },
+    ),
+    { numRuns: 150 },
   );
 });
 
@@ -99,10 +114,10 @@ class Witness {
     cache.onChange((update) => this.#follow(update));
   }
 
-  static async of(world: CacheWorld): Promise<Witness> {
+  static async of(world: CacheWorld, loaded: CacheOptions['load'] & string): Promise<Witness> {
     const opening = KvCache.open(
       { source: world, timeoutMs: 1_000, clock: world },
-      { prefix: '', maxAgeMs: MAX_AGE_MS, whenLapsed: 'serve-stale' },
+      { prefix: '', maxAgeMs: MAX_AGE_MS, whenLapsed: 'serve-stale', load: loaded },
     );
     await world.run(2_000, () => {});
     return new Witness(world, await opening);
@@ -126,6 +141,11 @@ class Witness {
         break;
       case 'lose':
         world.loseStreams();
+        break;
+      case 'history gone':
+        world.loseStreams();
+        for (const each of step.writes) world.write(each, 0);
+        world.compact(0);
         break;
       case 'slow':
         world.latencyMs = step.latencyMs;

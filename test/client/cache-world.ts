@@ -301,11 +301,14 @@ class WorldWatch implements WatchStreamHandle {
   #stream: WorldStream | null = null;
   #next: number;
   #isClosed = false;
+  readonly #signal: AbortSignal;
+  readonly #onAbort = (): void => this.close();
 
   constructor(world: CacheWorld, options: WatchStreamOptions) {
     this.#world = world;
     this.#next = options.startRevision!;
-    options.signal?.addEventListener('abort', () => this.close(), { once: true });
+    this.#signal = options.signal!;
+    this.#signal.addEventListener('abort', this.#onAbort, { once: true });
     this.#connect();
   }
 
@@ -343,6 +346,7 @@ class WorldWatch implements WatchStreamHandle {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#signal.removeEventListener('abort', this.#onAbort);
     this.#stream?.end();
     this.#items.push(null);
     this.#wake();
