@@ -249,7 +249,8 @@ export class CacheWorld implements CacheSource, CacheClock {
     const present = options.serializable === true ? member.applied : this.committed;
     const revision = options.revision === undefined || options.revision === 0 ? present : options.revision;
     if (revision > present) return new ClientError('out-of-range', 'required revision is a future revision');
-    if (options.revision && revision < this.#compacted)
+    // A member that is behind has not compacted yet, either.
+    if (options.revision && revision < Math.min(this.#compacted, present))
       return new ClientError('out-of-range', 'required revision has been compacted');
     const from = options.key.toString();
     const kvs = this.#keyValuesAt(revision).filter(({ key }) => key.toString() >= from);
@@ -398,7 +399,7 @@ class WorldStream {
 
   #create(): void {
     if (this.#isOver) return;
-    const { compacted } = this.#world;
+    const compacted = Math.min(this.#world.compacted, this.#member.applied);
     if (this.#next < compacted) {
       const gone = new ClientError('out-of-range', 'compacted', { compactRevision: compacted });
       this.#send(gone);
