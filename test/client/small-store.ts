@@ -86,6 +86,9 @@ export class SmallMember {
   /** Split what a watch tells into messages of so many events, when the watch allows it. */
   eventsPerFragment = Infinity;
   hasLeaderAsked: (string | undefined)[] = [];
+  memberId = 0x20;
+  /** Over what it answers when asked for its status. */
+  status: Partial<pb.StatusResponse> = {};
   #port: ClientPort | null = null;
   #address = '127.0.0.1:0';
 
@@ -125,7 +128,7 @@ export class SmallMember {
   }
 
   header(): pb.ResponseHeader {
-    return { cluster_id: 0x10n, member_id: 0x20n, revision: this.store.revision, raft_term: 3 };
+    return { cluster_id: 0x10n, member_id: this.memberId, revision: this.store.revision, raft_term: 3 };
   }
 
   #enter(call: RpcCall): void {
@@ -228,6 +231,7 @@ export class SmallMember {
         raftIndex: 9,
         raftAppliedIndex: 8,
         dbSize: 4096,
+        ...this.status,
       };
     });
     unary(server, '/etcdserverpb.Lease/LeaseGrant', async ({ TTL, ID }, call) => {
