@@ -198,7 +198,7 @@ export class KvClient {
 
   // ---- leases -----------------------------------------------------------------------------------------------
 
-  /** Grants a lease that renews itself. */
+  /** Grants a lease that renews itself. When an answer is lost, another one is asked for, unless `id` is given. */
   async lease(options: LeaseOptions, call: CallOptions = {}): Promise<Lease> {
     return grantLease(this.#leaseCalls, options, call);
   }
@@ -208,9 +208,7 @@ export class KvClient {
     options: { readonly ttlSeconds: number; readonly id?: bigint },
     call: CallOptions = {},
   ): Promise<LeaseGrantAnswer> {
-    const request = { TTL: options.ttlSeconds, ID: options.id ?? 0n };
-    const answer = await this.#unary(METHODS.leaseGrant, request, call);
-    return { header: header(answer.header), id: BigInt(answer.ID), ttlSeconds: Number(answer.TTL) };
+    return this.#leaseGrant(METHODS.leaseGrant, options, call);
   }
 
   /** Ends the lease and deletes its keys. */
@@ -323,7 +321,13 @@ export class KvClient {
 
   readonly #leaseCalls: LeaseCalls = {
     closing: this.#closing.signal,
-    grant: (options, call) => this.leaseGrant(options, call),
+    // Whoever is given a second lease in place of the first loses nothing: that one ends unused.
+    grant: (options, call) =>
+      this.#leaseGrant(
+        options.id === undefined ? repeatable(METHODS.leaseGrant) : METHODS.leaseGrant,
+        options,
+        call,
+      ),
     renew: (id, call) => this.leaseKeepAlive(id, call),
     revoke: async (id, call) =>
       header((await this.#unary(repeatable(METHODS.leaseRevoke), { ID: id }, call)).header),
@@ -336,6 +340,16 @@ export class KvClient {
     insist: (txn, call) => this.#txn(repeatable(METHODS.txn), txn, call),
     once: (txn, call) => this.txn(txn, call),
   };
+
+  async #leaseGrant(
+    method: typeof METHODS.leaseGrant,
+    options: { readonly ttlSeconds: number; readonly id?: bigint },
+    call: CallOptions,
+  ): Promise<LeaseGrantAnswer> {
+    const request = { TTL: options.ttlSeconds, ID: options.id ?? 0n };
+    const answer = await this.#unary(method, request, call);
+    return { header: header(answer.header), id: BigInt(answer.ID), ttlSeconds: Number(answer.TTL) };
+  }
 
   #watching(): WatchConnection {
     return { channels: this.#channels, signIn: this.#signIn, timeoutMs: this.#timeoutMs };

@@ -132,8 +132,9 @@ export async function takePlace(
       return new HeldPlace(queue, { ticket, lease, ownsLease, seenAt: revision });
     }
   } catch (error) {
+    const reason = reasonOf(error, { signal, lease });
     await giveUp(queue, { ticket, lease, ownsLease });
-    throw reasonOf(error, { signal, lease });
+    throw reason;
   }
   await giveUp(queue, { ticket, lease, ownsLease });
   return null;
