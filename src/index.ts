@@ -1,12 +1,26 @@
 export type { AuthClient } from './client/auth-client.ts';
+export { type ProvenAge, STALENESS_MS_MAX } from './client/bounded-read.ts';
 export type { CacheMetrics, CacheState, CacheUpdate, CacheWait, KvCache } from './client/cache.ts';
 export type { CachedEntry } from './client/cache-entry.ts';
 export type { CacheOptions, WhenLapsed } from './client/cache-options.ts';
 export type { CacheChange } from './client/cache-store.ts';
 export { ClientError, type ClientErrorCode } from './client/client-error.ts';
+export type { Election, Leadership } from './client/election.ts';
 export type { ClientTls } from './client/endpoint.ts';
 export { type CallOptions, KvClient, type KvClientOptions } from './client/kv-client.ts';
+export type { Lease, LeaseEnd, LeaseOptions } from './client/lease.ts';
+export type { Lock } from './client/lock.ts';
+export type { PlaceOptions } from './client/place.ts';
 export type { Login } from './client/sign-in.ts';
+export {
+  type AnswersOf,
+  compare,
+  deleteOp,
+  getOp,
+  putOp,
+  type TxnBuilder,
+  type TypedTxnAnswer,
+} from './client/txn.ts';
 export type {
   AuthStatusAnswer,
   Bytes,
@@ -24,7 +38,9 @@ export type {
   PutOptions,
   RangeAnswer,
   RangeOptions,
+  ReadOptions,
   ResponseHeader,
+  RoundTrip,
   SnapshotSlice,
   StatusAnswer,
   TxnAnswer,
@@ -34,4 +50,5 @@ export type {
   WatchEvent,
   WatchOptions,
 } from './client/types.ts';
+export type { WatchStreamHandle, WatchStreamItem, WatchStreamOptions } from './client/watch-stream.ts';
 export { ALL_FROM, prefixEnd } from './lib/range-end.ts';

@@ -37,7 +37,7 @@ function lasts(error: unknown): boolean {
 /** Where the contents of a cache come from. */
 export interface CacheSource {
   range(options: RangeOptions, call: { readonly signal?: AbortSignal }): Promise<RangeAnswer>;
-  watch(options: WatchStreamOptions): WatchStreamHandle;
+  watchStream(options: WatchStreamOptions): WatchStreamHandle;
 }
 
 /** What a feed tells, each after the store has it. */
@@ -156,7 +156,7 @@ export class CacheFeed {
   async #follow(): Promise<ClientError | null> {
     const { source, settings, store, signal } = this.#parts;
     const startRevision = store.revision + 1;
-    const watch = source.watch({
+    const watch = source.watchStream({
       ...settings.range,
       startRevision,
       signal,

@@ -38,6 +38,20 @@ export interface RangeOptions extends KeyRange {
   readonly serializable?: boolean;
   readonly keysOnly?: boolean;
   readonly countOnly?: boolean;
+  /** Leave out keys whose last change, or whose creation, lies outside of these revisions. */
+  readonly minModRevision?: number;
+  readonly maxModRevision?: number;
+  readonly minCreateRevision?: number;
+  readonly maxCreateRevision?: number;
+}
+/** A read by itself. */
+export interface ReadOptions extends RangeOptions {
+  /**
+   * The answer must reflect everything that was acknowledged more than so many ms before it was given: up to 2^31. A
+   * member that can prove as much answers from its own state, else it asks the others. A real etcd heeds `serializable`
+   * only.
+   */
+  readonly maxStalenessMs?: number;
 }
 export interface PutOptions {
   readonly key: Bytes;
@@ -68,6 +82,8 @@ export interface TxnOptions {
   readonly compare: readonly Compare[];
   readonly success: readonly TxnOp[];
   readonly failure: readonly TxnOp[];
+  /** Of one that only reads; as with a range. */
+  readonly maxStalenessMs?: number;
 }
 
 export interface RangeAnswer {
@@ -139,6 +155,8 @@ export interface MemberEntry {
   readonly peerUrls: readonly string[];
   readonly clientUrls: readonly string[];
   readonly isLearner: boolean;
+  /** Where it runs; absent when it does not say. */
+  readonly region?: string;
 }
 export interface MembersAnswer {
   readonly header: ResponseHeader;
@@ -156,6 +174,17 @@ export interface StatusAnswer {
   readonly isLearner: boolean;
   /** What is wrong with the member, in its own words. */
   readonly errors: readonly string[];
+  /** Where the member runs; absent when it does not say. */
+  readonly region?: string;
+  /** How far away it finds the members that it is connected to; empty on a real etcd. */
+  readonly roundTrips: readonly RoundTrip[];
+  /** How old its state may be, in ms; absent when it cannot say. */
+  readonly ageMs?: number;
+}
+/** The mean time of late between a message to a member and its answer. */
+export interface RoundTrip {
+  readonly memberId: bigint;
+  readonly micros: number;
 }
 /** A slice of a backup; the file is all slices in order. */
 export interface SnapshotSlice {

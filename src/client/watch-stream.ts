@@ -1,7 +1,8 @@
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import type { WatchRequest, WatchResponse } from '../rpc/generated/etcdserverpb/rpc.ts';
-import { type Channels, pause } from './channels.ts';
+import type { Channels } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
+import { pause } from './connection.ts';
 import { WholeRevisions } from './fragments.ts';
 import type { SignIn } from './sign-in.ts';
 import type { ResponseHeader, WatchEvent, WatchOptions } from './types.ts';
@@ -17,7 +18,7 @@ const HEALING: ReadonlySet<string> = new Set(['unavailable', 'internal', 'cancel
 
 /** What a watch goes over, again and again. */
 export interface WatchConnection {
-  readonly channels: Pick<Channels, 'duplex' | 'fail'>;
+  readonly channels: Pick<Channels, 'duplex' | 'fail' | 'isAway' | 'onSurvey'>;
   readonly signIn: Pick<SignIn, 'token' | 'forget' | 'isStale'>;
   /** How long signing in may take. */
   readonly timeoutMs: number;
@@ -101,6 +102,8 @@ class WatchStream implements WatchStreamHandle {
   /** The first revision not told yet; 0 until the server has said which one that is. */
   #next: number;
   #failures = 0;
+  /** It leaves a member that did nothing wrong. */
+  #isGoingHome = false;
 
   constructor(connection: WatchConnection, options: WatchStreamOptions) {
     this.#connection = connection;
@@ -120,6 +123,13 @@ class WatchStream implements WatchStreamHandle {
     this.#stream?.destroy(new ClientError('unavailable', `the watch leaves ${this.#address ?? ''}`));
   }
 
+  /** A watch that fled from its region goes back when somebody is there again. */
+  #goHome(): void {
+    if (this.#stream === null || !this.#connection.channels.isAway(this.#address!)) return;
+    this.#isGoingHome = true;
+    this.move();
+  }
+
   close(): void {
     this.#closing.abort();
   }
@@ -129,9 +139,11 @@ class WatchStream implements WatchStreamHandle {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<WatchStreamItem, void, undefined> {
+    const stopListening = this.#connection.channels.onSurvey(() => this.#goHome());
     try {
       while (!this.#signal.aborted) yield* this.#followOnce();
     } finally {
+      stopListening();
       this.close();
     }
   }
@@ -155,8 +167,13 @@ class WatchStream implements WatchStreamHandle {
     const { channels, signIn, timeoutMs } = this.#connection;
     const signal = this.#signal;
     this.#address = null;
+    this.#isGoingHome = false;
     const token = await signIn.token({ timeoutMs, signal });
-    const { address, stream } = await channels.duplex(METHODS.watch, { signal, token: token.value });
+    const { address, stream } = await channels.duplex(METHODS.watch, {
+      signal,
+      token: token.value,
+      kind: 'local',
+    });
     const onAbort = (): void => stream.cancel();
     signal.addEventListener('abort', onAbort, { once: true });
     this.#address = address;
@@ -169,7 +186,7 @@ class WatchStream implements WatchStreamHandle {
     } catch (error) {
       const failure = asClientError(error);
       if (signIn.isStale(failure)) signIn.forget(token);
-      else channels.fail(address);
+      else if (!this.#isGoingHome) channels.fail(address);
       throw failure;
     } finally {
       this.#stream = null;

@@ -3,8 +3,8 @@ import type * as authpb from '../rpc/generated/authpb/auth.ts';
 import type * as pb from '../rpc/generated/etcdserverpb/rpc.ts';
 import type { Messages } from '../rpc/generated/messages.ts';
 import type * as mvccpb from '../rpc/generated/mvccpb/kv.ts';
-import type { Method } from './channels.ts';
 import { ClientError, type ClientErrorCode } from './client-error.ts';
+import type { Method } from './connection.ts';
 import type {
   Bytes,
   Compare,
@@ -203,6 +203,11 @@ export const METHODS = {
   }),
 } as const;
 
+/** The same method for a call that does no harm when it is performed twice. */
+export function repeatable<Req, Res>(once: Method<Req, Res>): Method<Req, Res> {
+  return { ...once, mutating: false };
+}
+
 const EMPTY = Buffer.alloc(0);
 const NO_HEADER: pb.ResponseHeader = { cluster_id: 0, member_id: 0, revision: 0, raft_term: 0 };
 
@@ -223,10 +228,10 @@ export function rangeRequest(options: RangeOptions): pb.RangeRequest {
     serializable: options.serializable ?? false,
     keys_only: options.keysOnly ?? false,
     count_only: options.countOnly ?? false,
-    min_mod_revision: 0,
-    max_mod_revision: 0,
-    min_create_revision: 0,
-    max_create_revision: 0,
+    min_mod_revision: options.minModRevision ?? 0,
+    max_mod_revision: options.maxModRevision ?? 0,
+    min_create_revision: options.minCreateRevision ?? 0,
+    max_create_revision: options.maxCreateRevision ?? 0,
   };
 }
 
@@ -421,6 +426,7 @@ export function memberEntry(message: pb.Member): MemberEntry {
     peerUrls: message.peerURLs,
     clientUrls: message.clientURLs,
     isLearner: message.isLearner,
+    ...(message.region && { region: message.region }),
   };
 }
 
@@ -451,6 +457,12 @@ export function statusAnswer(message: pb.StatusResponse): StatusAnswer {
     dbSizeInUseBytes: Number(message.dbSizeInUse),
     isLearner: message.isLearner,
     errors: message.errors,
+    ...(message.region && { region: message.region }),
+    roundTrips: message.roundTrips.map(({ memberID, micros }) => ({
+      memberId: BigInt(memberID),
+      micros: Number(micros),
+    })),
+    ...((message.ageMs ?? null) !== null && { ageMs: Number(message.ageMs) }),
   };
 }
 

@@ -279,7 +279,7 @@ export class CacheWorld implements CacheSource, CacheClock {
     }));
   }
 
-  watch(options: WatchStreamOptions): WatchStreamHandle {
+  watchStream(options: WatchStreamOptions): WatchStreamHandle {
     return new WorldWatch(this, options);
   }
 }

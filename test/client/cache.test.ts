@@ -359,7 +359,7 @@ test('what the load fails with is told; a refusal later ends the cache, a loss d
 
 test('a member of another cluster ends the cache', async () => {
   const cache = await opened({ whenLapsed: 'serve-stale' });
-  two.clusterId = 0x99n;
+  two.clusterId = 0x99;
   await one.stop();
   await expect.poll(() => cache.state).toBe('ended');
   expect(() => cache.get('a/1')).toThrow('another cluster');

@@ -18,6 +18,9 @@ export class SmallStore {
   readonly members: pb.Member[] = [];
   readonly transactions: pb.TxnRequest[] = [];
   readonly #watches = new Set<() => void>();
+  /** What a renewed lease has, and those that have ended. */
+  ttlSeconds = 10;
+  readonly revoked = new Set<bigint>();
   revision = 1;
   compactRevision = 0;
   snapshotBytes: Buffer = Buffer.alloc(0);
@@ -92,11 +95,14 @@ export class SmallMember {
   readonly store: SmallStore;
   readonly calls: string[] = [];
   failing: ((path: string) => RpcError | null) | null = null;
+  /** Takes calls and never answers, as a process that was stopped. */
+  stalled = false;
+  /** How far away it is. */
+  delayMs = 0;
   /** What this member can prove of its age, and with what region it signs; null = as a real etcd, which knows neither. */
   freshness: { ageMs: number; region: string } | null = null;
   /** Questions for progress stay unanswered, as on a member that is stopped or cannot prove any age. */
   isSilent = false;
-  clusterId = 0x10n;
   /** Every range, as it came. */
   readonly rangeRequests: pb.RangeRequest[] = [];
   /** The bounds that reads came with. */
@@ -106,6 +112,10 @@ export class SmallMember {
   /** Split what a watch tells into messages of so many events, when the watch allows it. */
   eventsPerFragment = Infinity;
   hasLeaderAsked: (string | undefined)[] = [];
+  memberId = 0x20;
+  clusterId = 0x10;
+  /** Over what it answers when asked for its status. */
+  status: Partial<pb.StatusResponse> = {};
   #port: ClientPort | null = null;
   #address = '127.0.0.1:0';
 
@@ -145,36 +155,49 @@ export class SmallMember {
   }
 
   header(): pb.ResponseHeader {
-    return { cluster_id: this.clusterId, member_id: 0x20n, revision: this.store.revision, raft_term: 3 };
+    return {
+      cluster_id: this.clusterId,
+      member_id: this.memberId,
+      revision: this.store.revision,
+      raft_term: 3,
+    };
   }
 
-  #enter(call: RpcCall): void {
+  async #enter(call: RpcCall): Promise<void> {
     this.calls.push(call.path);
     const failure = this.failing?.(call.path) ?? null;
     if (failure !== null) throw failure;
+    if (this.stalled) {
+      await new Promise<void>((resolve) =>
+        call.signal.addEventListener('abort', () => resolve(), { once: true }),
+      );
+    }
+    if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
   }
 
   #register(server: GrpcServer): void {
     const { store } = this;
     unary(server, '/etcdserverpb.KV/Range', async (request, call) => {
-      this.#enter(call);
+      await this.#enter(call);
+      this.#prove(call);
       this.rangeRequests.push(request);
       const all = store.range(request.key, request.range_end, Number(request.revision) || Infinity);
       const kvs = request.limit === 0 ? all : all.slice(0, Number(request.limit));
       return { header: this.header(), kvs, more: kvs.length < all.length, count: all.length };
     });
     unary(server, '/etcdserverpb.KV/Put', async (request, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       const before = store.put(request);
       return { header: this.header(), prev_kv: request.prev_kv ? before : null };
     });
     unary(server, '/etcdserverpb.KV/DeleteRange', async (request, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       const gone = store.delete(request.key, request.range_end);
       return { header: this.header(), deleted: gone.length, prev_kvs: request.prev_kv ? gone : [] };
     });
     unary(server, '/etcdserverpb.KV/Txn', async (request, call) => {
-      this.#enter(call);
+      await this.#enter(call);
+      this.#prove(call);
       store.transactions.push(request);
       return {
         header: this.header(),
@@ -183,12 +206,20 @@ export class SmallMember {
       };
     });
     unary(server, '/etcdserverpb.KV/Compact', async (request, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       store.compactRevision = Number(request.revision);
       return { header: this.header() };
     });
     this.#registerCluster(server);
     this.#registerStreams(server);
+  }
+
+  #prove(call: RpcCall): void {
+    const asked = call.metadata('max-staleness-ms');
+    this.stalenessAsked.push(asked);
+    if (asked === undefined || this.freshness === null) return;
+    call.setTrailer('age-ms', String(this.freshness.ageMs));
+    call.setTrailer('region', this.freshness.region);
   }
 
   #perform(op: pb.RequestOp): pb.ResponseOp {
@@ -214,32 +245,32 @@ export class SmallMember {
       return member;
     };
     unary(server, '/etcdserverpb.Cluster/MemberList', async (_, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       return { header: this.header(), members };
     });
     unary(server, '/etcdserverpb.Cluster/MemberAdd', async ({ peerURLs, isLearner }, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       const member = { ID: 0xabcden + BigInt(members.length), name: '', peerURLs, clientURLs: [], isLearner };
       members.push(member);
       return { header: this.header(), member, members };
     });
     unary(server, '/etcdserverpb.Cluster/MemberRemove', async ({ ID }, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       members.splice(members.indexOf(find(ID)), 1);
       return { header: this.header(), members };
     });
     unary(server, '/etcdserverpb.Cluster/MemberUpdate', async ({ ID, peerURLs }, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       find(ID).peerURLs = peerURLs;
       return { header: this.header(), members };
     });
     unary(server, '/etcdserverpb.Cluster/MemberPromote', async ({ ID }, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       find(ID).isLearner = false;
       return { header: this.header(), members };
     });
     unary(server, '/etcdserverpb.Maintenance/Status', async (_, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       const header = this.header();
       return {
         header,
@@ -249,29 +280,34 @@ export class SmallMember {
         raftIndex: 9,
         raftAppliedIndex: 8,
         dbSize: 4096,
+        ...this.status,
       };
     });
     unary(server, '/etcdserverpb.Lease/LeaseGrant', async ({ TTL, ID }, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       return { header: this.header(), ID: BigInt(ID) === 0n ? -77n : ID, TTL };
     });
-    unary(server, '/etcdserverpb.Lease/LeaseRevoke', async (_, call) => {
-      this.#enter(call);
+    unary(server, '/etcdserverpb.Lease/LeaseRevoke', async ({ ID }, call) => {
+      await this.#enter(call);
+      this.store.revoked.add(BigInt(ID));
       return { header: this.header() };
     });
     unary(server, '/etcdserverpb.Lease/LeaseTimeToLive', async ({ ID }, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       return { header: this.header(), ID, TTL: 5, grantedTTL: 10, keys: [Buffer.from('k')] };
     });
   }
 
   #registerStreams(server: GrpcServer): void {
     bidi(server, '/etcdserverpb.Lease/LeaseKeepAlive', async (requests, call, out) => {
-      this.#enter(call);
-      for await (const { ID } of requests) out.write({ header: this.header(), ID, TTL: 10 });
+      await this.#enter(call);
+      for await (const { ID } of requests) {
+        const TTL = this.store.revoked.has(BigInt(ID)) ? 0 : this.store.ttlSeconds;
+        out.write({ header: this.header(), ID, TTL });
+      }
     });
     bidi(server, '/etcdserverpb.Watch/Watch', async (requests, call, out) => {
-      this.#enter(call);
+      await this.#enter(call);
       this.hasLeaderAsked.push(call.metadata('hasleader'));
       for await (const request of requests) {
         this.watchRequests.push(request);
@@ -280,7 +316,7 @@ export class SmallMember {
       }
     });
     serverStream(server, '/etcdserverpb.Maintenance/Snapshot', async (_, call, out) => {
-      this.#enter(call);
+      await this.#enter(call);
       const bytes = this.store.snapshotBytes;
       for (let at = 0; at < bytes.length; at += 1000) {
         const blob = bytes.subarray(at, at + 1000);
