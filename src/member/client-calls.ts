@@ -172,8 +172,9 @@ export class ClientCalls {
       );
     }
     if (!context.serializable) {
-      this.#refuseOnLearner();
       await this.linearizable(context.signal);
+      // Not before: it may have been promoted in what it had yet to apply.
+      this.#refuseOnLearner();
     }
     return this.#read(request, context, read);
   }
