@@ -49,6 +49,8 @@ test('without any option the defaults are those of etcd', () => {
     initialClusterToken: 'etcd-cluster',
     forceNewCluster: false,
     heartbeatIntervalMs: 100,
+    freshnessIntervalMs: 100,
+    learnerLinearizableReads: false,
     electionTimeoutMs: 1000,
     snapshotCount: 10_000,
     snapshotCatchUpEntries: 5000,

@@ -12,6 +12,7 @@ import { type AuthParts, authParts } from './auth/auth-parts.ts';
 import { AutoCompaction } from './auto-compaction.ts';
 import type { BootedData } from './boot.ts';
 import { Condition } from './condition.ts';
+import { FRESHNESS_INTERVAL_MS_DEFAULT, Freshness } from './freshness.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Leadership } from './leadership.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
@@ -69,6 +70,7 @@ export interface RunningParts extends Omit<AuthParts, 'calls' | 'accounts'> {
   readonly pump: WatchPump;
   readonly proposals: Proposals;
   readonly reads: Reads;
+  readonly freshness: Freshness;
   readonly leases: LeaseKeeper;
   readonly leadership: Leadership;
   readonly snapshots: Snapshots;
@@ -128,9 +130,16 @@ export function assemble(
     forward: ({ id, term }, commands) => ask(id, { type: 'propose', term, commands }, signal),
     schedule,
   });
+  const freshness = new Freshness({
+    clock,
+    probe: () => reads.probe(),
+    linearizable: (read) => reads.linearizable(read),
+    intervalMs: options.freshnessIntervalMs ?? FRESHNESS_INTERVAL_MS_DEFAULT,
+  });
   const reads = new Reads({
     node,
     clock,
+    freshness,
     firstContext: 1 + random.integer(2 ** 48 - 1),
     retryMs: Math.max(options.heartbeatMs * 2, options.electionMs * READ_RETRY_PART),
     timeoutMs,
@@ -160,6 +169,8 @@ export function assemble(
     hub,
     proposals,
     reads,
+    freshness,
+    learnerLinearizableReads: options.learnerLinearizableReads ?? false,
     timeoutMs,
     observer,
     fatal,
@@ -288,6 +299,7 @@ export function assemble(
     loop,
     hub,
     proposals,
+    freshness,
     quotaBytes: options.quotaBytes,
     diskAnswers: () => vitals.diskAnswers,
     stateBytes: () => vitals.stateBytes,
@@ -298,10 +310,12 @@ export function assemble(
   const member = new Member({
     id: self,
     clusterId: data.identity.clusterId,
+    region: options.region ?? '',
     clock,
     random,
     loop,
     hub,
+    freshness,
     calls,
     condition,
     access,
@@ -326,6 +340,7 @@ export function assemble(
     pump,
     proposals,
     reads,
+    freshness,
     tokens,
     access,
     watches,

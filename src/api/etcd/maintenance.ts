@@ -82,6 +82,7 @@ function registerStatus(server: RpcServer, backend: EtcdBackend): void {
       storageVersion: ETCD_VERSION,
       dbSizeQuota: result.quotaBytes,
       downgradeInfo: { enabled: false, targetVersion: '' },
+      ageMs: result.ageMs,
     };
   });
 }
