@@ -23,7 +23,10 @@ export const CACHED_READS: Question = {
     try {
       const keys = await put(client, bytesOf(VALUE_BYTES, chance));
       const cache = await client.cache({
-        ...{ prefix: PREFIX, maxAgeMs: MAX_AGE_MS, whenLapsed: 'fail', allowUnknownAge: true },
+        prefix: PREFIX,
+        maxAgeMs: MAX_AGE_MS,
+        whenLapsed: 'fail',
+        allowUnknownAge: true,
       });
       const map = new Map(cache.entries().map((entry) => [entry.key, entry]));
       const from = { cache, map };

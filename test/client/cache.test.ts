@@ -108,8 +108,15 @@ test('while the lease holds the cache is fresh, and its age is the member’s an
   cache.get('a/1');
   cache.get('a/2');
   expect(cache.metrics()).toMatchObject({
-    ...{ hits: 2, misses: 1, hitRatio: 2 / 3, staleServes: 0, lapses: 0, reloads: 0, losses: 0 },
-    ...{ keys: 1, revision: 2 },
+    hits: 2,
+    misses: 1,
+    hitRatio: 2 / 3,
+    staleServes: 0,
+    lapses: 0,
+    reloads: 0,
+    losses: 0,
+    keys: 1,
+    revision: 2,
   });
   expect(cache.metrics().bytes).toBeGreaterThan(4);
 });

@@ -29,7 +29,9 @@ describe('a cache over three members', LIMIT, () => {
   };
   const cacheOf = async (client: KvClient): Promise<KvCache> => {
     const cache = await client.cache({
-      ...{ prefix: 'a/', maxAgeMs: MAX_AGE_MS, whenLapsed: 'serve-stale' },
+      prefix: 'a/',
+      maxAgeMs: MAX_AGE_MS,
+      whenLapsed: 'serve-stale',
     });
     open.push(cache);
     return cache;
@@ -138,7 +140,10 @@ describe.skipIf(BINARY === null && !inCi)('a cache over a real etcd (needs ETCD_
     expect([cache.state, cache.ageMs(), cache.isFresh()]).toEqual(['unknown', undefined, false]);
     expect(() => cache.get('a/1')).toThrow('no member has told');
     using trusting = await client.cache({
-      ...{ prefix: 'a/', maxAgeMs: MAX_AGE_MS, whenLapsed: 'fail', allowUnknownAge: true },
+      prefix: 'a/',
+      maxAgeMs: MAX_AGE_MS,
+      whenLapsed: 'fail',
+      allowUnknownAge: true,
     });
     for (let round = 0; round < 20; round += 1) {
       await client.put({ key: 'a/1', value: String(round) });
