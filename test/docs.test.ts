@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
+import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
 import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
@@ -11,6 +12,7 @@ import { NAME_BYTES_MAX, PRINCIPALS_MAX, ROLE_BYTES_MAX } from '../src/core/auth
 import { TXN_DEPTH_MAX } from '../src/core/command-kv.ts';
 import { LEASES_MAX } from '../src/core/lease/lessor.ts';
 import { WATCH_LIMITS_DEFAULT } from '../src/core/watch/hub.ts';
+import { FRESHNESS_INTERVAL_MS_DEFAULT } from '../src/member/freshness.ts';
 import { LEARNERS_MAX } from '../src/member/membership.ts';
 import { defaultLimits, FRAME_BYTES_MAX, REQUEST_BYTES_MAX } from '../src/member/transport/limits.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
@@ -144,6 +146,9 @@ describe('limits', () => {
         count(WATCH_LIMITS_DEFAULT.watchersMax),
         count(WATCH_LIMITS_DEFAULT.watchersPerStreamMax),
       ],
+      'Requests for fresh progress': [count(WATCH_LIMITS_DEFAULT.noncesMax)],
+      'Staleness that a read': [count(MAX_STALENESS_MS_MAX)],
+      'Time between two of them': [`${FRESHNESS_INTERVAL_MS_DEFAULT} ms`],
       'Keys and ends of open watches': [watchKeys],
       'Answers above 1 MiB on their way': [mebibytes(ANSWERS_BYTES_MAX)],
       'Memory of requests over HTTP': [mebibytes(call.requestBytesMax)],

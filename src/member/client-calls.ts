@@ -190,7 +190,7 @@ export class ClientCalls {
   ): Promise<Answer<T>> {
     const { freshness, observer } = this.#options;
     freshness.demand();
-    let isUpgraded = freshness.ageMs() > maxStalenessMs;
+    let isUpgraded = freshness.atLeastMs() > maxStalenessMs;
     for (;;) {
       if (isUpgraded) await this.linearizable(signal);
       const { proof } = freshness;
@@ -200,7 +200,7 @@ export class ClientCalls {
         observer.boundedRead(isUpgraded ? 'upgraded' : 'local');
         return { ...answer, ageMs: Math.ceil(ageMs) };
       }
-      // Reading took long, or this process was stopped meanwhile.
+      // Reading took long, this process was stopped meanwhile, or the machine has slept.
       isUpgraded = true;
     }
   }

@@ -154,9 +154,12 @@ describe('the age', () => {
 describe('a sleep of the machine counts', () => {
   test('after a proof', () => {
     const fixture = new Fixture();
+    expect(fixture.freshness.atLeastMs()).toBe(Number.POSITIVE_INFINITY);
     fixture.answer(fixture.ask());
     fixture.clock.sleep(60_000);
-    expect(fixture.age).toBe(60_000);
+    fixture.clock.advance(7);
+    expect(fixture.age).toBe(60_007);
+    expect(fixture.freshness.atLeastMs()).toBe(7);
   });
 
   test('between a question and its answer, noticed by a tick in between or not', () => {

@@ -49,6 +49,9 @@ test('a page shows the member at the moment of the scrape', async () => {
       'etcd_server_version{server_version="3.6.0"} 1',
       'etcd_network_active_peers{Local="abc",Remote="2a"} 1',
       'conclave_raft_term 7',
+      'conclave_state_age_seconds Nan',
+      'conclave_watch_fresh_answers_total 4',
+      'conclave_read_bounded_total{outcome="upgraded"} 0',
       'etcd_debugging_auth_revision 12',
       'conclave_auth_enabled 1',
       'conclave_auth_users 3',
@@ -59,9 +62,10 @@ test('a page shows the member at the moment of the scrape', async () => {
       'conclave_build_info{version="0.1.0"} 1',
     ]),
   );
-  sample = { ...SAMPLE, isLeader: true, connectedPeers: [] };
+  sample = { ...SAMPLE, isLeader: true, connectedPeers: [], stateAgeSeconds: 0.25 };
   const second = await lines(metrics);
   expect(second).toContain('etcd_server_is_leader 1');
+  expect(second).toContain('conclave_state_age_seconds 0.25');
   expect(second.some((line) => line.startsWith('etcd_network_active_peers{'))).toBe(false);
 });
 
@@ -76,6 +80,7 @@ test('what the member reports is counted', async () => {
   observer.proposal('applied');
   observer.readRound('failed');
   observer.readRound('served');
+  observer.boundedRead('local');
   observer.leaderChanged(1);
   observer.leaderChanged(null);
   observer.leaderChanged(2);
@@ -99,6 +104,7 @@ test('what the member reports is counted', async () => {
       'conclave_proposals_answered_total 1',
       'etcd_server_read_indexes_failed_total 1',
       'conclave_read_rounds_total 1',
+      'conclave_read_bounded_total{outcome="local"} 1',
       'etcd_server_leader_changes_seen_total 2',
       'etcd_network_snapshot_send_total_duration_seconds_count 1',
       'conclave_snapshot_receive_seconds_count 1',
