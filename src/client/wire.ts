@@ -419,9 +419,7 @@ export function statusAnswer(message: pb.StatusResponse): StatusAnswer {
       memberId: BigInt(memberID),
       micros: Number(micros),
     })),
-    ...(typeof message.ageMs === 'number' || typeof message.ageMs === 'bigint'
-      ? { ageMs: Number(message.ageMs) }
-      : {}),
+    ...((message.ageMs ?? null) !== null && { ageMs: Number(message.ageMs) }),
   };
 }
 
