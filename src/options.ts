@@ -401,7 +401,8 @@ function leaderRegions(settings: Settings): readonly string[] {
   const { label, text } = settings.or('leader-regions');
   if (text === '') return [];
   const regions = text.split(',').map((part) => regionName(part.trim(), label));
-  if (regions.length > LEADER_REGIONS_MAX) throw badOptions(`${label}: more than ${LEADER_REGIONS_MAX} regions`);
+  if (regions.length > LEADER_REGIONS_MAX)
+    throw badOptions(`${label}: more than ${LEADER_REGIONS_MAX} regions`);
   if (new Set(regions).size < regions.length) throw badOptions(`${label}: a region is named twice`);
   return regions;
 }

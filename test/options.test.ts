@@ -71,7 +71,9 @@ test('without any option the defaults are those of etcd', () => {
 test('regions are names that fit anywhere, and leaders are wanted in each only once', () => {
   const options = parse({ argv: ['--region', 'eu-1'], env: { CONCLAVE_LEADER_REGIONS: 'eu-1, us_2.b' } });
   expect(options).toMatchObject({ region: 'eu-1', leaderRegions: ['eu-1', 'us_2.b'] });
-  expect(parse({ files: { f: 'region: a\nleader-regions: [a, b]' }, argv: ['--config-file=f'] })).toMatchObject({
+  expect(
+    parse({ files: { f: 'region: a\nleader-regions: [a, b]' }, argv: ['--config-file=f'] }),
+  ).toMatchObject({
     region: 'a',
     leaderRegions: ['a', 'b'],
   });

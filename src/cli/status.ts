@@ -73,8 +73,19 @@ async function ask(client: KvClient, call: CallOptions): Promise<readonly Report
 }
 
 const HEADINGS = [
-  ...['ENDPOINT', 'ID', 'VERSION', 'DB SIZE', 'ROLE', 'TERM', 'INDEX', 'APPLIED'],
-  ...['REGION', 'LAG', 'ROUND TRIPS', 'AGE', 'ERRORS'],
+  'ENDPOINT',
+  'ID',
+  'VERSION',
+  'DB SIZE',
+  'ROLE',
+  'TERM',
+  'INDEX',
+  'APPLIED',
+  'REGION',
+  'LAG',
+  'ROUND TRIPS',
+  'AGE',
+  'ERRORS',
 ];
 
 function reportTable(reports: readonly Report[], names: Asked['names']): string {

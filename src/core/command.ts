@@ -12,7 +12,6 @@ import {
   type UnpackLimits,
   unpack,
 } from '../lib/packed.ts';
-import { isRegion } from '../lib/region.ts';
 import type { AuthOperation } from './auth/operations.ts';
 import { packAuth, unpackAuth } from './command-auth.ts';
 import { packDeleteRange, packPut, packTxn, unpackDeleteRange, unpackPut, unpackTxn } from './command-kv.ts';
@@ -21,6 +20,7 @@ import type { LeaseCheckpoint } from './lease/lessor.ts';
 import { isMembershipOperation } from './membership-change.ts';
 import type { DeleteRangeRequest, PutRequest, TxnRequest } from './mvcc/operations.ts';
 import type { MemberId } from './raft/messages.ts';
+import { unpackRegion } from './region-field.ts';
 
 /** Names one proposal for the member that waits for it. A repeated id in the log is harmless. */
 export interface ProposalId {
@@ -312,13 +312,6 @@ function unpackCheckpoint(value: Packed): LeaseCheckpoint {
   const checkpoint = { id: fields.int64(), remainingSeconds: fields.natural() };
   fields.end();
   return checkpoint;
-}
-
-/** @throws MalformedError when the next field names no region */
-export function unpackRegion(fields: Fields): string {
-  const region = fields.text();
-  checkForm(isRegion(region), 'a member has a region that is none');
-  return region;
 }
 
 function unpackMember(fields: Fields): NewMember {

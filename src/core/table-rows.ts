@@ -1,8 +1,9 @@
 import { checkForm, Fields, pack, unpack } from '../lib/packed.ts';
-import { type AlarmKind, type MemberRecord, unpackRegion } from './command.ts';
+import type { AlarmKind, MemberRecord } from './command.ts';
 import { LEASE_TTL_SECONDS_MAX, type LeaseRecord } from './lease/lease.ts';
 import type { AlarmRecord } from './outcome.ts';
 import type { MemberId } from './raft/messages.ts';
+import { unpackRegion } from './region-field.ts';
 import type { TableRow } from './state.ts';
 
 /**
@@ -36,10 +37,7 @@ export function readMemberRow(row: TableRow): MemberEntry {
   const value = unpack(valueOf(row));
   const fields = new Fields(value);
   const version = fields.natural();
-  checkForm(
-    version === VALUE_VERSION || version === REGION_VERSION,
-    'a member row is of an unknown version',
-  );
+  checkForm(version === VALUE_VERSION || version === REGION_VERSION, 'a member row is of an unknown version');
   if (version === VALUE_VERSION && !fields.more) return { id, removed: true };
   const entry = { id, name: fields.text(), peerUrls: fields.texts(), clientUrls: fields.texts() };
   const region = version === REGION_VERSION ? { region: unpackRegion(fields) } : {};

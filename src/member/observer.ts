@@ -1,5 +1,3 @@
-import type { RoundTrip } from './ports.ts';
-
 /**
  * What a member tells whoever measures it. Calls come from the member's loop, so they must be quick, must not throw
  * and must not call back into the member. All durations are seconds, as metrics want them.
@@ -55,7 +53,7 @@ export interface PeerFigures {
   /** Empty when it does not say. */
   readonly region: string;
   /** Null when it is not connected, or has not answered yet. */
-  readonly roundTrip: RoundTrip | null;
+  readonly roundTrip: { readonly smoothedMs: number; readonly maxMs: number } | null;
   /** Committed entries that it is not known to hold; null on a member that does not lead. */
   readonly lagEntries: number | null;
 }

@@ -151,7 +151,10 @@ test('a member is added, listed, updated, promoted and removed', async () => {
   expect(await lines(['member', 'promote', 'abcdf'])).toEqual(['Member abcdf promoted.']);
   const [json] = await lines(['member', 'list', '-w', 'json']);
   expect(JSON.parse(json!)).toMatchObject({
-    members: [{ ID: 1, region: 'eu-1' }, { ID: 0xabcdf, peerURLs: ['http://h2:9'] }],
+    members: [
+      { ID: 1, region: 'eu-1' },
+      { ID: 0xabcdf, peerURLs: ['http://h2:9'] },
+    ],
   });
   expect(await lines(['member', 'remove', 'abcdf'])).toEqual(['Member abcdf removed.']);
   const { code, err } = await conclave(['member', 'remove', 'abcdf']);
@@ -205,7 +208,11 @@ test('status tells regions, lag, round trips and ages where members do', async (
     { Lag: 0 },
     {
       Lag: 3,
-      Status: { region: 'eu-1', ageMs: 0, roundTrips: [{ memberID: 0x20, micros: 65_400 }, { memberID: 0x31 }] },
+      Status: {
+        region: 'eu-1',
+        ageMs: 0,
+        roundTrips: [{ memberID: 0x20, micros: 65_400 }, { memberID: 0x31 }],
+      },
     },
   ]);
   // Without the leader nobody knows how far behind the others are.

@@ -1,6 +1,12 @@
 import type { MemberId, Message } from '../../src/core/raft/messages.ts';
 import { abortError, StoreError } from '../../src/lib/errors.ts';
-import type { PeerAddress, PeerIdentity, RoundTrip, Transport, TransportHandlers } from '../../src/member/ports.ts';
+import type {
+  PeerAddress,
+  PeerIdentity,
+  RoundTrip,
+  Transport,
+  TransportHandlers,
+} from '../../src/member/ports.ts';
 import { addresseeRefusal, refusalOf } from '../../src/member/transport/handshake.ts';
 import { decodeMessages, EntriesEncoder, encodeMessages } from '../../src/member/transport/message-codec.ts';
 import { SimConnection } from './connection.ts';

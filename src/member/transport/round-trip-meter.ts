@@ -11,7 +11,8 @@ export class RoundTripMeter {
   #smoothedMs = 0;
 
   note(ms: number): void {
-    this.#smoothedMs = this.#recentMs.length === 0 ? ms : this.#smoothedMs + SMOOTHING * (ms - this.#smoothedMs);
+    this.#smoothedMs =
+      this.#recentMs.length === 0 ? ms : this.#smoothedMs + SMOOTHING * (ms - this.#smoothedMs);
     this.#recentMs.push(ms);
     if (this.#recentMs.length > ROUND_TRIPS_KEPT) this.#recentMs.shift();
   }

@@ -27,7 +27,7 @@ const SAMPLE: MemberFigures = {
     {
       id: 0x2a,
       region: 'us-2',
-      roundTrip: { lastMs: 70, smoothedMs: 65, maxMs: 80 },
+      roundTrip: { smoothedMs: 65, maxMs: 80 },
       lagEntries: 4,
     },
     { id: 0x2b, region: '', roundTrip: null, lagEntries: null },
