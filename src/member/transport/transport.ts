@@ -9,6 +9,7 @@ import type { TransportContext } from './context.ts';
 import { defaultLimits, type TransportLimits } from './limits.ts';
 import { Listener } from './listener.ts';
 import { EntriesEncoder } from './message-codec.ts';
+import type { DeflatedBytes } from './outbox.ts';
 import { Peer } from './peer.ts';
 import { parsePeerUrl } from './peer-url.ts';
 import { sendProbe } from './probe.ts';
@@ -26,6 +27,8 @@ export interface TcpTransportOptions {
   readonly logger: Logger;
   /** Over `defaultLimits`. */
   readonly limits?: Partial<TransportLimits>;
+  /** Told of every frame that was deflated, or was tried in vain; for metrics. Default: nobody is. */
+  readonly deflated?: (bytes: DeflatedBytes) => void;
 }
 
 interface Started {
@@ -69,6 +72,7 @@ export class TcpTransport implements Transport {
       connections: this.#connections,
       security: this.#security,
       refusals: new RefusalLog({ clock, logger }),
+      deflated: this.#options.deflated ?? (() => {}),
     };
     const listener = new Listener(context, (member) => this.#peers.get(member)?.wake());
     this.#started = { context, listener };
