@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { MemberId, Message } from '../../core/raft/messages.ts';
-import type { PeerIdentity } from '../ports.ts';
+import type { PeerIdentity, Timer } from '../ports.ts';
 import { Connection } from './connection.ts';
 import type { TransportContext } from './context.ts';
 import { REPORT_BYTES, REPORT_BYTES_MIN, REPORT_INTERVAL_MS } from './flow-window.ts';
@@ -54,7 +54,8 @@ export class AcceptedConnection {
   #heardMs: number;
   /** What the dialer was told has arrived, and when. */
   #reportedBytes = 0;
-  #reportedMs = 0;
+  #reportedMs = Number.NEGATIVE_INFINITY;
+  #reportTimer: Timer | null = null;
 
   constructor(options: AcceptedConnectionOptions) {
     const { context, socket } = options;
@@ -229,14 +230,21 @@ export class AcceptedConnection {
   #report(): void {
     const stream = this.#hello?.stream;
     if (stream === undefined || stream === 'heartbeat' || stream === 'probe') return;
+    const { clock } = this.#options.context;
     const { readBytes } = this.#connection;
     const unreported = readBytes - this.#reportedBytes;
-    const isDue =
-      unreported >= REPORT_BYTES ||
-      (unreported >= REPORT_BYTES_MIN && this.#heardMs - this.#reportedMs >= REPORT_INTERVAL_MS);
-    if (!isDue) return;
+    if (unreported < REPORT_BYTES_MIN) return;
+    const nowMs = clock.nowMs();
+    const waitMs = unreported >= REPORT_BYTES ? 0 : this.#reportedMs + REPORT_INTERVAL_MS - nowMs;
+    if (waitMs > 0) {
+      this.#reportTimer ??= clock.setTimer(() => {
+        this.#reportTimer = null;
+        this.#report();
+      }, waitMs);
+      return;
+    }
     this.#reportedBytes = readBytes;
-    this.#reportedMs = this.#heardMs;
+    this.#reportedMs = nowMs;
     this.#reply(encodeReport(readBytes));
   }
 
@@ -251,6 +259,7 @@ export class AcceptedConnection {
   #closed(reason: string): void {
     const { context } = this.#options;
     context.connections.delete(this.#connection);
+    this.#reportTimer?.cancel();
     if (this.#service.type === 'snapshot') this.#service.receiver.fail(reason);
     const peer = this.sender?.memberId;
     context.logger.debug({ peer, stream: this.#hello?.stream, reason }, 'connection of peer ended');

@@ -2,17 +2,25 @@ import { assert } from '../../lib/assert.ts';
 
 const KIB = 1024;
 
-/** Bytes after which the receiving end of a stream tells how much has arrived. */
+/**
+ * The receiving end of a stream tells how much has arrived as soon as this is news of so many bytes; of fewer, but not
+ * of almost none, when its last report is as old as the interval, or becomes so.
+ */
 export const REPORT_BYTES = 16 * KIB;
-/** On a slow link it tells so more often: of this many, when its last report is as old as the interval. */
-export const REPORT_BYTES_MIN = 2 * KIB;
+export const REPORT_BYTES_MIN = KIB;
 export const REPORT_INTERVAL_MS = 100;
 
-/** Window of a new connection, and the least of any: two reports' worth, so that a report is always on its way. */
-const WINDOW_BYTES_MIN = 32 * KIB;
+/** Window of a new connection, and the least of any: three reports' worth, so that one is always on its way. */
+const WINDOW_BYTES_MIN = 48 * KIB;
+/** What is sent while no round trip is known: so little that its own length does not show in it. */
+const PROBE_BYTES = 4 * KIB;
 /** 140 ms at 230 MB/s. */
 const WINDOW_BYTES_MAX = 32 * KIB * KIB;
-/** Waiting in buffers up to this much, beside one more round trip, is no reason to send less: a busy process looks so. */
+/**
+ * A round trip of up to this many shortest ones, and a little more, is no reason to send less: a link that is never
+ * idle has something waiting for it, and a busy process looks like a longer link.
+ */
+const QUEUED_FACTOR = 1.5;
 const SLACK_MS = 50;
 /** After so long the shortest round trip is measured anew: routes change. */
 const BASE_AGE_MS_MAX = 30_000;
@@ -28,9 +36,9 @@ interface Mark {
 /**
  * How many bytes of one connection may be on their way: bandwidth times delay, as far as reports of what has arrived
  * show it. What lies between two members, socket buffers and routers, takes megabytes before it says no; on a link
- * that crawls that is minutes, which heartbeats on the same link would wait, too. While the window is what limits and
- * a byte arrives within two shortest round trips (and SLACK_MS), it grows by what has arrived, doubling in a round
- * trip; otherwise it shrinks in proportion, once in a round trip.
+ * that crawls that is minutes, which heartbeats on the same link would wait, too. While the window is what limits, it
+ * grows by what has arrived, doubling in a round trip, as long as a byte takes little longer than the shortest round
+ * trip (QUEUED_FACTOR, SLACK_MS); otherwise it shrinks in proportion, once in a round trip.
  *
  * Positions count bytes since the start of the connection. Pure: time comes with each call, ascending.
  */
@@ -101,14 +109,14 @@ export class FlowWindow {
 
   /** While no round trip is known, a little is enough to learn one. */
   get #limit(): number {
-    return this.roundTripMs === undefined ? WINDOW_BYTES_MIN : this.#bytes;
+    return this.roundTripMs === undefined ? PROBE_BYTES : this.#bytes;
   }
 
   #judge(sample: { readonly gained: number; readonly sentFrom: number; readonly roundTripMs: number }): void {
     const { gained, sentFrom, roundTripMs } = sample;
     this.#baseMs = Math.min(this.#baseMs, roundTripMs);
     if (!this.#limited) return;
-    const targetMs = 2 * this.#baseMs + SLACK_MS;
+    const targetMs = QUEUED_FACTOR * this.#baseMs + SLACK_MS;
     if (roundTripMs <= targetMs) this.#bytes = Math.min(WINDOW_BYTES_MAX, this.#bytes + gained);
     else if (sentFrom >= this.#judgedFrom) {
       this.#bytes = Math.max(WINDOW_BYTES_MIN, Math.floor((this.#bytes * targetMs) / roundTripMs));
@@ -120,7 +128,7 @@ export class FlowWindow {
   #renewBase(nowMs: number): void {
     assert(this.#baseSinceMs !== null, 'nothing arrives before it was sent');
     if (nowMs - this.#baseSinceMs >= BASE_AGE_MS_MAX) this.#draining = true;
-    if (!this.#draining || this.inFlight > REPORT_BYTES) return;
+    if (!this.#draining || this.inFlight >= REPORT_BYTES_MIN) return;
     this.#draining = false;
     this.#baseSinceMs = nowMs;
     this.#baseMs = Number.POSITIVE_INFINITY;

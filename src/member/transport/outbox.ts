@@ -57,16 +57,11 @@ export class Outbox {
     return this.#queuedBytes + this.#options.connection.pendingBytes;
   }
 
-  /** The shortest round trip seen on this connection lately, in ms; undefined before there was one. */
-  get roundTripMs(): number | undefined {
-    return this.#window.roundTripMs;
-  }
-
   write(frame: Frame): void {
     const item: Item = { parts: frame.parts, sizeBytes: frame.sizeBytes };
     this.#queue.push(item);
     this.#queuedBytes += item.sizeBytes;
-    if (this.#worthDeflating(frame)) {
+    if (this.#isFar && isDeflatable(frame)) {
       item.parts = null;
       this.#toDeflate.push({ item, frame });
       if (!this.#deflating) void this.#deflateAll();
@@ -88,25 +83,18 @@ export class Outbox {
     this.#pump();
   }
 
-  #worthDeflating(frame: Frame): boolean {
+  get #isFar(): boolean {
     const { roundTripMs } = this.#window;
-    if (roundTripMs === undefined || roundTripMs <= DEFLATE_ROUND_TRIP_MS_MIN) return false;
-    if (!isDeflatable(frame)) return false;
-    if (this.#untried === 0) return true;
-    this.#untried--;
-    return false;
+    return roundTripMs !== undefined && roundTripMs > DEFLATE_ROUND_TRIP_MS_MIN;
   }
 
+  /** One at a time, so that the order is kept and no stream takes all threads. */
   async #deflateAll(): Promise<void> {
     this.#deflating = true;
-    const { connection } = this.#options;
     for (let next = this.#toDeflate.shift(); next !== undefined; next = this.#toDeflate.shift()) {
       const { item, frame } = next;
-      const deflated = await deflateFrame(frame);
-      if (!connection.open) return;
-      const { parts, sizeBytes } = deflated ?? frame;
-      this.#learn(deflated !== null);
-      this.#options.deflated({ before: frame.sizeBytes, after: sizeBytes });
+      const { parts, sizeBytes } = this.#untried > 0 ? this.#passOver(frame) : await this.#deflate(frame);
+      if (!this.#options.connection.open) return;
       this.#queuedBytes += sizeBytes - item.sizeBytes;
       item.parts = parts;
       item.sizeBytes = sizeBytes;
@@ -115,13 +103,20 @@ export class Outbox {
     this.#deflating = false;
   }
 
-  #learn(saved: boolean): void {
-    if (saved) {
-      this.#untriedNext = 1;
-      return;
-    }
-    this.#untried = this.#untriedNext;
-    this.#untriedNext = Math.min(UNTRIED_FRAMES_MAX, this.#untriedNext * 2);
+  #passOver(frame: Frame): Frame {
+    this.#untried--;
+    return frame;
+  }
+
+  async #deflate(frame: Frame): Promise<Frame> {
+    const deflated = await deflateFrame(frame);
+    if (deflated === null) {
+      this.#untried = this.#untriedNext;
+      this.#untriedNext = Math.min(UNTRIED_FRAMES_MAX, this.#untriedNext * 2);
+    } else this.#untriedNext = 1;
+    const sent = deflated ?? frame;
+    this.#options.deflated({ before: frame.sizeBytes, after: sent.sizeBytes });
+    return sent;
   }
 
   /** Hands over what is ready, as far as the window reaches; a frame may be handed over in pieces. */
