@@ -14,6 +14,8 @@ const POSITION_BYTES = 6;
 export interface OutboxOptions {
   readonly connection: Connection;
   readonly clock: Clock;
+  /** What other connections to the peer know, until this one has its own; in ms. */
+  readonly roundTripMs: number | undefined;
   /** A frame was deflated, or was tried in vain and counts the same twice. Bytes, headers included. */
   deflated(bytes: DeflatedBytes): void;
   /** `pendingBytes` may be less than before. */
@@ -84,7 +86,7 @@ export class Outbox {
   }
 
   get #isFar(): boolean {
-    const { roundTripMs } = this.#window;
+    const roundTripMs = this.#window.roundTripMs ?? this.#options.roundTripMs;
     return roundTripMs !== undefined && roundTripMs > DEFLATE_ROUND_TRIP_MS_MIN;
   }
 

@@ -18,10 +18,19 @@ import { Outbox } from './outbox.ts';
  * neither a slow source nor a slow installation is taken for a dead peer.
  */
 
+export interface SnapshotSenderOptions {
+  readonly context: TransportContext;
+  readonly to: MemberId;
+  readonly url: string;
+  /** Of the peer's heartbeat stream; undefined when it is not connected. */
+  readonly roundTripMs: number | undefined;
+}
+
 /** The sending end. One object per snapshot. */
 export class SnapshotSender {
   readonly #context: TransportContext;
   readonly #connection: Connection;
+  readonly #peerRoundTripMs: number | undefined;
   #outbox: Outbox | null = null;
   readonly #established = createDeferred();
   readonly #verdict = createDeferred();
@@ -32,9 +41,10 @@ export class SnapshotSender {
   #heardMs: number;
   #timer: Timer;
 
-  constructor(options: { readonly context: TransportContext; readonly to: MemberId; readonly url: string }) {
-    const { context, to, url } = options;
+  constructor(options: SnapshotSenderOptions) {
+    const { context, to, url, roundTripMs } = options;
     this.#context = context;
+    this.#peerRoundTripMs = roundTripMs;
     this.#heardMs = context.clock.nowMs();
     this.#connection = dial({
       context,
@@ -115,6 +125,7 @@ export class SnapshotSender {
     this.#outbox = new Outbox({
       connection: this.#connection,
       clock,
+      roundTripMs: this.#peerRoundTripMs,
       deflated,
       progressed: () => this.#progressed(),
     });

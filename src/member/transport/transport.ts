@@ -119,8 +119,10 @@ export class TcpTransport implements Transport {
   }
 
   async sendSnapshot(to: MemberId, frames: AsyncIterable<Buffer>, signal: CancelSignal): Promise<void> {
-    const url = this.#peer(to).snapshotUrl();
-    const sender = new SnapshotSender({ context: this.#use().context, to, url });
+    const peer = this.#peer(to);
+    const { roundTripMs } = peer;
+    const url = peer.snapshotUrl();
+    const sender = new SnapshotSender({ context: this.#use().context, to, url, roundTripMs });
     await sender.send(frames, signal);
   }
 
