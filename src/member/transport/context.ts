@@ -20,7 +20,7 @@ export interface TransportContext {
   readonly refusals: RefusalLog;
   readonly security: PeerSecurity;
   /** Told of every frame that was deflated. */
-  deflated(bytes: DeflatedBytes): void;
+  readonly deflated: (bytes: DeflatedBytes) => void;
 }
 
 /** What dialing alone needs: a probe runs before there is an identity. */

@@ -14,12 +14,12 @@ const POSITION_BYTES = 6;
 export interface OutboxOptions {
   readonly connection: Connection;
   readonly clock: Clock;
-  /** What other connections to the peer know, until this one has its own; in ms. */
-  readonly roundTripMs: number | undefined;
+  /** What is known from elsewhere, asked while reports have not shown a round trip; in ms. */
+  readonly roundTripMs: () => number | undefined;
   /** A frame was deflated, or was tried in vain and counts the same twice. Bytes, headers included. */
-  deflated(bytes: DeflatedBytes): void;
+  readonly deflated: (bytes: DeflatedBytes) => void;
   /** `pendingBytes` may be less than before. */
-  progressed(): void;
+  readonly progressed: () => void;
 }
 
 /** What deflating frames has saved. */
@@ -86,7 +86,7 @@ export class Outbox {
   }
 
   get #isFar(): boolean {
-    const roundTripMs = this.#window.roundTripMs ?? this.#options.roundTripMs;
+    const roundTripMs = this.#window.roundTripMs ?? this.#options.roundTripMs();
     return roundTripMs !== undefined && roundTripMs > DEFLATE_ROUND_TRIP_MS_MIN;
   }
 

@@ -189,7 +189,13 @@ export class OutgoingStream {
     const { context, stream } = this.#options;
     if (stream === 'heartbeat') return connection;
     const { clock, deflated } = context;
-    return new Outbox({ connection, clock, roundTripMs: undefined, deflated, progressed: () => {} });
+    return new Outbox({
+      connection,
+      clock,
+      roundTripMs: () => this.#roundTripMs,
+      deflated,
+      progressed: () => {},
+    });
   }
 
   #lose(connection: Connection, reason: string): void {

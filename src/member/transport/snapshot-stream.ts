@@ -125,7 +125,7 @@ export class SnapshotSender {
     this.#outbox = new Outbox({
       connection: this.#connection,
       clock,
-      roundTripMs: this.#peerRoundTripMs,
+      roundTripMs: () => this.#peerRoundTripMs,
       deflated,
       progressed: () => this.#progressed(),
     });
