@@ -4,12 +4,13 @@ import type { Channels } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
 import { pause } from './connection.ts';
 import { WholeRevisions } from './fragments.ts';
+import { LinkedSignal } from './linked-signal.ts';
 import type { SignIn } from './sign-in.ts';
 import type { ResponseHeader, WatchEvent, WatchOptions } from './types.ts';
 import { header, METHODS, progressRequest, watchCancellation, watchEvent, watchRequest } from './wire.ts';
 
 /** Failures in a row, without one answer between them, after which a watch gives up; its default. */
-const FAILURES_MAX = 30;
+export const FAILURES_MAX = 30;
 const RETRY_PAUSE_MS = 100;
 const RETRY_PAUSE_MS_MAX = 2000;
 
@@ -95,6 +96,7 @@ class WatchStream implements WatchStreamHandle {
   readonly #connection: WatchConnection;
   readonly #options: WatchStreamOptions;
   readonly #closing = new AbortController();
+  readonly #link: LinkedSignal;
   readonly #signal: AbortSignal;
   /** Set while a stream carries the watch. */
   #stream: Stream | null = null;
@@ -109,8 +111,8 @@ class WatchStream implements WatchStreamHandle {
     this.#connection = connection;
     this.#options = options;
     this.#next = options.startRevision ?? 0;
-    const { signal } = this.#closing;
-    this.#signal = options.signal === undefined ? signal : AbortSignal.any([options.signal, signal]);
+    this.#link = new LinkedSignal([options.signal, this.#closing.signal]);
+    this.#signal = this.#link.signal;
   }
 
   requestProgress(request: { readonly nonce: number; readonly linearizable?: boolean }): boolean {
@@ -132,6 +134,7 @@ class WatchStream implements WatchStreamHandle {
 
   close(): void {
     this.#closing.abort();
+    this.#link[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
