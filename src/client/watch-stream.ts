@@ -17,6 +17,10 @@ const RETRY_PAUSE_MS_MAX = 2000;
 /** What may heal on another member, or on this one later. */
 const HEALING: ReadonlySet<string> = new Set(['unavailable', 'internal', 'canceled', 'unknown']);
 
+function heals(error: unknown): boolean {
+  return error instanceof ClientError && HEALING.has(error.code);
+}
+
 /** What a watch goes over, again and again. */
 export interface WatchConnection {
   readonly channels: Pick<Channels, 'duplex' | 'fail' | 'isAway' | 'onSurvey'>;
@@ -158,7 +162,7 @@ class WatchStream implements WatchStreamHandle {
     } catch (failure) {
       if (this.#signal.aborted) return;
       const isStale = this.#connection.signIn.isStale(failure);
-      if (!(failure instanceof ClientError) || !(isStale || HEALING.has(failure.code))) throw failure;
+      if (!(failure instanceof ClientError) || !(isStale || heals(failure))) throw failure;
       this.#failures += 1;
       if (this.#failures > (this.#options.failuresMax ?? FAILURES_MAX)) throw failure;
       yield { type: 'lost', error: failure, address: this.#address };
@@ -189,7 +193,7 @@ class WatchStream implements WatchStreamHandle {
     } catch (error) {
       const failure = asClientError(error);
       if (signIn.isStale(failure)) signIn.forget(token);
-      else if (!this.#isGoingHome) channels.fail(address);
+      else if (!this.#isGoingHome && heals(failure)) channels.fail(address);
       throw failure;
     } finally {
       this.#stream = null;
