@@ -4,6 +4,9 @@ import { describe, expect, test } from 'vitest';
 import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
 import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
+import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
+import { MEMBERS_MAX } from '../src/client/survey.ts';
+import { FAILURES_MAX } from '../src/client/watch-stream.ts';
 import { ALARMS_MAX } from '../src/core/alarms.ts';
 import { NAME_BYTES_MAX, PRINCIPALS_MAX, ROLE_BYTES_MAX } from '../src/core/auth/auth-store.ts';
 import { TXN_DEPTH_MAX } from '../src/core/command-kv.ts';
@@ -144,6 +147,9 @@ describe('limits', () => {
       Leases: [count(LEASES_MAX)],
       Alarms: [count(ALARMS_MAX)],
       Learners: [count(LEARNERS_MAX)],
+      "Bound of a read's age": [`${count(STALENESS_MS_MAX)} ms`],
+      'Members that the Node client': [count(MEMBERS_MAX)],
+      'Failures of a watch': [`${count(FAILURES_MAX)}, about a minute`],
       'Name of a region': [`${REGION_LENGTH_MAX} characters`],
       'Regions where leaders are wanted': [count(LEADER_REGIONS_MAX)],
       'A leader in a less wanted region': [
