@@ -4,6 +4,9 @@ import { describe, expect, test } from 'vitest';
 import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
 import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
+import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
+import { MEMBERS_MAX } from '../src/client/survey.ts';
+import { FAILURES_MAX } from '../src/client/watch-stream.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
 import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
 import { RENEWALS_MAX } from '../src/client/fresh-lease.ts';
@@ -12,9 +15,13 @@ import { NAME_BYTES_MAX, PRINCIPALS_MAX, ROLE_BYTES_MAX } from '../src/core/auth
 import { TXN_DEPTH_MAX } from '../src/core/command-kv.ts';
 import { LEASES_MAX } from '../src/core/lease/lessor.ts';
 import { WATCH_LIMITS_DEFAULT } from '../src/core/watch/hub.ts';
+import { REGION_LENGTH_MAX } from '../src/lib/region.ts';
 import { FRESHNESS_INTERVAL_MS_DEFAULT } from '../src/member/freshness.ts';
+import { DEFAULT_PREFERENCE_TIMING } from '../src/member/leader-preference.ts';
 import { LEARNERS_MAX } from '../src/member/membership.ts';
 import { defaultLimits, FRAME_BYTES_MAX, REQUEST_BYTES_MAX } from '../src/member/transport/limits.ts';
+import { ROUND_TRIPS_KEPT } from '../src/member/transport/round-trip-meter.ts';
+import { LEADER_REGIONS_MAX } from '../src/options.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
@@ -130,6 +137,7 @@ describe('limits', () => {
     const call = DEFAULT_CALL_LIMITS;
     const port = DEFAULT_PORT_LIMITS;
     const peer = defaultLimits;
+    const preference = DEFAULT_PREFERENCE_TIMING;
     const watchKeys = [etcd.watchKeyBytesMax, etcd.streamWatchKeyBytesMax].map(mebibytes).join(', ');
     const said: Readonly<Record<string, readonly string[]>> = {
       'Request that writes': [mebibytes(etcd.requestBytesMax)],
@@ -142,6 +150,16 @@ describe('limits', () => {
       Leases: [count(LEASES_MAX)],
       Alarms: [count(ALARMS_MAX)],
       Learners: [count(LEARNERS_MAX)],
+      "Bound of a read's age": [`${count(STALENESS_MS_MAX)} ms`],
+      'Members that the Node client': [count(MEMBERS_MAX)],
+      'Failures of a watch': [`${count(FAILURES_MAX)}, about a minute`],
+      'Name of a region': [`${REGION_LENGTH_MAX} characters`],
+      'Regions where leaders are wanted': [count(LEADER_REGIONS_MAX)],
+      'A leader in a less wanted region': [
+        `leads ${seconds(preference.tenureMs)} at least`,
+        `kept up for ${seconds(preference.healthyMs)}`,
+      ],
+      'Round trips that count': [`${ROUND_TRIPS_KEPT} pings`],
       'Watchers on a member': [
         count(WATCH_LIMITS_DEFAULT.watchersMax),
         count(WATCH_LIMITS_DEFAULT.watchersPerStreamMax),

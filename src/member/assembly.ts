@@ -12,8 +12,10 @@ import { type AuthParts, authParts } from './auth/auth-parts.ts';
 import { AutoCompaction } from './auto-compaction.ts';
 import type { BootedData } from './boot.ts';
 import { Condition } from './condition.ts';
+import { withDeadline } from './deadline.ts';
 import { FRESHNESS_INTERVAL_MS_DEFAULT, Freshness } from './freshness.ts';
 import { Housekeeping } from './housekeeping.ts';
+import { DEFAULT_PREFERENCE_TIMING, electionPatience, LeaderPreference } from './leader-preference.ts';
 import { Leadership } from './leadership.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { Member } from './member.ts';
@@ -31,6 +33,7 @@ import { RemovalCheck } from './removal-check.ts';
 import type { Replica, ReplicaOptions } from './replica.ts';
 import { Snapshots } from './snapshots.ts';
 import { SpaceGuard } from './space-guard.ts';
+import { TimerCheck } from './timer-check.ts';
 import { Vitals } from './vitals.ts';
 import { WatchPump } from './watch-pump.ts';
 import { Whereabouts } from './whereabouts.ts';
@@ -82,6 +85,8 @@ export interface RunningParts extends Omit<AuthParts, 'calls' | 'accounts'> {
   readonly acquaintances: Acquaintances;
   readonly removal: RemovalCheck;
   readonly vitals: Vitals;
+  readonly timers: TimerCheck;
+  readonly preference: LeaderPreference;
   readonly member: Member;
 }
 
@@ -101,6 +106,7 @@ export function assemble(
   const observer = ports.observe(self);
   const fatal = (error: unknown): void => events.fatal(error);
   const timeoutMs = REQUEST_TIMEOUT_MS + 2 * options.electionMs;
+  const leaderRegions = options.leaderRegions ?? [];
   const node = new RawNode(raftOptions(self, options, ports), data.raft);
   const loop = new ReadyLoop({
     node,
@@ -183,7 +189,23 @@ export function assemble(
     electionMs: options.electionMs,
     loop: () => loop,
     members,
+    leaderRegions,
     ask,
+  });
+  const preference = new LeaderPreference({
+    self,
+    region: options.region,
+    leaderRegions,
+    timing: options.preferenceTiming ?? DEFAULT_PREFERENCE_TIMING,
+    clock,
+    logger,
+    status: () => node.status(),
+    isLeader: () => loop.view.role === 'leader',
+    members,
+    isConnected: (id) => transport.connected(id),
+    transfer: (to) =>
+      withDeadline(clock, 2 * options.electionMs, (deadline) => leadership.transfer(to, deadline)),
+    fatal,
   });
   const membership = new Membership({
     self,
@@ -294,8 +316,18 @@ export function assemble(
     stallMsMax: STALL_ELECTIONS_MAX * options.electionMs,
     fatal,
   });
+  const timers = new TimerCheck({
+    self,
+    heartbeatMs: options.heartbeatMs,
+    electionMs: options.electionMs,
+    clock,
+    logger,
+    transport,
+    members,
+  });
   const condition = new Condition({
     self,
+    region: options.region,
     loop,
     hub,
     proposals,
@@ -306,6 +338,8 @@ export function assemble(
     logBytes: () => data.log.sizeBytes,
     tokensHeld: () => tokens.held,
     isConnected: (id) => transport.connected(id),
+    roundTrip: (id) => transport.roundTrip(id),
+    timersFit: () => timers.advice === null,
   });
   const member = new Member({
     id: self,
@@ -355,6 +389,8 @@ export function assemble(
     acquaintances,
     removal,
     vitals,
+    timers,
+    preference,
     member,
   };
 }
@@ -371,9 +407,11 @@ function raftOptions(id: MemberId, options: MemberOptions, ports: MemberPorts): 
     id,
     heartbeatTicks: 1,
     electionTicks: Math.max(2, Math.round(options.electionMs / options.heartbeatMs)),
+    electionPatience: electionPatience(options.region, options.leaderRegions ?? []),
     maxEntriesPerMessageBytes: 1024 * 1024,
-    maxInflightMessages: 256,
-    maxInflightBytes: 8 * 1024 * 1024,
+    // 140 ms at 100 MB/s, and as many messages as a busy loop makes meanwhile.
+    maxInflightMessages: 1024,
+    maxInflightBytes: 16 * 1024 * 1024,
     maxUncommittedBytes: 64 * 1024 * 1024,
     maxApplyBytes: 4 * 1024 * 1024,
     random: (bound) => ports.random.integer(bound),

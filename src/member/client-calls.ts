@@ -132,15 +132,12 @@ export class ClientCalls {
     const { signal } = context;
     return this.#options.access.as(context, (principal) => {
       const { user, revision: authRevision } = principal;
-      if (authRefusal(operation, principal, this.machine.access) === null) {
+      const refusal = (): StoreErrorCode | null => authRefusal(operation, principal, this.machine.access);
+      const enter = (): Promise<CommandOutcome> => {
         admit?.();
         return this.commandFrom(operation, { signal, user, authRevision });
-      }
-      return this.#caughtUp(signal).then(() => {
-        permit(authRefusal(operation, principal, this.machine.access));
-        admit?.();
-        return this.commandFrom(operation, { signal, user, authRevision });
-      });
+      };
+      return refusal() === null ? enter() : this.#permit(refusal, signal).then(enter);
     });
   }
 

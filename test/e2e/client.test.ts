@@ -226,6 +226,36 @@ describe('the client, at members that die', LIMIT, () => {
     }
   });
 
+  test('calls go to the own region, elsewhere while nobody is there, and back', async () => {
+    const three = await Cluster.create(3, ['--bcrypt-cost=4']);
+    const regionOf = (at: number): string => `--region=region-${'abc'[at]}`;
+    const launch = (at: number): Promise<void> =>
+      three.launch(three.members[at]!, { flags: [regionOf(at)] }).ready();
+    try {
+      await Promise.all([0, 1, 2].map(launch));
+      const [first] = three.members;
+      using client = new KvClient({
+        endpoints: [first!.clientUrl],
+        region: 'region-c',
+        surveyIntervalMs: 100,
+      });
+      const members = await eventually('every region', async () => {
+        const found = (await client.memberList()).members;
+        return found.every(({ region }) => region !== undefined) && found;
+      });
+      const home = members.find(({ region }) => region === 'region-c')!.id;
+      const servedBy = async (): Promise<bigint> => (await client.range({ key: 'a' })).header.memberId;
+      await eventually('the way home', async () => (await servedBy()) === home);
+      expect((await client.put({ key: 'a', value: '1' })).header.memberId).toBe(home);
+      await three.members[2]!.process!.stop('SIGKILL');
+      expect(await servedBy()).not.toBe(home);
+      await launch(2);
+      await eventually('the way back home', async () => (await servedBy()) === home);
+    } finally {
+      await three.destroy();
+    }
+  });
+
   test('when nobody is there, a write says that it was not sent, and a lease that it may be over', async () => {
     const lone = await Cluster.start(1);
     try {
