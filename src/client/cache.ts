@@ -14,6 +14,7 @@ import {
 import { type CacheChange, CacheStore } from './cache-store.ts';
 import { ClientError } from './client-error.ts';
 import { FreshLease } from './fresh-lease.ts';
+import { LinkedSignal } from './linked-signal.ts';
 import type { Bytes, KeyRange } from './types.ts';
 
 /** Whole revisions that went into a cache in one step. */
@@ -63,6 +64,8 @@ export interface CacheWait {
 export interface CacheSurroundings {
   readonly source: CacheSource;
   readonly timeoutMs: number;
+  /** Ends the cache, too: its client is closed. */
+  readonly closing?: AbortSignal;
   readonly clock?: CacheClock;
 }
 
@@ -83,7 +86,7 @@ export class KvCache {
   readonly #lease: FreshLease;
   readonly #feed: CacheFeed;
   readonly #closing = new AbortController();
-  readonly #signal: AbortSignal;
+  readonly #link: LinkedSignal;
   readonly #onChange = new Set<(update: CacheUpdate) => void>();
   readonly #onState = new Set<(state: CacheState) => void>();
   /** Called once each at the next answer, change of state or end. */
@@ -101,7 +104,7 @@ export class KvCache {
   #losses = 0;
 
   private constructor(
-    { source, timeoutMs, clock = new SleepAwareClock() }: CacheSurroundings,
+    { source, timeoutMs, closing, clock = new SleepAwareClock() }: CacheSurroundings,
     options: CacheOptions,
   ) {
     this.#settings = cacheSettings(options);
@@ -109,15 +112,14 @@ export class KvCache {
     this.#clock = clock;
     this.#store = new CacheStore(this.#settings.bounds);
     this.#lease = new FreshLease(this.#settings.maxAgeMs);
-    const { signal } = this.#closing;
-    this.#signal = options.signal === undefined ? signal : AbortSignal.any([options.signal, signal]);
+    this.#link = new LinkedSignal([options.signal, closing, this.#closing.signal]);
     this.#feed = new CacheFeed({
       source,
       settings: this.#settings,
       store: this.#store,
       lease: this.#lease,
       clock,
-      signal: this.#signal,
+      signal: this.#link.signal,
       listener: {
         changed: (changes) => this.#changed(changes),
         answered: () => this.#answered(),
@@ -320,8 +322,9 @@ export class KvCache {
   // ---- what happens -------------------------------------------------------------------------------------------
 
   async #begin(): Promise<void> {
-    if (this.#signal.aborted) throw new ClientError('canceled', 'the cache is closed', { unsent: true });
-    this.#signal.addEventListener('abort', () => this.close(), { once: true });
+    const { signal } = this.#link;
+    if (signal.aborted) throw new ClientError('canceled', 'the cache is closed', { unsent: true });
+    signal.addEventListener('abort', () => this.close(), { once: true });
     await this.#feed.load();
     this.#feed.run().catch((error: unknown) => this.#finish(error));
     const callOff = this.#clock.after(this.#timeoutMs, () => this.#wake());
@@ -370,6 +373,7 @@ export class KvCache {
     this.#lease.end();
     this.#callOffLapse();
     this.#closing.abort();
+    this.#link[Symbol.dispose]();
     this.#wake();
   }
 

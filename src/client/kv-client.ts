@@ -198,9 +198,10 @@ export class KvClient {
     return new Election(this.#recipes, name);
   }
 
-  /** A range in memory, kept up to date, whose age is known; see `KvCache`. To be closed by itself. */
+  /** A range in memory, kept up to date, whose age is known; see `KvCache`. It ends with this client, or before. */
   cache(options: CacheOptions): Promise<KvCache> {
-    return KvCache.open({ source: this, timeoutMs: this.#timeoutMs }, options);
+    const closing = this.#closing.signal;
+    return KvCache.open({ source: this, timeoutMs: this.#timeoutMs, closing }, options);
   }
 
   // ---- leases -----------------------------------------------------------------------------------------------

@@ -348,6 +348,14 @@ test('a closed cache is no more: reads throw, waits end, and the server knows', 
   await expect(opened({ signal: control.signal })).rejects.toMatchObject({ code: 'canceled' });
 });
 
+test('a cache ends with its client', async () => {
+  const cache = await opened({ whenLapsed: 'serve-stale' });
+  client.close();
+  expect(cache.state).toBe('ended');
+  expect(() => cache.get('a/1')).toThrow('the cache is closed');
+  await expect.poll(() => store.watchCount).toBe(0);
+});
+
 test('what the load fails with is told; a refusal later ends the cache, a loss does not', async () => {
   const denied = new RpcError(rpcStatus.permissionDenied, 'etcdserver: permission denied');
   one.failing = two.failing = () => denied;
