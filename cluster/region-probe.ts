@@ -1,0 +1,135 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { KvClient } from '../src/client/kv-client.ts';
+import type { RegionMember } from './region-layout.ts';
+import { READ_KINDS, type ReadKind, RegionReader } from './region-reader.ts';
+
+/** What one member said of itself, or null when it did not answer. */
+export interface ProbedStatus {
+  readonly id: bigint;
+  /** Of the member that it follows; 0n when it knows none. */
+  readonly leader: bigint;
+  readonly term: number;
+  readonly appliedIndex: number;
+  readonly isLearner: boolean;
+}
+
+/** What has been measured at one member. */
+export interface ProbedMember {
+  readonly member: RegionMember;
+  readonly status: ProbedStatus | null;
+  /** Of the last reads that were answered, by kind, in milliseconds. */
+  readonly latenciesMs: Readonly<Record<ReadKind, readonly number[]>>;
+  /** By kind: how the last read ended, when it was not answered. */
+  readonly failures: Readonly<Record<ReadKind, string | null>>;
+  /** Told with the last bounded read. */
+  readonly ageMs: number | null;
+}
+
+/** How stale a bounded read of the probes may be. */
+export const PROBE_STALENESS_MS = 500;
+/** Reads of one kind whose median is shown. */
+const READS_KEPT = 20;
+const TIMEOUT_MS = 2_000;
+/** There need be no such key: what a read costs is the same. */
+const KEY = 'conclave/regions/probe';
+const DEADLINE_EXCEEDED = 4;
+const UNAVAILABLE = 14;
+
+/** Asks every member by and by, a few reads at a time: its load is next to nothing, and it writes nothing. */
+export class RegionProbe {
+  readonly #members: readonly MemberProbe[];
+
+  constructor(members: readonly RegionMember[]) {
+    this.#members = members.map((member) => new MemberProbe(member));
+  }
+
+  /** One status and one read of each kind at every member. Never throws. */
+  async round(): Promise<readonly ProbedMember[]> {
+    return Promise.all(this.#members.map(async (probe) => probe.round()));
+  }
+
+  /** Rounds with `pauseMs` between them until the signal. */
+  async *rounds(
+    pauseMs: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly ProbedMember[], void, undefined> {
+    while (!signal.aborted) {
+      yield await this.round();
+      await delay(pauseMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  close(): void {
+    for (const probe of this.#members) probe.close();
+  }
+}
+
+class MemberProbe {
+  readonly #member: RegionMember;
+  readonly #client: KvClient;
+  readonly #reader: RegionReader;
+  readonly #latenciesMs = { linearizable: [], serializable: [], bounded: [] } as Record<ReadKind, number[]>;
+  readonly #failures: Record<ReadKind, string | null> = {
+    linearizable: null,
+    serializable: null,
+    bounded: null,
+  };
+  #ageMs: number | null = null;
+
+  constructor(member: RegionMember) {
+    const url = `http://127.0.0.1:${member.clientPort}`;
+    this.#member = member;
+    this.#client = new KvClient({ endpoints: [url], timeoutMs: TIMEOUT_MS });
+    this.#reader = new RegionReader(url);
+  }
+
+  async round(): Promise<ProbedMember> {
+    const status = await this.#status();
+    // One after the other: a read that waits must not lend its time to the next.
+    for (const kind of READ_KINDS) await this.#read(kind);
+    return {
+      member: this.#member,
+      status,
+      latenciesMs: this.#latenciesMs,
+      failures: this.#failures,
+      ageMs: this.#ageMs,
+    };
+  }
+
+  close(): void {
+    this.#client.close();
+    this.#reader.close();
+  }
+
+  async #status(): Promise<ProbedStatus | null> {
+    try {
+      const { header, leader, raftTerm, raftAppliedIndex, isLearner } = await this.#client.status(
+        this.#client.endpoints[0]!,
+      );
+      return { id: header.memberId, leader, term: raftTerm, appliedIndex: raftAppliedIndex, isLearner };
+    } catch {
+      return null;
+    }
+  }
+
+  async #read(kind: ReadKind): Promise<void> {
+    const options = { kind, maxStalenessMs: PROBE_STALENESS_MS, timeoutMs: TIMEOUT_MS };
+    try {
+      const { sentMs, answeredMs, ageMs } = await this.#reader.read({ key: KEY }, options);
+      const latencies = this.#latenciesMs[kind];
+      latencies.push(answeredMs - sentMs);
+      if (latencies.length > READS_KEPT) latencies.shift();
+      this.#failures[kind] = null;
+      if (kind === 'bounded') this.#ageMs = ageMs;
+    } catch (error) {
+      this.#latenciesMs[kind].length = 0;
+      this.#failures[kind] = nameOf((error as { readonly code?: number }).code);
+      if (kind === 'bounded') this.#ageMs = null;
+    }
+  }
+}
+
+function nameOf(code: number | undefined): string {
+  if (code === DEADLINE_EXCEEDED) return 'no answer';
+  return code === UNAVAILABLE ? 'unavailable' : 'refused';
+}
