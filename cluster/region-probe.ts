@@ -30,12 +30,18 @@ export const PROBE_STALENESS_MS = 500;
 /** Reads of one kind whose median is shown. */
 const READS_KEPT = 20;
 const TIMEOUT_MS = 2_000;
+const STATUS_PAUSE_MS = 1_000;
+/** Between two rounds of reads of one member. */
+const PAUSE_MS = { min: 1_000, max: 3_000 } as const;
 /** There need be no such key: what a read costs is the same. */
 const KEY = 'conclave/regions/probe';
 const DEADLINE_EXCEEDED = 4;
 const UNAVAILABLE = 14;
 
-/** Asks every member by and by, a few reads at a time: its load is next to nothing, and it writes nothing. */
+/**
+ * Asks every member, by and by: its load is next to nothing, and it writes nothing. Members are asked at different
+ * times, by chance: reads that the leader confirms together wait for each other, which those of few clients do not.
+ */
 export class RegionProbe {
   readonly #members: readonly MemberProbe[];
 
@@ -43,24 +49,26 @@ export class RegionProbe {
     this.#members = members.map((member) => new MemberProbe(member));
   }
 
-  /** One status and one read of each kind at every member. Never throws. */
-  async round(): Promise<readonly ProbedMember[]> {
-    return Promise.all(this.#members.map(async (probe) => probe.round()));
+  /** What is known so far. */
+  get found(): readonly ProbedMember[] {
+    return this.#members.map(({ found }) => found);
   }
 
-  /** Rounds with `pauseMs` between them until the signal. */
-  async *rounds(
-    pauseMs: number,
-    signal: AbortSignal,
-  ): AsyncGenerator<readonly ProbedMember[], void, undefined> {
-    while (!signal.aborted) {
-      yield await this.round();
-      await delay(pauseMs, undefined, { signal }).catch(() => undefined);
-    }
-  }
-
-  close(): void {
+  /** Goes on until the signal. Never throws. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([
+      this.#askForStatus(signal),
+      ...this.#members.map(async (probe) => probe.read(signal)),
+    ]);
     for (const probe of this.#members) probe.close();
+  }
+
+  /** Of all members at the same time: how far they are is to be compared. */
+  async #askForStatus(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await Promise.all(this.#members.map(async (probe) => probe.askForStatus()));
+      await pause(STATUS_PAUSE_MS, signal);
+    }
   }
 }
 
@@ -75,6 +83,7 @@ class MemberProbe {
     bounded: null,
   };
   #ageMs: number | null = null;
+  #status: ProbedStatus | null = null;
 
   constructor(member: RegionMember) {
     const url = `http://127.0.0.1:${member.clientPort}`;
@@ -83,17 +92,22 @@ class MemberProbe {
     this.#reader = new RegionReader(url);
   }
 
-  async round(): Promise<ProbedMember> {
-    const status = await this.#status();
-    // One after the other: a read that waits must not lend its time to the next.
-    for (const kind of READ_KINDS) await this.#read(kind);
+  get found(): ProbedMember {
     return {
       member: this.#member,
-      status,
+      status: this.#status,
       latenciesMs: this.#latenciesMs,
       failures: this.#failures,
       ageMs: this.#ageMs,
     };
+  }
+
+  async read(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      // One after the other: a read that waits must not lend its time to the next.
+      for (const kind of READ_KINDS) if (!signal.aborted) await this.#read(kind);
+      await pause(PAUSE_MS.min + Math.random() * (PAUSE_MS.max - PAUSE_MS.min), signal);
+    }
   }
 
   close(): void {
@@ -101,14 +115,13 @@ class MemberProbe {
     this.#reader.close();
   }
 
-  async #status(): Promise<ProbedStatus | null> {
+  async askForStatus(): Promise<void> {
     try {
-      const { header, leader, raftTerm, raftAppliedIndex, isLearner } = await this.#client.status(
-        this.#client.endpoints[0]!,
-      );
-      return { id: header.memberId, leader, term: raftTerm, appliedIndex: raftAppliedIndex, isLearner };
+      const said = await this.#client.status(this.#client.endpoints[0]!);
+      const { header, leader, raftTerm: term, raftAppliedIndex: appliedIndex, isLearner } = said;
+      this.#status = { id: header.memberId, leader, term, appliedIndex, isLearner };
     } catch {
-      return null;
+      this.#status = null;
     }
   }
 
@@ -127,6 +140,10 @@ class MemberProbe {
       if (kind === 'bounded') this.#ageMs = null;
     }
   }
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => undefined);
 }
 
 function nameOf(code: number | undefined): string {

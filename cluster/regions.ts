@@ -44,7 +44,7 @@ client of a port is a client in that member's region. Ctrl-C stops all members; 
 const HOST = '127.0.0.1';
 const READY_TIMEOUT_MS = 120_000;
 const ADMIT_PAUSE_MS = 250;
-const ROUND_PAUSE_MS = 1_000;
+const DRAW_PAUSE_MS = 1_000;
 /** Between two tables where nobody can redraw them. */
 const PLAIN_PAUSE_MS = 10_000;
 
@@ -186,23 +186,18 @@ async function run(settings: Settings): Promise<number> {
 /** Probes and shows until the signal: one table that changes in a terminal, else one after the other. */
 async function show({ members, roundTrips }: Settings, signal: AbortSignal): Promise<void> {
   const probe = new RegionProbe(members);
+  const probed = probe.run(signal);
+  const isTerminal = process.stdout.isTTY;
   let drawnLines = 0;
-  let nextPlainMs = 0;
-  try {
-    for await (const probed of probe.rounds(ROUND_PAUSE_MS, signal)) {
-      if (signal.aborted) break;
-      const lines = regionTable(probed, roundTrips);
-      if (process.stdout.isTTY) {
-        process.stdout.write(`${drawnLines === 0 ? '' : `\x1b[${drawnLines}A`}\x1b[0J${lines.join('\n')}\n`);
-        drawnLines = lines.length;
-      } else if (performance.now() >= nextPlainMs) {
-        console.log(`${lines.join('\n')}\n`);
-        nextPlainMs = performance.now() + PLAIN_PAUSE_MS;
-      }
-    }
-  } finally {
-    probe.close();
+  while (!signal.aborted) {
+    await delay(isTerminal ? DRAW_PAUSE_MS : PLAIN_PAUSE_MS, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) break;
+    const lines = regionTable(probe.found, roundTrips);
+    const again = isTerminal && drawnLines > 0 ? `\x1b[${drawnLines}A\x1b[0J` : '';
+    process.stdout.write(`${again}${lines.join('\n')}\n${isTerminal ? '' : '\n'}`);
+    drawnLines = lines.length;
   }
+  await probed;
 }
 
 await exitWith(async () => {
