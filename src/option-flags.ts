@@ -96,6 +96,20 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     help: 'DANGEROUS: make this member alone a new cluster that keeps the data',
   },
   {
+    name: 'region',
+    kind: 'text',
+    default: '',
+    group: 'Cluster',
+    help: 'where this member runs: told to the cluster and to clients (letters, digits, . _ -)',
+  },
+  {
+    name: 'leader-regions',
+    kind: 'text',
+    default: '',
+    group: 'Cluster',
+    help: 'regions where the leader should be, best first, comma-separated; alike on all members',
+  },
+  {
     name: 'cert-file',
     kind: 'text',
     default: '',

@@ -1,6 +1,7 @@
 import { parseDocument } from 'yaml';
 import { parseDuration } from './lib/duration.ts';
 import { StoreError } from './lib/errors.ts';
+import { isRegion, REGION_LENGTH_MAX } from './lib/region.ts';
 import { type AuthTokenOptions, parseAuthToken } from './option-auth.ts';
 import {
   EXPERIMENTAL_PREFIX,
@@ -44,6 +45,10 @@ export interface ServerOptions {
   readonly initialClusterState: 'new' | 'existing';
   readonly initialClusterToken: string;
   readonly forceNewCluster: boolean;
+  /** Where this member runs, as `isRegion` allows; null: it does not say. */
+  readonly region: string | null;
+  /** Where the leader should be, best first; empty: anywhere. */
+  readonly leaderRegions: readonly string[];
   readonly heartbeatIntervalMs: number;
   /** At least five heartbeats. */
   readonly electionTimeoutMs: number;
@@ -319,6 +324,8 @@ const LIMITS = {
   passwordCost: { min: 4, max: 13 },
 } as const;
 const ELECTION_HEARTBEATS_MIN = 5;
+/** Regions in `--leader-regions`. */
+export const LEADER_REGIONS_MAX = 16;
 /** What `--quota-backend-bytes=0` means: 2 GiB. */
 const QUOTA_BYTES_DEFAULT = 2 * 1024 ** 3;
 
@@ -367,6 +374,8 @@ function validated(settings: Settings): ServerOptions {
     initialClusterState: settings.oneOf('initial-cluster-state', ['new', 'existing']),
     initialClusterToken: settings.text('initial-cluster-token'),
     forceNewCluster: settings.boolean('force-new-cluster'),
+    region: memberRegion(settings),
+    leaderRegions: leaderRegions(settings),
     ...timing(settings),
     snapshotCount: settings.integer('snapshot-count', LIMITS.entries),
     snapshotCatchUpEntries: settings.integer('snapshot-catchup-entries', LIMITS.entries),
@@ -381,6 +390,28 @@ function validated(settings: Settings): ServerOptions {
     passwordCost: settings.integer('bcrypt-cost', LIMITS.passwordCost),
     logLevel: settings.oneOf('log-level', ['debug', 'info', 'warn', 'error']),
   };
+}
+
+function memberRegion(settings: Settings): string | null {
+  const setting = settings.given('region');
+  return setting === null ? null : regionName(setting.text, setting.label);
+}
+
+function leaderRegions(settings: Settings): readonly string[] {
+  const { label, text } = settings.or('leader-regions');
+  if (text === '') return [];
+  const regions = text.split(',').map((part) => regionName(part.trim(), label));
+  if (regions.length > LEADER_REGIONS_MAX)
+    throw badOptions(`${label}: more than ${LEADER_REGIONS_MAX} regions`);
+  if (new Set(regions).size < regions.length) throw badOptions(`${label}: a region is named twice`);
+  return regions;
+}
+
+function regionName(text: string, label: string): string {
+  if (isRegion(text)) return text;
+  throw badOptions(
+    `${label}: '${text}' is no region: 1 to ${REGION_LENGTH_MAX} letters, digits, '.', '_' and '-'`,
+  );
 }
 
 /** As etcd reads it: a bare number is hours or revisions, by the mode; anything else is a duration. */

@@ -227,6 +227,8 @@ function memberOptions(options: ServerOptions): MemberOptions {
     name: options.name,
     peerUrls: options.initialAdvertisePeerUrls,
     clientUrls: options.advertiseClientUrls,
+    ...(options.region !== null && { region: options.region }),
+    leaderRegions: options.leaderRegions,
     initialCluster: options.initialCluster,
     initialClusterToken: options.initialClusterToken,
     initialClusterState: options.initialClusterState,

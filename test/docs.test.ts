@@ -8,8 +8,12 @@ import { NAME_BYTES_MAX, PRINCIPALS_MAX, ROLE_BYTES_MAX } from '../src/core/auth
 import { TXN_DEPTH_MAX } from '../src/core/command-kv.ts';
 import { LEASES_MAX } from '../src/core/lease/lessor.ts';
 import { WATCH_LIMITS_DEFAULT } from '../src/core/watch/hub.ts';
+import { REGION_LENGTH_MAX } from '../src/lib/region.ts';
+import { DEFAULT_PREFERENCE_TIMING } from '../src/member/leader-preference.ts';
 import { LEARNERS_MAX } from '../src/member/membership.ts';
 import { defaultLimits, FRAME_BYTES_MAX, REQUEST_BYTES_MAX } from '../src/member/transport/limits.ts';
+import { ROUND_TRIPS_KEPT } from '../src/member/transport/round-trip-meter.ts';
+import { LEADER_REGIONS_MAX } from '../src/options.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
@@ -125,6 +129,7 @@ describe('limits', () => {
     const call = DEFAULT_CALL_LIMITS;
     const port = DEFAULT_PORT_LIMITS;
     const peer = defaultLimits;
+    const preference = DEFAULT_PREFERENCE_TIMING;
     const watchKeys = [etcd.watchKeyBytesMax, etcd.streamWatchKeyBytesMax].map(mebibytes).join(', ');
     const said: Readonly<Record<string, readonly string[]>> = {
       'Request that writes': [mebibytes(etcd.requestBytesMax)],
@@ -137,6 +142,13 @@ describe('limits', () => {
       Leases: [count(LEASES_MAX)],
       Alarms: [count(ALARMS_MAX)],
       Learners: [count(LEARNERS_MAX)],
+      'Name of a region': [`${REGION_LENGTH_MAX} characters`],
+      'Regions where leaders are wanted': [count(LEADER_REGIONS_MAX)],
+      'A leader in a less wanted region': [
+        `leads ${seconds(preference.tenureMs)} at least`,
+        `kept up for ${seconds(preference.healthyMs)}`,
+      ],
+      'Round trips that count': [`${ROUND_TRIPS_KEPT} pings`],
       'Watchers on a member': [
         count(WATCH_LIMITS_DEFAULT.watchersMax),
         count(WATCH_LIMITS_DEFAULT.watchersPerStreamMax),

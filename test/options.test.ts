@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { StoreError } from '../src/lib/errors.ts';
+import { REGION_LENGTH_MAX } from '../src/lib/region.ts';
 import { SERVER_FLAGS, UNSUPPORTED_FLAGS } from '../src/option-flags.ts';
-import { parseInitialCluster, parseServerOptions, parseUrlList } from '../src/options.ts';
+import { LEADER_REGIONS_MAX, parseInitialCluster, parseServerOptions, parseUrlList } from '../src/options.ts';
 
 interface Sources {
   readonly argv?: readonly string[];
@@ -48,6 +49,8 @@ test('without any option the defaults are those of etcd', () => {
     initialClusterState: 'new',
     initialClusterToken: 'etcd-cluster',
     forceNewCluster: false,
+    region: null,
+    leaderRegions: [],
     heartbeatIntervalMs: 100,
     electionTimeoutMs: 1000,
     snapshotCount: 10_000,
@@ -63,6 +66,24 @@ test('without any option the defaults are those of etcd', () => {
     passwordCost: 10,
     logLevel: 'info',
   });
+});
+
+test('regions are names that fit anywhere, and leaders are wanted in each only once', () => {
+  const options = parse({ argv: ['--region', 'eu-1'], env: { CONCLAVE_LEADER_REGIONS: 'eu-1, us_2.b' } });
+  expect(options).toMatchObject({ region: 'eu-1', leaderRegions: ['eu-1', 'us_2.b'] });
+  expect(
+    parse({ files: { f: 'region: a\nleader-regions: [a, b]' }, argv: ['--config-file=f'] }),
+  ).toMatchObject({
+    region: 'a',
+    leaderRegions: ['a', 'b'],
+  });
+  expect(parse({ argv: ['--region', 'x'.repeat(REGION_LENGTH_MAX)] }).region).toHaveLength(64);
+  expect(refusal({ argv: ['--region', 'x'.repeat(REGION_LENGTH_MAX + 1)] })).toContain('--region');
+  expect(refusal({ argv: ['--region', 'eu 1'] })).toContain("'eu 1' is no region");
+  expect(refusal({ argv: ['--leader-regions', 'a,,b'] })).toContain("'' is no region");
+  expect(refusal({ argv: ['--leader-regions', 'a,b,a'] })).toContain('named twice');
+  const many = Array.from({ length: LEADER_REGIONS_MAX + 1 }, (_, i) => `r${i}`).join();
+  expect(refusal({ argv: ['--leader-regions', many] })).toContain('more than 16');
 });
 
 test('a flag is given as --name value, --name=value or with one dash', () => {

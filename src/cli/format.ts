@@ -13,6 +13,11 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 || value >= 10 ? Math.round(value) : value.toFixed(1)} ${UNITS[unit]!}`;
 }
 
+/** `0.4 ms`, `65 ms`: whole from 10 ms on. */
+export function formatMs(ms: number): string {
+  return `${ms >= 10 ? Math.round(ms) : ms.toFixed(1)} ms`;
+}
+
 /** A member's or cluster's id as etcd's tools write it. */
 export function formatId(id: bigint): string {
   return BigInt.asUintN(64, id).toString(16);

@@ -140,7 +140,7 @@ function urls(text: string): readonly string[] {
 
 function memberTable(members: readonly MemberEntry[]): string {
   return formatTable(
-    ['ID', 'STATUS', 'NAME', 'PEER URLS', 'CLIENT URLS', 'LEARNER'],
+    ['ID', 'STATUS', 'NAME', 'PEER URLS', 'CLIENT URLS', 'LEARNER', 'REGION'],
     members.map((member) => [
       formatId(member.id),
       member.name === '' ? 'unstarted' : 'started',
@@ -148,6 +148,7 @@ function memberTable(members: readonly MemberEntry[]): string {
       member.peerUrls.join(','),
       member.clientUrls.join(','),
       String(member.isLearner),
+      member.region ?? '-',
     ]),
   );
 }
@@ -163,5 +164,6 @@ function memberFields(member: MemberEntry): Record<string, unknown> {
     peerURLs: member.peerUrls,
     ...(member.clientUrls.length > 0 && { clientURLs: member.clientUrls }),
     ...(member.isLearner && { isLearner: true }),
+    ...(member.region !== undefined && { region: member.region }),
   };
 }

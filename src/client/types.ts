@@ -135,6 +135,8 @@ export interface MemberEntry {
   readonly peerUrls: readonly string[];
   readonly clientUrls: readonly string[];
   readonly isLearner: boolean;
+  /** Where it runs; absent when it does not say. */
+  readonly region?: string;
 }
 export interface MembersAnswer {
   readonly header: ResponseHeader;
@@ -152,6 +154,17 @@ export interface StatusAnswer {
   readonly isLearner: boolean;
   /** What is wrong with the member, in its own words. */
   readonly errors: readonly string[];
+  /** Where the member runs; absent when it does not say. */
+  readonly region?: string;
+  /** How far away it finds the members that it is connected to; empty on a real etcd. */
+  readonly roundTrips: readonly RoundTrip[];
+  /** How old its state may be, in ms; absent when it cannot say. */
+  readonly ageMs?: number;
+}
+/** The mean time of late between a message to a member and its answer. */
+export interface RoundTrip {
+  readonly memberId: bigint;
+  readonly micros: number;
 }
 /** A slice of a backup; the file is all slices in order. */
 export interface SnapshotSlice {

@@ -383,6 +383,7 @@ export function memberEntry(message: pb.Member): MemberEntry {
     peerUrls: message.peerURLs,
     clientUrls: message.clientURLs,
     isLearner: message.isLearner,
+    ...(message.region && { region: message.region }),
   };
 }
 
@@ -413,6 +414,12 @@ export function statusAnswer(message: pb.StatusResponse): StatusAnswer {
     dbSizeInUseBytes: Number(message.dbSizeInUse),
     isLearner: message.isLearner,
     errors: message.errors,
+    ...(message.region && { region: message.region }),
+    roundTrips: message.roundTrips.map(({ memberID, micros }) => ({
+      memberId: BigInt(memberID),
+      micros: Number(micros),
+    })),
+    ...((message.ageMs ?? null) !== null && { ageMs: Number(message.ageMs) }),
   };
 }
 

@@ -20,6 +20,7 @@ import type { LeaseCheckpoint } from './lease/lessor.ts';
 import { isMembershipOperation } from './membership-change.ts';
 import type { DeleteRangeRequest, PutRequest, TxnRequest } from './mvcc/operations.ts';
 import type { MemberId } from './raft/messages.ts';
+import { unpackRegion } from './region-field.ts';
 
 /** Names one proposal for the member that waits for it. A repeated id in the log is harmless. */
 export interface ProposalId {
@@ -48,7 +49,12 @@ export interface MemberRecord {
   readonly name: string;
   readonly peerUrls: readonly string[];
   readonly clientUrls: readonly string[];
+  /** Where it runs, as `isRegion` allows; absent when it does not say. */
+  readonly region?: string;
 }
+
+/** One that is added: where it runs it says itself. */
+export type NewMember = Omit<MemberRecord, 'region'>;
 
 export type Operation =
   | PutRequest
@@ -68,7 +74,7 @@ export type Operation =
       readonly alarm: AlarmKind;
     }
   // In entries of kind conf-change:
-  | { readonly type: 'member-add'; readonly member: MemberRecord; readonly learner: boolean }
+  | { readonly type: 'member-add'; readonly member: NewMember; readonly learner: boolean }
   | { readonly type: 'member-promote'; readonly id: MemberId }
   | { readonly type: 'member-remove'; readonly id: MemberId }
   // In normal entries:
@@ -79,6 +85,7 @@ export type Operation =
       readonly id: MemberId;
       readonly name: string;
       readonly clientUrls: readonly string[];
+      readonly region?: string;
     }
   | AuthOperation
   /**
@@ -236,7 +243,7 @@ function packOperation(operation: Operation): readonly Packed[] {
     case 'member-update':
       return [operation.id, operation.peerUrls];
     case 'member-publish':
-      return [operation.id, operation.name, operation.clientUrls];
+      return [operation.id, operation.name, operation.clientUrls, ...packRegion(operation)];
     case 'authenticate':
       return [operation.name, operation.tokenDigest];
     default:
@@ -244,8 +251,13 @@ function packOperation(operation: Operation): readonly Packed[] {
   }
 }
 
-function packMember({ id, name, peerUrls, clientUrls }: MemberRecord): readonly Packed[] {
+function packMember({ id, name, peerUrls, clientUrls }: NewMember): readonly Packed[] {
   return [id, name, peerUrls, clientUrls];
+}
+
+/** A field that is there only when it says something: without regions commands are what they always were. */
+function packRegion({ region }: { readonly region?: string }): readonly Packed[] {
+  return region === undefined ? [] : [region];
 }
 
 function unpackOperation(type: Operation['type'], fields: Fields): Operation {
@@ -281,7 +293,13 @@ function unpackOperation(type: Operation['type'], fields: Fields): Operation {
     case 'member-update':
       return { type, id: fields.natural(), peerUrls: fields.texts() };
     case 'member-publish':
-      return { type, id: fields.natural(), name: fields.text(), clientUrls: fields.texts() };
+      return {
+        type,
+        id: fields.natural(),
+        name: fields.text(),
+        clientUrls: fields.texts(),
+        ...(fields.more && { region: unpackRegion(fields) }),
+      };
     case 'authenticate':
       return { type, name: fields.text(), tokenDigest: fields.text() };
     default:
@@ -296,7 +314,7 @@ function unpackCheckpoint(value: Packed): LeaseCheckpoint {
   return checkpoint;
 }
 
-function unpackMember(fields: Fields): MemberRecord {
+function unpackMember(fields: Fields): NewMember {
   return {
     id: fields.natural(),
     name: fields.text(),

@@ -1,6 +1,6 @@
 import { assert } from '../lib/assert.ts';
 import type { StoreErrorCode } from '../lib/errors.ts';
-import type { MemberRecord } from './command.ts';
+import type { MemberRecord, NewMember } from './command.ts';
 import type { ConfState, MemberId } from './raft/messages.ts';
 import type { TableRow } from './state.ts';
 import type { TableChanges } from './table-changes.ts';
@@ -63,7 +63,7 @@ export class MemberTable {
    * Why a member cannot be added, or null: `member-exists` (also for an id that was removed), `member-bad-urls`
    * without peer addresses, `peer-url-exists` when another member has one of them.
    */
-  refusal(member: MemberRecord): StoreErrorCode | null {
+  refusal(member: NewMember): StoreErrorCode | null {
     return this.#entries.has(member.id) ? 'member-exists' : this.urlRefusal(member);
   }
 

@@ -442,7 +442,10 @@ export class StateMachine {
       if (refusal !== null) throw new StoreError(refusal);
       this.members.set({ ...member, peerUrls: operation.peerUrls });
     } else {
-      this.members.set({ ...member, name: operation.name, clientUrls: operation.clientUrls });
+      const { name, clientUrls, region } = operation;
+      const { peerUrls } = member;
+      // One that says no region any more has none.
+      this.members.set({ id, name, peerUrls, clientUrls, ...(region !== undefined && { region }) });
     }
     return { type: 'member', id };
   }

@@ -3,6 +3,7 @@ import type { AlarmKind, MemberRecord } from './command.ts';
 import { LEASE_TTL_SECONDS_MAX, type LeaseRecord } from './lease/lease.ts';
 import type { AlarmRecord } from './outcome.ts';
 import type { MemberId } from './raft/messages.ts';
+import { unpackRegion } from './region-field.ts';
 import type { TableRow } from './state.ts';
 
 /**
@@ -11,6 +12,8 @@ import type { TableRow } from './state.ts';
  */
 
 const VALUE_VERSION = 1;
+/** Members that say where they run. The others' rows, and so the hash over them, are what they always were. */
+const REGION_VERSION = 2;
 // Positions are the numbers on disk: only ever append.
 const ALARM_KINDS = ['no-space', 'corrupt'] as const satisfies readonly AlarmKind[];
 const LEASE_VALUE_BYTES = 13;
@@ -19,21 +22,27 @@ const LEASE_VALUE_BYTES = 13;
 export type MemberEntry = MemberRecord | { readonly id: MemberId; readonly removed: true };
 
 export function memberRow(entry: MemberEntry): TableRow {
-  const value =
-    'removed' in entry
-      ? pack([VALUE_VERSION])
-      : pack([VALUE_VERSION, entry.name, entry.peerUrls, entry.clientUrls]);
-  return { table: 'member', id: naturalId(entry.id), value };
+  return { table: 'member', id: naturalId(entry.id), value: memberValue(entry) };
+}
+
+function memberValue(entry: MemberEntry): Buffer {
+  if ('removed' in entry) return pack([VALUE_VERSION]);
+  const { name, peerUrls, clientUrls, region } = entry;
+  if (region === undefined) return pack([VALUE_VERSION, name, peerUrls, clientUrls]);
+  return pack([REGION_VERSION, name, peerUrls, clientUrls, region]);
 }
 
 export function readMemberRow(row: TableRow): MemberEntry {
   const id = readNaturalId(row.id);
   const value = unpack(valueOf(row));
-  const fields = versioned(value);
-  if (Array.isArray(value) && value.length === 1) return { id, removed: true };
+  const fields = new Fields(value);
+  const version = fields.natural();
+  checkForm(version === VALUE_VERSION || version === REGION_VERSION, 'a member row is of an unknown version');
+  if (version === VALUE_VERSION && !fields.more) return { id, removed: true };
   const entry = { id, name: fields.text(), peerUrls: fields.texts(), clientUrls: fields.texts() };
+  const region = version === REGION_VERSION ? { region: unpackRegion(fields) } : {};
   fields.end();
-  return entry;
+  return { ...entry, ...region };
 }
 
 export function alarmRow({ member, alarm }: AlarmRecord): TableRow {

@@ -151,6 +151,11 @@ export class Fields {
     return arrayOf(this.#take()).map((value) => read(value));
   }
 
+  /** Whether elements are left: fields that later versions append. */
+  get more(): boolean {
+    return this.#next < this.#values.length;
+  }
+
   /** @throws MalformedError when elements are left */
   end(): void {
     checkForm(this.#next === this.#values.length, 'a packed value has more fields than known');

@@ -12,7 +12,9 @@ import { type AuthParts, authParts } from './auth/auth-parts.ts';
 import { AutoCompaction } from './auto-compaction.ts';
 import type { BootedData } from './boot.ts';
 import { Condition } from './condition.ts';
+import { withDeadline } from './deadline.ts';
 import { Housekeeping } from './housekeeping.ts';
+import { DEFAULT_PREFERENCE_TIMING, electionPatience, LeaderPreference } from './leader-preference.ts';
 import { Leadership } from './leadership.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { Member } from './member.ts';
@@ -30,6 +32,7 @@ import { RemovalCheck } from './removal-check.ts';
 import type { Replica, ReplicaOptions } from './replica.ts';
 import { Snapshots } from './snapshots.ts';
 import { SpaceGuard } from './space-guard.ts';
+import { TimerCheck } from './timer-check.ts';
 import { Vitals } from './vitals.ts';
 import { WatchPump } from './watch-pump.ts';
 import { Whereabouts } from './whereabouts.ts';
@@ -80,6 +83,8 @@ export interface RunningParts extends Omit<AuthParts, 'calls' | 'accounts'> {
   readonly acquaintances: Acquaintances;
   readonly removal: RemovalCheck;
   readonly vitals: Vitals;
+  readonly timers: TimerCheck;
+  readonly preference: LeaderPreference;
   readonly member: Member;
 }
 
@@ -99,6 +104,7 @@ export function assemble(
   const observer = ports.observe(self);
   const fatal = (error: unknown): void => events.fatal(error);
   const timeoutMs = REQUEST_TIMEOUT_MS + 2 * options.electionMs;
+  const leaderRegions = options.leaderRegions ?? [];
   const node = new RawNode(raftOptions(self, options, ports), data.raft);
   const loop = new ReadyLoop({
     node,
@@ -172,7 +178,23 @@ export function assemble(
     electionMs: options.electionMs,
     loop: () => loop,
     members,
+    leaderRegions,
     ask,
+  });
+  const preference = new LeaderPreference({
+    self,
+    region: options.region,
+    leaderRegions,
+    timing: options.preferenceTiming ?? DEFAULT_PREFERENCE_TIMING,
+    clock,
+    logger,
+    status: () => node.status(),
+    isLeader: () => loop.view.role === 'leader',
+    members,
+    isConnected: (id) => transport.connected(id),
+    transfer: (to) =>
+      withDeadline(clock, 2 * options.electionMs, (deadline) => leadership.transfer(to, deadline)),
+    fatal,
   });
   const membership = new Membership({
     self,
@@ -283,8 +305,18 @@ export function assemble(
     stallMsMax: STALL_ELECTIONS_MAX * options.electionMs,
     fatal,
   });
+  const timers = new TimerCheck({
+    self,
+    heartbeatMs: options.heartbeatMs,
+    electionMs: options.electionMs,
+    clock,
+    logger,
+    transport,
+    members,
+  });
   const condition = new Condition({
     self,
+    region: options.region,
     loop,
     hub,
     proposals,
@@ -294,6 +326,8 @@ export function assemble(
     logBytes: () => data.log.sizeBytes,
     tokensHeld: () => tokens.held,
     isConnected: (id) => transport.connected(id),
+    roundTrip: (id) => transport.roundTrip(id),
+    timersFit: () => timers.advice === null,
   });
   const member = new Member({
     id: self,
@@ -340,6 +374,8 @@ export function assemble(
     acquaintances,
     removal,
     vitals,
+    timers,
+    preference,
     member,
   };
 }
@@ -356,6 +392,7 @@ function raftOptions(id: MemberId, options: MemberOptions, ports: MemberPorts): 
     id,
     heartbeatTicks: 1,
     electionTicks: Math.max(2, Math.round(options.electionMs / options.heartbeatMs)),
+    electionPatience: electionPatience(options.region, options.leaderRegions ?? []),
     maxEntriesPerMessageBytes: 1024 * 1024,
     maxInflightMessages: 256,
     maxInflightBytes: 8 * 1024 * 1024,

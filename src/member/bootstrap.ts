@@ -17,10 +17,13 @@ const REMIND_ROUNDS = 25;
 /** Rounds in which members that run may still have to apply that this one was added. */
 const PLACE_ROUNDS_MAX = 25;
 
+/** A member, as far as somebody who looks for its place must know it. */
+export type MemberAccount = Omit<MemberInfo, 'region'>;
+
 /** What a member says of the cluster to somebody who is not yet, or no longer, part of it. */
 export interface ClusterAccount {
   readonly clusterId: number;
-  readonly members: readonly MemberInfo[];
+  readonly members: readonly MemberAccount[];
   /** The ids this member has ever met as running members, itself included once it runs. */
   readonly met: readonly MemberId[];
   /** Members that were removed; their ids never return. */
@@ -140,7 +143,7 @@ export async function findOwnPlace(
 async function findOwnRecord(
   options: BootstrapOptions,
   { ownUrls, otherUrls }: { readonly ownUrls: readonly string[]; readonly otherUrls: readonly string[] },
-): Promise<ClusterAccount & { readonly self: MemberInfo }> {
+): Promise<ClusterAccount & { readonly self: MemberAccount }> {
   for (let round = 1; round <= PLACE_ROUNDS_MAX; round++) {
     if (round > 1) await pause(options);
     await findCluster(options, otherUrls);

@@ -1,8 +1,10 @@
 import type { AlarmKind } from '../core/command.ts';
 import type { MemberId } from '../core/raft/messages.ts';
+import type { RaftStatus } from '../core/raft/raw-node.ts';
 import type { StateMachine } from '../core/state-machine.ts';
 import type { WatchHub } from '../core/watch/hub.ts';
-import type { MemberFigures } from './observer.ts';
+import type { MemberFigures, PeerFigures } from './observer.ts';
+import type { RoundTrip } from './ports.ts';
 import type { Proposals } from './proposals.ts';
 import type { ReadyLoop } from './ready-loop.ts';
 
@@ -16,6 +18,10 @@ export interface MemberStatus {
   readonly raftTerm: number;
   readonly appliedIndex: number;
   readonly isLearner: boolean;
+  /** Where it runs; absent when it does not say. */
+  readonly region?: string;
+  /** Smoothed round trips to the members that it is connected to. */
+  readonly roundTrips: readonly { readonly member: MemberId; readonly ms: number }[];
   readonly dbSizeBytes: number;
   readonly dbSizeInUseBytes: number;
   readonly quotaBytes: number;
@@ -29,6 +35,7 @@ export interface Readiness {
 
 export interface ConditionOptions {
   readonly self: MemberId;
+  readonly region: string | undefined;
   readonly loop: ReadyLoop;
   readonly hub: WatchHub;
   readonly proposals: Pick<Proposals, 'pendingCount'>;
@@ -39,6 +46,9 @@ export interface ConditionOptions {
   readonly logBytes: () => number;
   readonly tokensHeld: () => number;
   readonly isConnected: (id: MemberId) => boolean;
+  readonly roundTrip: (id: MemberId) => RoundTrip | undefined;
+  /** Whether heartbeat interval and election timeout are long enough for the round trips. */
+  readonly timersFit: () => boolean;
 }
 
 /** How a member is: what it says of itself to operators, metrics and health checks. */
@@ -58,7 +68,7 @@ export class Condition {
   }
 
   status(): MemberStatus {
-    const { loop, quotaBytes, stateBytes } = this.#options;
+    const { loop, region, quotaBytes, stateBytes } = this.#options;
     const status = loop.node.status();
     return {
       leader: status.leader,
@@ -66,6 +76,8 @@ export class Condition {
       raftTerm: status.term,
       appliedIndex: status.applied,
       isLearner: this.#isLearner(),
+      ...(region !== undefined && { region }),
+      roundTrips: this.#roundTrips(),
       dbSizeBytes: stateBytes(),
       dbSizeInUseBytes: this.#machine.store.logicalBytes,
       quotaBytes,
@@ -84,7 +96,7 @@ export class Condition {
   }
 
   figures(): MemberFigures {
-    const { loop, hub, proposals, quotaBytes, stateBytes, logBytes, isConnected } = this.#options;
+    const { loop, region, hub, proposals, quotaBytes, stateBytes, logBytes, isConnected } = this.#options;
     const { store, lessor, auth } = this.#machine;
     const { watchers, slow, unsynced } = hub.stats;
     const status = loop.node.status();
@@ -111,6 +123,9 @@ export class Condition {
         .memberList()
         .map((member) => member.id)
         .filter(isConnected),
+      ...(region !== undefined && { region }),
+      peers: this.#peers(status),
+      timersFit: this.#options.timersFit(),
       auth: {
         enabled: auth.enabled,
         revision: auth.revision,
@@ -118,6 +133,25 @@ export class Condition {
         tokens: this.#options.tokensHeld(),
       },
     };
+  }
+
+  #roundTrips(): MemberStatus['roundTrips'] {
+    const known: { member: MemberId; ms: number }[] = [];
+    for (const { id } of this.#machine.memberList()) {
+      const roundTrip = this.#options.roundTrip(id);
+      if (roundTrip !== undefined) known.push({ member: id, ms: roundTrip.smoothedMs });
+    }
+    return known;
+  }
+
+  #peers({ progress, commit }: RaftStatus): readonly PeerFigures[] {
+    const { self, roundTrip } = this.#options;
+    return this.#machine.memberList().flatMap(({ id, region }) => {
+      if (id === self) return [];
+      const match = progress.get(id)?.match;
+      const lagEntries = match === undefined ? null : Math.max(0, commit - match);
+      return [{ id, region: region ?? '', roundTrip: roundTrip(id) ?? null, lagEntries }];
+    });
   }
 
   get #machine(): StateMachine {

@@ -2,6 +2,7 @@ import type { MemberId } from '../core/raft/messages.ts';
 import type { CancelSignal } from '../lib/cancellation.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
 import { orAborted, withDeadline } from './deadline.ts';
+import { rankOf } from './leader-preference.ts';
 import type { MemberInfo } from './membership.ts';
 import type { Ask, PeerAnswer, PeerRequest } from './peer-requests.ts';
 import type { Clock, Transport } from './ports.ts';
@@ -21,6 +22,8 @@ export interface LeadershipOptions {
   readonly electionMs: number;
   readonly loop: () => ReadyLoop;
   readonly members: () => readonly MemberInfo[];
+  /** Where the leader should be, best first; empty: anywhere. */
+  readonly leaderRegions: readonly string[];
   readonly ask: Ask;
 }
 
@@ -106,21 +109,32 @@ export class Leadership {
     }
   }
 
-  /** Before a stop: gives leadership to the connected voter that is furthest, if there is one. Never fails. */
+  /**
+   * Before a stop: gives leadership to a connected voter, if there is one: of those that hold all that is committed to
+   * one where leaders should be, else to the one that is furthest. Never fails.
+   */
   async handOver(): Promise<void> {
-    const { self, loop, clock, transport, electionMs, members } = this.#options;
+    const { self, loop, clock, electionMs } = this.#options;
     if (loop().view.leader !== self) return;
-    const progress = loop().node.status().progress;
-    const candidates = members()
-      .filter((member) => member.id !== self && !member.isLearner && transport.connected(member.id))
-      .sort((left, right) => (progress.get(right.id)?.match ?? 0) - (progress.get(left.id)?.match ?? 0));
-    const target = candidates[0];
+    const target = this.#successor();
     if (target === undefined) return;
     try {
       await withDeadline(clock, 2 * electionMs, (signal) => this.transfer(target.id, signal));
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
     }
+  }
+
+  #successor(): MemberInfo | undefined {
+    const { self, loop, transport, members, leaderRegions } = this.#options;
+    const { progress, commit } = loop().node.status();
+    const matchOf = ({ id }: MemberInfo): number => progress.get(id)?.match ?? 0;
+    const rank = (member: MemberInfo): number =>
+      matchOf(member) >= commit ? rankOf(member.region, leaderRegions) : leaderRegions.length + 1;
+    const [first] = members()
+      .filter((member) => member.id !== self && !member.isLearner && transport.connected(member.id))
+      .sort((a, b) => rank(a) - rank(b) || matchOf(b) - matchOf(a));
+    return first;
   }
 
   #nextChange(): Promise<void> {

@@ -2,6 +2,7 @@ import type { Logger } from '../lib/logger.ts';
 import type { JwtOptions } from './auth/jwt-tokens.ts';
 import type { AutoCompactionPolicy } from './auto-compaction.ts';
 import type { InitialMember } from './identity.ts';
+import type { PreferenceTiming } from './leader-preference.ts';
 import type { MemberObserver } from './observer.ts';
 import type { Clock, Disk, LevelOpener, Random, Transport } from './ports.ts';
 
@@ -12,6 +13,12 @@ export interface MemberOptions {
   readonly peerUrls: readonly string[];
   /** Addresses that clients are told. */
   readonly clientUrls: readonly string[];
+  /** Where this member runs, as `isRegion` allows; default: it does not say. */
+  readonly region?: string;
+  /** Where the leader should be, best first; default: anywhere. */
+  readonly leaderRegions?: readonly string[];
+  /** Default: `DEFAULT_PREFERENCE_TIMING`. */
+  readonly preferenceTiming?: PreferenceTiming;
   readonly initialCluster: readonly InitialMember[];
   readonly initialClusterToken: string;
   /** `existing`: join a running cluster; only read when the data directory is empty. */

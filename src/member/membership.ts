@@ -19,6 +19,8 @@ export interface MemberInfo {
   readonly name: string;
   readonly peerUrls: readonly string[];
   readonly clientUrls: readonly string[];
+  /** Where it runs; absent when it does not say. */
+  readonly region?: string;
   readonly isLearner: boolean;
 }
 

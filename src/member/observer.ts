@@ -47,6 +47,17 @@ export const SILENT_OBSERVER: MemberObserver = {
   signedIn: () => {},
 };
 
+/** What a member knows of another one. */
+export interface PeerFigures {
+  readonly id: number;
+  /** Empty when it does not say. */
+  readonly region: string;
+  /** Null when it is not connected, or has not answered yet. */
+  readonly roundTrip: { readonly smoothedMs: number; readonly maxMs: number } | null;
+  /** Committed entries that it is not known to hold; null on a member that does not lead. */
+  readonly lagEntries: number | null;
+}
+
 /** What a member says of itself when asked. Sizes are bytes, counts are totals since the start. */
 export interface MemberFigures {
   readonly hasLeader: boolean;
@@ -68,6 +79,12 @@ export interface MemberFigures {
   readonly watchers: number;
   readonly slowWatchers: number;
   readonly connectedPeers: readonly number[];
+  /** Where it runs; absent when it does not say. */
+  readonly region?: string;
+  /** The other members. */
+  readonly peers: readonly PeerFigures[];
+  /** Whether heartbeat interval and election timeout are long enough for the round trips. */
+  readonly timersFit: boolean;
   readonly auth: {
     readonly enabled: boolean;
     readonly revision: number;

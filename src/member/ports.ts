@@ -187,6 +187,14 @@ export interface PeerIdentity {
   /** Where members reach it, as far as it knows; for who cannot know it yet. */
   readonly peerUrls: readonly string[];
 }
+/** How long a small message to a member and its answer take, on the present connection. */
+export interface RoundTrip {
+  readonly lastMs: number;
+  /** A mean that forgets. */
+  readonly smoothedMs: number;
+  /** The longest of the last minute or so. */
+  readonly maxMs: number;
+}
 /** Requests outside Raft's own messages: forwarded proposals, bootstrap questions. Opaque to the transport. */
 export interface Transport {
   /** Starts listening and serving `handlers`. */
@@ -206,8 +214,8 @@ export interface Transport {
   sendSnapshot(to: MemberId, frames: AsyncIterable<Buffer>, signal: CancelSignal): Promise<void>;
   /** Asks an address, before membership is known. Answers come from `handlers.probe`. */
   probe(peerUrl: string, body: Buffer, signal: CancelSignal): Promise<Buffer>;
-  /** Round trip of the last heartbeat-stream ping in ms, or undefined when not connected. */
-  roundTripMs(id: MemberId): number | undefined;
+  /** Of the heartbeat stream's pings; undefined when not connected, or when none has come back yet. */
+  roundTrip(id: MemberId): RoundTrip | undefined;
   connected(id: MemberId): boolean;
   close(): Promise<void>;
 }

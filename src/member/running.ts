@@ -236,15 +236,18 @@ export class RunningMember implements PartsEvents, TransportHandlers {
     this.#parts.removal.tick();
     this.#parts.pump.tick();
     this.#parts.vitals.measure();
+    this.#parts.timers.tick();
+    this.#parts.preference.tick();
   }
 
   #publish(): Promise<void> {
-    const { name, clientUrls, heartbeatMs, electionMs } = this.#options.options;
+    const { name, clientUrls, region, heartbeatMs, electionMs } = this.#options.options;
     const { signal } = this.#abort;
     return publish({
       self: this.#self,
       name,
       clientUrls,
+      ...(region !== undefined && { region }),
       clock: this.#options.ports.clock,
       lookMs: heartbeatMs,
       retryMs: electionMs,

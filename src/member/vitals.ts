@@ -13,7 +13,7 @@ export interface VitalsOptions {
   readonly loop: Pick<ReadyLoop, 'diskStalledMs' | 'node' | 'replica' | 'view'>;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly tickMs: number;
-  readonly transport: Pick<Transport, 'roundTripMs'>;
+  readonly transport: Pick<Transport, 'roundTrip'>;
   readonly observer: MemberObserver;
   readonly logger: Logger;
   /** A leader whose log write is outstanding for longer gives leadership up. */
@@ -73,8 +73,8 @@ export class Vitals {
       this.#stateBytes = bytes;
     }, fatal);
     for (const { id } of loop.replica.machine.memberList()) {
-      const roundTripMs = transport.roundTripMs(id);
-      if (roundTripMs !== undefined) observer.peerRoundTrip(id, roundTripMs / 1000);
+      const roundTrip = transport.roundTrip(id);
+      if (roundTrip !== undefined) observer.peerRoundTrip(id, roundTrip.lastMs / 1000);
     }
   }
 }

@@ -135,22 +135,26 @@ test('a member is added, listed, updated, promoted and removed', async () => {
     peerURLs: ['http://h1:1'],
     clientURLs: ['http://h1:2'],
     isLearner: false,
+    region: 'eu-1',
   });
   const added = await lines(['member', 'add', 'n2', '--peer-urls', 'http://h2:1', '--learner']);
   expect(added[0]).toBe('Member abcdf added to cluster 10.');
   expect(added.join('\n')).toContain('--initial-cluster n1=http://h1:1,n2=http://h2:1');
   expect(added.join('\n')).toContain('--initial-cluster-state existing');
   const list = await lines(['member', 'list']);
-  expect(list[0]).toMatch(/^ID +STATUS +NAME +PEER URLS +CLIENT URLS +LEARNER$/);
-  expect(list[1]).toMatch(/^1 +started +n1 +http:\/\/h1:1 +http:\/\/h1:2 +false$/);
-  expect(list[2]).toMatch(/^abcdf +unstarted +http:\/\/h2:1 +true$/);
+  expect(list[0]).toMatch(/^ID +STATUS +NAME +PEER URLS +CLIENT URLS +LEARNER +REGION$/);
+  expect(list[1]).toMatch(/^1 +started +n1 +http:\/\/h1:1 +http:\/\/h1:2 +false +eu-1$/);
+  expect(list[2]).toMatch(/^abcdf +unstarted +http:\/\/h2:1 +true +-$/);
   expect(await lines(['member', 'update', 'abcdf', '--peer-urls', 'http://h2:9'])).toEqual([
     'Member abcdf updated.',
   ]);
   expect(await lines(['member', 'promote', 'abcdf'])).toEqual(['Member abcdf promoted.']);
   const [json] = await lines(['member', 'list', '-w', 'json']);
   expect(JSON.parse(json!)).toMatchObject({
-    members: [{ ID: 1 }, { ID: 0xabcdf, peerURLs: ['http://h2:9'] }],
+    members: [
+      { ID: 1, region: 'eu-1' },
+      { ID: 0xabcdf, peerURLs: ['http://h2:9'] },
+    ],
   });
   expect(await lines(['member', 'remove', 'abcdf'])).toEqual(['Member abcdf removed.']);
   const { code, err } = await conclave(['member', 'remove', 'abcdf']);
@@ -160,7 +164,7 @@ test('a member is added, listed, updated, promoted and removed', async () => {
 test('status shows every endpoint and fails when one does not answer', async () => {
   const [heading, row] = await lines(['status']);
   expect(heading).toMatch(/^ENDPOINT +ID +VERSION +DB SIZE +ROLE/);
-  expect(row).toMatch(new RegExp(`^${member.address} +20 +3.6.0 +4.0 KiB +leader +3 +9 +8$`));
+  expect(row).toMatch(new RegExp(`^${member.address} +20 +3.6.0 +4.0 KiB +leader +3 +9 +8 +- +0 +- +-$`));
   const both = `${member.address},127.0.0.1:1`;
   const { code, out, err } = await run(['status', '--endpoints', both, '-w', 'json']);
   expect(code).toBe(1);
@@ -181,6 +185,39 @@ test('status --cluster asks the members, whichever endpoint was given', async ()
   expect(rows).toHaveLength(3);
   expect(other.calls).toEqual(['/etcdserverpb.Maintenance/Status']);
   await other.stop();
+});
+
+test('status tells regions, lag, round trips and ages where members do', async () => {
+  const far = await new SmallMember(store).start();
+  far.memberId = 0x30;
+  far.status = {
+    region: 'eu-1',
+    raftAppliedIndex: 5,
+    roundTrips: [
+      { memberID: 0x20, micros: 65_400 },
+      { memberID: 0x31, micros: 420 },
+    ],
+    ageMs: 0,
+  };
+  const both = `${member.address},${far.address}`;
+  const [heading, , row] = await lines(['status', '--endpoints', both]);
+  expect(heading).toMatch(/APPLIED +REGION +LAG +ROUND TRIPS +AGE/);
+  expect(row).toMatch(/ follower +3 +9 +5 +eu-1 +3 +20 65 ms, 31 0.4 ms +0.0 ms$/);
+  const { out } = await run(['status', '--endpoints', both, '-w', 'json']);
+  expect(JSON.parse(out)).toMatchObject([
+    { Lag: 0 },
+    {
+      Lag: 3,
+      Status: {
+        region: 'eu-1',
+        ageMs: 0,
+        roundTrips: [{ memberID: 0x20, micros: 65_400 }, { memberID: 0x31 }],
+      },
+    },
+  ]);
+  // Without the leader nobody knows how far behind the others are.
+  expect((await lines(['status', '--endpoints', far.address]))[1]).toMatch(/ 5 +eu-1 +- +20 65 ms/);
+  await far.stop();
 });
 
 // ---- snapshot save ------------------------------------------------------------------------------------------

@@ -78,6 +78,9 @@ export class SmallMember {
   readonly calls: string[] = [];
   failing: ((path: string) => RpcError | null) | null = null;
   hasLeaderAsked: (string | undefined)[] = [];
+  memberId = 0x20;
+  /** Over what it answers when asked for its status. */
+  status: Partial<pb.StatusResponse> = {};
   #port: ClientPort | null = null;
   #address = '127.0.0.1:0';
 
@@ -117,7 +120,7 @@ export class SmallMember {
   }
 
   header(): pb.ResponseHeader {
-    return { cluster_id: 0x10n, member_id: 0x20n, revision: this.store.revision, raft_term: 3 };
+    return { cluster_id: 0x10n, member_id: this.memberId, revision: this.store.revision, raft_term: 3 };
   }
 
   #enter(call: RpcCall): void {
@@ -220,6 +223,7 @@ export class SmallMember {
         raftIndex: 9,
         raftAppliedIndex: 8,
         dbSize: 4096,
+        ...this.status,
       };
     });
     unary(server, '/etcdserverpb.Lease/LeaseGrant', async ({ TTL, ID }, call) => {

@@ -340,9 +340,12 @@ export function transportContract(name: string, makeHarness: () => TransportHarn
 
     test('the round trip is known once connected, and only then', async () => {
       const [a] = await pair();
-      await eventually(() => a.transport.roundTripMs(2) !== undefined);
-      expect(a.transport.roundTripMs(2)).toBeGreaterThanOrEqual(0);
-      expect(a.transport.roundTripMs(3)).toBeUndefined();
+      await eventually(() => a.transport.roundTrip(2) !== undefined);
+      const { lastMs, smoothedMs, maxMs } = a.transport.roundTrip(2)!;
+      expect(lastMs).toBeGreaterThanOrEqual(0);
+      expect(smoothedMs).toBeGreaterThanOrEqual(0);
+      expect(maxMs).toBeGreaterThanOrEqual(Math.max(lastMs, smoothedMs));
+      expect(a.transport.roundTrip(3)).toBeUndefined();
     });
 
     test('after a peer restarts at its address, messages flow again', async () => {

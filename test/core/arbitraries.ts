@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import type { PermissionKind } from '../../src/core/auth/permission.ts';
-import type { AlarmKind, Command, MemberRecord, Operation } from '../../src/core/command.ts';
+import type { AlarmKind, Command, NewMember, Operation } from '../../src/core/command.ts';
 import type {
   Compare,
   DeleteRangeRequest,
@@ -71,7 +71,7 @@ const txn: fc.Arbitrary<TxnRequest> = fc.letrec<{ txn: TxnRequest; op: RequestOp
   }),
   op: fc.oneof({ maxDepth: 3 }, put, deleteRange, range, tie('txn')),
 })).txn;
-const memberRecord: fc.Arbitrary<MemberRecord> = fc.record({
+const newMember: fc.Arbitrary<NewMember> = fc.record({
   id: member,
   name: fc.string({ unit: 'grapheme' }),
   peerUrls: texts,
@@ -96,15 +96,19 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     member,
     alarm: fc.constantFrom<AlarmKind[]>('no-space', 'corrupt'),
   }),
-  fc.record({ type: fc.constant('member-add' as const), member: memberRecord, learner: fc.boolean() }),
+  fc.record({ type: fc.constant('member-add' as const), member: newMember, learner: fc.boolean() }),
   fc.record({ type: fc.constantFrom('member-promote', 'member-remove'), id: member }),
   fc.record({ type: fc.constant('member-update' as const), id: member, peerUrls: texts }),
-  fc.record({
-    type: fc.constant('member-publish' as const),
-    id: member,
-    name: fc.string(),
-    clientUrls: texts,
-  }),
+  fc.record(
+    {
+      type: fc.constant('member-publish' as const),
+      id: member,
+      name: fc.string(),
+      clientUrls: texts,
+      region: fc.stringMatching(/^[A-Za-z0-9._-]{1,64}$/),
+    },
+    { requiredKeys: ['type', 'id', 'name', 'clientUrls'] },
+  ),
   fc.record({ type: fc.constantFrom('auth-enable' as const, 'auth-disable' as const) }),
   fc.record({
     type: fc.constant('user-add' as const),

@@ -64,6 +64,9 @@ test('the bytes in the log are fixed', () => {
   expect(hexOf({ type: 'member-publish', id: 8, name: 'n', clientUrls: ['c'] })).toBe(
     '9a01030209a175040d08a16e91a163',
   );
+  expect(hexOf({ type: 'member-publish', id: 8, name: 'n', clientUrls: ['c'], region: 'eu' })).toBe(
+    '9b01030209a175040d08a16e91a163a26575',
+  );
   expect(hexOf({ type: 'auth-enable' })).toBe('9701030209a175040e');
   expect(hexOf({ type: 'auth-disable' })).toBe('9701030209a175040f');
   expect(hexOf({ type: 'user-add', name: 'n', passwordHash: 'h', noPassword: true })).toBe(

@@ -381,6 +381,21 @@ describe('members', () => {
     );
   });
 
+  test('a member that says where it runs is known by it until it says so no more', () => {
+    const harness = new MachineHarness();
+    const said = { type: 'member-publish', id: 2, name: 'two', clientUrls: ['http://c2'] } as const;
+    harness.ok(said);
+    const silent = harness.machine.marker().tableSetHash;
+    harness.ok({ ...said, region: 'eu-1' });
+    harness.ok({ type: 'member-update', id: 2, peerUrls: ['http://p2'] });
+    expect(harness.machine.memberList().find(({ id }) => id === 2)).toMatchObject({ region: 'eu-1' });
+    expect(harness.machine.marker().tableSetHash).not.toEqual(silent);
+    harness.ok(said);
+    harness.ok({ type: 'member-update', id: 2, peerUrls: ['http://m2:2380'] });
+    expect(harness.machine.memberList().find(({ id }) => id === 2)).not.toHaveProperty('region');
+    expect(harness.machine.marker().tableSetHash).toEqual(silent);
+  });
+
   test('Raft must answer for a change before anything else happens', () => {
     const { machine, log } = new MachineHarness();
     machine.apply(log.add(add(4)));

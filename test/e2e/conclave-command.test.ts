@@ -78,7 +78,9 @@ test('a watch prints every change until Ctrl-C, across the death of a leader', a
 test('status shows one leader and who does not answer, and fails for it', async () => {
   const status = await conclave('status');
   expect(status.code, status.stderr).toBe(0);
-  expect(status.stdout).toMatch(/^ENDPOINT +ID +VERSION +DB SIZE +ROLE +TERM +INDEX +APPLIED +ERRORS *\n/);
+  expect(status.stdout).toMatch(
+    /^ENDPOINT +ID +VERSION +DB SIZE +ROLE +TERM +INDEX +APPLIED +REGION +LAG +ROUND TRIPS +AGE +ERRORS *\n/,
+  );
   expect(status.stdout.match(/ leader /g)).toHaveLength(1);
   expect(status.stdout.match(/ follower /g)).toHaveLength(2);
   expect(await json<unknown[]>('status', '--cluster')).toHaveLength(3);

@@ -86,6 +86,7 @@ function tableTarget<T>(options: {
 const members: readonly MemberEntry[] = [
   { id: 1, name: 'n1', peerUrls: ['http://n1:2380'], clientUrls: ['http://n1:2379', 'http://n1:2378'] },
   { id: 2 ** 53 - 1, name: '', peerUrls: [], clientUrls: [] },
+  { id: 78, name: 'n2', peerUrls: ['http://n2:2380'], clientUrls: [], region: 'eu-1' },
   { id: 77, removed: true },
 ];
 const alarms: readonly AlarmRecord[] = [

@@ -35,6 +35,7 @@ class Fixture {
       electionMs: 100,
       loop,
       members: () => [],
+      leaderRegions: [],
       ask: async (to) => {
         this.asked.push(to);
         const answer = this.answers.shift() ?? 60;

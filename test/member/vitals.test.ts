@@ -30,7 +30,7 @@ class Fixture {
     this.vitals = new Vitals({
       loop,
       clock,
-      transport: { roundTripMs: () => undefined },
+      transport: { roundTrip: () => undefined },
       observer: SILENT_OBSERVER,
       logger: silentLogger,
       tickMs: TICK_MS,

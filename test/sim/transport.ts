@@ -1,6 +1,12 @@
 import type { MemberId, Message } from '../../src/core/raft/messages.ts';
 import { abortError, StoreError } from '../../src/lib/errors.ts';
-import type { PeerAddress, PeerIdentity, Transport, TransportHandlers } from '../../src/member/ports.ts';
+import type {
+  PeerAddress,
+  PeerIdentity,
+  RoundTrip,
+  Transport,
+  TransportHandlers,
+} from '../../src/member/ports.ts';
 import { addresseeRefusal, refusalOf } from '../../src/member/transport/handshake.ts';
 import { decodeMessages, EntriesEncoder, encodeMessages } from '../../src/member/transport/message-codec.ts';
 import { SimConnection } from './connection.ts';
@@ -151,8 +157,10 @@ export class SimTransport implements Transport {
     }
   }
 
-  roundTripMs(id: MemberId): number | undefined {
-    return this.connected(id) ? 2 * this.#network.rules.delayMsMin : undefined;
+  roundTrip(id: MemberId): RoundTrip | undefined {
+    if (!this.connected(id)) return undefined;
+    const { delayMsMin, delayMsMax } = this.#network.rules;
+    return { lastMs: 2 * delayMsMin, smoothedMs: delayMsMin + delayMsMax, maxMs: 2 * delayMsMax };
   }
 
   connected(id: MemberId): boolean {

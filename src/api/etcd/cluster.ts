@@ -74,6 +74,7 @@ function wireMember(member: MemberInfo): wire.Member {
     peerURLs: [...member.peerUrls],
     clientURLs: [...member.clientUrls],
     isLearner: member.isLearner,
+    ...(member.region !== undefined && { region: member.region }),
   };
 }
 

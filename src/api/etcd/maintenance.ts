@@ -82,6 +82,11 @@ function registerStatus(server: RpcServer, backend: EtcdBackend): void {
       storageVersion: ETCD_VERSION,
       dbSizeQuota: result.quotaBytes,
       downgradeInfo: { enabled: false, targetVersion: '' },
+      ...(result.region !== undefined && { region: result.region }),
+      roundTrips: result.roundTrips.map(({ member, ms }) => ({
+        memberID: member,
+        micros: Math.round(1_000 * ms),
+      })),
     };
   });
 }

@@ -122,6 +122,11 @@ const READINGS: readonly Reading[] = [
   ['conclave_auth_enabled', 'Whether requests must say who asks', (s) => Number(s.auth.enabled)],
   ['conclave_auth_users', 'Users', (s) => s.auth.users],
   ['conclave_auth_roles', 'Roles', (s) => s.auth.roles],
+  [
+    'conclave_timers_too_short',
+    'Whether heartbeat interval or election timeout are too short for the round trips',
+    (s) => Number(!s.timersFit),
+  ],
   ['conclave_auth_tokens_held', 'Simple tokens this member knows; some may be over', (s) => s.auth.tokens],
 ];
 
@@ -136,10 +141,45 @@ function sampler(registry: Registry, identity: MetricsIdentity): (sample: Member
     labelNames: ['Local', 'Remote'],
     registers,
   });
+  const setRegions = regionSampler(registry);
   return (sample) => {
     for (const [gauge, read] of gauges) gauge.set(read(sample));
+    setRegions(sample);
     peers.reset();
     for (const peer of sample.connectedPeers) peers.labels(local, peer.toString(16)).set(1);
+  };
+}
+
+/** Where members run, how far away they are and how far behind. Those that have left are not shown any more. */
+function regionSampler(registry: Registry): (sample: MemberFigures) => void {
+  const perPeer = (name: string, help: string) =>
+    new Gauge({ name, help, labelNames: ['to', 'region'], registers: [registry] });
+  const region = new Gauge({
+    name: 'conclave_member_region',
+    help: 'Where this member runs; no line when it does not say',
+    labelNames: ['region'],
+    registers: [registry],
+  });
+  const roundTrip = perPeer('conclave_peer_round_trip_seconds', 'Smoothed round trip to another member');
+  const longest = perPeer(
+    'conclave_peer_round_trip_max_seconds',
+    'Longest round trip to another member in the last minute',
+  );
+  const lag = perPeer(
+    'conclave_peer_lag_entries',
+    'Committed entries that another member is not known to hold; shown by the leader',
+  );
+  return (sample) => {
+    for (const gauge of [region, roundTrip, longest, lag]) gauge.reset();
+    if (sample.region !== undefined) region.labels(sample.region).set(1);
+    for (const peer of sample.peers) {
+      const labels = [peer.id.toString(16), peer.region] as const;
+      if (peer.roundTrip !== null) {
+        roundTrip.labels(...labels).set(peer.roundTrip.smoothedMs / 1_000);
+        longest.labels(...labels).set(peer.roundTrip.maxMs / 1_000);
+      }
+      if (peer.lagEntries !== null) lag.labels(...labels).set(peer.lagEntries);
+    }
   };
 }
 

@@ -18,8 +18,16 @@ import type { ReadState, Role } from './ready.ts';
 
 export interface RaftOptions {
   readonly id: MemberId;
-  /** At least twice `heartbeatTicks`. Each timeout is drawn anew from [electionTicks, 2 * electionTicks). */
+  /**
+   * At least twice `heartbeatTicks`. Without a leader this member campaigns after a timeout that is drawn anew each
+   * time from the `electionTicks` that begin at `electionPatience * electionTicks`.
+   */
   readonly electionTicks: number;
+  /**
+   * Election timeouts that this member leaves to others before it campaigns; 1 (the default) to 10. What it grants
+   * others does not depend on it: a member that waits longer votes as early as any.
+   */
+  readonly electionPatience?: number;
   readonly heartbeatTicks: number;
   /** Data in one append; a single larger entry still travels alone. Usual: 1 MiB. */
   readonly maxEntriesPerMessageBytes: number;
@@ -241,8 +249,8 @@ export class Raft {
     this.leader = NO_MEMBER;
     this.electionElapsed = 0;
     this.heartbeatElapsed = 0;
-    const { electionTicks, random } = this.options;
-    this.randomizedElectionTicks = electionTicks + random(electionTicks);
+    const { electionTicks, electionPatience = 1, random } = this.options;
+    this.randomizedElectionTicks = Math.round(electionPatience * electionTicks) + random(electionTicks);
     this.votes.clear();
     this.selfVotePending = false;
     this.pendingConfIndex = 0;
@@ -290,6 +298,8 @@ function checkOptions(options: RaftOptions): void {
   assert(Number.isSafeInteger(options.id) && options.id > 0, 'a member id is a positive integer');
   assert(options.heartbeatTicks > 0, 'heartbeats need at least one tick');
   assert(options.electionTicks >= 2 * options.heartbeatTicks, 'elections need two heartbeats');
+  const { electionPatience = 1 } = options;
+  assert(electionPatience >= 1 && electionPatience <= 10, 'patience is a few election timeouts');
   assert(options.maxEntriesPerMessageBytes > 0, 'a message carries entries');
   assert(options.maxApplyBytes > 0, 'an apply batch carries entries');
   assert((options.maxAppendBatches ?? 1) > 0, 'at least one append batch is written at a time');

@@ -2,7 +2,7 @@ import type { MemberId, Message } from '../../core/raft/messages.ts';
 import { assert } from '../../lib/assert.ts';
 import type { CancelSignal } from '../../lib/cancellation.ts';
 import { abortError, StoreError } from '../../lib/errors.ts';
-import type { PeerAddress, PeerIdentity, Transport, TransportHandlers } from '../ports.ts';
+import type { PeerAddress, PeerIdentity, RoundTrip, Transport, TransportHandlers } from '../ports.ts';
 import { createDeferred, type Deferred } from './deferred.ts';
 import { addresseeRefusal, refusalOf } from './handshake.ts';
 import type { Direction, MemoryNetwork } from './memory-network.ts';
@@ -121,14 +121,15 @@ export class MemoryTransport implements Transport {
     return this.#exchange({ to, peer, kind: 'probe', signal }, (self) => self.handlers.probe(copy));
   }
 
-  roundTripMs(id: MemberId): number | undefined {
+  /** As the network's rules say it will be. */
+  roundTrip(id: MemberId): RoundTrip | undefined {
     if (!this.connected(id)) return undefined;
     const { memberId } = this.#use().identity;
-    const [there, back] = [
-      { from: memberId, to: id },
-      { from: id, to: memberId },
-    ].map((direction) => this.#network.rulesOf(direction));
-    return there!.delayMsMin + back!.delayMsMin;
+    const there = this.#network.rulesOf({ from: memberId, to: id });
+    const back = this.#network.rulesOf({ from: id, to: memberId });
+    const leastMs = there.delayMsMin + back.delayMsMin;
+    const maxMs = there.delayMsMax + back.delayMsMax;
+    return { lastMs: leastMs, smoothedMs: (leastMs + maxMs) / 2, maxMs };
   }
 
   connected(id: MemberId): boolean {

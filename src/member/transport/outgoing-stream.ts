@@ -1,11 +1,12 @@
 import type { MemberId } from '../../core/raft/messages.ts';
-import type { Timer } from '../ports.ts';
+import type { RoundTrip, Timer } from '../ports.ts';
 import { Backoff } from './backoff.ts';
 import type { Connection } from './connection.ts';
 import type { TransportContext } from './context.ts';
 import { dial } from './dial.ts';
 import { encodeFrame, type Frame, frameKinds } from './frame.ts';
 import type { StreamKind } from './handshake.ts';
+import { RoundTripMeter } from './round-trip-meter.ts';
 
 export interface OutgoingStreamOptions {
   readonly context: TransportContext;
@@ -62,7 +63,7 @@ export class OutgoingStream {
   /** When the peer last showed life, and how many bytes it had taken by then. */
   #aliveMs = 0;
   #leftBytes = 0;
-  #roundTripMs: number | undefined;
+  #meter = new RoundTripMeter();
   #lastReason = '';
 
   constructor(options: OutgoingStreamOptions) {
@@ -83,9 +84,9 @@ export class OutgoingStream {
     return this.established || this.#state.type === 'connecting';
   }
 
-  /** Of the last answered ping on the present connection. */
-  get roundTripMs(): number | undefined {
-    return this.established ? this.#roundTripMs : undefined;
+  /** Of the answered pings on the present connection. */
+  get roundTrip(): RoundTrip | undefined {
+    return this.established ? this.#meter.roundTrip : undefined;
   }
 
   /** Takes the frame, or returns false: dropped for want of a connection or of room. */
@@ -175,7 +176,7 @@ export class OutgoingStream {
     for (const frame of state.waiting) state.link.connection.write(frame);
     this.#lastReason = '';
     this.#ping = null;
-    this.#roundTripMs = undefined;
+    this.#meter = new RoundTripMeter();
     this.#noteAlive(state.link.connection);
     this.#sendPing(state.link.connection);
     logger.info({ ...this.#label(), url: state.link.url }, 'stream to peer established');
@@ -247,7 +248,7 @@ export class OutgoingStream {
     if (payload.length !== PING_BYTES || payload.readUInt32BE(0) !== ping.token % TOKEN_BOUND) return;
     this.#ping = null;
     this.#noteAlive(this.#state.link.connection);
-    this.#roundTripMs = this.#aliveMs - ping.sentMs;
+    this.#meter.note(this.#aliveMs - ping.sentMs);
   }
 
   #label(): { readonly peer: MemberId; readonly stream: StreamKind } {

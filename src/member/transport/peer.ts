@@ -1,5 +1,5 @@
 import type { MemberId, Message } from '../../core/raft/messages.ts';
-import type { PeerAddress } from '../ports.ts';
+import type { PeerAddress, RoundTrip } from '../ports.ts';
 import type { TransportContext } from './context.ts';
 import { ProtocolError } from './frame.ts';
 import { type EntriesEncoder, encodeMessages } from './message-codec.ts';
@@ -59,8 +59,8 @@ export class Peer {
     return this.#heartbeats.established;
   }
 
-  get roundTripMs(): number | undefined {
-    return this.#heartbeats.roundTripMs;
+  get roundTrip(): RoundTrip | undefined {
+    return this.#heartbeats.roundTrip;
   }
 
   get requests(): RequestStream {

@@ -3,7 +3,15 @@ import { assert } from '../../lib/assert.ts';
 import type { CancelSignal } from '../../lib/cancellation.ts';
 import { StoreError } from '../../lib/errors.ts';
 import type { Logger } from '../../lib/logger.ts';
-import type { Clock, PeerAddress, PeerIdentity, Random, Transport, TransportHandlers } from '../ports.ts';
+import type {
+  Clock,
+  PeerAddress,
+  PeerIdentity,
+  Random,
+  RoundTrip,
+  Transport,
+  TransportHandlers,
+} from '../ports.ts';
 import type { Connection } from './connection.ts';
 import type { TransportContext } from './context.ts';
 import { defaultLimits, type TransportLimits } from './limits.ts';
@@ -131,8 +139,8 @@ export class TcpTransport implements Transport {
     return sendProbe({ context, url: peerUrl, body, signal });
   }
 
-  roundTripMs(id: MemberId): number | undefined {
-    return this.#peers.get(id)?.roundTripMs;
+  roundTrip(id: MemberId): RoundTrip | undefined {
+    return this.#peers.get(id)?.roundTrip;
   }
 
   connected(id: MemberId): boolean {

@@ -21,6 +21,7 @@ export const MEMBER: MemberInfo = {
   peerUrls: ['http://h:1'],
   clientUrls: ['http://h:2'],
   isLearner: true,
+  region: 'eu-1',
 };
 
 /** A face-sized backend for tests of translation: it notes what it is asked and answers with fixed values. */
@@ -100,6 +101,11 @@ export class FakeBackend implements EtcdBackend {
       raftTerm: 44,
       appliedIndex: 99,
       isLearner: false,
+      region: 'eu-1',
+      roundTrips: [
+        { member: 8, ms: 65.4321 },
+        { member: 9, ms: 0 },
+      ],
       dbSizeBytes: 4096,
       dbSizeInUseBytes: 1024,
       quotaBytes: 2 ** 31,

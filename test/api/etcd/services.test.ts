@@ -14,6 +14,7 @@ const WIRE_MEMBER = {
   peerURLs: ['http://h:1'],
   clientURLs: ['http://h:2'],
   isLearner: true,
+  region: 'eu-1',
 };
 
 let etcd: EtcdHarness;
@@ -131,6 +132,12 @@ describe('maintenance', () => {
       raftTerm: 44,
       errors: ['memberID:7 alarm:NOSPACE '],
       isLearner: false,
+      region: 'eu-1',
+      roundTrips: [
+        { memberID: 8, micros: 65_432 },
+        { memberID: 9, micros: 0 },
+      ],
+      ageMs: null,
     });
   });
 

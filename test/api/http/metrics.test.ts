@@ -22,6 +22,17 @@ const SAMPLE: MemberFigures = {
   watchers: 5,
   slowWatchers: 1,
   connectedPeers: [0x2a],
+  region: 'eu-1',
+  peers: [
+    {
+      id: 0x2a,
+      region: 'us-2',
+      roundTrip: { smoothedMs: 65, maxMs: 80 },
+      lagEntries: 4,
+    },
+    { id: 0x2b, region: '', roundTrip: null, lagEntries: null },
+  ],
+  timersFit: false,
   auth: { enabled: true, revision: 12, users: 3, roles: 2, tokens: 8 },
 };
 const IDENTITY = { memberId: 0xabc, version: '0.1.0', etcdVersion: '3.6.0' };
@@ -47,6 +58,11 @@ test('a page shows the member at the moment of the scrape', async () => {
       'etcd_server_version{server_version="3.6.0"} 1',
       'etcd_network_active_peers{Local="abc",Remote="2a"} 1',
       'conclave_raft_term 7',
+      'conclave_member_region{region="eu-1"} 1',
+      'conclave_peer_round_trip_seconds{to="2a",region="us-2"} 0.065',
+      'conclave_peer_round_trip_max_seconds{to="2a",region="us-2"} 0.08',
+      'conclave_peer_lag_entries{to="2a",region="us-2"} 4',
+      'conclave_timers_too_short 1',
       'etcd_debugging_auth_revision 12',
       'conclave_auth_enabled 1',
       'conclave_auth_users 3',
@@ -57,10 +73,12 @@ test('a page shows the member at the moment of the scrape', async () => {
       'conclave_build_info{version="0.1.0"} 1',
     ]),
   );
-  sample = { ...SAMPLE, isLeader: true, connectedPeers: [] };
+  expect(first.some((line) => line.includes('to="2b"'))).toBe(false);
+  sample = { ...SAMPLE, isLeader: true, connectedPeers: [], peers: [], timersFit: true };
   const second = await lines(metrics);
   expect(second).toContain('etcd_server_is_leader 1');
-  expect(second.some((line) => line.startsWith('etcd_network_active_peers{'))).toBe(false);
+  expect(second.some((line) => /^(etcd_network_active_peers|conclave_peer_.*){/.test(line))).toBe(false);
+  expect(second).toContain('conclave_timers_too_short 0');
 });
 
 test('what the member reports is counted', async () => {

@@ -25,6 +25,48 @@ test('a follower campaigns after a timeout drawn from [electionTicks, 2 * electi
   }
 });
 
+test('a patient follower leaves whole election timeouts to the others', () => {
+  for (const [electionPatience, drawn, after] of [
+    [1, 9, 19],
+    [1.5, 0, 15],
+    [1.5, 9, 24],
+    [2, 0, 20],
+  ] as const) {
+    const options = testOptions(1, { random: () => drawn, electionPatience });
+    const member = new TestMember(options, bootstrapDisk([1, 2, 3]));
+    ticks(member, after - 1);
+    expect(member.node.status().role).toBe('follower');
+    ticks(member, 1);
+    expect(member.node.status().role).toBe('pre-candidate');
+  }
+});
+
+test('a patient member grants votes as early as any, and leads as any when it is elected', () => {
+  const patient = testOptions(1, { electionPatience: 2 });
+  const member = new TestMember(patient, bootstrapDisk([1, 2, 3]));
+  member.node.step(heartbeat());
+  ticks(member, 9);
+  member.processAll();
+  member.outbox.splice(0);
+  const asked = voteRequest({ from: 3, preVote: true, term: 3 });
+  member.node.step(asked);
+  expect(sentBy(member)).toEqual([]);
+  // It still follows, and would wait for as long again.
+  ticks(member, 1);
+  expect(member.node.status()).toMatchObject({ role: 'follower', leader: 2 });
+  member.node.step(asked);
+  expect(sentBy(member)).toMatchObject([{ to: 3, preVote: true, granted: true }]);
+
+  const cluster = TestCluster.of(3, { electionPatience: 2 });
+  cluster.elect(1);
+  const leader = cluster.member(1);
+  cluster.passes = () => false;
+  ticks(leader, 10);
+  expect(leader.node.status().role).toBe('leader');
+  ticks(leader, 10);
+  expect(leader.node.status().role).toBe('follower');
+});
+
 test('a follower that hears its leader does not campaign', () => {
   const member = lonelyMember();
   for (let at = 0; at < 5; at += 1) {
