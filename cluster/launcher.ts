@@ -30,7 +30,8 @@ export function portList(
 }
 
 /**
- * Resolves with the exit code once a signal came and all members have stopped; a second signal kills them.
+ * Resolves with the exit code once a signal came and all members have stopped; a second signal kills them, and so does
+ * whatever else ends this process.
  *
  * @param interrupted aborted at the first signal
  */
@@ -52,6 +53,7 @@ export async function stopOnSignals(cluster: LocalCluster, interrupted: AbortCon
       }
     };
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+    process.on('exit', () => cluster.kill());
   });
 }
 

@@ -56,6 +56,7 @@ interface Running {
   readonly exited: Promise<void>;
   /** How it ended, or null while it runs. */
   ended: string | null;
+  isExpectedToEnd: boolean;
 }
 
 /** Member processes on this machine, all with plain connections on the loopback address. */
@@ -98,6 +99,25 @@ export class LocalCluster {
       await this.stop();
       throw error;
     }
+  }
+
+  /**
+   * Ends one member at once, as a crash would; `onMemberEnd` is not told.
+   *
+   * @throws LocalClusterError when it does not run
+   */
+  async killOne(name: string): Promise<void> {
+    const running = this.#running.find(({ member, ended }) => member.name === name && ended === null);
+    if (running === undefined) throw new LocalClusterError(`${name} does not run`);
+    running.isExpectedToEnd = true;
+    running.process.kill('SIGKILL');
+    await running.exited;
+  }
+
+  /** Starts a member again that has ended, and waits until it is ready. @throws LocalClusterError when it ends */
+  async startOne(name: string, signal: AbortSignal): Promise<void> {
+    const member = this.#options.members.find((candidate) => candidate.name === name)!;
+    await this.#startAll([member], signal);
   }
 
   /** Asks every member to hand over and stop, waits, and kills what does not stop in time. */
@@ -155,12 +175,18 @@ export class LocalCluster {
 
   #watch(member: LocalMember, child: ChildProcess): Running {
     const settled = deferred();
-    const running: Running = { member, process: child, exited: settled.promise, ended: null };
+    const running: Running = {
+      member,
+      process: child,
+      exited: settled.promise,
+      ended: null,
+      isExpectedToEnd: false,
+    };
     const end = (how: string): void => {
       if (running.ended !== null) return;
       running.ended = how;
       settled.resolve();
-      if (!this.#stopping) this.#options.onMemberEnd(member.name, how);
+      if (!this.#stopping && !running.isExpectedToEnd) this.#options.onMemberEnd(member.name, how);
     };
     child.once('error', (error) => end(error.message));
     child.once('exit', (code, signal) => end(signal === null ? `exit code ${code}` : `signal ${signal}`));

@@ -1,21 +1,17 @@
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { ClientError } from '../src/client/client-error.ts';
-import { KvClient } from '../src/client/kv-client.ts';
-import { exitWith, portList, programPath, shownPath, stopOnSignals } from './launcher.ts';
-import { freePort, LocalCluster, type LocalMember } from './local-cluster.ts';
+import { exitWith, portList, shownPath, stopOnSignals } from './launcher.ts';
+import { RegionCluster } from './region-cluster.ts';
 import {
   parseRoundTrips,
   REGION_MEMBERS,
   type RegionMember,
   ROUND_TRIPS,
   type RoundTrips,
-  regionFlags,
   roundTripsText,
   timersFor,
 } from './region-layout.ts';
-import { regionNetwork } from './region-network.ts';
 import { RegionProbe } from './region-probe.ts';
 import { regionTable } from './region-table.ts';
 
@@ -43,7 +39,6 @@ client of a port is a client in that member's region. Ctrl-C stops all members; 
 
 const HOST = '127.0.0.1';
 const READY_TIMEOUT_MS = 120_000;
-const ADMIT_PAUSE_MS = 250;
 const DRAW_PAUSE_MS = 1_000;
 /** Between two tables where nobody can redraw them. */
 const PLAIN_PAUSE_MS = 10_000;
@@ -84,44 +79,6 @@ function settingsFrom(argv: readonly string[]): Settings | 'help' {
   };
 }
 
-/** As processes of this machine: each listens for its peers behind its proxy, where there is room today. */
-async function localMembers({ members, roundTrips }: Settings): Promise<readonly LocalMember[]> {
-  const timers = timersFor(roundTrips);
-  const local: LocalMember[] = [];
-  for (const { name, region, clientPort, peerPort, httpPort, learner } of members) {
-    local.push({
-      name,
-      clientPort,
-      peerPort: await freePort(),
-      advertisedPeerPort: peerPort,
-      httpPort,
-      flags: [...regionFlags(region, timers), ...(learner ? ['--learner-linearizable-reads=true'] : [])],
-      joins: learner,
-    });
-  }
-  return local;
-}
-
-/** Adds the learner to the cluster unless it is one of it, again until it is done. */
-async function admit({ members }: Settings, learner: LocalMember, signal: AbortSignal): Promise<void> {
-  const endpoints = members
-    .filter((member) => !member.learner)
-    .map(({ clientPort }) => `${HOST}:${clientPort}`);
-  const peerUrl = `http://${HOST}:${learner.advertisedPeerPort}`;
-  using client = new KvClient({ endpoints });
-  for (;;) {
-    try {
-      const { members: known } = await client.memberList({ signal });
-      if (known.some(({ peerUrls }) => peerUrls.includes(peerUrl))) return;
-      await client.memberAdd({ peerUrls: [peerUrl], isLearner: true }, { signal });
-    } catch (error) {
-      // A cluster this young may have no leader yet, or not yet every member.
-      if (!(error instanceof ClientError) || signal.aborted) throw error;
-      await delay(ADMIT_PAUSE_MS);
-    }
-  }
-}
-
 function banner({ dataDir, members }: Settings): string {
   const rows = members.map(
     ({ name, region, clientPort, httpPort, learner }) =>
@@ -149,22 +106,16 @@ docs/multi-region.md says what each kind of read promises. Ctrl-C stops the clus
 async function run(settings: Settings): Promise<number> {
   const interrupted = new AbortController();
   const ended = new AbortController();
-  const proxied = await localMembers(settings);
-  const targets = settings.members.map((member, at) => ({
-    member,
-    target: `http://${HOST}:${proxied[at]!.peerPort}`,
-  }));
-  await using _network = await regionNetwork(targets, { host: HOST, roundTrips: settings.roundTrips });
-  const cluster = new LocalCluster({
-    members: proxied,
-    dataDir: settings.dataDir,
-    program: ['--enable-source-maps', programPath()],
+  await using regions = await RegionCluster.prepare({
+    ...settings,
     onMemberEnd: (name, how) => {
-      console.error(`\n${name} ended (${how}); ${cluster.runningCount} of ${proxied.length} members run`);
+      console.error(
+        `\n${name} ended (${how}); ${cluster.runningCount} of ${settings.members.length} members run`,
+      );
       if (cluster.runningCount === 0) ended.abort();
     },
-    admit: async (member, signal) => admit(settings, member, signal),
   });
+  const cluster = regions.members;
   const stopped = stopOnSignals(cluster, interrupted);
 
   console.log(banner(settings));
@@ -172,7 +123,7 @@ async function run(settings: Settings): Promise<number> {
   try {
     await cluster.start(AbortSignal.any([interrupted.signal, AbortSignal.timeout(READY_TIMEOUT_MS)]));
   } catch (error) {
-    if (interrupted.signal.aborted) return stopped;
+    if (interrupted.signal.aborted) return await stopped;
     throw error;
   }
   console.log(`Ready after ${((performance.now() - startedAt) / 1000).toFixed(1)} s. ${usage(settings)}`);
