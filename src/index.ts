@@ -21,6 +21,7 @@ export type {
   RangeAnswer,
   RangeOptions,
   ResponseHeader,
+  RoundTrip,
   SnapshotSlice,
   StatusAnswer,
   TxnAnswer,

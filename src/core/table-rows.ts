@@ -34,8 +34,7 @@ function memberValue(entry: MemberEntry): Buffer {
 
 export function readMemberRow(row: TableRow): MemberEntry {
   const id = readNaturalId(row.id);
-  const value = unpack(valueOf(row));
-  const fields = new Fields(value);
+  const fields = new Fields(unpack(valueOf(row)));
   const version = fields.natural();
   checkForm(version === VALUE_VERSION || version === REGION_VERSION, 'a member row is of an unknown version');
   if (version === VALUE_VERSION && !fields.more) return { id, removed: true };

@@ -146,3 +146,58 @@ describe('what only the leader can do', () => {
     await expect(done).rejects.toMatchObject({ code: 'timeout' });
   });
 });
+
+describe('a leader that stops hands over', () => {
+  /** Whom leader 1 chooses of voters 2 in b, 3 in a, 4 nowhere and learner 5 in a, by what they hold of 100 entries. */
+  function chosen(matches: Readonly<Record<number, number>>, leaderRegions: readonly string[]): number {
+    let target = 0;
+    let leader = 1;
+    const progress = new Map(Object.entries(matches).map(([id, match]) => [Number(id), { match }]));
+    const loop = {
+      get view(): LeadershipView {
+        return { term: 1, role: leader === 1 ? 'leader' : 'follower', leader };
+      },
+      node: {
+        status: () => ({ commit: 100, progress }),
+        transferLeadership: (to: number) => {
+          [target, leader] = [to, to];
+          return 'ok';
+        },
+      },
+      schedule: () => {},
+    } as unknown as ReadyLoop;
+    const member = (id: number, region?: string) => ({
+      id,
+      name: `n${id}`,
+      peerUrls: [],
+      clientUrls: [],
+      isLearner: id === 5,
+      ...(region !== undefined && { region }),
+    });
+    const leadership = new Leadership({
+      self: 1,
+      clock: new ManualClock(),
+      transport: { connected: (id: number) => id in matches } as unknown as Transport,
+      timeoutMs: TIMEOUT_MS,
+      electionMs: 100,
+      loop: () => loop,
+      members: () => [member(1, 'a'), member(2, 'b'), member(3, 'a'), member(4), member(5, 'a')],
+      leaderRegions,
+      ask: async () => 0 as never,
+    });
+    void leadership.handOver();
+    return target;
+  }
+
+  test('to whoever is furthest', () => {
+    expect(chosen({ 2: 90, 3: 80, 4: 95, 5: 100 }, [])).toBe(4);
+    expect(chosen({ 2: 90, 3: 80, 5: 100 }, ['a'])).toBe(2);
+    expect(chosen({ 5: 100 }, ['a'])).toBe(0);
+  });
+
+  test('of those that hold all that is committed, to one where leaders should be', () => {
+    expect(chosen({ 2: 104, 3: 100, 4: 105 }, ['a', 'b'])).toBe(3);
+    expect(chosen({ 2: 104, 3: 99, 4: 105 }, ['a', 'b'])).toBe(2);
+    expect(chosen({ 2: 99, 3: 99, 4: 105 }, ['a', 'b'])).toBe(4);
+  });
+});
