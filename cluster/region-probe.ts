@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { ClientError } from '../src/client/client-error.ts';
 import { KvClient } from '../src/client/kv-client.ts';
 import type { RegionMember } from './region-layout.ts';
 import { READ_KINDS, type ReadKind, RegionReader } from './region-reader.ts';
@@ -35,8 +36,6 @@ const STATUS_PAUSE_MS = 1_000;
 const PAUSE_MS = { min: 1_000, max: 3_000 } as const;
 /** There need be no such key: what a read costs is the same. */
 const KEY = 'conclave/regions/probe';
-const DEADLINE_EXCEEDED = 4;
-const UNAVAILABLE = 14;
 
 /**
  * Asks every member, by and by: its load is next to nothing, and it writes nothing. Members are asked at different
@@ -128,15 +127,15 @@ class MemberProbe {
   async #read(kind: ReadKind): Promise<void> {
     const options = { kind, maxStalenessMs: PROBE_STALENESS_MS, timeoutMs: TIMEOUT_MS };
     try {
-      const { sentMs, answeredMs, ageMs } = await this.#reader.read({ key: KEY }, options);
+      const { sentMs, answeredMs, answer } = await this.#reader.read({ key: KEY }, options);
       const latencies = this.#latenciesMs[kind];
       latencies.push(answeredMs - sentMs);
       if (latencies.length > READS_KEPT) latencies.shift();
       this.#failures[kind] = null;
-      if (kind === 'bounded') this.#ageMs = ageMs;
+      if (kind === 'bounded') this.#ageMs = answer.ageMs ?? null;
     } catch (error) {
       this.#latenciesMs[kind].length = 0;
-      this.#failures[kind] = nameOf((error as { readonly code?: number }).code);
+      this.#failures[kind] = nameOf(error);
       if (kind === 'bounded') this.#ageMs = null;
     }
   }
@@ -146,7 +145,8 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal }).catch(() => undefined);
 }
 
-function nameOf(code: number | undefined): string {
-  if (code === DEADLINE_EXCEEDED) return 'no answer';
-  return code === UNAVAILABLE ? 'unavailable' : 'refused';
+function nameOf(error: unknown): string {
+  if (!(error instanceof ClientError)) throw error;
+  if (error.code === 'deadline-exceeded') return 'no answer';
+  return error.code === 'unavailable' ? 'unavailable' : 'refused';
 }

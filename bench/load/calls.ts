@@ -1,4 +1,4 @@
-import type { Method } from '../../src/client/channels.ts';
+import type { Method } from '../../src/client/connection.ts';
 import type { PutAnswer, RangeAnswer, RangeOptions } from '../../src/client/types.ts';
 import {
   METHODS,

@@ -1,4 +1,4 @@
-import type { Method } from './channels.ts';
+import type { Method } from './connection.ts';
 import type { CallOptions } from './kv-client.ts';
 import type { AuthStatusAnswer, Bytes, Permission, ResponseHeader } from './types.ts';
 import { header, METHODS, permission, permissionMessage } from './wire.ts';

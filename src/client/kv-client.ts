@@ -1,9 +1,19 @@
 import { AuthClient } from './auth-client.ts';
-import { type CallLimits, Channels, type Method } from './channels.ts';
+import { type ProvenAge, readWithin } from './bounded-read.ts';
+import { Channels, type RoutedCall } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
+import type { CallHeaders, CallLimits, Method } from './connection.ts';
+import { Election, type ElectionCalls } from './election.ts';
 import { type ClientTls, parseEndpoint } from './endpoint.ts';
+import { grantLease, type Lease, type LeaseCalls, type LeaseOptions } from './lease.ts';
+import { renewLease } from './lease-renewal.ts';
+import { acquireLock, type Lock, tryLock } from './lock.ts';
+import type { PlaceOptions } from './place.ts';
 import { type Login, SignIn } from './sign-in.ts';
+import { SURVEY_INTERVAL_MS, Survey } from './survey.ts';
+import { isReadOnly, TxnBuilder } from './txn.ts';
 import type {
+  Bytes,
   DeleteAnswer,
   DeleteOptions,
   LeaseGrantAnswer,
@@ -13,7 +23,7 @@ import type {
   PutAnswer,
   PutOptions,
   RangeAnswer,
-  RangeOptions,
+  ReadOptions,
   ResponseHeader,
   SnapshotSlice,
   StatusAnswer,
@@ -23,6 +33,12 @@ import type {
   WatchOptions,
 } from './types.ts';
 import { watch } from './watch.ts';
+import {
+  openWatchStream,
+  type WatchConnection,
+  type WatchStreamHandle,
+  type WatchStreamOptions,
+} from './watch-stream.ts';
 import {
   deleteAnswer,
   deleteRequest,
@@ -34,6 +50,7 @@ import {
   putRequest,
   rangeAnswer,
   rangeRequest,
+  repeatable,
   statusAnswer,
   txnAnswer,
   txnRequest,
@@ -51,7 +68,22 @@ export interface KvClientOptions {
   readonly timeoutMs?: number;
   /** Who is asking, where the cluster wants to know; tokens are got and renewed as needed. */
   readonly login?: Login | undefined;
+  /**
+   * Where this client runs: members of the same region are asked first, then the nearest by measured round trip. Absent
+   * = the endpoints are used in the order given, each until it fails.
+   */
+  readonly region?: string;
+  /** Where writes go first; default `nearest`, which passes them on to the leader. */
+  readonly routing?: 'nearest' | 'leader';
+  /**
+   * Whether the cluster is asked for its members, and their client URLs are used as endpoints, too. Default: with a
+   * `region`. A URL is used only where the member that it belongs to answers.
+   */
+  readonly discovery?: boolean;
+  /** How often members are looked at, with `region`, `discovery` or `routing: 'leader'`; default 30000. */
+  readonly surveyIntervalMs?: number;
 }
+
 /** Bounds of one call. */
 export interface CallOptions {
   readonly timeoutMs?: number;
@@ -72,13 +104,26 @@ export class KvClient {
   readonly #channels: Channels;
   readonly #signIn: SignIn;
   readonly #timeoutMs: number;
+  readonly #survey: Survey | null = null;
+  readonly #closing = new AbortController();
 
   /** Connects to nothing yet. @throws ClientError `invalid-argument` for an endpoint that is no address */
   constructor(options: KvClientOptions) {
     this.#options = options;
-    this.#channels = new Channels(options.endpoints.map((text) => parseEndpoint(text, options.tls)));
+    const { region, tls, endpoints } = options;
+    const leaderFirst = options.routing === 'leader';
+    this.#channels = new Channels(
+      endpoints.map((text) => parseEndpoint(text, tls)),
+      { region, leaderFirst },
+    );
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT;
     this.#signIn = new SignIn(this.#channels, options.login);
+    const discovery = options.discovery ?? region !== undefined;
+    if (discovery || leaderFirst || region !== undefined) {
+      const intervalMs = options.surveyIntervalMs ?? SURVEY_INTERVAL_MS;
+      const [channels, signIn] = [this.#channels, this.#signIn];
+      this.#survey = new Survey({ channels, signIn, discovery, intervalMs, tls });
+    }
     this.auth = new AuthClient((method, request, call) => this.#unary(method, request, call));
   }
 
@@ -87,8 +132,11 @@ export class KvClient {
     return this.#channels.addresses;
   }
 
-  async range(options: RangeOptions, call: CallOptions = {}): Promise<RangeAnswer> {
-    return rangeAnswer(await this.#unary(METHODS.range, rangeRequest(options), call));
+  /** Keys with their values. With `maxStalenessMs` the answer says how old it may be. */
+  async range(options: ReadOptions, call: CallOptions = {}): Promise<RangeAnswer & ProvenAge> {
+    return readWithin(options, async (read) =>
+      rangeAnswer(await this.#unary(METHODS.range, rangeRequest(options), { ...call, ...read })),
+    );
   }
 
   async put(options: PutOptions, call: CallOptions = {}): Promise<PutAnswer> {
@@ -99,9 +147,17 @@ export class KvClient {
     return deleteAnswer(await this.#unary(METHODS.deleteRange, deleteRequest(options), call));
   }
 
-  /** All operations of one side, at one revision, or none. */
-  async txn(options: TxnOptions, call: CallOptions = {}): Promise<TxnAnswer> {
-    return txnAnswer(await this.#unary(METHODS.txn, txnRequest(options), call));
+  /** Begins a transaction: `client.txn().when(...).do(...).otherwise(...).commit()`. */
+  txn(): TxnBuilder;
+  /** All operations of one side, at one revision, or none. One that only reads may be repeated and bounded. */
+  txn(options: TxnOptions, call?: CallOptions): Promise<TxnAnswer & ProvenAge>;
+  txn(options?: TxnOptions, call: CallOptions = {}): TxnBuilder | Promise<TxnAnswer & ProvenAge> {
+    const commit = (txn: TxnOptions, limits: CallOptions): Promise<TxnAnswer & ProvenAge> =>
+      isReadOnly(txn)
+        ? readWithin(txn, async (read) => this.#txn(repeatable(METHODS.txn), txn, { ...limits, ...read }))
+        : this.#txn(METHODS.txn, txn, limits);
+    if (options !== undefined) return commit(options, call);
+    return new TxnBuilder(commit, { compare: [], success: [], failure: [] });
   }
 
   /** Forgets all history below `revision`; `physical` waits until its space is free. */
@@ -115,19 +171,44 @@ export class KvClient {
 
   /** Every change in order, each once, resumed after failures; see `watch`. */
   watch(options: WatchOptions): AsyncGenerator<WatchBatch, void, undefined> {
-    return watch({ channels: this.#channels, signIn: this.#signIn, timeoutMs: this.#timeoutMs }, options);
+    return watch(this.#watching(), options);
+  }
+
+  /** A watch with its progress, losses and moves, for caches: see `WatchStreamHandle`. */
+  watchStream(options: WatchStreamOptions): WatchStreamHandle {
+    return openWatchStream(this.#watching(), options);
+  }
+
+  // ---- locks and elections ----------------------------------------------------------------------------------
+
+  /** Waits for the lock of this name. */
+  async lock(name: Bytes, options: PlaceOptions = {}): Promise<Lock> {
+    return acquireLock(this.#recipes, name, options);
+  }
+
+  /** The lock of this name, or null when somebody else has it. */
+  async tryLock(name: Bytes, options: PlaceOptions = {}): Promise<Lock | null> {
+    return tryLock(this.#recipes, name, options);
+  }
+
+  /** The election of this name. */
+  election(name: Bytes): Election {
+    return new Election(this.#recipes, name);
   }
 
   // ---- leases -----------------------------------------------------------------------------------------------
+
+  /** Grants a lease that renews itself. When an answer is lost, another one is asked for, unless `id` is given. */
+  async lease(options: LeaseOptions, call: CallOptions = {}): Promise<Lease> {
+    return grantLease(this.#leaseCalls, options, call);
+  }
 
   /** @param options `id` absent = the cluster chooses one */
   async leaseGrant(
     options: { readonly ttlSeconds: number; readonly id?: bigint },
     call: CallOptions = {},
   ): Promise<LeaseGrantAnswer> {
-    const request = { TTL: options.ttlSeconds, ID: options.id ?? 0n };
-    const answer = await this.#unary(METHODS.leaseGrant, request, call);
-    return { header: header(answer.header), id: BigInt(answer.ID), ttlSeconds: Number(answer.TTL) };
+    return this.#leaseGrant(METHODS.leaseGrant, options, call);
   }
 
   /** Ends the lease and deletes its keys. */
@@ -137,37 +218,7 @@ export class KvClient {
 
   /** Renews the lease once. @returns its new remaining time in seconds, 0 when it is gone */
   async leaseKeepAlive(id: bigint, call: CallOptions = {}): Promise<number> {
-    const timeout = AbortSignal.timeout(call.timeoutMs ?? this.#timeoutMs);
-    const signal = call.signal === undefined ? timeout : AbortSignal.any([call.signal, timeout]);
-    return this.#signIn.with({ timeoutMs: this.#timeoutMs, signal }, (token) =>
-      this.#keepAliveOnce(id, { signal, timeout, token }),
-    );
-  }
-
-  async #keepAliveOnce(
-    id: bigint,
-    {
-      signal,
-      timeout,
-      token,
-    }: { readonly signal: AbortSignal; readonly timeout: AbortSignal; readonly token: string | null },
-  ): Promise<number> {
-    const { stream } = await this.#channels.duplex(METHODS.leaseKeepAlive, { signal, token });
-    const onAbort = (): void => stream.cancel();
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      stream.write({ ID: id });
-      for await (const answer of stream as AsyncIterable<{ readonly TTL: number | bigint }>)
-        return Number(answer.TTL);
-      throw new ClientError('unavailable', 'the member ended the stream without an answer');
-    } catch (error) {
-      if (timeout.aborted) throw new ClientError('deadline-exceeded', 'the lease was not renewed in time');
-      throw asClientError(error);
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-      stream.on('error', () => {});
-      stream.cancel();
-    }
+    return renewLease({ channels: this.#channels, signIn: this.#signIn }, id, this.#limits(call));
   }
 
   async leaseTimeToLive(
@@ -236,11 +287,13 @@ export class KvClient {
 
   /** The same client at other endpoints of the cluster; to be closed by itself. */
   at(endpoints: readonly string[]): KvClient {
-    return new KvClient({ ...this.#options, endpoints });
+    return new KvClient({ ...this.#options, endpoints, discovery: false });
   }
 
-  /** Ends all connections and the watches on them. */
+  /** Ends all connections, the watches on them, and the renewal of leases: these end by their time. */
   close(): void {
+    this.#closing.abort();
+    this.#survey?.close();
     this.#channels.close();
   }
 
@@ -248,10 +301,7 @@ export class KvClient {
     this.close();
   }
 
-  async *#slices(
-    endpoint: string,
-    show: Pick<CallLimits, 'signal' | 'token'>,
-  ): AsyncGenerator<SnapshotSlice, void, undefined> {
+  async *#slices(endpoint: string, show: CallHeaders): AsyncGenerator<SnapshotSlice, void, undefined> {
     const { signal } = show;
     const stream = await this.#channels.streamAt(endpoint, METHODS.snapshot, { request: {}, ...show });
     const onAbort = (): void => stream.cancel();
@@ -269,8 +319,52 @@ export class KvClient {
     }
   }
 
-  async #unary<Req, Res>(method: Method<Req, Res>, request: Partial<Req>, call: CallOptions): Promise<Res> {
-    const limits = this.#limits(call);
+  readonly #leaseCalls: LeaseCalls = {
+    closing: this.#closing.signal,
+    // Whoever is given a second lease in place of the first loses nothing: that one ends unused.
+    grant: (options, call) =>
+      this.#leaseGrant(
+        options.id === undefined ? repeatable(METHODS.leaseGrant) : METHODS.leaseGrant,
+        options,
+        call,
+      ),
+    renew: (id, call) => this.leaseKeepAlive(id, call),
+    revoke: async (id, call) =>
+      header((await this.#unary(repeatable(METHODS.leaseRevoke), { ID: id }, call)).header),
+  };
+
+  readonly #recipes: ElectionCalls = {
+    range: (options, call) => this.range(options, call),
+    watch: (options) => this.watch(options),
+    lease: (options, call) => this.lease(options, call),
+    insist: (txn, call) => this.#txn(repeatable(METHODS.txn), txn, call),
+    once: (txn, call) => this.txn(txn, call),
+  };
+
+  async #leaseGrant(
+    method: typeof METHODS.leaseGrant,
+    options: { readonly ttlSeconds: number; readonly id?: bigint },
+    call: CallOptions,
+  ): Promise<LeaseGrantAnswer> {
+    const request = { TTL: options.ttlSeconds, ID: options.id ?? 0n };
+    const answer = await this.#unary(method, request, call);
+    return { header: header(answer.header), id: BigInt(answer.ID), ttlSeconds: Number(answer.TTL) };
+  }
+
+  #watching(): WatchConnection {
+    return { channels: this.#channels, signIn: this.#signIn, timeoutMs: this.#timeoutMs };
+  }
+
+  async #txn(method: typeof METHODS.txn, txn: TxnOptions, call: CallOptions): Promise<TxnAnswer> {
+    return txnAnswer(await this.#unary(method, txnRequest(txn), call));
+  }
+
+  async #unary<Req, Res>(
+    method: Method<Req, Res>,
+    request: Partial<Req>,
+    call: CallOptions & Omit<RoutedCall, keyof CallLimits>,
+  ): Promise<Res> {
+    const limits = { ...call, ...this.#limits(call) };
     return this.#signIn.with(limits, (token) => this.#channels.unary(method, request, { ...limits, token }));
   }
 

@@ -1,5 +1,6 @@
-import { type CallLimits, type Channels, pause } from './channels.ts';
+import type { Channels } from './channels.ts';
 import { ClientError, type ClientErrorCode } from './client-error.ts';
+import { type CallLimits, pause } from './connection.ts';
 import { METHODS } from './wire.ts';
 
 /** A user's name and password. */

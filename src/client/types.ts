@@ -38,6 +38,20 @@ export interface RangeOptions extends KeyRange {
   readonly serializable?: boolean;
   readonly keysOnly?: boolean;
   readonly countOnly?: boolean;
+  /** Leave out keys whose last change, or whose creation, lies outside of these revisions. */
+  readonly minModRevision?: number;
+  readonly maxModRevision?: number;
+  readonly minCreateRevision?: number;
+  readonly maxCreateRevision?: number;
+}
+/** A read by itself. */
+export interface ReadOptions extends RangeOptions {
+  /**
+   * The answer must reflect everything that was acknowledged more than so many ms before it was given: up to 2^31. A
+   * member that can prove as much answers from its own state, else it asks the others. A real etcd heeds `serializable`
+   * only.
+   */
+  readonly maxStalenessMs?: number;
 }
 export interface PutOptions {
   readonly key: Bytes;
@@ -68,6 +82,8 @@ export interface TxnOptions {
   readonly compare: readonly Compare[];
   readonly success: readonly TxnOp[];
   readonly failure: readonly TxnOp[];
+  /** Of one that only reads; as with a range. */
+  readonly maxStalenessMs?: number;
 }
 
 export interface RangeAnswer {
@@ -101,6 +117,10 @@ export interface WatchOptions extends KeyRange {
   readonly prevKv?: boolean;
   /** Also yield batches without events that only move the revision forward. */
   readonly progressNotify?: boolean;
+  /** Leave out what the watcher does not want to hear; default all. */
+  readonly only?: 'puts' | 'deletes';
+  /** Ends the watch when this lease ends, on members that know of it; etcd's do not. */
+  readonly lease?: bigint;
   readonly signal?: AbortSignal;
 }
 export interface WatchEvent {

@@ -3,7 +3,8 @@ import type * as authpb from '../rpc/generated/authpb/auth.ts';
 import type * as pb from '../rpc/generated/etcdserverpb/rpc.ts';
 import type { Messages } from '../rpc/generated/messages.ts';
 import type * as mvccpb from '../rpc/generated/mvccpb/kv.ts';
-import type { Method } from './channels.ts';
+import { ClientError, type ClientErrorCode } from './client-error.ts';
+import type { Method } from './connection.ts';
 import type {
   Bytes,
   Compare,
@@ -202,6 +203,11 @@ export const METHODS = {
   }),
 } as const;
 
+/** The same method for a call that does no harm when it is performed twice. */
+export function repeatable<Req, Res>(once: Method<Req, Res>): Method<Req, Res> {
+  return { ...once, mutating: false };
+}
+
 const EMPTY = Buffer.alloc(0);
 const NO_HEADER: pb.ResponseHeader = { cluster_id: 0, member_id: 0, revision: 0, raft_term: 0 };
 
@@ -222,10 +228,10 @@ export function rangeRequest(options: RangeOptions): pb.RangeRequest {
     serializable: options.serializable ?? false,
     keys_only: options.keysOnly ?? false,
     count_only: options.countOnly ?? false,
-    min_mod_revision: 0,
-    max_mod_revision: 0,
-    min_create_revision: 0,
-    max_create_revision: 0,
+    min_mod_revision: options.minModRevision ?? 0,
+    max_mod_revision: options.maxModRevision ?? 0,
+    min_create_revision: options.minCreateRevision ?? 0,
+    max_create_revision: options.maxCreateRevision ?? 0,
   };
 }
 
@@ -287,19 +293,32 @@ function compare(given: Compare): pb.Compare {
   }
 }
 
-export function watchRequest(options: WatchOptions, startRevision: number): pb.WatchRequest {
+/** The only watch of its stream: progress is asked for by this id, since 0 would mean the whole stream. */
+const WATCH_ID = 1;
+const FILTERS = { all: [], puts: [1], deletes: [0] } as const;
+
+export function watchRequest(options: WatchOptions, startRevision: number): Partial<pb.WatchRequest> {
   return {
     create_request: {
       key: bytesOf(options.key),
       range_end: bytesOf(options.rangeEnd ?? EMPTY),
       start_revision: startRevision,
       progress_notify: options.progressNotify ?? false,
-      filters: [],
+      filters: [...FILTERS[options.only ?? 'all']],
       prev_kv: options.prevKv ?? false,
-      watch_id: 0,
-      fragment: false,
+      watch_id: WATCH_ID,
+      fragment: true,
+      lease: options.lease ?? null,
     },
   };
+}
+
+export function progressRequest(request: {
+  readonly nonce: number;
+  readonly linearizable?: boolean;
+}): Partial<pb.WatchRequest> {
+  const linearizable = request.linearizable === true ? true : null;
+  return { progress_request: { nonce: request.nonce, watch_id: WATCH_ID, linearizable } };
 }
 
 // ---- answers ------------------------------------------------------------------------------------------------
@@ -375,6 +394,30 @@ export function watchEvent(message: mvccpb.Event): WatchEvent {
     prevKv: maybeKeyValue(message.prev_kv),
   };
 }
+
+const REFUSALS: Readonly<Record<string, ClientErrorCode>> = {
+  PermissionDenied: 'permission-denied',
+  Unauthenticated: 'unauthenticated',
+  InvalidArgument: 'invalid-argument',
+  NotFound: 'not-found',
+};
+
+/** Why the server ended a watch. */
+export function watchCancellation(response: pb.WatchResponse): ClientError {
+  const compactRevision = Number(response.compact_revision);
+  if (compactRevision > 0) {
+    const text = 'etcdserver: mvcc: required revision has been compacted';
+    return new ClientError('out-of-range', response.cancel_reason || text, { compactRevision });
+  }
+  const reason = response.cancel_reason || 'etcdserver: watch canceled';
+  // A refusal comes as the text of a gRPC status.
+  const refusal = /^rpc error: code = (\w+) desc = (.*)$/s.exec(reason);
+  const code = REFUSALS[refusal?.[1] ?? ''];
+  if (code !== undefined) return new ClientError(code, refusal![2]!);
+  return new ClientError(reason.endsWith(LEASE_IS_GONE) ? 'not-found' : 'failed-precondition', reason);
+}
+
+const LEASE_IS_GONE = 'requested lease not found';
 
 export function memberEntry(message: pb.Member): MemberEntry {
   return {

@@ -171,6 +171,29 @@ test('a read that failed on one member is repeated on the next', async () => {
   expect([one.calls.length, two.calls.length]).toEqual([1, 1]);
 });
 
+test('a read goes on to the next member when one says nothing, within its time', async () => {
+  one.stalled = true;
+  await client.range({ key: bytes('a') }, { timeoutMs: 1000 });
+  expect([one.calls.length, two.calls.length]).toEqual([1, 1]);
+});
+
+test('a read waits for a leader as long as it may', async () => {
+  const noLeader = new RpcError(rpcStatus.unavailable, 'etcdserver: no leader');
+  let refusals = 5;
+  one.failing = two.failing = () => (refusals-- > 0 ? noLeader : null);
+  await client.range({ key: bytes('a') }, { timeoutMs: 30_000 });
+  refusals = Infinity;
+  const failure = await failureOf(client.range({ key: bytes('a') }, { timeoutMs: 200 }));
+  expect(failure).toMatchObject({ code: 'unavailable', message: 'etcdserver: no leader' });
+});
+
+test('what a learner refuses goes to another member, though it changes something', async () => {
+  one.failing = () => new RpcError(rpcStatus.failedPrecondition, 'etcdserver: rpc not supported for learner');
+  await client.put({ key: bytes('a'), value: bytes('1') });
+  expect(two.calls).toHaveLength(1);
+  expect(store.events).toHaveLength(1);
+});
+
 test('a write whose outcome is not known is not repeated', async () => {
   one.failing = () => new RpcError(rpcStatus.unavailable, 'etcdserver: request timed out');
   const failure = await failureOf(client.put({ key: bytes('a'), value: bytes('1') }));

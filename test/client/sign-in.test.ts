@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import type { CallLimits, Channels } from '../../src/client/channels.ts';
+import type { Channels } from '../../src/client/channels.ts';
 import { ClientError } from '../../src/client/client-error.ts';
+import type { CallLimits } from '../../src/client/connection.ts';
 import { SignIn } from '../../src/client/sign-in.ts';
 
 interface Asked {

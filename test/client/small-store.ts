@@ -16,6 +16,9 @@ export class SmallStore {
   readonly members: pb.Member[] = [];
   readonly transactions: pb.TxnRequest[] = [];
   readonly #watches = new Set<() => void>();
+  /** What a renewed lease has, and those that have ended. */
+  ttlSeconds = 10;
+  readonly revoked = new Set<bigint>();
   revision = 1;
   compactRevision = 0;
   snapshotBytes: Buffer = Buffer.alloc(0);
@@ -77,8 +80,21 @@ export class SmallMember {
   readonly store: SmallStore;
   readonly calls: string[] = [];
   failing: ((path: string) => RpcError | null) | null = null;
+  /** Takes calls and never answers, as a process that was stopped. */
+  stalled = false;
+  /** How far away it is. */
+  delayMs = 0;
+  /** What this member can prove of its age, and with what region it signs; null = as a real etcd, which knows neither. */
+  freshness: { ageMs: number; region: string } | null = null;
+  /** The bounds that reads came with. */
+  readonly stalenessAsked: (string | undefined)[] = [];
+  /** Every watch and every question for progress, as they came. */
+  readonly watchRequests: pb.WatchRequest[] = [];
+  /** Split what a watch tells into messages of so many events, when the watch allows it. */
+  eventsPerFragment = Infinity;
   hasLeaderAsked: (string | undefined)[] = [];
   memberId = 0x20;
+  clusterId = 0x10;
   /** Over what it answers when asked for its status. */
   status: Partial<pb.StatusResponse> = {};
   #port: ClientPort | null = null;
@@ -120,35 +136,48 @@ export class SmallMember {
   }
 
   header(): pb.ResponseHeader {
-    return { cluster_id: 0x10n, member_id: this.memberId, revision: this.store.revision, raft_term: 3 };
+    return {
+      cluster_id: this.clusterId,
+      member_id: this.memberId,
+      revision: this.store.revision,
+      raft_term: 3,
+    };
   }
 
-  #enter(call: RpcCall): void {
+  async #enter(call: RpcCall): Promise<void> {
     this.calls.push(call.path);
     const failure = this.failing?.(call.path) ?? null;
     if (failure !== null) throw failure;
+    if (this.stalled) {
+      await new Promise<void>((resolve) =>
+        call.signal.addEventListener('abort', () => resolve(), { once: true }),
+      );
+    }
+    if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
   }
 
   #register(server: GrpcServer): void {
     const { store } = this;
     unary(server, '/etcdserverpb.KV/Range', async (request, call) => {
-      this.#enter(call);
+      await this.#enter(call);
+      this.#prove(call);
       const all = store.range(request.key, request.range_end);
       const kvs = request.limit === 0 ? all : all.slice(0, Number(request.limit));
       return { header: this.header(), kvs, more: kvs.length < all.length, count: all.length };
     });
     unary(server, '/etcdserverpb.KV/Put', async (request, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       const before = store.put(request);
       return { header: this.header(), prev_kv: request.prev_kv ? before : null };
     });
     unary(server, '/etcdserverpb.KV/DeleteRange', async (request, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       const gone = store.delete(request.key, request.range_end);
       return { header: this.header(), deleted: gone.length, prev_kvs: request.prev_kv ? gone : [] };
     });
     unary(server, '/etcdserverpb.KV/Txn', async (request, call) => {
-      this.#enter(call);
+      await this.#enter(call);
+      this.#prove(call);
       store.transactions.push(request);
       return {
         header: this.header(),
@@ -157,12 +186,20 @@ export class SmallMember {
       };
     });
     unary(server, '/etcdserverpb.KV/Compact', async (request, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       store.compactRevision = Number(request.revision);
       return { header: this.header() };
     });
     this.#registerCluster(server);
     this.#registerStreams(server);
+  }
+
+  #prove(call: RpcCall): void {
+    const asked = call.metadata('max-staleness-ms');
+    this.stalenessAsked.push(asked);
+    if (asked === undefined || this.freshness === null) return;
+    call.setTrailer('age-ms', String(this.freshness.ageMs));
+    call.setTrailer('region', this.freshness.region);
   }
 
   #perform(op: pb.RequestOp): pb.ResponseOp {
@@ -188,32 +225,32 @@ export class SmallMember {
       return member;
     };
     unary(server, '/etcdserverpb.Cluster/MemberList', async (_, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       return { header: this.header(), members };
     });
     unary(server, '/etcdserverpb.Cluster/MemberAdd', async ({ peerURLs, isLearner }, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       const member = { ID: 0xabcden + BigInt(members.length), name: '', peerURLs, clientURLs: [], isLearner };
       members.push(member);
       return { header: this.header(), member, members };
     });
     unary(server, '/etcdserverpb.Cluster/MemberRemove', async ({ ID }, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       members.splice(members.indexOf(find(ID)), 1);
       return { header: this.header(), members };
     });
     unary(server, '/etcdserverpb.Cluster/MemberUpdate', async ({ ID, peerURLs }, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       find(ID).peerURLs = peerURLs;
       return { header: this.header(), members };
     });
     unary(server, '/etcdserverpb.Cluster/MemberPromote', async ({ ID }, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       find(ID).isLearner = false;
       return { header: this.header(), members };
     });
     unary(server, '/etcdserverpb.Maintenance/Status', async (_, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       const header = this.header();
       return {
         header,
@@ -227,32 +264,39 @@ export class SmallMember {
       };
     });
     unary(server, '/etcdserverpb.Lease/LeaseGrant', async ({ TTL, ID }, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       return { header: this.header(), ID: BigInt(ID) === 0n ? -77n : ID, TTL };
     });
-    unary(server, '/etcdserverpb.Lease/LeaseRevoke', async (_, call) => {
-      this.#enter(call);
+    unary(server, '/etcdserverpb.Lease/LeaseRevoke', async ({ ID }, call) => {
+      await this.#enter(call);
+      this.store.revoked.add(BigInt(ID));
       return { header: this.header() };
     });
     unary(server, '/etcdserverpb.Lease/LeaseTimeToLive', async ({ ID }, call) => {
-      this.#enter(call);
+      await this.#enter(call);
       return { header: this.header(), ID, TTL: 5, grantedTTL: 10, keys: [Buffer.from('k')] };
     });
   }
 
   #registerStreams(server: GrpcServer): void {
     bidi(server, '/etcdserverpb.Lease/LeaseKeepAlive', async (requests, call, out) => {
-      this.#enter(call);
-      for await (const { ID } of requests) out.write({ header: this.header(), ID, TTL: 10 });
+      await this.#enter(call);
+      for await (const { ID } of requests) {
+        const TTL = this.store.revoked.has(BigInt(ID)) ? 0 : this.store.ttlSeconds;
+        out.write({ header: this.header(), ID, TTL });
+      }
     });
     bidi(server, '/etcdserverpb.Watch/Watch', async (requests, call, out) => {
-      this.#enter(call);
+      await this.#enter(call);
       this.hasLeaderAsked.push(call.metadata('hasleader'));
-      for await (const { create_request } of requests)
-        if (create_request) this.#watch(create_request, call, out);
+      for await (const request of requests) {
+        this.watchRequests.push(request);
+        if (request.create_request) this.#watch(request.create_request, call, out);
+        else if (request.progress_request) this.#progress(request.progress_request, out);
+      }
     });
     serverStream(server, '/etcdserverpb.Maintenance/Snapshot', async (_, call, out) => {
-      this.#enter(call);
+      await this.#enter(call);
       const bytes = this.store.snapshotBytes;
       for (let at = 0; at < bytes.length; at += 1000) {
         const blob = bytes.subarray(at, at + 1000);
@@ -268,23 +312,40 @@ export class SmallMember {
 
   #watch(request: pb.WatchCreateRequest, call: RpcCall, out: MessageWriter<Partial<pb.WatchResponse>>): void {
     const { store } = this;
-    out.write({ header: this.header(), created: true });
+    const { watch_id, filters } = request;
+    out.write({ header: this.header(), watch_id, created: true });
     let next = Number(request.start_revision) || store.revision + 1;
     if (next < store.compactRevision) {
       const compact_revision = store.compactRevision;
-      out.write({ header: this.header(), canceled: true, compact_revision });
+      out.write({ header: this.header(), watch_id, canceled: true, compact_revision });
       return;
     }
     const send = (): void => {
       const range = { key: request.key, rangeEnd: request.range_end };
       const events = store.events.filter(
-        (e) => Number(e.kv!.mod_revision) >= next && covers(range, e.kv!.key),
+        ({ type, kv }) =>
+          Number(kv!.mod_revision) >= next && covers(range, kv!.key) && !filters.includes(type),
       );
       next = store.revision + 1;
-      if (events.length > 0) out.write({ header: this.header(), events });
+      const size = request.fragment ? this.eventsPerFragment : Infinity;
+      while (events.length > 0) {
+        const part = events.splice(0, size);
+        out.write({ header: this.header(), watch_id, events: part, fragment: events.length > 0 });
+      }
     };
     send();
     call.signal.addEventListener('abort', store.onChange(send), { once: true });
+  }
+
+  /** In its place among the events: what was put before is told before. */
+  #progress(request: pb.WatchProgressRequest, out: MessageWriter<Partial<pb.WatchResponse>>): void {
+    const { freshness } = this;
+    queueMicrotask(() => {
+      const header = this.header();
+      if (freshness === null) return out.write({ header, watch_id: -1 });
+      const age_ms = request.linearizable === true ? 0 : freshness.ageMs;
+      out.write({ header, watch_id: request.watch_id, nonce: request.nonce, age_ms });
+    });
   }
 }
 

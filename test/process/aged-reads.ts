@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { RegionReader } from '../../cluster/region-reader.ts';
+import { ClientError } from '../../src/client/client-error.ts';
 import type { AgedRead } from '../linearizability/ages.ts';
 import type { ArenaMember } from './fault-arena.ts';
 import { ALL_KEYS } from './workload.ts';
@@ -90,13 +91,14 @@ class MemberReader {
     if (this.paused) this.#open.add(open);
     const options = { kind: 'bounded', maxStalenessMs: boundMs, timeoutMs: TIMEOUT_MS } as const;
     try {
-      const { sentMs, answeredMs, ageMs, answer } = await this.#reader.read(ALL_KEYS, options);
-      const { header, kvs } = answer;
+      const { sentMs, answeredMs, answer } = await this.#reader.read(ALL_KEYS, options);
+      const { header, kvs, ageMs = null } = answer;
       const told = { ageMs, revision: header.revision, kvs };
       const read = { member: this.name, boundMs, sentMs, resumedMs: open.resumedMs, answeredMs, ...told };
       this.reads.push(read);
       return read;
-    } catch {
+    } catch (error) {
+      if (!(error instanceof ClientError)) throw error;
       // A member that is down or cut off from the leader, and cannot prove the bound, has nothing to say.
       return null;
     } finally {

@@ -1,0 +1,193 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  Client,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  connectivityState,
+  Metadata,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { ClientError, statusError } from './client-error.ts';
+import { channelCredentials, type EndpointAddress, tlsFailure } from './endpoint.ts';
+
+/** How long one endpoint may take to accept a connection before the next is tried. */
+const CONNECT_TIMEOUT_MS = 2000;
+/** The same for an endpoint whose last attempt failed: grpc-js then shows nothing before it succeeds. */
+const RECONNECT_TIMEOUT_MS = 400;
+
+const CHANNEL_OPTIONS = {
+  // A range over everything is one message; etcd's own clients take the same.
+  'grpc.max_receive_message_length': 2 ** 31 - 1,
+  'grpc.max_send_message_length': 2 ** 31 - 1,
+  // A peer that vanished without a word is noticed, by whoever waits for it; servers allow a ping every 5 s.
+  'grpc.keepalive_time_ms': 10_000,
+  'grpc.keepalive_timeout_ms': 5_000,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 2000,
+  'grpc.service_config_disable_resolution': 1,
+  // Members are reached directly, whatever the environment says of web proxies.
+  'grpc.enable_http_proxy': 0,
+};
+
+/** A method with its codec; `mutating` calls are never sent a second time. */
+export interface Method<Req, Res> {
+  /** `/package.Service/Method`. */
+  readonly path: string;
+  readonly encode: (request: Partial<Req>) => Buffer;
+  readonly decode: (response: Buffer) => Res;
+  readonly mutating: boolean;
+}
+
+/** What a call shows to the server, beside its request. */
+export interface CallHeaders {
+  readonly signal?: AbortSignal | undefined;
+  /** Shown to the server: who is asking. */
+  readonly token?: string | null;
+  /** Of a read: how old its answer may be. */
+  readonly maxStalenessMs?: number | undefined;
+}
+
+/** What comes with the status of an answer; undefined = there is no such entry. */
+export type Trailers = (name: string) => string | undefined;
+
+/** Bounds of one call. */
+export interface CallLimits extends CallHeaders {
+  readonly timeoutMs: number;
+  /** Called once before the answer is given, when there is one. */
+  readonly onTrailers?: ((trailers: Trailers) => void) | undefined;
+}
+
+/** The same with the moment at which it is over, on the clock of `Date.now()`. */
+type BoundCall = Omit<CallLimits, 'timeoutMs'> & { readonly deadlineMs: number };
+
+/** One endpoint's connection, made when first needed and made again when it was lost. */
+export class Connection {
+  readonly address: string;
+  readonly #endpoint: EndpointAddress;
+  readonly #client: Client;
+
+  /** @throws ClientError `invalid-argument` for certificates that cannot be used */
+  constructor(endpoint: EndpointAddress) {
+    this.address = endpoint.address;
+    this.#endpoint = endpoint;
+    this.#client = new Client(endpoint.address, channelCredentials(endpoint.tls), CHANNEL_OPTIONS);
+  }
+
+  /** Whether what is said here is encrypted. */
+  get isEncrypted(): boolean {
+    return this.#endpoint.tls !== null;
+  }
+
+  /** One request, one answer. @throws ClientError `unsent` when the endpoint cannot be reached */
+  async unary<Req, Res>(method: Method<Req, Res>, request: Partial<Req>, call: BoundCall): Promise<Res> {
+    await this.ready(call);
+    return new Promise((resolve, reject) => {
+      const { onTrailers, signal } = call;
+      let answer: Res;
+      const done = (error: ServiceError | null, response?: Res): void => {
+        signal?.removeEventListener('abort', onAbort);
+        if (error !== null) reject(statusError(error, { cause: error, mutating: method.mutating }));
+        else if (onTrailers === undefined) resolve(response!);
+        else answer = response!;
+      };
+      const { path, encode, decode } = method;
+      const options = { deadline: call.deadlineMs };
+      const sent = this.#client.makeUnaryRequest(path, encode, decode, request, shown(call), options, done);
+      const onAbort = (): void => sent.cancel();
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (onTrailers === undefined) return;
+      // It comes after the answer, or after the failure, which has then settled this.
+      sent.on('status', ({ code, metadata }) => {
+        if (code === 0) onTrailers((name) => metadata.get(name)[0]?.toString());
+        resolve(answer);
+      });
+    });
+  }
+
+  /** Opens a two-way stream. The member ends it when it loses its leader. @throws ClientError */
+  async duplex<Req, Res>(
+    method: Method<Req, Res>,
+    headers: CallHeaders,
+  ): Promise<ClientDuplexStream<Partial<Req>, Res>> {
+    await this.ready({ ...headers, deadlineMs: Infinity });
+    const metadata = shown(headers);
+    metadata.set('hasleader', 'true');
+    const { path, encode, decode } = method;
+    return this.#client.makeBidiStreamRequest(path, encode, decode, metadata);
+  }
+
+  /** Opens a stream of answers. @throws ClientError */
+  async serverStream<Req, Res>(
+    method: Method<Req, Res>,
+    request: Partial<Req>,
+    headers: CallHeaders,
+  ): Promise<ClientReadableStream<Res>> {
+    await this.ready({ ...headers, deadlineMs: Infinity });
+    const { path, encode, decode } = method;
+    return this.#client.makeServerStreamRequest(path, encode, decode, request, shown(headers));
+  }
+
+  /**
+   * Waits until the endpoint is connected: only then is something sent, so a failure here means that nothing was.
+   * An attempt that fails ends the wait at once; grpc-js alone would go on trying until the deadline.
+   *
+   * @throws ClientError `unavailable`, `canceled`
+   */
+  async ready({ deadlineMs, signal }: Pick<BoundCall, 'deadlineMs' | 'signal'>): Promise<void> {
+    const channel = this.#client.getChannel();
+    const failing = channel.getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE;
+    const patienceMs = failing ? RECONNECT_TIMEOUT_MS : CONNECT_TIMEOUT_MS;
+    const untilMs = Math.min(deadlineMs, Date.now() + patienceMs);
+    for (let changes = 0; ; changes += 1) {
+      if (signal?.aborted) throw canceled();
+      const state = channel.getConnectivityState(true);
+      if (state === connectivityState.READY) return;
+      const failed = state === connectivityState.TRANSIENT_FAILURE && changes > 0;
+      const gone = failed || state === connectivityState.SHUTDOWN;
+      if (gone || !(await this.#changed(state, { untilMs, signal }))) {
+        if (signal?.aborted) throw canceled();
+        const reason = await tlsFailure(this.#endpoint);
+        const detail = reason === null ? '' : `: ${reason}`;
+        throw new ClientError('unavailable', `cannot connect to ${this.address}${detail}`, { unsent: true });
+      }
+    }
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  async #changed(
+    state: connectivityState,
+    { untilMs, signal }: { readonly untilMs: number; readonly signal: AbortSignal | undefined },
+  ): Promise<boolean> {
+    return new Promise((resolve) => {
+      const onAbort = (): void => resolve(false);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#client.getChannel().watchConnectivityState(state, untilMs, (error) => {
+        signal?.removeEventListener('abort', onAbort);
+        resolve(error === undefined);
+      });
+    });
+  }
+}
+
+/** @throws ClientError `canceled` */
+export async function pause(durationMs: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await delay(durationMs, undefined, signal === undefined ? {} : { signal });
+  } catch {
+    throw canceled();
+  }
+}
+
+function canceled(): ClientError {
+  return new ClientError('canceled', 'the call was canceled', { unsent: true });
+}
+
+function shown({ token, maxStalenessMs }: CallHeaders): Metadata {
+  const metadata = new Metadata();
+  if (token !== null && token !== undefined) metadata.set('token', token);
+  if (maxStalenessMs !== undefined) metadata.set('max-staleness-ms', String(maxStalenessMs));
+  return metadata;
+}

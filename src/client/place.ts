@@ -1,0 +1,184 @@
+import { ClientError } from './client-error.ts';
+import type { CallOptions } from './kv-client.ts';
+import type { Lease } from './lease.ts';
+import { freshSuffix, isHeld, type Queue, type QueueCalls, type Ticket } from './queue.ts';
+import type { Bytes, Compare } from './types.ts';
+
+/** How long a lock or a leadership outlives a client that vanished; its default. */
+const TTL_SECONDS_DEFAULT = 10;
+/** How long the clean-up behind an attempt that was given up may take. */
+const FAREWELL_TIMEOUT_MS = 2000;
+
+/** How a place at the head of a queue is got and kept. */
+export interface PlaceOptions {
+  /** How long it outlives a client that vanished; default 10. Not with `lease`. */
+  readonly ttlSeconds?: number;
+  /** To be bound to; it is left alone at the end. Absent = a lease of its own, revoked at the end. */
+  readonly lease?: Lease;
+  /** How long to wait for it; absent = as long as it takes. */
+  readonly timeoutMs?: number;
+  /** Ends the wait. What is held already is not touched by it. */
+  readonly signal?: AbortSignal;
+}
+
+/** The head of a queue, held until it is left or lost. */
+export class HeldPlace {
+  readonly #queue: Queue;
+  readonly #ticket: Ticket;
+  readonly #lease: Lease;
+  readonly #ownsLease: boolean;
+  readonly #over = new AbortController();
+
+  constructor(
+    queue: Queue,
+    held: {
+      readonly ticket: Ticket;
+      readonly lease: Lease;
+      readonly ownsLease: boolean;
+      /** The revision at which it was seen to be held. */
+      readonly seenAt: number;
+    },
+  ) {
+    this.#queue = queue;
+    this.#ticket = held.ticket;
+    this.#lease = held.lease;
+    this.#ownsLease = held.ownsLease;
+    void this.#watchOver(held.seenAt);
+  }
+
+  get key(): Buffer {
+    return this.#ticket.key;
+  }
+
+  get revision(): number {
+    return this.#ticket.revision;
+  }
+
+  get lease(): Lease {
+    return this.#lease;
+  }
+
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  isHeld(): Compare {
+    return isHeld(this.#ticket);
+  }
+
+  /** @throws ClientError when no member could be told; the place is then gone when its lease is */
+  async leave(call: CallOptions): Promise<void> {
+    this.#end(new ClientError('canceled', 'it was given up'));
+    if (this.#ownsLease) await this.#lease.revoke(call);
+    else await this.#queue.leave(this.#ticket, call);
+  }
+
+  /** As `leave`, but never rejects. */
+  async leaveQuietly(): Promise<void> {
+    if (this.#lease.signal.aborted) return;
+    await this.leave({ timeoutMs: FAREWELL_TIMEOUT_MS }).catch(() => {});
+  }
+
+  /** Notices the end of the lease, and that somebody else deletes the key. */
+  async #watchOver(seenAt: number): Promise<void> {
+    const { signal: ofLease } = this.#lease;
+    const onLost = (): void => this.#end(ofLease.reason as ClientError);
+    ofLease.addEventListener('abort', onLost, { once: true });
+    if (ofLease.aborted) onLost();
+    const { signal } = this.#over;
+    try {
+      for (let from = seenAt + 1, held = true; held; ) {
+        await this.#queue.deleted(this.#ticket.key, from, signal);
+        ({ held, revision: from } = await this.#queue.holds(this.#ticket, signal));
+      }
+      this.#end(new ClientError('aborted', 'its key was deleted'));
+    } catch {
+      // It is over, or nobody can be asked: then the lease decides.
+    }
+    signal.addEventListener('abort', () => ofLease.removeEventListener('abort', onLost), { once: true });
+  }
+
+  #end(reason: ClientError): void {
+    if (!this.#over.signal.aborted) this.#over.abort(reason);
+  }
+}
+
+/**
+ * Waits for the head of the queue.
+ *
+ * @returns null only without `wait`: when somebody else is first
+ * @throws ClientError `deadline-exceeded`, `canceled`; what ended the lease meanwhile; then nothing of it is left, as far
+ *   as the cluster can be reached
+ */
+export async function takePlace(
+  calls: QueueCalls,
+  wanted: { readonly queue: Queue; readonly value: Bytes; readonly wait: boolean },
+  options: PlaceOptions,
+): Promise<HeldPlace | null> {
+  const { queue, value, wait } = wanted;
+  const limit = limitOf(options);
+  const ownsLease = options.lease === undefined;
+  const lease = options.lease ?? (await ownLease(calls, options, limit));
+  const signal = AbortSignal.any([limit, lease.signal]);
+  let ticket: Ticket | null = null;
+  try {
+    const joined = await queue.join({ lease, value, suffix: ownsLease ? '' : freshSuffix() }, { signal });
+    ticket = joined.ticket;
+    if (wait || joined.isFirst) {
+      await queue.first(ticket, signal);
+      const { held, revision } = await queue.holds(ticket, signal);
+      if (!held) throw new ClientError('aborted', 'its key was deleted while it waited');
+      signal.throwIfAborted();
+      return new HeldPlace(queue, { ticket, lease, ownsLease, seenAt: revision });
+    }
+  } catch (error) {
+    const reason = reasonOf(error, { signal, lease });
+    await giveUp(queue, { ticket, lease, ownsLease });
+    throw reason;
+  }
+  await giveUp(queue, { ticket, lease, ownsLease });
+  return null;
+}
+
+/** Aborts with the reason that the caller is told. */
+function limitOf({ signal, timeoutMs }: PlaceOptions): AbortSignal {
+  const signals = signal === undefined ? [] : [signal];
+  return AbortSignal.any(timeoutMs === undefined ? signals : [...signals, AbortSignal.timeout(timeoutMs)]);
+}
+
+async function ownLease(calls: QueueCalls, options: PlaceOptions, signal: AbortSignal): Promise<Lease> {
+  const ttlSeconds = options.ttlSeconds ?? TTL_SECONDS_DEFAULT;
+  try {
+    const lease = await calls.lease({ ttlSeconds }, { signal });
+    if (!signal.aborted) return lease;
+    await lease[Symbol.asyncDispose]();
+    throw new ClientError('canceled', 'the call was canceled');
+  } catch (error) {
+    throw reasonOf(error, { signal, lease: null });
+  }
+}
+
+async function giveUp(
+  queue: Queue,
+  {
+    ticket,
+    lease,
+    ownsLease,
+  }: { readonly ticket: Ticket | null; readonly lease: Lease; readonly ownsLease: boolean },
+): Promise<void> {
+  if (ownsLease) await lease[Symbol.asyncDispose]();
+  else if (ticket !== null) await queue.leave(ticket, { timeoutMs: FAREWELL_TIMEOUT_MS }).catch(() => {});
+}
+
+/** What ended the wait, in the words of who ended it. */
+function reasonOf(
+  error: unknown,
+  { signal, lease }: { readonly signal: AbortSignal; readonly lease: Lease | null },
+): unknown {
+  if (!signal.aborted) return error;
+  if (lease?.signal.aborted === true) return lease.signal.reason;
+  const isTimeout = signal.reason instanceof Error && signal.reason.name === 'TimeoutError';
+  return isTimeout
+    ? new ClientError('deadline-exceeded', 'somebody else held it all the time')
+    : new ClientError('canceled', 'the call was canceled');
+}
