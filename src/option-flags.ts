@@ -61,6 +61,20 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     help: 'milliseconds without a leader until an election; at least 5 heartbeats',
   },
   {
+    name: 'freshness-interval',
+    kind: 'integer',
+    default: '100',
+    group: 'Member',
+    help: 'milliseconds between two proofs of how old the state is, while clients rely on that; 20 to 10000',
+  },
+  {
+    name: 'learner-linearizable-reads',
+    kind: 'boolean',
+    default: 'false',
+    group: 'Member',
+    help: 'serve linearizable reads while this member is a learner, too (as etcd: refused)',
+  },
+  {
     name: 'initial-advertise-peer-urls',
     kind: 'urls',
     default: '',

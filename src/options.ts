@@ -52,6 +52,9 @@ export interface ServerOptions {
   readonly heartbeatIntervalMs: number;
   /** At least five heartbeats. */
   readonly electionTimeoutMs: number;
+  /** Between two proofs of the state's age, while clients rely on it. */
+  readonly freshnessIntervalMs: number;
+  readonly learnerLinearizableReads: boolean;
   /** Entries applied between two log compactions. */
   readonly snapshotCount: number;
   /** Entries kept in the log below a compaction, for members that lag. */
@@ -314,6 +317,7 @@ const MS_PER_HOUR = 3_600_000;
 const LIMITS = {
   heartbeatMs: { min: 1, max: 10_000 },
   electionMs: { min: 5, max: 50_000 },
+  freshnessMs: { min: 20, max: 10_000 },
   entries: { min: 1, max: 100_000_000 },
   quotaBytes: { min: 0, max: Number.MAX_SAFE_INTEGER },
   requestBytes: { min: 1024, max: 10 * 1024 * 1024 },
@@ -376,6 +380,8 @@ function validated(settings: Settings): ServerOptions {
     forceNewCluster: settings.boolean('force-new-cluster'),
     region: memberRegion(settings),
     leaderRegions: leaderRegions(settings),
+    freshnessIntervalMs: settings.integer('freshness-interval', LIMITS.freshnessMs),
+    learnerLinearizableReads: settings.boolean('learner-linearizable-reads'),
     ...timing(settings),
     snapshotCount: settings.integer('snapshot-count', LIMITS.entries),
     snapshotCatchUpEntries: settings.integer('snapshot-catchup-entries', LIMITS.entries),

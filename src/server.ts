@@ -234,6 +234,8 @@ function memberOptions(options: ServerOptions): MemberOptions {
     initialClusterState: options.initialClusterState,
     heartbeatMs: options.heartbeatIntervalMs,
     electionMs: options.electionTimeoutMs,
+    freshnessIntervalMs: options.freshnessIntervalMs,
+    learnerLinearizableReads: options.learnerLinearizableReads,
     snapshotCount: options.snapshotCount,
     catchUpEntries: options.snapshotCatchUpEntries,
     quotaBytes: options.quotaBackendBytes,

@@ -52,6 +52,8 @@ test('without any option the defaults are those of etcd', () => {
     region: null,
     leaderRegions: [],
     heartbeatIntervalMs: 100,
+    freshnessIntervalMs: 100,
+    learnerLinearizableReads: false,
     electionTimeoutMs: 1000,
     snapshotCount: 10_000,
     snapshotCatchUpEntries: 5000,

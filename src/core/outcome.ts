@@ -18,7 +18,7 @@ export type CommandResult =
   | { readonly type: 'none' }
   | { readonly type: 'compact' }
   | { readonly type: 'lease-grant'; readonly id: bigint; readonly ttlSeconds: number }
-  | { readonly type: 'lease-revoke' }
+  | { readonly type: 'lease-revoke'; readonly id: bigint }
   /** The leases that were revoked; none when the entry was of another term. */
   | { readonly type: 'lease-expire'; readonly revoked: readonly bigint[] }
   | { readonly type: 'lease-checkpoint' }

@@ -319,7 +319,7 @@ export class StateMachine {
         return this.#grant(operation);
       case 'lease-revoke':
         this.#revoke(operation.id, events);
-        return { type: 'lease-revoke' };
+        return { type: 'lease-revoke', id: operation.id };
       case 'lease-expire':
         return this.#expire(operation, context.entry, events);
       case 'lease-checkpoint':

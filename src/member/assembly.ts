@@ -13,6 +13,7 @@ import { AutoCompaction } from './auto-compaction.ts';
 import type { BootedData } from './boot.ts';
 import { Condition } from './condition.ts';
 import { withDeadline } from './deadline.ts';
+import { FRESHNESS_INTERVAL_MS_DEFAULT, Freshness } from './freshness.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { DEFAULT_PREFERENCE_TIMING, electionPatience, LeaderPreference } from './leader-preference.ts';
 import { Leadership } from './leadership.ts';
@@ -72,6 +73,7 @@ export interface RunningParts extends Omit<AuthParts, 'calls' | 'accounts'> {
   readonly pump: WatchPump;
   readonly proposals: Proposals;
   readonly reads: Reads;
+  readonly freshness: Freshness;
   readonly leases: LeaseKeeper;
   readonly leadership: Leadership;
   readonly snapshots: Snapshots;
@@ -134,9 +136,16 @@ export function assemble(
     forward: ({ id, term }, commands) => ask(id, { type: 'propose', term, commands }, signal),
     schedule,
   });
+  const freshness = new Freshness({
+    clock,
+    probe: () => reads.probe(),
+    linearizable: (read) => reads.linearizable(read),
+    intervalMs: options.freshnessIntervalMs ?? FRESHNESS_INTERVAL_MS_DEFAULT,
+  });
   const reads = new Reads({
     node,
     clock,
+    freshness,
     firstContext: 1 + random.integer(2 ** 48 - 1),
     retryMs: Math.max(options.heartbeatMs * 2, options.electionMs * READ_RETRY_PART),
     timeoutMs,
@@ -166,6 +175,8 @@ export function assemble(
     hub,
     proposals,
     reads,
+    freshness,
+    learnerLinearizableReads: options.learnerLinearizableReads ?? false,
     timeoutMs,
     observer,
     fatal,
@@ -320,6 +331,7 @@ export function assemble(
     loop,
     hub,
     proposals,
+    freshness,
     quotaBytes: options.quotaBytes,
     diskAnswers: () => vitals.diskAnswers,
     stateBytes: () => vitals.stateBytes,
@@ -332,10 +344,12 @@ export function assemble(
   const member = new Member({
     id: self,
     clusterId: data.identity.clusterId,
+    region: options.region ?? '',
     clock,
     random,
     loop,
     hub,
+    freshness,
     calls,
     condition,
     access,
@@ -360,6 +374,7 @@ export function assemble(
     pump,
     proposals,
     reads,
+    freshness,
     tokens,
     access,
     watches,

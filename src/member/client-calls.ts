@@ -9,6 +9,8 @@ import { assert } from '../lib/assert.ts';
 import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
 import { type Access, type ClientContext, permit } from './auth/access.ts';
+import type { Freshness } from './freshness.ts';
+import type { MemberObserver } from './observer.ts';
 import type { CallContext, Proposals } from './proposals.ts';
 import type { Reads } from './reads.ts';
 import type { ReadyLoop } from './ready-loop.ts';
@@ -24,10 +26,21 @@ export interface Header {
 export interface Answer<T> {
   readonly header: Header;
   readonly result: T;
+  /**
+   * Of bounded reads: the answer reflects everything acknowledged more than so many ms before it was made. Whole, never
+   * too low.
+   */
+  readonly ageMs?: number;
 }
 /** A read's own context; `reserve` waits for room for a large answer. */
 export type ReadContext = ClientContext &
-  Pick<SlicedReadContext, 'reserve'> & { readonly serializable: boolean };
+  Pick<SlicedReadContext, 'reserve'> & {
+    readonly serializable: boolean;
+    /** The age that the answer may have, in ms; a read that says so is neither serializable nor linearizable. */
+    readonly maxStalenessMs?: number | undefined;
+  };
+
+type SlicedRead<T> = (context: SlicedReadContext) => T | Promise<T>;
 
 /** On whose behalf something is done, and how long it may take. */
 export interface Caller {
@@ -43,6 +56,10 @@ export interface ClientCallsOptions {
   readonly access: Access;
   readonly proposals: Pick<Proposals, 'propose'>;
   readonly reads: Pick<Reads, 'linearizable'>;
+  readonly freshness: Freshness;
+  /** Whether a learner serves reads that are linearizable; etcd's do not. */
+  readonly learnerLinearizableReads: boolean;
+  readonly observer: Pick<MemberObserver, 'boundedRead'>;
   /** The member must not go on. */
   readonly fatal: (error: unknown) => void;
 }
@@ -139,13 +156,66 @@ export class ClientCalls {
     }
   }
 
-  /** A read that may take a while: decided in the step that pins its revision, and anew before any more is read. */
+  /**
+   * A read that may take a while: decided in the step that pins its revision, and anew before any more is read.
+   *
+   * @throws StoreError `not-supported-for-learner`
+   */
   async reading<T extends { readonly revision: number }>(
     request: RequestOp,
     context: ReadContext,
-    read: (context: SlicedReadContext) => T | Promise<T>,
+    read: SlicedRead<T>,
   ): Promise<Answer<T>> {
-    if (!context.serializable) await this.linearizable(context.signal);
+    if (context.maxStalenessMs !== undefined) {
+      return this.#boundedRead(context.maxStalenessMs, context.signal, () =>
+        this.#read(request, context, read),
+      );
+    }
+    if (!context.serializable) {
+      this.#refuseOnLearner();
+      await this.linearizable(context.signal);
+    }
+    return this.#read(request, context, read);
+  }
+
+  /**
+   * Local when this member can prove that the answer is no older than that at its moment, else after a round. What is
+   * read reflects the proof that there was before: a later one says nothing about it.
+   */
+  async #boundedRead<T>(
+    maxStalenessMs: number,
+    signal: CancelSignal,
+    read: () => Answer<T> | Promise<Answer<T>>,
+  ): Promise<Answer<T>> {
+    const { freshness, observer } = this.#options;
+    freshness.demand();
+    let isUpgraded = freshness.ageMs() > maxStalenessMs;
+    for (;;) {
+      if (isUpgraded) await this.linearizable(signal);
+      const { proof } = freshness;
+      const answer = await read();
+      const ageMs = freshness.ageMs(proof);
+      if (isUpgraded || ageMs <= maxStalenessMs) {
+        observer.boundedRead(isUpgraded ? 'upgraded' : 'local');
+        return { ...answer, ageMs: Math.ceil(ageMs) };
+      }
+      // Reading took long, or this process was stopped meanwhile.
+      isUpgraded = true;
+    }
+  }
+
+  #refuseOnLearner(): void {
+    const { memberId, learnerLinearizableReads } = this.#options;
+    const { learners } = this.machine.confState;
+    if (learners.length === 0 || learnerLinearizableReads || !learners.includes(memberId)) return;
+    throw new StoreError('not-supported-for-learner');
+  }
+
+  #read<T extends { readonly revision: number }>(
+    request: RequestOp,
+    context: ReadContext,
+    read: SlicedRead<T>,
+  ): Answer<T> | Promise<Answer<T>> {
     return this.#options.access.as<Answer<T>>(context, (principal) => {
       const result = read(new PermittedRead(this, { request, context, principal }));
       return result instanceof Promise

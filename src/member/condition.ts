@@ -3,6 +3,7 @@ import type { MemberId } from '../core/raft/messages.ts';
 import type { RaftStatus } from '../core/raft/raw-node.ts';
 import type { StateMachine } from '../core/state-machine.ts';
 import type { WatchHub } from '../core/watch/hub.ts';
+import type { Freshness } from './freshness.ts';
 import type { MemberFigures, PeerFigures } from './observer.ts';
 import type { RoundTrip } from './ports.ts';
 import type { Proposals } from './proposals.ts';
@@ -26,6 +27,8 @@ export interface MemberStatus {
   readonly dbSizeInUseBytes: number;
   readonly quotaBytes: number;
   readonly alarms: readonly MemberAlarm[];
+  /** How old its state may be; null when nothing is proven. */
+  readonly ageMs: number | null;
 }
 export interface Readiness {
   readonly live: boolean;
@@ -39,6 +42,7 @@ export interface ConditionOptions {
   readonly loop: ReadyLoop;
   readonly hub: WatchHub;
   readonly proposals: Pick<Proposals, 'pendingCount'>;
+  readonly freshness: Pick<Freshness, 'ageMs'>;
   readonly quotaBytes: number;
   /** Without answers of its disk a member is not live. */
   readonly diskAnswers: () => boolean;
@@ -82,6 +86,7 @@ export class Condition {
       dbSizeInUseBytes: this.#machine.store.logicalBytes,
       quotaBytes,
       alarms: this.#machine.alarms.list(),
+      ageMs: this.#ageMs(),
     };
   }
 
@@ -98,7 +103,7 @@ export class Condition {
   figures(): MemberFigures {
     const { loop, region, hub, proposals, quotaBytes, stateBytes, logBytes, isConnected } = this.#options;
     const { store, lessor, auth } = this.#machine;
-    const { watchers, slow, unsynced } = hub.stats;
+    const { watchers, slow, unsynced, noncesAnswered } = hub.stats;
     const status = loop.node.status();
     return {
       hasLeader: this.hasLeader(),
@@ -119,6 +124,8 @@ export class Condition {
       leases: lessor.size,
       watchers,
       slowWatchers: slow + unsynced,
+      stateAgeSeconds: (this.#ageMs() ?? Number.NaN) / 1000,
+      freshAnswers: noncesAnswered,
       connectedPeers: this.#machine
         .memberList()
         .map((member) => member.id)
@@ -156,6 +163,11 @@ export class Condition {
 
   get #machine(): StateMachine {
     return this.#options.loop.replica.machine;
+  }
+
+  #ageMs(): number | null {
+    const ageMs = Math.ceil(this.#options.freshness.ageMs());
+    return ageMs === Number.POSITIVE_INFINITY ? null : ageMs;
   }
 
   #isLearner(): boolean {

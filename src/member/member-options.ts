@@ -37,6 +37,10 @@ export interface MemberOptions {
   readonly logSegmentBytes?: number;
   /** Drop all other members and go on alone with this member's data: the last resort after losing a majority. */
   readonly forceNewCluster: boolean;
+  /** Between two proofs of its state while clients rely on its age, in ms. Default FRESHNESS_INTERVAL_MS_DEFAULT. */
+  readonly freshnessIntervalMs?: number;
+  /** As a learner it serves linearizable reads, too. Default false, as etcd. */
+  readonly learnerLinearizableReads?: boolean;
   /** How clients sign in; without it: simple tokens. */
   readonly auth?: AuthOptions;
 }

@@ -22,6 +22,7 @@ import type { GuardedStream, WatchGuard } from './auth/watch-guard.ts';
 import type { Answer, Caller, ClientCalls, Header, ReadContext } from './client-calls.ts';
 import type { Condition, MemberAlarm, MemberStatus, Readiness } from './condition.ts';
 import { orAborted } from './deadline.ts';
+import type { Freshness } from './freshness.ts';
 import type { Housekeeping } from './housekeeping.ts';
 import type { Leadership } from './leadership.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
@@ -46,10 +47,12 @@ export interface AlarmRequest {
 export interface MemberParts {
   readonly id: MemberId;
   readonly clusterId: number;
+  readonly region: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly loop: ReadyLoop;
   readonly hub: WatchHub;
+  readonly freshness: Freshness;
   readonly calls: ClientCalls;
   readonly condition: Condition;
   readonly access: Access;
@@ -78,6 +81,8 @@ export interface MemberParts {
 export class Member {
   readonly id: MemberId;
   readonly clusterId: number;
+  /** Where it runs; empty when nobody said. */
+  readonly region: string;
   /** Users, roles, signing in. */
   readonly accounts: Accounts;
   readonly #parts: MemberParts;
@@ -89,6 +94,7 @@ export class Member {
   constructor(parts: MemberParts) {
     this.id = parts.id;
     this.clusterId = parts.clusterId;
+    this.region = parts.region;
     this.accounts = parts.accounts;
     this.#parts = parts;
     this.#calls = parts.calls;
@@ -114,8 +120,8 @@ export class Member {
       const range = this.#sliced.openRange(request, read);
       return { range, revision: range.plan.revision };
     };
-    const { header, result } = await this.#calls.reading(request, context, open);
-    return { header, result: result.range };
+    const { result, ...answer } = await this.#calls.reading(request, context, open);
+    return { ...answer, result: result.range };
   }
 
   /** @throws StoreError `lease-not-found`, `key-not-found`, `no-space`, `corrupt` */
@@ -240,6 +246,20 @@ export class Member {
   /** Resolves once this member can judge the credentials: to be awaited before a watch is created. */
   credentialsSettled(context: ClientContext): Promise<void> {
     return this.#parts.access.settled(context);
+  }
+
+  /**
+   * Resolves once this member would know of the lease, if there is one: to be awaited before a watch is bound to it.
+   *
+   * @throws StoreError as `Reads.linearizable`
+   */
+  async leaseSettled(lease: bigint, context: ClientContext): Promise<void> {
+    if (!this.#machine.lessor.has(lease)) await this.#calls.linearizable(context.signal);
+  }
+
+  /** How old the state may be now, in ms: whole, never too low, Infinity when nothing is proven. */
+  ageMs(): number {
+    return Math.ceil(this.#parts.freshness.ageMs());
   }
 
   /** The sink can take deliveries again. */

@@ -13,6 +13,8 @@ export interface MemberObserver {
   proposal(outcome: 'applied' | 'failed'): void;
   /** A round of linearizable reads ended; `failed` = it was given up. */
   readRound(outcome: 'served' | 'failed'): void;
+  /** A read of bounded staleness was answered: from the state as it was, or after a round of its own. */
+  boundedRead(how: BoundedReadOutcome): void;
   /** This member learnt of another leader, or (null) of having none. */
   leaderChanged(leaderId: number | null): void;
   /** A whole snapshot went to, or came from, another member. */
@@ -24,6 +26,9 @@ export interface MemberObserver {
   /** Somebody showed a name and a password, while authentication was enabled. */
   signedIn(outcome: SignInOutcome): void;
 }
+
+export const BOUNDED_READ_OUTCOMES = ['local', 'upgraded'] as const;
+export type BoundedReadOutcome = (typeof BOUNDED_READ_OUTCOMES)[number];
 
 /** `denied`: known, but not permitted; `unknown`: nobody, or with a token that is none, or not any more. */
 export const ACCESS_OUTCOMES = ['allowed', 'denied', 'unknown'] as const;
@@ -40,6 +45,7 @@ export const SILENT_OBSERVER: MemberObserver = {
   applied: () => {},
   proposal: () => {},
   readRound: () => {},
+  boundedRead: () => {},
   leaderChanged: () => {},
   snapshot: () => {},
   peerRoundTrip: () => {},
@@ -78,6 +84,10 @@ export interface MemberFigures {
   readonly leases: number;
   readonly watchers: number;
   readonly slowWatchers: number;
+  /** How old its state may be, or NaN when that is not known. */
+  readonly stateAgeSeconds: number;
+  /** Requests for fresh progress of watches that were answered. */
+  readonly freshAnswers: number;
   readonly connectedPeers: readonly number[];
   /** Where it runs; absent when it does not say. */
   readonly region?: string;

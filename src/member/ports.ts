@@ -12,6 +12,11 @@ import type { CancelSignal } from '../lib/cancellation.ts';
 export interface Clock {
   /** Milliseconds since an arbitrary start, with fractions. */
   nowMs(): number;
+  /**
+   * Milliseconds since the machine's start, those it slept in included: runs at the rate of `nowMs`, and goes on while
+   * that stands still. It lags by up to 10 ms.
+   */
+  uptimeMs(): number;
   /** Calls back once, not before `delayMs`. */
   setTimer(callback: () => void, delayMs: number): Timer;
   /** Calls back after the I/O that is already waiting has been taken. */

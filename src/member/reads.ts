@@ -2,6 +2,7 @@ import type { RawNode } from '../core/raft/raw-node.ts';
 import type { ReadState } from '../core/raft/ready.ts';
 import type { CancelSignal } from '../lib/cancellation.ts';
 import { abortError, StoreError } from '../lib/errors.ts';
+import type { Freshness, Instant } from './freshness.ts';
 import type { Clock } from './ports.ts';
 
 /** Reads a member keeps waiting; beyond it `too-many-requests`. */
@@ -16,10 +17,15 @@ export interface ReadsOptions {
   readonly retryMs: number;
   readonly timeoutMs: number;
   readonly applied: () => number;
+  /** Learns what the rounds prove. */
+  readonly freshness: Pick<Freshness, 'asked' | 'proven'>;
   /** A round was confirmed, or has to be asked again. */
   readonly roundEnded: (outcome: 'served' | 'failed') => void;
   readonly schedule: () => void;
 }
+
+/** Confirmed rounds that wait for apply; beyond it those that no read waits for are forgotten. */
+const CONFIRMED_MAX = 1_000;
 
 /** A read that waits. It listens to its signal itself: hundreds wait at once, and closures would be most of each. */
 class Waiter {
@@ -66,7 +72,7 @@ class Waiter {
   }
 }
 interface Round {
-  readonly askedMs: number;
+  readonly asked: Instant;
   readonly waiters: readonly Waiter[];
 }
 
@@ -79,13 +85,14 @@ export class Reads {
   #gathering: Waiter[] = [];
   readonly #rounds = new Map<number, Round>();
   /** Confirmed, waiting for apply; by index. */
-  #confirmed: { readonly index: number; readonly waiters: readonly Waiter[] }[] = [];
+  #confirmed: (Round & { readonly index: number })[] = [];
   #nextContext: number;
   #waitingCount = 0;
   readonly #onDone = (): void => {
     this.#waitingCount -= 1;
   };
   #retryHeld = false;
+  #probeDue = false;
   #stopped = false;
 
   constructor(options: ReadsOptions) {
@@ -116,14 +123,22 @@ export class Reads {
     });
   }
 
+  /** Begins a round soon, whether or not a read waits for it. One that fails is not asked again. */
+  probe(): void {
+    if (this.#stopped) return;
+    this.#probeDue = true;
+    this.#options.schedule();
+  }
+
   /** Asks for a round on behalf of all gathered reads. After a refusal it waits for the next tick. */
   flush(): void {
-    if (this.#gathering.length === 0 || this.#retryHeld) return;
+    if ((this.#gathering.length === 0 && !this.#probeDue) || this.#retryHeld) return;
     const waiters = this.#gathering.filter((waiter) => !waiter.done);
     this.#gathering = [];
-    if (waiters.length === 0) return;
+    if (waiters.length === 0 && !this.#probeDue) return;
+    this.#probeDue = false;
     const context = this.#nextContext++;
-    this.#rounds.set(context, { askedMs: this.#options.clock.nowMs(), waiters });
+    this.#rounds.set(context, { asked: this.#options.freshness.asked(), waiters });
     this.#options.node.readIndex(context);
   }
 
@@ -133,7 +148,9 @@ export class Reads {
     this.#rounds.delete(state.context);
     this.#options.roundEnded(state.index >= 0 ? 'served' : 'failed');
     if (state.index >= 0) {
-      this.#confirmed.push({ index: state.index, waiters: round.waiters });
+      if (round.waiters.length > 0 || this.#confirmed.length < CONFIRMED_MAX) {
+        this.#confirmed.push({ ...round, index: state.index });
+      }
       this.appliedTo(this.#options.applied());
       return;
     }
@@ -146,26 +163,27 @@ export class Reads {
     const ready = this.#confirmed.filter((confirmed) => confirmed.index <= index);
     if (ready.length === 0) return;
     this.#confirmed = this.#confirmed.filter((confirmed) => confirmed.index > index);
-    for (const confirmed of ready) for (const waiter of confirmed.waiters) waiter.resolve();
+    for (const { asked } of ready) this.#options.freshness.proven(asked);
+    for (const { waiters } of ready) for (const waiter of waiters) waiter.resolve();
   }
 
   /** A new leader may answer what the old one could not. */
   leadershipChanged(): void {
     this.#retryHeld = false;
-    if (this.#gathering.length > 0) this.#options.schedule();
+    if (this.#gathering.length > 0 || this.#probeDue) this.#options.schedule();
   }
 
   tick(): void {
     const nowMs = this.#options.clock.nowMs();
     this.#retryHeld = false;
     for (const [context, round] of this.#rounds) {
-      if (nowMs - round.askedMs < this.#options.retryMs) break;
+      if (nowMs - round.asked.nowMs < this.#options.retryMs) break;
       this.#rounds.delete(context);
       this.#gathering = this.#gathering.concat(round.waiters);
     }
     this.#expire(this.#gathering, nowMs);
     for (const confirmed of this.#confirmed) this.#expire(confirmed.waiters, nowMs);
-    if (this.#gathering.length > 0) this.#options.schedule();
+    if (this.#gathering.length > 0 || this.#probeDue) this.#options.schedule();
   }
 
   stop(): void {

@@ -120,7 +120,8 @@ export class RunningMember implements PartsEvents, TransportHandlers {
   restore(snapshot: SnapshotMeta): Replica {
     const replica = this.#parts.snapshots.restore(snapshot);
     this.#parts.proposals.restored();
-    this.#parts.hub.storeReplaced(replica.machine.store);
+    const { store, lessor } = replica.machine;
+    this.#parts.hub.storeReplaced(store, (lease) => lessor.has(lease));
     this.#recheckDue = true;
     this.#parts.pump.wake();
     return replica;
@@ -167,6 +168,7 @@ export class RunningMember implements PartsEvents, TransportHandlers {
   async close(): Promise<void> {
     this.#abort.abort();
     this.#parts.proposals.stop();
+    this.#parts.freshness.stop();
     this.#parts.reads.stop();
     this.#parts.leases.stop();
     this.#parts.pump.stop();
@@ -219,6 +221,8 @@ export class RunningMember implements PartsEvents, TransportHandlers {
     // A member's addresses can change without a change of who is one.
     else if (result.type === 'member') this.#parts.acquaintances.changed();
     else if (result.type === 'auth' && result.narrows) this.#parts.watches.recheck();
+    else if (result.type === 'lease-revoke') this.#parts.hub.leaseEnded(result.id);
+    else if (result.type === 'lease-expire') for (const id of result.revoked) this.#parts.hub.leaseEnded(id);
   }
 
   // ---- own affairs ------------------------------------------------------------------------------------------
@@ -226,6 +230,7 @@ export class RunningMember implements PartsEvents, TransportHandlers {
   #tick(): void {
     this.#parts.vitals.watchDisk();
     this.#parts.proposals.tick();
+    this.#parts.freshness.tick();
     this.#parts.reads.tick();
     this.#parts.access.tick();
     this.#parts.leases.tick();

@@ -82,6 +82,8 @@ function flagsOf(options: ServerOptions): string[] {
     'initial-cluster-token': options.initialClusterToken,
     'force-new-cluster': options.forceNewCluster,
     'heartbeat-interval': options.heartbeatIntervalMs,
+    'freshness-interval': options.freshnessIntervalMs,
+    'learner-linearizable-reads': options.learnerLinearizableReads,
     'election-timeout': options.electionTimeoutMs,
     'snapshot-count': options.snapshotCount,
     'snapshot-catchup-entries': options.snapshotCatchUpEntries,

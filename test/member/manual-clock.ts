@@ -8,11 +8,21 @@ interface Due {
 /** A clock that stands still until told to go on. */
 export class ManualClock implements Clock {
   #nowMs = 0;
+  #asleepMs = 0;
   readonly #timers = new Set<Due>();
   #onTimer: (() => void)[] = [];
 
   nowMs(): number {
     return this.#nowMs;
+  }
+
+  uptimeMs(): number {
+    return this.#nowMs + this.#asleepMs;
+  }
+
+  /** The machine sleeps: this clock stands still meanwhile. */
+  sleep(ms: number): void {
+    this.#asleepMs += ms;
   }
 
   setTimer(callback: () => void, delayMs: number): Timer {

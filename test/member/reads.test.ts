@@ -1,17 +1,25 @@
 import { describe, expect, test } from 'vitest';
 import { StoreError } from '../../src/lib/errors.ts';
+import { Freshness } from '../../src/member/freshness.ts';
 import { Reads } from '../../src/member/reads.ts';
 import { ManualClock } from './manual-clock.ts';
 import { TestNode } from './raft-node.ts';
 
 const TIMEOUT_MS = 1_000;
 const RETRY_MS = 100;
+const INTERVAL_MS = 40;
 const FIRST_CONTEXT = 500;
 
 class Fixture {
   readonly clock = new ManualClock();
   readonly raft: TestNode;
   readonly reads: Reads;
+  readonly freshness = new Freshness({
+    clock: this.clock,
+    probe: () => this.reads.probe(),
+    linearizable: (signal) => this.reads.linearizable(signal),
+    intervalMs: INTERVAL_MS,
+  });
   readonly rounds: string[] = [];
   appliedIndex = 1;
 
@@ -24,6 +32,7 @@ class Fixture {
       retryMs: RETRY_MS,
       timeoutMs: TIMEOUT_MS,
       applied: () => this.appliedIndex,
+      freshness: this.freshness,
       roundEnded: (outcome) => this.rounds.push(outcome),
       schedule: () => {},
     });

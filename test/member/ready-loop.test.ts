@@ -33,6 +33,9 @@ class CountingClock implements Clock {
     this.#nowMs += this.#stepMs;
     return this.#nowMs;
   }
+  uptimeMs(): number {
+    return this.#nowMs;
+  }
   setTimer(): { cancel(): void } {
     return { cancel: () => {} };
   }

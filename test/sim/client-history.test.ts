@@ -58,7 +58,7 @@ test('a watch that is told of progress before an event is found', () => {
   const run = twoPuts();
   const log = new WatchLog(WATCH);
   log.begin(2);
-  log.delivered({ type: 'progress', watchId: 1n, revision: 3 });
+  log.delivered({ type: 'progress', watchId: 1n, revision: 3, nonce: 0n });
   run.history.judge(run.model, log.histories());
   expect(run.found[0]?.message).toContain('a watch, bookmarkable');
 });

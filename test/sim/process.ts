@@ -59,6 +59,8 @@ export class SimProcess {
     this.#baseMs = options.random.integer(1_000_000);
     this.clock = {
       nowMs: () => this.#nowMs(),
+      // A pause that stops the clock is a sleep of the machine.
+      uptimeMs: () => this.#nowMs() + this.#frozenMs * this.#rate,
       setTimer: (callback, delayMs) => this.#setTimer(callback, delayMs),
       setImmediate: (callback) => this.#setImmediate(callback),
     };

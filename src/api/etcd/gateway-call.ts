@@ -7,6 +7,11 @@ import { timeoutMsOf } from '../../rpc/timeout.ts';
 
 /** HTTP headers of this prefix become the call's own, without it. */
 const METADATA_PREFIX = 'grpc-metadata-';
+/** What else is metadata, by its name there. The token comes as `Authorization`, as etcd's own gateway takes it. */
+const OWN_HEADERS: ReadonlyMap<string, string> = new Map([
+  ['authorization', 'authorization'],
+  ['max-staleness-ms', 'conclave-max-staleness-ms'],
+]);
 /** The longest timer there is, in milliseconds. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
@@ -21,6 +26,7 @@ export class GatewayCall implements RpcCall {
   /** Rejects with the signal's reason when the call is over before its handler is. */
   readonly over: Promise<never>;
   readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
   #timer: NodeJS.Timeout | undefined;
 
   /** @throws RpcError `invalid-argument` for a timeout that is none */
@@ -28,6 +34,7 @@ export class GatewayCall implements RpcCall {
     this.path = path;
     this.peer = `${request.socket.remoteAddress ?? 'unknown'}:${request.socket.remotePort ?? 0}`;
     this.#request = request;
+    this.#response = response;
     const timeoutMs = timeoutOf(request);
     this.deadlineMs = performance.now() + timeoutMs;
     if (timeoutMs <= TIMER_MS_MAX) {
@@ -40,18 +47,16 @@ export class GatewayCall implements RpcCall {
     this.over.catch(() => undefined);
   }
 
-  /** The token comes as `Authorization`, too, as etcd's own gateway takes it. */
   metadata(name: string): string | undefined {
     const { headers } = this.#request;
-    const own =
-      headers[METADATA_PREFIX + name] ?? (name === 'authorization' ? headers.authorization : undefined);
+    const own = headers[METADATA_PREFIX + name] ?? headers[OWN_HEADERS.get(name) ?? ''];
     if (own !== undefined) return Array.isArray(own) ? own[0] : own;
     return name === 'token' ? headers.authorization : undefined;
   }
 
-  /** HTTP/1.1 clients hardly read trailers: they are left out. */
-  setTrailer(): void {
-    return;
+  /** HTTP/1.1 clients hardly read trailers: as long as the answer has not begun they are headers of it. */
+  setTrailer(name: string, value: string): void {
+    if (!this.#response.headersSent) this.#response.setHeader(`Conclave-${name}`, value);
   }
 
   onOver(listener: () => void): void {

@@ -67,7 +67,11 @@ export class Gateway {
       if (origin.allowed !== null) {
         response.setHeader('access-control-allow-origin', origin.allowed);
         response.setHeader('access-control-allow-methods', 'POST, GET, OPTIONS, PUT, DELETE');
-        response.setHeader('access-control-allow-headers', 'accept, content-type, authorization');
+        response.setHeader(
+          'access-control-allow-headers',
+          'accept, content-type, authorization, conclave-max-staleness-ms',
+        );
+        response.setHeader('access-control-expose-headers', 'conclave-age-ms, conclave-region');
         if (origin.allowed !== '*') response.setHeader('vary', 'Origin');
       }
       if (request.method === 'OPTIONS') response.writeHead(200).end();

@@ -8,6 +8,7 @@ import { unary, unaryEncoded } from '../../rpc/service.ts';
 import { AnswerBudget } from './answer-budget.ts';
 import { encodeDeleteRange, encodeRange, encodeTxn } from './answers.ts';
 import type { EtcdBackend } from './backend.ts';
+import { maxStalenessMsOf, tellAge } from './bounded.ts';
 import { contextOf, credentialsOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 import type { EtcdLimits } from './limits.ts';
@@ -28,7 +29,11 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
     const request = translate.rangeRequest(message);
     checkRange(request);
     const { serializable } = message;
-    const { header, result } = await backend.range(request, new Reading(call, { serializable, budget }));
+    const { header, result, ageMs } = await backend.range(
+      request,
+      new Reading(call, { serializable, budget }),
+    );
+    if (ageMs !== undefined) tellAge(call, backend, ageMs);
     return encodeRange(result, header);
   });
 
@@ -58,7 +63,8 @@ export function registerKv(server: RpcServer, backend: EtcdBackend, limits: Etcd
     checkTxn(request, { opsMax: limits.txnOpsMax });
     if (translate.writes(message)) checkSize(requestBytes);
     const serializable = translate.isSerializable(message);
-    const { header, result } = await backend.txn(request, new Reading(call, { serializable, budget }));
+    const { header, result, ageMs } = await backend.txn(request, new Reading(call, { serializable, budget }));
+    if (ageMs !== undefined) tellAge(call, backend, ageMs);
     return encodeTxn(result, header);
   });
 
@@ -77,6 +83,7 @@ class Reading implements ReadContext {
   readonly signal: CancelSignal;
   readonly credentials: Credentials | undefined;
   readonly serializable: boolean;
+  readonly maxStalenessMs: number | undefined;
   readonly #call: RpcCall;
   readonly #budget: AnswerBudget;
   #asked = false;
@@ -86,6 +93,7 @@ class Reading implements ReadContext {
     this.signal = call.signal;
     this.credentials = credentialsOf(call);
     this.serializable = read.serializable;
+    this.maxStalenessMs = maxStalenessMsOf(call);
     this.#call = call;
     this.#budget = read.budget;
   }

@@ -87,6 +87,7 @@ function registerStatus(server: RpcServer, backend: EtcdBackend): void {
         memberID: member,
         micros: Math.round(1_000 * ms),
       })),
+      ageMs: result.ageMs,
     };
   });
 }

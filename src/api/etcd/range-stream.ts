@@ -4,6 +4,7 @@ import type { RpcServer } from '../../rpc/server.ts';
 import { serverStream } from '../../rpc/service.ts';
 import { RpcError, rpcStatus } from '../../rpc/status.ts';
 import type { EtcdBackend } from './backend.ts';
+import { maxStalenessMsOf, tellAge } from './bounded.ts';
 import { contextOf } from './credentials.ts';
 import { requireLeader } from './leader.ts';
 import * as translate from './translate.ts';
@@ -22,10 +23,12 @@ export function registerRangeStream(server: RpcServer, backend: EtcdBackend): vo
     checkStreamed(asked);
     // Without an order the target says nothing: keys come as they are stored.
     const request: RangeRequest = { ...asked, sortTarget: 'key' };
-    const { header, result } = await backend.openRange(request, {
+    const { header, result, ageMs } = await backend.openRange(request, {
       ...contextOf(call),
       serializable: message.serializable,
+      maxStalenessMs: maxStalenessMsOf(call),
     });
+    if (ageMs !== undefined) tellAge(call, backend, ageMs);
     const { more, count } = result.plan;
     let held: readonly KeyValue[] = [];
     const send = (kvs: readonly KeyValue[], last: boolean): void => {

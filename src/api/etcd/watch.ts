@@ -1,11 +1,13 @@
 import { STREAM_WATCH_ID, type WatchDelivery, type WatchSink } from '../../core/watch/delivery.ts';
-import { unreachable } from '../../lib/assert.ts';
+import { assert, unreachable } from '../../lib/assert.ts';
+import { StoreError } from '../../lib/errors.ts';
 import type { ClientContext } from '../../member/auth/access.ts';
 import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import { WatchCreateRequest_FilterType as Filter } from '../../rpc/generated/etcdserverpb/rpc.ts';
 import { TOO_MANY_REQUESTS } from '../../rpc/grpc-call.ts';
 import type { RpcServer } from '../../rpc/server.ts';
 import { bidi, type MessageWriter } from '../../rpc/service.ts';
+import { toRpcError } from '../errors.ts';
 import type { EtcdBackend, WatchStream } from './backend.ts';
 import { contextOf } from './credentials.ts';
 import { HeldBytes } from './held-bytes.ts';
@@ -26,8 +28,10 @@ export function registerWatch(server: RpcServer, backend: EtcdBackend, limits: E
       call.signal.addEventListener('abort', close, { once: true });
       try {
         for await (const request of requests) {
-          if (request.create_request) await backend.credentialsSettled(context);
-          session.take(request);
+          const created = request.create_request;
+          const refusal = created ? await session.settled(created, context) : null;
+          if (refusal === null) session.take(request);
+          else session.refuse(refusal);
           // A client that asks without reading the answers is not read further.
           await out.bytes.drained();
         }
@@ -85,7 +89,34 @@ class WatchSession implements WatchSink {
     if (this.#closed) return;
     if (request.create_request) this.#create(request.create_request);
     else if (request.cancel_request) this.#cancel(request.cancel_request);
-    else if (request.progress_request) this.#stream.requestProgress();
+    else if (request.progress_request) this.#progress(request.progress_request);
+  }
+
+  /** Resolves once a creation can be judged: with null, or with why that is not possible now. */
+  async settled(request: wire.WatchCreateRequest, context: ClientContext): Promise<string | null> {
+    await this.#backend.credentialsSettled(context);
+    const lease = BigInt(request.lease ?? 0);
+    if (lease === 0n) return null;
+    try {
+      await this.#backend.leaseSettled(lease, context);
+      return null;
+    } catch (error) {
+      // Other watches of the stream need no leader.
+      if (error instanceof StoreError) return toRpcError(error).message;
+      throw error;
+    }
+  }
+
+  /** A refused watch has no id of its own. */
+  refuse(reason: string): void {
+    if (this.#closed) return;
+    this.#out.write({
+      header: this.#header(),
+      watch_id: Number(STREAM_WATCH_ID),
+      created: true,
+      canceled: true,
+      cancel_reason: reason,
+    });
   }
 
   deliver(delivery: WatchDelivery): void {
@@ -94,10 +125,7 @@ class WatchSession implements WatchSink {
       case 'events':
         return this.#deliverEvents(delivery);
       case 'progress':
-        return this.#out.write({
-          header: this.#header(delivery.revision),
-          watch_id: wireInteger(delivery.watchId),
-        });
+        return this.#deliverProgress(delivery);
       case 'canceled':
         this.#out.write({
           header: this.#header(),
@@ -148,11 +176,31 @@ class WatchSession implements WatchSink {
     for (const message of messages) this.#out.bytes.write(message);
   }
 
+  #deliverProgress({ watchId, revision, nonce }: WatchDelivery & { readonly type: 'progress' }): void {
+    const progress = { header: this.#header(revision), watch_id: wireInteger(watchId) };
+    if (nonce === 0n) return this.#out.write(progress);
+    const ageMs = this.#backend.ageMs();
+    assert(ageMs < Number.POSITIVE_INFINITY, 'fresh progress is told once an age is proven');
+    this.#out.write({ ...progress, nonce: wireInteger(nonce), age_ms: ageMs });
+  }
+
+  /** Without a nonce exactly as etcd's. */
+  #progress(request: wire.WatchProgressRequest): void {
+    const nonce = BigInt(request.nonce);
+    if (nonce === 0n) return this.#stream.requestProgress();
+    const watchId = BigInt(request.watch_id);
+    this.#stream.requestFresh({
+      watchId: watchId === 0n ? STREAM_WATCH_ID : watchId,
+      nonce,
+      linearizable: request.linearizable === true,
+    });
+  }
+
   #create(request: wire.WatchCreateRequest): void {
     const asked = BigInt(request.watch_id);
     const watchId = asked === 0n ? this.#freeId() : asked;
     const keyBytes = request.key.length + request.range_end.length;
-    if (!this.#keys.take(keyBytes)) return this.#refuse(TOO_MANY_REQUESTS);
+    if (!this.#keys.take(keyBytes)) return this.refuse(TOO_MANY_REQUESTS);
     const refusal = this.#stream.create({
       watchId,
       // The request's bytes are views of its whole message, which the watch would keep alive.
@@ -163,10 +211,11 @@ class WatchSession implements WatchSink {
       noDelete: request.filters.includes(Filter.NODELETE),
       prevKv: request.prev_kv,
       progressNotify: request.progress_notify,
+      lease: BigInt(request.lease ?? 0),
     });
     if (refusal !== null) {
       this.#keys.give(keyBytes);
-      return this.#refuse(refusal);
+      return this.refuse(refusal);
     }
     // As in etcd a refused watch takes no id away.
     if (asked === 0n) this.#nextId = watchId + 1n;
@@ -179,17 +228,6 @@ class WatchSession implements WatchSink {
     let id = this.#nextId;
     while (this.#watches.has(id)) id += 1n;
     return id;
-  }
-
-  /** A refused watch has no id of its own. */
-  #refuse(reason: string): void {
-    this.#out.write({
-      header: this.#header(),
-      watch_id: Number(STREAM_WATCH_ID),
-      created: true,
-      canceled: true,
-      cancel_reason: reason,
-    });
   }
 
   /** A watch that is not there gets no answer. */

@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, exponentialBuckets, Gauge, Histogram, Registry } from 'prom-client';
 import {
   ACCESS_OUTCOMES,
+  BOUNDED_READ_OUTCOMES,
   type MemberFigures,
   type MemberObserver,
   SIGN_IN_OUTCOMES,
@@ -119,6 +120,12 @@ const READINGS: readonly Reading[] = [
     (s) => s.logFirstIndex,
   ],
   ['etcd_debugging_auth_revision', 'Revision of users, roles and settings', (s) => s.auth.revision],
+  [
+    'conclave_state_age_seconds',
+    'The state reflects everything acknowledged more than so long ago; not a number when nothing is proven',
+    (s) => s.stateAgeSeconds,
+  ],
+  ['conclave_watch_fresh_answers_total', 'Requests for fresh progress answered', (s) => s.freshAnswers],
   ['conclave_auth_enabled', 'Whether requests must say who asks', (s) => Number(s.auth.enabled)],
   ['conclave_auth_users', 'Users', (s) => s.auth.users],
   ['conclave_auth_roles', 'Roles', (s) => s.auth.roles],
@@ -236,6 +243,10 @@ function observer(registry: Registry): MemberObserver {
     name: 'conclave_auth_decisions_total',
     help: 'Requests and watches of clients while authentication was enabled, by what was decided',
   });
+  const bounded = byOutcome(registry, BOUNDED_READ_OUTCOMES, {
+    name: 'conclave_read_bounded_total',
+    help: 'Reads of bounded staleness, by whether the proven age sufficed or a round was needed',
+  });
   const signedIn = byOutcome(registry, SIGN_IN_OUTCOMES, {
     name: 'conclave_auth_sign_ins_total',
     help: 'Names and passwords shown, by what became of it',
@@ -257,6 +268,7 @@ function observer(registry: Registry): MemberObserver {
     },
     proposal: (outcome) => (outcome === 'failed' ? failed : answered).inc(),
     readRound: (outcome) => (outcome === 'failed' ? failedReads : rounds).inc(),
+    boundedRead: (outcome) => bounded.inc({ outcome }),
     leaderChanged: (leaderId) => {
       // As in etcd, a leader lost is counted when the next one is found.
       if (leaderId !== null) changes.inc();

@@ -15,6 +15,8 @@ export interface WatchOptions {
   readonly prevKv: boolean;
   /** Tell an idle watch now and then up to which revision it has seen everything. */
   readonly progressNotify: boolean;
+  /** The watch ends when this lease does; 0n = it is bound to none. Whoever makes it sees to it that there is one. */
+  readonly lease?: bigint;
   /** Kept with the watch for whoever made it; the hub does not look at it. */
   readonly owner?: unknown;
 }
@@ -41,7 +43,13 @@ export type WatchDelivery =
       readonly events: readonly WatchEvent[];
     }
   /** Everything up to `revision` was delivered before; `STREAM_WATCH_ID` answers for all watches of the stream. */
-  | { readonly type: 'progress'; readonly watchId: bigint; readonly revision: number }
+  | {
+      readonly type: 'progress';
+      readonly watchId: bigint;
+      readonly revision: number;
+      /** Of the request it answers; 0n: it answers none, or one without. */
+      readonly nonce: bigint;
+    }
   /** The watch is over by itself; nothing follows. `compactRevision` is where it could be started anew. */
   | {
       readonly type: 'canceled';

@@ -3,7 +3,8 @@ import type { KvEvent } from '../mvcc/event.ts';
 import type { HistorySlice } from '../mvcc/scan.ts';
 import type { Store } from '../mvcc/store.ts';
 import { STREAM_WATCH_ID, type WatchEvent, type WatchOptions, type WatchSink } from './delivery.ts';
-import { type StreamHost, WatchStream } from './stream.ts';
+import { LeaseWatches } from './lease-watches.ts';
+import { type NonceRequest, type StreamHost, WatchStream } from './stream.ts';
 import { type SyncBatch, SyncQueue } from './sync-queue.ts';
 import { Watcher, watchTarget } from './watcher.ts';
 import { WatcherIndex } from './watcher-index.ts';
@@ -11,10 +12,12 @@ import { WatcherIndex } from './watcher-index.ts';
 export type { WatchDelivery, WatchOptions, WatchSink } from './delivery.ts';
 export type { WatchStream } from './stream.ts';
 
-/** Bounds of the hub. At the first two a watch is refused; the others bound one slice of catching up. */
+/** Bounds of the hub. At the first two a watch is refused; the last three bound one slice of catching up. */
 export interface WatchLimits {
   readonly watchersMax: number;
   readonly watchersPerStreamMax: number;
+  /** Requests for progress by nonce that wait for one watch, or for one stream as a whole; one more drops the oldest. */
+  readonly noncesMax: number;
   /** Watchers that read history together. */
   readonly batchWatchersMax: number;
   /** Rows of history looked at in one slice. */
@@ -25,6 +28,7 @@ export interface WatchLimits {
 export const WATCH_LIMITS_DEFAULT: WatchLimits = {
   watchersMax: 1_000_000,
   watchersPerStreamMax: 100_000,
+  noncesMax: 16,
   batchWatchersMax: 512,
   sliceRowsMax: 1_000,
   sliceBytesMax: 1024 * 1024,
@@ -43,12 +47,15 @@ export interface WatchStats {
   readonly slow: number;
   /** Events delivered since the start, one for each watcher that got it. */
   readonly eventsDelivered: number;
+  /** Requests for progress by nonce that were answered. */
+  readonly noncesAnswered: number;
 }
 
 // Texts for clients, which compare them with etcd's.
 const REASON_COMPACTED = 'etcdserver: mvcc: required revision has been compacted';
 const REASON_DUPLICATE = 'mvcc: duplicate watch ID provided on the WatchStream';
 const REASON_EMPTY_RANGE = 'mvcc: watcher range is empty';
+const REASON_LEASE_OVER = 'etcdserver: requested lease not found';
 const REASON_TOO_MANY = 'etcdserver: too many requests';
 
 /**
@@ -69,14 +76,19 @@ export class WatchHub {
   readonly #queue: SyncQueue;
   readonly #progressNotify = new Set<Watcher>();
   readonly #progressRequests = new Set<WatchStream>();
+  /** Watchers that have asked for progress by nonce, and wait for a revision, by the one before it. */
+  readonly #awaited = new Map<number, Set<Watcher>>();
+  readonly #leases = new LeaseWatches();
   /** The last revision notified: synced watchers have everything up to it. */
   #revision: number;
   #slowCount = 0;
   #eventsDelivered = 0;
+  #noncesAnswered = 0;
   readonly #host: StreamHost = {
     create: (stream, options) => this.#create(stream, options),
     release: (watcher) => this.#release(watcher),
     progressRequested: (stream) => this.#progressRequested(stream),
+    nonceRequested: (stream, request) => this.#nonceRequested(stream, request),
     closed: (stream) => this.#streamClosed(stream),
   };
 
@@ -98,6 +110,7 @@ export class WatchHub {
       unsynced,
       slow: this.#slowCount,
       eventsDelivered: this.#eventsDelivered,
+      noncesAnswered: this.#noncesAnswered,
     };
   }
 
@@ -127,6 +140,14 @@ export class WatchHub {
   }
 
   /**
+   * A lease was revoked or has expired: the watches bound to it are canceled, each after all that happened so far. To
+   * be called after the `notify` of its end.
+   */
+  leaseEnded(lease: bigint): void {
+    for (const watcher of this.#leases.take(lease)) this.#end(watcher);
+  }
+
+  /**
    * Gives one batch of watchers that are behind one slice of history. Not between an apply and its `notify`.
    *
    * @returns true when there is more to do
@@ -143,6 +164,7 @@ export class WatchHub {
     const stream = this.#streamOfSink.get(sink);
     if (stream === undefined) return;
     for (const watcher of stream.slow) this.#place(watcher, 'unsynced');
+    for (const watcher of stream.asking) this.#answerNonces(watcher);
     if (stream.watchers.size > 0 || this.#progressRequests.has(stream)) this.#onWork();
   }
 
@@ -153,15 +175,17 @@ export class WatchHub {
       watcher.sent = false;
       if (!idle || watcher.place !== 'synced' || this.#ahead(watcher)) continue;
       const { sink } = watcher.stream;
-      if (sink.writable) sink.deliver({ type: 'progress', watchId: watcher.id, revision: this.#revision });
+      if (sink.writable) this.#deliverProgress(sink, watcher.id, 0n);
     }
   }
 
   /**
    * The member took another one's whole state. Every watch goes on from what it has: it waits if the new state is
    * not that far yet, reads the new history if it is further, is canceled if that is compacted (RELIABILITY P50).
+   *
+   * @param hasLease whether there is a lease in the new state: watches of others are canceled
    */
-  storeReplaced(store: Store): void {
+  storeReplaced(store: Store, hasLease: (lease: bigint) => boolean = () => true): void {
     const seen = this.#revision;
     this.#store = store;
     this.#revision = store.currentRevision;
@@ -172,6 +196,9 @@ export class WatchHub {
         if (watcher.next <= this.#revision) this.#place(watcher, 'unsynced');
       }
     }
+    this.#awaited.clear();
+    for (const { asking } of this.#streams) for (const watcher of asking) this.#answerNonces(watcher);
+    for (const lease of this.#leases.ids()) if (!hasLease(lease)) this.leaseEnded(lease);
     this.#onWork();
   }
 
@@ -190,6 +217,7 @@ export class WatchHub {
     const watcher = new Watcher({ ...options, startRevision, stream, target });
     stream.watchers.set(watcher.id, watcher);
     if (watcher.progressNotify) this.#progressNotify.add(watcher);
+    if (watcher.lease !== 0n) this.#leases.add(watcher);
     if (startRevision > this.#revision) {
       watcher.place = 'synced';
       this.#synced.add(watcher);
@@ -206,11 +234,41 @@ export class WatchHub {
     this.#place(watcher, 'closed');
     stream.watchers.delete(watcher.id);
     this.#progressNotify.delete(watcher);
+    if (watcher.lease !== 0n) this.#leases.remove(watcher);
+    if (stream.asking.delete(watcher)) this.#awaitNoMore(watcher);
     // It may have been the last that progress waited for.
     if (this.#progressRequests.has(stream)) this.#onWork();
   }
 
+  /** What it has yet to get comes first. */
+  #end(watcher: Watcher): void {
+    watcher.ending = true;
+    if (watcher.place !== 'synced') return;
+    if (watcher.stream.sink.writable) {
+      this.#cancelEnded(watcher);
+      return;
+    }
+    watcher.next = Math.max(watcher.next, this.#revision + 1);
+    this.#place(watcher, 'slow');
+  }
+
+  #nonceRequested(stream: WatchStream, { watchId, nonce }: NonceRequest): void {
+    const { noncesMax } = this.#limits;
+    if (watchId === STREAM_WATCH_ID) {
+      stream.nonces = [...stream.nonces, nonce].slice(-noncesMax);
+      this.#progressRequests.add(stream);
+      this.#answerProgressOf(stream);
+      return;
+    }
+    const watcher = stream.watchers.get(watchId);
+    if (watcher === undefined) return;
+    watcher.nonces = [...watcher.nonces, nonce].slice(-noncesMax);
+    stream.asking.add(watcher);
+    this.#answerNonces(watcher);
+  }
+
   #progressRequested(stream: WatchStream): void {
+    stream.progressAsked = true;
     this.#progressRequests.add(stream);
     this.#answerProgressOf(stream);
   }
@@ -264,6 +322,7 @@ export class WatchHub {
       }
       watcher.gathered = null;
     }
+    if (this.#awaited.size > 0) this.#answerAwaited(revision);
   }
 
   #sync(batch: SyncBatch): void {
@@ -279,7 +338,15 @@ export class WatchHub {
       this.#deliverSlice(batch, slice);
     }
     for (const watcher of batch.watchers) {
-      if (watcher.next > this.#revision) this.#place(watcher, 'synced');
+      if (watcher.next <= this.#revision) continue;
+      if (watcher.ending) {
+        // An earlier delivery of this turn may have filled the sink.
+        if (watcher.stream.sink.writable) this.#cancelEnded(watcher);
+        else this.#place(watcher, 'slow');
+        continue;
+      }
+      this.#place(watcher, 'synced');
+      this.#answerNonces(watcher);
     }
   }
 
@@ -350,6 +417,61 @@ export class WatchHub {
     stream.sink.deliver({ type: 'canceled', watchId: id, reason: REASON_COMPACTED, compactRevision });
   }
 
+  #cancelEnded(watcher: Watcher): void {
+    const { id, stream } = watcher;
+    this.#release(watcher);
+    stream.sink.deliver({ type: 'canceled', watchId: id, reason: REASON_LEASE_OVER, compactRevision: 0 });
+  }
+
+  // ---- progress ---------------------------------------------------------------------------------------------
+
+  /** Of one watch, as soon as it has everything; else whatever it waits for asks again. */
+  #answerNonces(watcher: Watcher): void {
+    const { nonces, stream } = watcher;
+    if (nonces.length === 0 || watcher.place !== 'synced') return;
+    if (this.#ahead(watcher)) {
+      this.#await(watcher);
+      return;
+    }
+    const left = this.#deliverNonces(stream.sink, watcher.id, nonces);
+    watcher.nonces = left;
+    if (left.length === 0) stream.asking.delete(watcher);
+  }
+
+  /** @returns those for which there was no room */
+  #deliverNonces(sink: WatchSink, watchId: bigint, nonces: readonly bigint[]): readonly bigint[] {
+    let told = 0;
+    while (told < nonces.length && sink.writable) {
+      this.#deliverProgress(sink, watchId, nonces[told]!);
+      told += 1;
+    }
+    this.#noncesAnswered += told;
+    return nonces.slice(told);
+  }
+
+  #deliverProgress(sink: WatchSink, watchId: bigint, nonce: bigint): void {
+    sink.deliver({ type: 'progress', watchId, revision: this.#revision, nonce });
+  }
+
+  #await(watcher: Watcher): void {
+    const before = watcher.next - 1;
+    const awaiting = this.#awaited.get(before);
+    if (awaiting === undefined) this.#awaited.set(before, new Set([watcher]));
+    else awaiting.add(watcher);
+  }
+
+  #awaitNoMore(watcher: Watcher): void {
+    const awaiting = this.#awaited.get(watcher.next - 1);
+    if (awaiting?.delete(watcher) === true && awaiting.size === 0) this.#awaited.delete(watcher.next - 1);
+  }
+
+  #answerAwaited(revision: number): void {
+    const due = this.#awaited.get(revision);
+    if (due === undefined) return;
+    this.#awaited.delete(revision);
+    for (const watcher of due) this.#answerNonces(watcher);
+  }
+
   #answerProgress(): void {
     if (this.#progressRequests.size === 0) return;
     for (const stream of this.#progressRequests) this.#answerProgressOf(stream);
@@ -358,8 +480,10 @@ export class WatchHub {
   #answerProgressOf(stream: WatchStream): void {
     if (stream.behind > 0 || !stream.sink.writable) return;
     for (const watcher of stream.watchers.values()) if (this.#ahead(watcher)) return;
-    this.#progressRequests.delete(stream);
-    stream.sink.deliver({ type: 'progress', watchId: STREAM_WATCH_ID, revision: this.#revision });
+    if (stream.progressAsked) this.#deliverProgress(stream.sink, STREAM_WATCH_ID, 0n);
+    stream.progressAsked = false;
+    stream.nonces = this.#deliverNonces(stream.sink, STREAM_WATCH_ID, stream.nonces);
+    if (stream.nonces.length === 0) this.#progressRequests.delete(stream);
   }
 }
 

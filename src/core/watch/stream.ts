@@ -2,11 +2,19 @@ import { assert } from '../../lib/assert.ts';
 import type { WatchOptions, WatchSink } from './delivery.ts';
 import type { Watcher } from './watcher.ts';
 
+/** Progress of one watch, or of the whole stream by `STREAM_WATCH_ID`, to be answered with its nonce. */
+export interface NonceRequest {
+  readonly watchId: bigint;
+  /** Above 0. */
+  readonly nonce: bigint;
+}
+
 /** What a stream asks of its hub. */
 export interface StreamHost {
   create(stream: WatchStream, options: WatchOptions): string | null;
   release(watcher: Watcher): void;
   progressRequested(stream: WatchStream): void;
+  nonceRequested(stream: WatchStream, request: NonceRequest): void;
   closed(stream: WatchStream): void;
 }
 
@@ -19,6 +27,12 @@ export class WatchStream {
   readonly slow = new Set<Watcher>();
   /** Watchers that are not synced, the slow ones included. */
   behind = 0;
+  /** Progress of the whole stream was asked for without a nonce. */
+  progressAsked = false;
+  /** As much by nonces not answered yet, oldest first. */
+  nonces: readonly bigint[] = [];
+  /** Watchers that have such requests of their own. */
+  readonly asking = new Set<Watcher>();
   readonly #host: StreamHost;
   #open = true;
 
@@ -57,6 +71,17 @@ export class WatchStream {
   requestProgress(): void {
     assert(this.#open, 'progress is requested on an open stream');
     this.#host.progressRequested(this);
+  }
+
+  /**
+   * Asks for one `progress` delivery with this nonce. It comes in stream order, after every event up to its revision,
+   * as soon as the watch (each watch, for the whole stream) has everything and waits for no future revision. Of
+   * requests that wait, the latest `noncesMax` of each watch are kept. There is no answer for a watch that is not there.
+   */
+  requestNonce(request: NonceRequest): void {
+    assert(this.#open, 'progress is requested on an open stream');
+    assert(request.nonce > 0n, 'a nonce is above 0');
+    this.#host.nonceRequested(this, request);
   }
 
   /** Ends all watches. Idempotent. */

@@ -4,6 +4,8 @@ import type { WatchEvent, WatchOptions } from './delivery.ts';
 import type { Interval } from './interval-tree.ts';
 import type { WatchStream } from './stream.ts';
 
+const NO_NONCES: readonly bigint[] = [];
+
 /** Above every key: no byte is this great. */
 const END_OF_KEYS = '\u0100';
 
@@ -25,6 +27,8 @@ export class Watcher {
   readonly owner: unknown;
   readonly prevKv: boolean;
   readonly progressNotify: boolean;
+  /** The lease it ends with; 0n: none. */
+  readonly lease: bigint;
   readonly #noPut: boolean;
   readonly #noDelete: boolean;
   place: WatcherPlace = 'unsynced';
@@ -34,6 +38,10 @@ export class Watcher {
   last = 0;
   /** Something was delivered since the last progress tick. */
   sent = false;
+  /** Progress asked for by nonce and not answered yet, oldest first. */
+  nonces: readonly bigint[] = NO_NONCES;
+  /** Its lease is over: it is canceled once it has everything. */
+  ending = false;
   /** Events gathered for the delivery under way. */
   gathered: WatchEvent[] | null = null;
 
@@ -44,6 +52,7 @@ export class Watcher {
     this.owner = options.owner;
     this.prevKv = options.prevKv;
     this.progressNotify = options.progressNotify;
+    this.lease = options.lease ?? 0n;
     this.#noPut = options.noPut;
     this.#noDelete = options.noDelete;
     this.next = options.startRevision;

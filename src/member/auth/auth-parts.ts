@@ -24,7 +24,7 @@ export interface AuthPartsOptions extends Omit<ClientCallsOptions, 'access'> {
   readonly hub: WatchHub;
   /** How long a token's index is waited for. */
   readonly timeoutMs: number;
-  readonly observer: Pick<MemberObserver, 'accessDecided' | 'signedIn'>;
+  readonly observer: Pick<MemberObserver, 'accessDecided' | 'signedIn' | 'boundedRead'>;
 }
 
 /** What knows clients and what they may do. */
@@ -42,7 +42,7 @@ export interface AuthParts {
  * @throws StoreError `bad-options` for keys that are none
  */
 export function authParts(options: AuthPartsOptions): AuthParts {
-  const { clock, logger, hub, loop, reads, timeoutMs, observer } = options;
+  const { clock, logger, hub, loop, reads, freshness, timeoutMs, observer } = options;
   const machine = (): ClientCalls['machine'] => loop.replica.machine;
   const auth = (): ClientCalls['machine']['auth'] => machine().auth;
   const tokens = tokensOf(options);
@@ -61,7 +61,7 @@ export function authParts(options: AuthPartsOptions): AuthParts {
   return {
     tokens,
     access,
-    watches: new WatchGuard({ hub, access, auth }),
+    watches: new WatchGuard({ hub, access, machine, clock, freshness }),
     calls,
     accounts: new Accounts({
       calls,

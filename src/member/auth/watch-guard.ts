@@ -1,12 +1,28 @@
-import type { AuthStore } from '../../core/auth/auth-store.ts';
 import type { Principal } from '../../core/auth/operations.ts';
+import { leaseReadRefusal } from '../../core/auth/txn-access.ts';
+import type { StateMachine } from '../../core/state-machine.ts';
 import type { WatchHub, WatchOptions, WatchSink, WatchStream } from '../../core/watch/hub.ts';
 import { targetRange, watchTarget } from '../../core/watch/watcher.ts';
 import { StoreError, type StoreErrorCode } from '../../lib/errors.ts';
+import type { Freshness } from '../freshness.ts';
+import type { Clock } from '../ports.ts';
+import { type FreshRequest, WatchProofs } from '../watch-proofs.ts';
 import type { Access, ClientContext } from './access.ts';
 
 /** The watches of one client's stream, each within what the client may read. */
-export type GuardedStream = Pick<WatchStream, 'create' | 'cancel' | 'requestProgress' | 'close' | 'open'>;
+export interface GuardedStream
+  extends Pick<WatchStream, 'create' | 'cancel' | 'requestProgress' | 'close' | 'open'> {
+  /** As `WatchStream.requestNonce`, once the age of the state can be told. */
+  requestFresh(request: FreshRequest): void;
+}
+
+export interface WatchGuardOptions {
+  readonly hub: WatchHub;
+  readonly access: Access;
+  readonly machine: () => Pick<StateMachine, 'auth' | 'access' | 'lessor'>;
+  readonly clock: Clock;
+  readonly freshness: Pick<Freshness, 'proof' | 'prove' | 'demand'>;
+}
 
 /** The texts of a refused or ended watch: a gRPC status as etcd's clients print and compare it. */
 const REASONS: Partial<Readonly<Record<StoreErrorCode, string>>> = {
@@ -15,6 +31,8 @@ const REASONS: Partial<Readonly<Record<StoreErrorCode, string>>> = {
   'auth-revision-old': 'rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old',
   'user-empty': 'rpc error: code = InvalidArgument desc = etcdserver: user name is empty',
 };
+/** Of a watch bound to a lease that is not there. */
+const REASON_NO_LEASE = 'etcdserver: requested lease not found';
 const REASON_DENIED = REASONS['permission-denied']!;
 const CODES: ReadonlyMap<string, StoreErrorCode> = new Map(
   Object.entries(REASONS).map(([code, reason]) => [reason, code as StoreErrorCode]),
@@ -30,20 +48,18 @@ export function refusalOf(reason: string): StoreErrorCode | undefined {
  * the next entry is applied, whenever somebody may be allowed less than before.
  */
 export class WatchGuard {
-  readonly #hub: WatchHub;
-  readonly #access: Access;
-  readonly #auth: () => AuthStore;
+  readonly #options: WatchGuardOptions;
   readonly #streams = new Map<WatchStream, WatchSink>();
 
-  constructor(options: { readonly hub: WatchHub; readonly access: Access; readonly auth: () => AuthStore }) {
-    this.#hub = options.hub;
-    this.#access = options.access;
-    this.#auth = options.auth;
+  constructor(options: WatchGuardOptions) {
+    this.#options = options;
   }
 
   open(sink: WatchSink, context: ClientContext): GuardedStream {
-    const stream = this.#hub.open(sink);
+    const { hub, clock, freshness } = this.#options;
+    const stream = hub.open(sink);
     this.#streams.set(stream, sink);
+    const proofs = new WatchProofs({ clock, freshness, stream, signal: context.signal });
     return {
       get open() {
         return stream.open;
@@ -51,6 +67,7 @@ export class WatchGuard {
       create: (options) => this.#create(stream, options, context),
       cancel: (watchId) => stream.cancel(watchId),
       requestProgress: () => stream.requestProgress(),
+      requestFresh: (request) => proofs.request(request),
       close: () => {
         this.#streams.delete(stream);
         stream.close();
@@ -60,7 +77,7 @@ export class WatchGuard {
 
   /** Ends the watches that are no longer allowed. */
   recheck(): void {
-    if (!this.#auth().enabled) return;
+    if (!this.#options.machine().auth.enabled) return;
     for (const [stream, sink] of this.#streams) {
       for (const { id, owner, target } of stream.watchers.values()) {
         const refusal = this.#refusal(owner as Principal, targetRange(target));
@@ -73,24 +90,31 @@ export class WatchGuard {
   }
 
   #create(stream: WatchStream, options: WatchOptions, context: ClientContext): string | null {
+    const { access, machine } = this.#options;
     try {
-      const owner = this.#access.principal(context);
+      const owner = access.principal(context);
+      const state = machine();
       const target = watchTarget(options);
       // As in etcd who may not read the first key hears of that, even where the range has no key at all.
       const range = target ?? { key: options.key.toString('latin1') };
-      const refusal = this.#auth().rangeRefusal(owner, 'read', targetRange(range));
-      this.#access.decided(refusal);
-      return refusal === null ? stream.create({ ...options, owner }) : (REASONS[refusal] ?? REASON_DENIED);
+      const { lease = 0n } = options;
+      const refusal =
+        state.auth.rangeRefusal(owner, 'read', targetRange(range)) ??
+        (lease === 0n ? null : leaseReadRefusal(state.access, owner, lease));
+      access.decided(refusal);
+      if (refusal !== null) return REASONS[refusal] ?? REASON_DENIED;
+      if (lease !== 0n && !state.lessor.has(lease)) return REASON_NO_LEASE;
+      return stream.create({ ...options, owner });
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
-      this.#access.decided(error.code);
+      access.decided(error.code);
       return REASONS[error.code] ?? REASON_DENIED;
     }
   }
 
   /** What identified the owner may be over; permissions are those of now. */
   #refusal(owner: Principal, range: ReturnType<typeof targetRange>): StoreErrorCode | null {
-    const auth = this.#auth();
+    const { auth } = this.#options.machine();
     if (owner.revision === 0) return 'user-empty';
     if (auth.user(owner.user) === undefined) return 'permission-denied';
     if (!auth.isFresh(owner)) return 'auth-token-invalid';

@@ -110,6 +110,7 @@ export class FakeBackend implements EtcdBackend {
       dbSizeInUseBytes: 1024,
       quotaBytes: 2 ** 31,
       alarms: [{ member: 7, alarm: 'no-space' }],
+      ageMs: null,
     },
   });
 
@@ -145,7 +146,16 @@ export class FakeBackend implements EtcdBackend {
     roleList: () => this.#answer('roles', ['r', 's']),
   };
 
+  region = '';
+  age = 12;
+
   async credentialsSettled(): Promise<void> {}
+
+  leaseSettled: EtcdBackend['leaseSettled'] = (lease) => this.#answer({ lease }, null).then(() => undefined);
+
+  ageMs(): number {
+    return this.age;
+  }
 
   openWatch(sink: WatchSink): WatchStream {
     const stream = new FakeWatchStream(sink);
@@ -181,6 +191,7 @@ export class FakeWatchStream implements WatchStream {
   readonly sink: WatchSink;
   readonly created: WatchOptions[] = [];
   progressRequests = 0;
+  readonly fresh: Parameters<WatchStream['requestFresh']>[0][] = [];
   refusal: string | null = null;
   readonly closed: Promise<void>;
   #close: () => void = () => undefined;
@@ -206,8 +217,12 @@ export class FakeWatchStream implements WatchStream {
 
   requestProgress(): void {
     this.progressRequests += 1;
-    this.sink.deliver({ type: 'progress', watchId: -1n, revision: 50 });
+    this.sink.deliver({ type: 'progress', watchId: -1n, revision: 50, nonce: 0n });
   }
+
+  requestFresh: WatchStream['requestFresh'] = (request) => {
+    this.fresh.push(request);
+  };
 
   close(): void {
     this.#close();

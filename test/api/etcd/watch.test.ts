@@ -88,6 +88,7 @@ describe('creating', () => {
         noDelete: true,
         prevKv: true,
         progressNotify: true,
+        lease: 0n,
       },
     ]);
   });
@@ -221,7 +222,7 @@ describe('delivering', () => {
 
   test('progress of a watch and of the stream', async () => {
     const { stream, hub } = await openWatch({ watch_id: 3 });
-    hub.sink.deliver({ type: 'progress', watchId: 3n, revision: 40 });
+    hub.sink.deliver({ type: 'progress', watchId: 3n, revision: 40, nonce: 0n });
     stream.send({ progress_request: { nonce: 0, watch_id: 0 } });
     const [own, all] = [await stream.next(), await stream.next()];
     expect(own).toMatchObject({ watch_id: 3, header: { revision: 40 }, events: [] });
@@ -306,7 +307,7 @@ describe('ending', () => {
     const { stream, hub } = await openWatch();
     stream.call.cancel();
     await hub.closed;
-    hub.sink.deliver({ type: 'progress', watchId: 0n, revision: 1 });
+    hub.sink.deliver({ type: 'progress', watchId: 0n, revision: 1, nonce: 0n });
   });
 
   test('a server that stops ends the stream as stopped and closes the watches', async () => {

@@ -21,6 +21,8 @@ const SAMPLE: MemberFigures = {
   leases: 2,
   watchers: 5,
   slowWatchers: 1,
+  stateAgeSeconds: Number.NaN,
+  freshAnswers: 4,
   connectedPeers: [0x2a],
   region: 'eu-1',
   peers: [

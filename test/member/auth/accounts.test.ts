@@ -10,7 +10,9 @@ import { Attempts } from '../../../src/member/auth/attempts.ts';
 import { Passwords } from '../../../src/member/auth/passwords.ts';
 import { SimpleTokens } from '../../../src/member/auth/simple-tokens.ts';
 import { ClientCalls } from '../../../src/member/client-calls.ts';
+import { Freshness } from '../../../src/member/freshness.ts';
 import type { SignInOutcome } from '../../../src/member/observer.ts';
+import { SILENT_OBSERVER } from '../../../src/member/observer.ts';
 import type { CallContext } from '../../../src/member/proposals.ts';
 import type { ReadyLoop } from '../../../src/member/ready-loop.ts';
 import { systemRandom } from '../../../src/member/system.ts';
@@ -50,6 +52,9 @@ class Contended {
       access,
       proposals: { propose: (operation, context) => this.#propose(operation, context) },
       reads: { linearizable },
+      freshness: new Freshness({ clock, probe: () => {}, linearizable, intervalMs: 100 }),
+      learnerLinearizableReads: false,
+      observer: SILENT_OBSERVER,
       fatal: () => {},
     });
     this.accounts = new Accounts({

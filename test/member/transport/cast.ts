@@ -141,6 +141,10 @@ export class TurnClock implements Clock {
     return this.#nowMs;
   }
 
+  uptimeMs(): number {
+    return this.#nowMs;
+  }
+
   setTimer(callback: () => void, delayMs: number): Timer {
     const timer = { atMs: this.#nowMs + delayMs, callback };
     this.#timers.add(timer);

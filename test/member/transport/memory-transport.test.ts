@@ -103,6 +103,7 @@ test('delays come from the clock; a stream keeps its order unless reordering is 
     let nowMs = 0;
     const clock = {
       nowMs: () => nowMs,
+      uptimeMs: () => nowMs,
       setTimer: (callback: () => void, delayMs: number) => {
         timers.push({ atMs: nowMs + delayMs, callback });
         return { cancel: () => {} };
