@@ -1,8 +1,22 @@
 export type { AuthClient } from './client/auth-client.ts';
+export { type ProvenAge, STALENESS_MS_MAX } from './client/bounded-read.ts';
 export { ClientError, type ClientErrorCode } from './client/client-error.ts';
+export type { Election, Leadership } from './client/election.ts';
 export type { ClientTls } from './client/endpoint.ts';
 export { type CallOptions, KvClient, type KvClientOptions } from './client/kv-client.ts';
+export type { Lease, LeaseEnd, LeaseOptions } from './client/lease.ts';
+export type { Lock } from './client/lock.ts';
+export type { PlaceOptions } from './client/place.ts';
 export type { Login } from './client/sign-in.ts';
+export {
+  type AnswersOf,
+  compare,
+  deleteOp,
+  getOp,
+  putOp,
+  type TxnBuilder,
+  type TypedTxnAnswer,
+} from './client/txn.ts';
 export type {
   AuthStatusAnswer,
   Bytes,
@@ -20,6 +34,7 @@ export type {
   PutOptions,
   RangeAnswer,
   RangeOptions,
+  ReadOptions,
   ResponseHeader,
   RoundTrip,
   SnapshotSlice,
@@ -31,4 +46,5 @@ export type {
   WatchEvent,
   WatchOptions,
 } from './client/types.ts';
+export type { WatchStreamHandle, WatchStreamItem, WatchStreamOptions } from './client/watch-stream.ts';
 export { ALL_FROM, prefixEnd } from './lib/range-end.ts';

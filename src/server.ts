@@ -56,6 +56,7 @@ class Server {
   readonly #abort = new AbortController();
   #member: Member | null = null;
   #metrics: Metrics | null = null;
+  #deflated: NetworkFigures['deflated'] = { before: 0, after: 0 };
   #clientTls: TlsEndpoint | null = null;
   #peerTls: TlsEndpoint | null = null;
   #port: ClientPort | null = null;
@@ -182,6 +183,10 @@ class Server {
         clock: systemClock,
         random: systemRandom,
         logger,
+        deflated: ({ before, after }) => {
+          const sum = this.#deflated;
+          this.#deflated = { before: sum.before + before, after: sum.after + after };
+        },
       }),
       clock: systemClock,
       random: systemRandom,
@@ -207,6 +212,7 @@ class Server {
       connections: this.#port?.figures ?? { open: 0, refused: 0, handshakesFailed: 0 },
       calls: this.#grpc?.callFigures ?? { open: 0, refused: 0, heldBytes: 0 },
       unread: this.#unread.figures,
+      deflated: this.#deflated,
       tls: new Map(
         (['client', 'peer'] as const).flatMap((side) => {
           const endpoint = side === 'client' ? this.#clientTls : this.#peerTls;

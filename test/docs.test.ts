@@ -2,13 +2,18 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
+import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
+import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
+import { MEMBERS_MAX } from '../src/client/survey.ts';
+import { FAILURES_MAX } from '../src/client/watch-stream.ts';
 import { ALARMS_MAX } from '../src/core/alarms.ts';
 import { NAME_BYTES_MAX, PRINCIPALS_MAX, ROLE_BYTES_MAX } from '../src/core/auth/auth-store.ts';
 import { TXN_DEPTH_MAX } from '../src/core/command-kv.ts';
 import { LEASES_MAX } from '../src/core/lease/lessor.ts';
 import { WATCH_LIMITS_DEFAULT } from '../src/core/watch/hub.ts';
 import { REGION_LENGTH_MAX } from '../src/lib/region.ts';
+import { FRESHNESS_INTERVAL_MS_DEFAULT } from '../src/member/freshness.ts';
 import { DEFAULT_PREFERENCE_TIMING } from '../src/member/leader-preference.ts';
 import { LEARNERS_MAX } from '../src/member/membership.ts';
 import { defaultLimits, FRAME_BYTES_MAX, REQUEST_BYTES_MAX } from '../src/member/transport/limits.ts';
@@ -142,6 +147,9 @@ describe('limits', () => {
       Leases: [count(LEASES_MAX)],
       Alarms: [count(ALARMS_MAX)],
       Learners: [count(LEARNERS_MAX)],
+      "Bound of a read's age": [`${count(STALENESS_MS_MAX)} ms`],
+      'Members that the Node client': [count(MEMBERS_MAX)],
+      'Failures of a watch': [`${count(FAILURES_MAX)}, about a minute`],
       'Name of a region': [`${REGION_LENGTH_MAX} characters`],
       'Regions where leaders are wanted': [count(LEADER_REGIONS_MAX)],
       'A leader in a less wanted region': [
@@ -153,6 +161,9 @@ describe('limits', () => {
         count(WATCH_LIMITS_DEFAULT.watchersMax),
         count(WATCH_LIMITS_DEFAULT.watchersPerStreamMax),
       ],
+      'Requests for fresh progress': [count(WATCH_LIMITS_DEFAULT.noncesMax)],
+      'Staleness that a read': [count(MAX_STALENESS_MS_MAX)],
+      'Time between two of them': [`${FRESHNESS_INTERVAL_MS_DEFAULT} ms`],
       'Keys and ends of open watches': [watchKeys],
       'Answers above 1 MiB on their way': [mebibytes(ANSWERS_BYTES_MAX)],
       'Memory of requests over HTTP': [mebibytes(call.requestBytesMax)],

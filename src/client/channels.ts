@@ -111,11 +111,12 @@ export class Channels {
   /**
    * Opens a two-way stream on the best endpoint that is there. The member ends it when it loses its leader.
    *
+   * @param headers `connectMs`: how long one endpoint may take to connect; at most, and by default, 2000
    * @throws ClientError `unavailable` when none is there, `canceled` by the signal
    */
   async duplex<Req, Res>(
     method: Method<Req, Res>,
-    headers: CallHeaders & { readonly kind?: CallKind },
+    headers: CallHeaders & { readonly kind?: CallKind; readonly connectMs?: number },
   ): Promise<{ readonly address: string; readonly stream: ClientDuplexStream<Partial<Req>, Res> }> {
     this.#attendant?.used();
     let failure: unknown;

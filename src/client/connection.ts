@@ -104,12 +104,17 @@ export class Connection {
     });
   }
 
-  /** Opens a two-way stream. The member ends it when it loses its leader. @throws ClientError */
+  /**
+   * Opens a two-way stream. The member ends it when it loses its leader.
+   *
+   * @param headers `connectMs`: how long it may take to connect; at most, and by default, 2000
+   * @throws ClientError
+   */
   async duplex<Req, Res>(
     method: Method<Req, Res>,
-    headers: CallHeaders,
+    headers: CallHeaders & { readonly connectMs?: number },
   ): Promise<ClientDuplexStream<Partial<Req>, Res>> {
-    await this.ready({ ...headers, deadlineMs: Infinity });
+    await this.ready({ ...headers, deadlineMs: Date.now() + (headers.connectMs ?? CONNECT_TIMEOUT_MS) });
     const metadata = shown(headers);
     metadata.set('hasleader', 'true');
     const { path, encode, decode } = method;

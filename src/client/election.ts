@@ -1,6 +1,7 @@
 import { ClientError } from './client-error.ts';
 import type { CallOptions } from './kv-client.ts';
 import type { Lease } from './lease.ts';
+import { LinkedSignal } from './linked-signal.ts';
 import { type HeldPlace, type PlaceOptions, takePlace } from './place.ts';
 import { Queue, type QueueCalls } from './queue.ts';
 import { putOp } from './txn.ts';
@@ -46,7 +47,8 @@ export class Election {
     call: { readonly signal?: AbortSignal } = {},
   ): AsyncGenerator<KeyValue | null, void, undefined> {
     const left = new AbortController();
-    const signal = AbortSignal.any(call.signal === undefined ? [left.signal] : [left.signal, call.signal]);
+    using link = new LinkedSignal([left.signal, call.signal]);
+    const { signal } = link;
     let toldRevision = -1;
     try {
       while (!signal.aborted) {

@@ -1,6 +1,7 @@
 import type { Channels } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
 import { pause } from './connection.ts';
+import { LinkedSignal } from './linked-signal.ts';
 import type { SignIn } from './sign-in.ts';
 import { METHODS } from './wire.ts';
 
@@ -55,9 +56,10 @@ async function renewAt(
   id: bigint,
   limits: RenewalLimits & { readonly token: string | null },
 ): Promise<number> {
-  const timeout = AbortSignal.timeout(Math.max(1, limits.timeoutMs));
-  const signal = limits.signal === undefined ? timeout : AbortSignal.any([limits.signal, timeout]);
-  const call = { signal, token: limits.token };
+  using link = new LinkedSignal([limits.signal], limits.timeoutMs);
+  const { signal } = link;
+  // Time is left for another member when one takes no connection.
+  const call = { signal, token: limits.token, connectMs: limits.timeoutMs / 2 };
   const { address, stream } = await channels.duplex(METHODS.leaseKeepAlive, call);
   const onAbort = (): void => stream.cancel();
   signal.addEventListener('abort', onAbort, { once: true });
@@ -69,7 +71,7 @@ async function renewAt(
   } catch (error) {
     const failure = asClientError(error);
     if (limits.signal?.aborted === true) throw failure;
-    if (timeout.aborted) {
+    if (link.isTimeout) {
       channels.fail(address);
       throw new ClientError('deadline-exceeded', 'the lease was not renewed in time');
     }

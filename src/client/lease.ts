@@ -1,6 +1,7 @@
 import { ClientError } from './client-error.ts';
 import { pause } from './connection.ts';
 import type { CallOptions } from './kv-client.ts';
+import { LinkedSignal } from './linked-signal.ts';
 import type { LeaseGrantAnswer, ResponseHeader } from './types.ts';
 
 /** How far this machine's clock may run slow, against the server's. */
@@ -174,9 +175,9 @@ export async function grantLease(
   { signal, ...wanted }: LeaseOptions,
   call: CallOptions,
 ): Promise<Lease> {
-  const signals = [signal, call.signal].filter((one) => one !== undefined);
+  using link = new LinkedSignal([signal, call.signal]);
   const sentMs = performance.now();
-  const { id, ttlSeconds } = await calls.grant(wanted, { ...call, signal: AbortSignal.any(signals) });
+  const { id, ttlSeconds } = await calls.grant(wanted, { ...call, signal: link.signal });
   const lease = new Lease(calls, { id, ttlSeconds, sentMs });
   if (signal !== undefined) lease.bindTo(signal);
   return lease;

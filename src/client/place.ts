@@ -1,6 +1,7 @@
 import { ClientError } from './client-error.ts';
 import type { CallOptions } from './kv-client.ts';
 import type { Lease } from './lease.ts';
+import { LinkedSignal } from './linked-signal.ts';
 import { freshSuffix, isHeld, type Queue, type QueueCalls, type Ticket } from './queue.ts';
 import type { Bytes, Compare } from './types.ts';
 
@@ -116,10 +117,11 @@ export async function takePlace(
   options: PlaceOptions,
 ): Promise<HeldPlace | null> {
   const { queue, value, wait } = wanted;
-  const limit = limitOf(options);
+  using limit = new LinkedSignal([options.signal], options.timeoutMs);
   const ownsLease = options.lease === undefined;
   const lease = options.lease ?? (await ownLease(calls, options, limit));
-  const signal = AbortSignal.any([limit, lease.signal]);
+  using either = new LinkedSignal([limit.signal, lease.signal]);
+  const { signal } = either;
   let ticket: Ticket | null = null;
   try {
     const joined = await queue.join({ lease, value, suffix: ownsLease ? '' : freshSuffix() }, { signal });
@@ -132,7 +134,7 @@ export async function takePlace(
       return new HeldPlace(queue, { ticket, lease, ownsLease, seenAt: revision });
     }
   } catch (error) {
-    const reason = reasonOf(error, { signal, lease });
+    const reason = lease.signal.aborted ? lease.signal.reason : reasonOf(error, limit);
     await giveUp(queue, { ticket, lease, ownsLease });
     throw reason;
   }
@@ -140,21 +142,12 @@ export async function takePlace(
   return null;
 }
 
-/** Aborts with the reason that the caller is told. */
-function limitOf({ signal, timeoutMs }: PlaceOptions): AbortSignal {
-  const signals = signal === undefined ? [] : [signal];
-  return AbortSignal.any(timeoutMs === undefined ? signals : [...signals, AbortSignal.timeout(timeoutMs)]);
-}
-
-async function ownLease(calls: QueueCalls, options: PlaceOptions, signal: AbortSignal): Promise<Lease> {
+async function ownLease(calls: QueueCalls, options: PlaceOptions, limit: LinkedSignal): Promise<Lease> {
   const ttlSeconds = options.ttlSeconds ?? TTL_SECONDS_DEFAULT;
   try {
-    const lease = await calls.lease({ ttlSeconds }, { signal });
-    if (!signal.aborted) return lease;
-    await lease[Symbol.asyncDispose]();
-    throw new ClientError('canceled', 'the call was canceled');
+    return await calls.lease({ ttlSeconds }, { signal: limit.signal });
   } catch (error) {
-    throw reasonOf(error, { signal, lease: null });
+    throw reasonOf(error, limit);
   }
 }
 
@@ -171,14 +164,9 @@ async function giveUp(
 }
 
 /** What ended the wait, in the words of who ended it. */
-function reasonOf(
-  error: unknown,
-  { signal, lease }: { readonly signal: AbortSignal; readonly lease: Lease | null },
-): unknown {
-  if (!signal.aborted) return error;
-  if (lease?.signal.aborted === true) return lease.signal.reason;
-  const isTimeout = signal.reason instanceof Error && signal.reason.name === 'TimeoutError';
-  return isTimeout
-    ? new ClientError('deadline-exceeded', 'somebody else held it all the time')
+function reasonOf(error: unknown, limit: LinkedSignal): unknown {
+  if (!limit.signal.aborted) return error;
+  return limit.isTimeout
+    ? new ClientError('deadline-exceeded', 'it was not got in time')
     : new ClientError('canceled', 'the call was canceled');
 }

@@ -16,7 +16,7 @@ const ANSWER_TIMEOUT_MS = 2000;
 /** Round trips of one member that are kept; the shortest counts. */
 const SAMPLES_MAX = 4;
 /** Members that are taken note of, of those that the cluster names. */
-const MEMBERS_MAX = 64;
+export const MEMBERS_MAX = 64;
 
 /** What is looked at, and how. */
 export interface SurveyOptions {

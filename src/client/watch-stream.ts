@@ -4,17 +4,22 @@ import type { Channels } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
 import { pause } from './connection.ts';
 import { WholeRevisions } from './fragments.ts';
+import { LinkedSignal } from './linked-signal.ts';
 import type { SignIn } from './sign-in.ts';
 import type { ResponseHeader, WatchEvent, WatchOptions } from './types.ts';
 import { header, METHODS, progressRequest, watchCancellation, watchEvent, watchRequest } from './wire.ts';
 
 /** Failures in a row, without one answer between them, after which a watch gives up; its default. */
-const FAILURES_MAX = 30;
+export const FAILURES_MAX = 30;
 const RETRY_PAUSE_MS = 100;
 const RETRY_PAUSE_MS_MAX = 2000;
 
 /** What may heal on another member, or on this one later. */
 const HEALING: ReadonlySet<string> = new Set(['unavailable', 'internal', 'canceled', 'unknown']);
+
+function heals(error: unknown): boolean {
+  return error instanceof ClientError && HEALING.has(error.code);
+}
 
 /** What a watch goes over, again and again. */
 export interface WatchConnection {
@@ -95,6 +100,7 @@ class WatchStream implements WatchStreamHandle {
   readonly #connection: WatchConnection;
   readonly #options: WatchStreamOptions;
   readonly #closing = new AbortController();
+  readonly #link: LinkedSignal;
   readonly #signal: AbortSignal;
   /** Set while a stream carries the watch. */
   #stream: Stream | null = null;
@@ -109,8 +115,8 @@ class WatchStream implements WatchStreamHandle {
     this.#connection = connection;
     this.#options = options;
     this.#next = options.startRevision ?? 0;
-    const { signal } = this.#closing;
-    this.#signal = options.signal === undefined ? signal : AbortSignal.any([options.signal, signal]);
+    this.#link = new LinkedSignal([options.signal, this.#closing.signal]);
+    this.#signal = this.#link.signal;
   }
 
   requestProgress(request: { readonly nonce: number; readonly linearizable?: boolean }): boolean {
@@ -132,6 +138,7 @@ class WatchStream implements WatchStreamHandle {
 
   close(): void {
     this.#closing.abort();
+    this.#link[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
@@ -155,7 +162,7 @@ class WatchStream implements WatchStreamHandle {
     } catch (failure) {
       if (this.#signal.aborted) return;
       const isStale = this.#connection.signIn.isStale(failure);
-      if (!(failure instanceof ClientError) || !(isStale || HEALING.has(failure.code))) throw failure;
+      if (!(failure instanceof ClientError) || !(isStale || heals(failure))) throw failure;
       this.#failures += 1;
       if (this.#failures > (this.#options.failuresMax ?? FAILURES_MAX)) throw failure;
       yield { type: 'lost', error: failure, address: this.#address };
@@ -186,7 +193,7 @@ class WatchStream implements WatchStreamHandle {
     } catch (error) {
       const failure = asClientError(error);
       if (signIn.isStale(failure)) signIn.forget(token);
-      else if (!this.#isGoingHome) channels.fail(address);
+      else if (!this.#isGoingHome && heals(failure)) channels.fail(address);
       throw failure;
     } finally {
       this.#stream = null;

@@ -132,15 +132,12 @@ export class ClientCalls {
     const { signal } = context;
     return this.#options.access.as(context, (principal) => {
       const { user, revision: authRevision } = principal;
-      if (authRefusal(operation, principal, this.machine.access) === null) {
+      const refusal = (): StoreErrorCode | null => authRefusal(operation, principal, this.machine.access);
+      const enter = (): Promise<CommandOutcome> => {
         admit?.();
         return this.commandFrom(operation, { signal, user, authRevision });
-      }
-      return this.#caughtUp(signal).then(() => {
-        permit(authRefusal(operation, principal, this.machine.access));
-        admit?.();
-        return this.commandFrom(operation, { signal, user, authRevision });
-      });
+      };
+      return refusal() === null ? enter() : this.#permit(refusal, signal).then(enter);
     });
   }
 
@@ -172,8 +169,9 @@ export class ClientCalls {
       );
     }
     if (!context.serializable) {
-      this.#refuseOnLearner();
       await this.linearizable(context.signal);
+      // Not before: it may have been promoted in what it had yet to apply.
+      this.#refuseOnLearner();
     }
     return this.#read(request, context, read);
   }
@@ -189,7 +187,7 @@ export class ClientCalls {
   ): Promise<Answer<T>> {
     const { freshness, observer } = this.#options;
     freshness.demand();
-    let isUpgraded = freshness.ageMs() > maxStalenessMs;
+    let isUpgraded = freshness.atLeastMs() > maxStalenessMs;
     for (;;) {
       if (isUpgraded) await this.linearizable(signal);
       const { proof } = freshness;
@@ -199,7 +197,7 @@ export class ClientCalls {
         observer.boundedRead(isUpgraded ? 'upgraded' : 'local');
         return { ...answer, ageMs: Math.ceil(ageMs) };
       }
-      // Reading took long, or this process was stopped meanwhile.
+      // Reading took long, this process was stopped meanwhile, or the machine has slept.
       isUpgraded = true;
     }
   }

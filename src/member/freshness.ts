@@ -68,6 +68,12 @@ export class Freshness {
     return Math.max(uptimeMs, clock.nowMs() - proof.nowMs);
   }
 
+  /** The age is no less, sleep left out: tells cheaply, unlike `ageMs`, that it is too high. */
+  atLeastMs(): number {
+    if (this.#proof === null) return Number.POSITIVE_INFINITY;
+    return this.#options.clock.nowMs() - this.#proof.nowMs;
+  }
+
   /**
    * Resolves when the state reflects everything acknowledged before the call.
    *

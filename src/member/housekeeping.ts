@@ -1,3 +1,4 @@
+import type { MemberId } from '../core/raft/messages.ts';
 import type { RawNode } from '../core/raft/raw-node.ts';
 import { StoreError } from '../lib/errors.ts';
 import type { Clock, LogStore, StateStore } from './ports.ts';
@@ -13,6 +14,13 @@ const COMPACTION_ROWS_PER_SLICE = 2_000;
  */
 const LOG_MEMORY_BYTES_MAX = 32 * 1024 * 1024;
 const CATCH_UP_BYTES_MAX = 16 * 1024 * 1024;
+/**
+ * Entries in memory, in bytes, that are kept at most for a member that is being caught up: by a snapshot on its way,
+ * or by entries, as long as it comes forward within the time. Else what it is about to get would be cut away while it
+ * gets the entries before, again and again.
+ */
+const FOLLOWER_BYTES_MAX = 128 * 1024 * 1024;
+const FOLLOWER_STALL_MS_MAX = 30_000;
 /** The log on disk above which it is cut down to the last barrier, slow followers or not. */
 const LOG_BYTES_MAX = 512 * 1024 * 1024;
 
@@ -31,6 +39,12 @@ export interface HousekeepingOptions {
   readonly fatal: (error: unknown) => void;
 }
 
+/** The last index that a follower is known, or expected, to have. */
+interface Whereabouts {
+  readonly index: number;
+  readonly sinceMs: number;
+}
+
 /** What a member does on the side, in small pieces: barriers, cutting the log, compaction. */
 export class Housekeeping {
   readonly #options: HousekeepingOptions;
@@ -38,6 +52,8 @@ export class Housekeeping {
   #barrier: Promise<void> | null = null;
   #compacting: Promise<void> | null = null;
   #stopped = false;
+  /** As a leader: where each member's log was last seen, and since when. */
+  #followers: ReadonlyMap<MemberId, Whereabouts> = new Map();
 
   constructor(options: HousekeepingOptions) {
     this.#options = options;
@@ -110,12 +126,37 @@ export class Housekeeping {
   /** Where the log is to be cut, and how many entries that must rid it of to be worth it. */
   #cut(barrierIndex: number): { readonly index: number; readonly entriesMin: number } {
     const { node, log, snapshotCount, catchUpEntries, pinnedIndex } = this.#options;
+    const neededIndex = Math.min(pinnedIndex(), this.#neededByFollowers());
     if (log.sizeBytes > LOG_BYTES_MAX) return { index: barrierIndex, entriesMin: 1 };
     const isLarge = node.indexBefore(LOG_MEMORY_BYTES_MAX) >= node.status().firstIndex;
     const counted = barrierIndex - catchUpEntries;
     const kept = isLarge ? Math.max(counted, node.indexBefore(CATCH_UP_BYTES_MAX)) : counted;
-    const index = Math.min(kept, barrierIndex, pinnedIndex());
-    return { index, entriesMin: isLarge ? 1 : snapshotCount };
+    const index = Math.min(kept, barrierIndex);
+    const entriesMin = isLarge ? 1 : snapshotCount;
+    if (neededIndex >= index) return { index, entriesMin };
+    return {
+      index: Math.min(index, Math.max(neededIndex, node.indexBefore(FOLLOWER_BYTES_MAX))),
+      entriesMin,
+    };
+  }
+
+  /** The lowest index that a member has to which entries flow, as long as it comes forward; or Infinity. */
+  #neededByFollowers(): number {
+    const nowMs = this.#options.clock.nowMs();
+    const seen = new Map<MemberId, Whereabouts>();
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const [id, { state, match, next }] of this.#options.node.status().progress) {
+      // Whoever cannot be reached is probed where its match ends; after a snapshot, and after its answers, further on.
+      const isFed = state === 'replicate' || (state === 'probe' && next - 1 > match);
+      if (!isFed) continue;
+      const index = state === 'replicate' ? match : next - 1;
+      const before = this.#followers.get(id);
+      const sinceMs = before?.index === index ? before.sinceMs : nowMs;
+      seen.set(id, { index, sinceMs });
+      if (nowMs - sinceMs < FOLLOWER_STALL_MS_MAX) lowest = Math.min(lowest, index);
+    }
+    this.#followers = seen;
+    return lowest;
   }
 
   async #compact(): Promise<void> {

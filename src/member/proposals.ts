@@ -16,8 +16,6 @@ const FORWARD_BYTES_MAX = 1024 * 1024;
 /** Forwarded requests in flight towards the leader. */
 const FORWARDS_MAX = 16;
 
-const ONCE = { once: true };
-
 /** The leader's answer to forwarded proposals. `refused`: surely not in the log. */
 export type ForwardAnswer = 'accepted' | 'refused' | 'busy';
 
@@ -223,7 +221,7 @@ export class Proposals {
       repeatable: caller.repeatable,
       ambiguous: false,
     };
-    signal.addEventListener('abort', pending.onAbort, ONCE);
+    signal.addEventListener('abort', pending.onAbort);
     this.#pending.set(id.seq, pending);
     this.#pendingBytes += pending.data.length;
     return pending;

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { KvClient, type KvClientOptions } from '../../src/client/kv-client.ts';
+import { MEMBERS_MAX } from '../../src/client/survey.ts';
 import { RpcError, rpcStatus } from '../../src/rpc/status.ts';
 import { SmallMember, SmallStore } from './small-store.ts';
 
@@ -122,6 +123,22 @@ test('a URL at which another member answers, or nobody, or another cluster, is n
   expect(client.endpoints).toEqual([far.address, home.address]);
   expect(count(other, '/Range')).toBe(0);
   await other.stop();
+});
+
+test('so many members are taken note of, no more', async () => {
+  const [first, ...others] = store.members;
+  const strangers = Array.from({ length: MEMBERS_MAX - 2 }, (_, i) => ({
+    ...first!,
+    ID: 100 + i,
+    clientURLs: [],
+  }));
+  store.members.splice(0, Infinity, first!, ...strangers, ...others);
+  const client = connect({ endpoints: [far.address], discovery: true });
+  await client.range({ key: 'a' });
+  await expect.poll(() => client.endpoints, PATIENCE).toEqual([far.address, near.address]);
+  const surveys = count(far, '/MemberList');
+  await expect.poll(() => count(far, '/MemberList'), PATIENCE).toBeGreaterThan(surveys + 2);
+  expect(client.endpoints).toHaveLength(2);
 });
 
 test('without a region nobody is asked for anything', async () => {

@@ -135,6 +135,15 @@ test('the wishes of a watch reach the server', async () => {
   expect(BigInt(asked!.create_request!.lease!)).toBe(-5n);
 });
 
+test('a refusal ends it, and is not held against the member', async () => {
+  store.compactRevision = 7;
+  const { next } = watched({ startRevision: 3 });
+  await next();
+  await expect(next()).rejects.toMatchObject({ code: 'out-of-range', compactRevision: 7 });
+  const again = watched({ startRevision: 8 });
+  expect(await again.next()).toMatchObject({ type: 'created', address: one.address });
+});
+
 test('it gives up after so many failures in a row', async () => {
   one.failing = two.failing = () => new RpcError(rpcStatus.unavailable, 'etcdserver: no leader');
   const { next } = watched({ failuresMax: 2 });

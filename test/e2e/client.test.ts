@@ -84,8 +84,9 @@ describe('the client, at members that die', LIMIT, () => {
   test('a lock excludes the others while leaders die, and grows its fencing token', async () => {
     const holders: string[] = [];
     const tokens: number[] = [];
+    let isOver = false;
     const work = async (name: string, client: KvClient): Promise<void> => {
-      for (let round = 0; round < 3; round += 1) {
+      for (let round = 0; round < 3 || !isOver; round += 1) {
         await using lock = await client.lock('door', { ttlSeconds: TTL_SECONDS });
         expect(holders).toEqual([]);
         holders.push(name);
@@ -105,10 +106,12 @@ describe('the client, at members that die', LIMIT, () => {
       }
     };
     const all = Promise.all(['a', 'b', 'c'].map((name) => work(name, connect())));
-    await withoutLeader(async () => {});
-    await withoutLeader(async () => {});
-    await all;
-    expect(tokens).toHaveLength(9);
+    const killing = (async () => {
+      await withoutLeader(async () => {});
+      await withoutLeader(async () => {});
+      isOver = true;
+    })();
+    await Promise.all([all, killing]);
     expect(tokens).toEqual(tokens.toSorted((left, right) => left - right));
     expect((await connect().range(below('door/'))).count).toBe(0);
   });
@@ -165,24 +168,30 @@ describe('the client, at members that die', LIMIT, () => {
 
   test('a watch tells every change once and in order, over members that die', async () => {
     const client = connect();
-    const control = new AbortController();
     const { header } = await client.range({ key: 'w' });
-    const watch = client.watch({ key: 'w', startRevision: header.revision + 1, signal: control.signal });
+    const watch = client.watch({ key: 'w', startRevision: header.revision + 1 });
     const writer = connect();
+    let isOver = false;
     const writing = (async () => {
-      for (let i = 0; i < 30; i += 1) await put(writer, 'w', String(i));
+      let count = 0;
+      for (; count < 30 || !isOver; count += 1) await put(writer, 'w', String(count));
+      await put(writer, 'w', 'last');
+      return count + 1;
+    })();
+    const told: { readonly value: string; readonly version: number }[] = [];
+    const watching = (async () => {
+      for await (const { events } of watch) {
+        for (const { kv } of events) told.push({ ...kv, value: kv.value.toString() });
+        if (told.at(-1)?.value === 'last') break;
+      }
     })();
     await withoutLeader(async () => {});
     await withoutLeader(async () => {});
-    await writing;
-    const told: { readonly value: string; readonly modRevision: number; readonly version: number }[] = [];
-    for await (const { events } of watch) {
-      for (const { kv } of events) told.push({ ...kv, value: kv.value.toString() });
-      if (told.at(-1)?.value === '29') break;
-    }
-    expect(new Set(told.map(({ value }) => value)).size).toBe(30);
+    isOver = true;
+    const count = await writing;
+    await watching;
+    expect(new Set(told.map(({ value }) => value)).size).toBe(count);
     expect(told.map(({ version }) => version)).toEqual(told.map((_, i) => told[0]!.version + i));
-    control.abort();
   });
 
   test('a member that is stopped is left for another, by reads within their time and by leases', async () => {
@@ -214,6 +223,36 @@ describe('the client, at members that die', LIMIT, () => {
       expect(kvs[0]!.value.toString()).toBe('1');
     } finally {
       await cluster.launch(first!).ready();
+    }
+  });
+
+  test('calls go to the own region, elsewhere while nobody is there, and back', async () => {
+    const three = await Cluster.create(3, ['--bcrypt-cost=4']);
+    const regionOf = (at: number): string => `--region=region-${'abc'[at]}`;
+    const launch = (at: number): Promise<void> =>
+      three.launch(three.members[at]!, { flags: [regionOf(at)] }).ready();
+    try {
+      await Promise.all([0, 1, 2].map(launch));
+      const [first] = three.members;
+      using client = new KvClient({
+        endpoints: [first!.clientUrl],
+        region: 'region-c',
+        surveyIntervalMs: 100,
+      });
+      const members = await eventually('every region', async () => {
+        const found = (await client.memberList()).members;
+        return found.every(({ region }) => region !== undefined) && found;
+      });
+      const home = members.find(({ region }) => region === 'region-c')!.id;
+      const servedBy = async (): Promise<bigint> => (await client.range({ key: 'a' })).header.memberId;
+      await eventually('the way home', async () => (await servedBy()) === home);
+      expect((await client.put({ key: 'a', value: '1' })).header.memberId).toBe(home);
+      await three.members[2]!.process!.stop('SIGKILL');
+      expect(await servedBy()).not.toBe(home);
+      await launch(2);
+      await eventually('the way back home', async () => (await servedBy()) === home);
+    } finally {
+      await three.destroy();
     }
   });
 

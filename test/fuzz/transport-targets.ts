@@ -13,6 +13,7 @@ import {
 import type { PeerIdentity, TransportHandlers } from '../../src/member/ports.ts';
 import type { Connection } from '../../src/member/transport/connection.ts';
 import type { TransportContext } from '../../src/member/transport/context.ts';
+import { deflateFrame, type Inflated, inflateFrame } from '../../src/member/transport/deflate.ts';
 import {
   encodeFrame,
   type Frame,
@@ -225,6 +226,27 @@ const messages: Target<readonly Message[]> = {
   encode: (value) => (value.length === 0 ? Buffer.of(frameKinds.messages, 0x90) : messageBytes(value)),
 };
 
+// ---- deflated frames ----------------------------------------------------------------------------------------
+
+async function deflatedBytes(kind: FrameKind, payload: Buffer): Promise<Buffer> {
+  const frame = await deflateFrame(encodeFrame(kind, payload));
+  if (frame === null) throw new Error('the payload is not worth deflating');
+  return payloadOf(frame);
+}
+
+const deflatedFrame: Target<Inflated> = {
+  name: 'deflated frame',
+  seeds: await Promise.all([
+    deflatedBytes(frameKinds.append, Buffer.alloc(5_000, 'three regions ')),
+    deflatedBytes(frameKinds.snapshotChunk, Buffer.from(Array.from({ length: 9_000 }, (_, i) => i % 251))),
+  ]),
+  decode: inflateFrame,
+  allows: malformed,
+  // Deflate makes at most some 1,030 bytes of one; they are gathered in pieces and then joined.
+  allocationFactor: 2_200,
+  share: 0.2,
+};
+
 // ---- receiving ends -----------------------------------------------------------------------------------------
 
 /** A connection that takes everything. */
@@ -388,6 +410,7 @@ export const TRANSPORT_TARGETS: readonly Target<unknown>[] = [
   refusal,
   account,
   messages,
+  deflatedFrame,
   requestStream,
   probeStream,
   snapshotStream,

@@ -25,12 +25,14 @@ class SizedLog implements LogStore {
 
 class Fixture {
   readonly log = new SizedLog();
-  readonly raft = TestNode.leader();
+  readonly raft: TestNode;
+  readonly clock = new ManualClock();
   pinnedIndex = Number.POSITIVE_INFINITY;
   readonly housekeeping: Housekeeping;
   #barrierIndex = 0;
 
-  constructor() {
+  constructor(learners: readonly number[] = []) {
+    this.raft = TestNode.leader(learners);
     const marker = (): { readonly appliedIndex: number } => ({ appliedIndex: this.#barrierIndex });
     const store = {
       get durable() {
@@ -42,7 +44,7 @@ class Fixture {
     this.housekeeping = new Housekeeping({
       node: this.raft.node,
       log: this.log,
-      clock: new ManualClock(),
+      clock: this.clock,
       replica: () => replica,
       snapshotCount: SNAPSHOT_COUNT,
       catchUpEntries: CATCH_UP_ENTRIES,
@@ -64,6 +66,14 @@ class Fixture {
       this.raft.node.propose([Buffer.alloc(entryBytes)]);
       this.raft.settle();
     }
+  }
+
+  /** The learner has everything up to here. */
+  acknowledged(learner: number, index: number): void {
+    const { term } = this.raft.node.status();
+    const reject = { reject: false, hintIndex: 0, hintTerm: 0 };
+    this.raft.node.step({ type: 'append-response', from: learner, to: 1, term, index, ...reject });
+    this.raft.settle();
   }
 
   get firstIndex(): number {
@@ -118,4 +128,36 @@ test('what is above the barrier stays, however large', async () => {
   fixture.writtenTo(60, MIB);
   await fixture.housekeeping.barrier();
   expect(fixture.log.releases).toEqual([10]);
+});
+
+test('entries are kept for a member that comes forward, and not for one that stands still or cannot be reached', async () => {
+  const fixture = new Fixture([2]);
+  fixture.acknowledged(2, 3);
+  await fixture.barrierAt(300);
+  expect(fixture.log.releases).toEqual([]);
+  fixture.acknowledged(2, 120);
+  await fixture.barrierAt(400);
+  expect(fixture.log.releases).toEqual([120]);
+  fixture.clock.advance(29_999);
+  await fixture.barrierAt(500);
+  expect(fixture.log.releases).toEqual([120]);
+  fixture.clock.advance(1);
+  await fixture.barrierAt(600);
+  expect(fixture.log.releases).toEqual([120, 600 - CATCH_UP_ENTRIES]);
+
+  fixture.writtenTo(680, 1);
+  fixture.acknowledged(2, 680);
+  await fixture.barrierAt(800);
+  expect(fixture.firstIndex).toBe(681);
+  fixture.raft.node.reportUnreachable(2);
+  await fixture.barrierAt(900);
+  expect(fixture.firstIndex).toBe(900 - CATCH_UP_ENTRIES + 1);
+});
+
+test('no more than 128 MiB are kept for a member that comes forward, or for a snapshot', async () => {
+  const fixture = new Fixture([2]);
+  fixture.acknowledged(2, 2);
+  fixture.pinnedIndex = 2;
+  await fixture.barrierAt(140, MIB);
+  expect(fixture.log.releases).toEqual([140 - 127]);
 });

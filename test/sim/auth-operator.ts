@@ -42,16 +42,24 @@ export class AuthOperator {
   /** Gives every user everything, so that what follows is not refused. */
   async finish(): Promise<void> {
     if (!this.#parts.plan.auth || !this.#now.enabled) return;
-    const everything: Permission = { kind: 'read-write', key: EVERYTHING, rangeEnd: EVERYTHING };
-    const hasAll = (): boolean =>
-      this.#now.roles.get('r0')!.some(({ kind, key, rangeEnd }) => {
-        return kind === 'read-write' && key.equals(EVERYTHING) && rangeEnd.equals(EVERYTHING);
-      });
-    await this.#until(hasAll, { type: 'role-grant-permission', name: 'r0', permission: everything });
-    for (const name of this.#users) {
-      await this.#until(() => this.#now.users.has(name), userAdd(name));
-      await this.#until(() => this.#has(name, 'r0'), { type: 'user-grant-role', name, role: 'r0' });
+    for (let next = this.#missing(); next !== null; next = this.#missing()) {
+      await this.#request(next);
+      await pause(this.#parts.scheduler, 20);
     }
+  }
+
+  /** The first change that is missing; one that was asked for long ago may still undo an earlier one. */
+  #missing(): AuthOperation | null {
+    const everything: Permission = { kind: 'read-write', key: EVERYTHING, rangeEnd: EVERYTHING };
+    const hasAll = this.#now.roles.get('r0')!.some(({ kind, key, rangeEnd }) => {
+      return kind === 'read-write' && key.equals(EVERYTHING) && rangeEnd.equals(EVERYTHING);
+    });
+    if (!hasAll) return { type: 'role-grant-permission', name: 'r0', permission: everything };
+    for (const name of this.#users) {
+      if (!this.#now.users.has(name)) return userAdd(name);
+      if (!this.#has(name, 'r0')) return { type: 'user-grant-role', name, role: 'r0' };
+    }
+    return null;
   }
 
   async #setUp(): Promise<void> {
@@ -81,13 +89,6 @@ export class AuthOperator {
 
   async #setUpWith(isDone: () => boolean, operation: AuthOperation): Promise<void> {
     while (!this.stopped && !isDone()) await this.#request(operation);
-  }
-
-  async #until(isDone: () => boolean, operation: AuthOperation): Promise<void> {
-    while (!isDone()) {
-      await this.#request(operation);
-      await pause(this.#parts.scheduler, 20);
-    }
   }
 
   #aChange(): AuthOperation {

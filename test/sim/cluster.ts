@@ -360,6 +360,8 @@ export class Cluster implements PlaceListener {
       logSegmentBytes: plan.logSegmentBytes,
       forceNewCluster: false,
       autoCompaction: null,
+      // Clients read from every member, and so does the phase that nothing disturbs.
+      learnerLinearizableReads: true,
     };
   }
 

@@ -10,6 +10,8 @@ export interface NetworkFigures {
   readonly calls: { readonly open: number; readonly refused: number; readonly heldBytes: number };
   /** Answers that clients have not read, and clients disconnected for it. */
   readonly unread: { readonly bytes: number; readonly ended: number };
+  /** Bytes of frames to far members that were deflated, before and after. */
+  readonly deflated: { readonly before: number; readonly after: number };
   /** What `https` addresses use, by whom they are for. */
   readonly tls: ReadonlyMap<TlsSide, TlsFigures>;
 }
@@ -57,6 +59,16 @@ export function networkMetrics(registry: Registry): (figures: NetworkFigures) =>
     'conclave_peer_tls_handshakes_failed_total',
     'TLS handshakes of members not completed',
   );
+  const inflated = total(
+    registry,
+    'conclave_peer_deflate_input_bytes_total',
+    'Bytes to far members that were to be deflated',
+  );
+  const deflated = total(
+    registry,
+    'conclave_peer_deflate_output_bytes_total',
+    'Bytes to far members that were sent for them',
+  );
   const reloads = new Counter({
     name: 'conclave_tls_reloads_total',
     help: 'Changed certificates, keys and revocation lists, by whether they were taken',
@@ -77,6 +89,8 @@ export function networkMetrics(registry: Registry): (figures: NetworkFigures) =>
     turned(figures.calls.refused);
     unread.set(figures.unread.bytes);
     ended(figures.unread.ended);
+    inflated(figures.deflated.before);
+    deflated(figures.deflated.after);
     peersFailed(figures.tls.get('peer')?.handshakesFailed ?? 0);
     for (const [side, tls] of figures.tls) {
       expiry.labels(side).set(Math.floor(tls.notAfterMs / 1000));

@@ -18,8 +18,11 @@ import type { Row } from './row.ts';
 import { NIL } from './row-table.ts';
 
 const EMPTY_VALUE = Buffer.alloc(0);
+/** Of all transactions that change nothing. */
 const NO_ROWS: Row[] = [];
 const NO_EVENTS: KvEvent[] = [];
+Object.freeze(NO_ROWS);
+Object.freeze(NO_EVENTS);
 
 /**
  * One mutating request: all its changes get one main revision and subs from 0. Reads see its own changes. It writes

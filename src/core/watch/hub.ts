@@ -77,7 +77,7 @@ export class WatchHub {
   readonly #progressNotify = new Set<Watcher>();
   readonly #progressRequests = new Set<WatchStream>();
   /** Watchers that have asked for progress by nonce, and wait for a revision, by the one before it. */
-  readonly #awaited = new Map<number, Set<Watcher>>();
+  readonly #deferred = new Map<number, Set<Watcher>>();
   readonly #leases = new LeaseWatches();
   /** The last revision notified: synced watchers have everything up to it. */
   #revision: number;
@@ -196,7 +196,7 @@ export class WatchHub {
         if (watcher.next <= this.#revision) this.#place(watcher, 'unsynced');
       }
     }
-    this.#awaited.clear();
+    this.#deferred.clear();
     for (const { asking } of this.#streams) for (const watcher of asking) this.#answerNonces(watcher);
     for (const lease of this.#leases.ids()) if (!hasLease(lease)) this.leaseEnded(lease);
     this.#onWork();
@@ -235,7 +235,7 @@ export class WatchHub {
     stream.watchers.delete(watcher.id);
     this.#progressNotify.delete(watcher);
     if (watcher.lease !== 0n) this.#leases.remove(watcher);
-    if (stream.asking.delete(watcher)) this.#awaitNoMore(watcher);
+    if (stream.asking.delete(watcher)) this.#undefer(watcher);
     // It may have been the last that progress waited for.
     if (this.#progressRequests.has(stream)) this.#onWork();
   }
@@ -322,7 +322,7 @@ export class WatchHub {
       }
       watcher.gathered = null;
     }
-    if (this.#awaited.size > 0) this.#answerAwaited(revision);
+    if (this.#deferred.size > 0) this.#answerDeferred(revision);
   }
 
   #sync(batch: SyncBatch): void {
@@ -430,7 +430,7 @@ export class WatchHub {
     const { nonces, stream } = watcher;
     if (nonces.length === 0 || watcher.place !== 'synced') return;
     if (this.#ahead(watcher)) {
-      this.#await(watcher);
+      this.#defer(watcher);
       return;
     }
     const left = this.#deliverNonces(stream.sink, watcher.id, nonces);
@@ -453,22 +453,22 @@ export class WatchHub {
     sink.deliver({ type: 'progress', watchId, revision: this.#revision, nonce });
   }
 
-  #await(watcher: Watcher): void {
+  #defer(watcher: Watcher): void {
     const before = watcher.next - 1;
-    const awaiting = this.#awaited.get(before);
-    if (awaiting === undefined) this.#awaited.set(before, new Set([watcher]));
-    else awaiting.add(watcher);
+    const deferred = this.#deferred.get(before);
+    if (deferred === undefined) this.#deferred.set(before, new Set([watcher]));
+    else deferred.add(watcher);
   }
 
-  #awaitNoMore(watcher: Watcher): void {
-    const awaiting = this.#awaited.get(watcher.next - 1);
-    if (awaiting?.delete(watcher) === true && awaiting.size === 0) this.#awaited.delete(watcher.next - 1);
+  #undefer(watcher: Watcher): void {
+    const deferred = this.#deferred.get(watcher.next - 1);
+    if (deferred?.delete(watcher) === true && deferred.size === 0) this.#deferred.delete(watcher.next - 1);
   }
 
-  #answerAwaited(revision: number): void {
-    const due = this.#awaited.get(revision);
+  #answerDeferred(revision: number): void {
+    const due = this.#deferred.get(revision);
     if (due === undefined) return;
-    this.#awaited.delete(revision);
+    this.#deferred.delete(revision);
     for (const watcher of due) this.#answerNonces(watcher);
   }
 

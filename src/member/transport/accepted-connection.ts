@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net';
 import type { MemberId, Message } from '../../core/raft/messages.ts';
-import type { PeerIdentity } from '../ports.ts';
+import type { PeerIdentity, Timer } from '../ports.ts';
 import { Connection } from './connection.ts';
 import type { TransportContext } from './context.ts';
-import { encodeFrame, frameKinds, ProtocolError } from './frame.ts';
+import { REPORT_BYTES, REPORT_BYTES_MIN, REPORT_INTERVAL_MS } from './flow-window.ts';
+import { encodeFrame, type Frame, frameKinds, ProtocolError } from './frame.ts';
 import {
   addresseeRefusal,
   decodeHello,
@@ -14,6 +15,7 @@ import {
 } from './handshake.ts';
 import { FRAME_BYTES_MAX, HANDSHAKE_FRAME_BYTES_MAX, UNREAD_REPLY_BYTES_MAX } from './limits.ts';
 import { decodeMessages } from './message-codec.ts';
+import { encodeReport } from './outbox.ts';
 import { ProbeReceiver } from './probe.ts';
 import { RequestReceiver } from './request-stream.ts';
 import { SnapshotReceiver } from './snapshot-stream.ts';
@@ -50,6 +52,10 @@ export class AcceptedConnection {
   #service: Service = { type: 'handshake' };
   #received: Message[] = [];
   #heardMs: number;
+  /** What the dialer was told has arrived, and when. */
+  #reportedBytes = 0;
+  #reportedMs = Number.NEGATIVE_INFINITY;
+  #reportTimer: Timer | null = null;
 
   constructor(options: AcceptedConnectionOptions) {
     const { context, socket } = options;
@@ -182,7 +188,7 @@ export class AcceptedConnection {
         this.#service = { type: 'probe', receiver: new ProbeReceiver(common) };
         return;
     }
-    connection.setPayloadBytesMax(FRAME_BYTES_MAX);
+    connection.trust(FRAME_BYTES_MAX);
     connection.write(encodeWelcome(context.identity));
     context.logger.debug({ peer: common.from, stream: hello.stream }, 'peer welcomed');
     this.#options.onWelcomed(common.from);
@@ -205,16 +211,41 @@ export class AcceptedConnection {
 
   #answerPing(payload: Buffer): void {
     if (payload.length > PING_BYTES_MAX) throw new ProtocolError('a ping is too long');
-    if (this.#connection.pendingBytes > UNREAD_REPLY_BYTES_MAX) {
+    this.#reply(encodeFrame(frameKinds.pong, Buffer.from(payload)));
+  }
+
+  #reply(frame: Frame): void {
+    if (this.#connection.pendingBytes > UNREAD_REPLY_BYTES_MAX)
       this.close('the peer does not read its answers');
-      return;
-    }
-    this.#connection.write(encodeFrame(frameKinds.pong, Buffer.from(payload)));
+    else this.#connection.write(frame);
   }
 
   #readEnd(): void {
     this.#heardMs = this.#options.context.clock.nowMs();
+    this.#report();
     this.#deliver();
+  }
+
+  /** Of bulk data: how much has arrived, so that the dialer sends more and knows that the link moves. */
+  #report(): void {
+    const stream = this.#hello?.stream;
+    if (stream === undefined || stream === 'heartbeat' || stream === 'probe') return;
+    const { clock } = this.#options.context;
+    const { readBytes } = this.#connection;
+    const unreported = readBytes - this.#reportedBytes;
+    if (unreported < REPORT_BYTES_MIN) return;
+    const nowMs = clock.nowMs();
+    const waitMs = unreported >= REPORT_BYTES ? 0 : this.#reportedMs + REPORT_INTERVAL_MS - nowMs;
+    if (waitMs > 0) {
+      this.#reportTimer ??= clock.setTimer(() => {
+        this.#reportTimer = null;
+        this.#report();
+      }, waitMs);
+      return;
+    }
+    this.#reportedBytes = readBytes;
+    this.#reportedMs = nowMs;
+    this.#reply(encodeReport(readBytes));
   }
 
   /** What one read brought goes to the member in one call. */
@@ -228,6 +259,7 @@ export class AcceptedConnection {
   #closed(reason: string): void {
     const { context } = this.#options;
     context.connections.delete(this.#connection);
+    this.#reportTimer?.cancel();
     if (this.#service.type === 'snapshot') this.#service.receiver.fail(reason);
     const peer = this.sender?.memberId;
     context.logger.debug({ peer, stream: this.#hello?.stream, reason }, 'connection of peer ended');

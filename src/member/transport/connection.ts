@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { MalformedError } from '../../lib/packed.ts';
 import type { Clock, Timer } from '../ports.ts';
 import { type Frame, FrameDecoder } from './frame.ts';
+import { Inbox } from './inbox.ts';
 
 const KEEPALIVE_DELAY_MS = 10_000;
 
@@ -9,7 +10,7 @@ const KEEPALIVE_DELAY_MS = 10_000;
 export interface ConnectionEvents {
   /** The payload is borrowed: valid until this returns. A MalformedError thrown here closes the connection. */
   frame(kind: number, payload: Buffer): void;
-  /** All frames of one socket read were given. */
+  /** All frames of one socket read were given, but for those that wait for one being inflated. */
   readEnd(): void;
   /** Everything written has left this process. */
   drained(): void;
@@ -25,7 +26,11 @@ export class Connection {
   readonly #ended: Promise<void>;
   #reason: string | null = null;
   #corked = false;
-  #queuedBytes = 0;
+  #inbox: Inbox | null = null;
+  #writtenBytes = 0;
+  #readBytes = 0;
+  /** Who wants nothing to be read now. */
+  readonly #holders = new Set<object>();
   #lingerTimer: Timer | null = null;
 
   constructor(
@@ -48,6 +53,7 @@ export class Connection {
     this.#ended = new Promise((resolve) => {
       socket.on('close', () => {
         this.#lingerTimer?.cancel();
+        this.#inbox?.close();
         this.#reason ??= failure;
         resolve();
         this.#events.closed(this.#reason);
@@ -65,9 +71,14 @@ export class Connection {
     return this.#socket.writableLength;
   }
 
-  /** Bytes that have left this process since the start; grows as long as the peer takes data. */
-  get leftBytes(): number {
-    return this.#queuedBytes - this.#socket.writableLength;
+  /** Bytes written since the start. */
+  get writtenBytes(): number {
+    return this.#writtenBytes;
+  }
+
+  /** Bytes read since the start. */
+  get readBytes(): number {
+    return this.#readBytes;
   }
 
   /** Resolves after `closed`, when the operating system's handle is gone. */
@@ -75,8 +86,24 @@ export class Connection {
     return this.#ended;
   }
 
-  setPayloadBytesMax(bytesMax: number): void {
-    this.#decoder.setPayloadBytesMax(bytesMax);
+  /**
+   * The handshake is through: longer frames may come, and deflated ones, which `frame` sees inflated. `readEnd` is
+   * called once more when all that had waited for them was given.
+   */
+  trust(payloadBytesMax: number): void {
+    this.#decoder.setPayloadBytesMax(payloadBytesMax);
+    const inbox = new Inbox({
+      frame: (kind, payload) => this.#events.frame(kind, payload),
+      caughtUp: () => {
+        if (this.open) this.#events.readEnd();
+      },
+      holdBack: (hold) => {
+        if (hold) this.pause(inbox);
+        else this.resume(inbox);
+      },
+      failed: (error) => this.#failed(error),
+    });
+    this.#inbox = inbox;
   }
 
   /** Never waits; the caller bounds `pendingBytes`. Nothing is written to a closed connection. */
@@ -90,17 +117,18 @@ export class Connection {
         this.#socket.uncork();
       });
     }
-    this.#queuedBytes += frame.sizeBytes;
+    this.#writtenBytes += frame.sizeBytes;
     for (const part of frame.parts) this.#socket.write(part);
   }
 
-  /** Stops reading; frames already read still come. */
-  pause(): void {
+  /** Stops reading until `holder`, and whoever else did so, has called `resume`; frames already read still come. */
+  pause(holder: object): void {
+    this.#holders.add(holder);
     this.#socket.pause();
   }
 
-  resume(): void {
-    if (this.open) this.#socket.resume();
+  resume(holder: object): void {
+    if (this.#holders.delete(holder) && this.#holders.size === 0 && this.open) this.#socket.resume();
   }
 
   get paused(): boolean {
@@ -110,6 +138,7 @@ export class Connection {
   /** Ends at once; unsent bytes are lost. */
   close(reason: string): void {
     this.#reason ??= reason;
+    this.#inbox?.close();
     this.#socket.destroy();
   }
 
@@ -117,21 +146,29 @@ export class Connection {
   closeAfterFlush(reason: string, linger: { readonly clock: Clock; readonly lingerMs: number }): void {
     if (!this.open) return;
     this.#reason = reason;
+    this.#inbox?.close();
     this.#socket.destroySoon();
     this.#lingerTimer = linger.clock.setTimer(() => this.#socket.destroy(), linger.lingerMs);
   }
 
   #read(chunk: Buffer): void {
     if (!this.open) return;
+    this.#readBytes += chunk.length;
     try {
       this.#decoder.push(chunk, (kind, payload) => {
-        if (this.open) this.#events.frame(kind, payload);
+        if (!this.open) return;
+        if (this.#inbox === null) this.#events.frame(kind, payload);
+        else this.#inbox.take(kind, payload);
       });
     } catch (error) {
-      // A handler's own failure is a bug and goes on up; what the peer did wrong ends only this connection.
-      if (!(error instanceof MalformedError)) throw error;
-      this.close(`broken protocol: ${error.message}`);
+      this.#failed(error);
     }
     if (this.open) this.#events.readEnd();
+  }
+
+  /** A handler's own failure is a bug and goes on up; what the peer did wrong ends only this connection. */
+  #failed(error: unknown): void {
+    if (!(error instanceof MalformedError)) throw error;
+    this.close(`broken protocol: ${error.message}`);
   }
 }

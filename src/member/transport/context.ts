@@ -2,6 +2,7 @@ import type { Logger } from '../../lib/logger.ts';
 import type { Clock, PeerIdentity, Random, Timer, TransportHandlers } from '../ports.ts';
 import type { Connection } from './connection.ts';
 import type { TransportLimits } from './limits.ts';
+import type { DeflatedBytes } from './outbox.ts';
 import type { RefusalLog } from './refusal-log.ts';
 import type { PeerSecurity } from './security.ts';
 
@@ -18,6 +19,8 @@ export interface TransportContext {
   /** Where refusals of peers are told. */
   readonly refusals: RefusalLog;
   readonly security: PeerSecurity;
+  /** Told of every frame that was deflated. */
+  readonly deflated: (bytes: DeflatedBytes) => void;
 }
 
 /** What dialing alone needs: a probe runs before there is an identity. */

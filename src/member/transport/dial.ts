@@ -41,7 +41,7 @@ export function dial(options: DialOptions): Connection {
       }
       established = true;
       deadline.cancel();
-      connection.setPayloadBytesMax(FRAME_BYTES_MAX);
+      connection.trust(FRAME_BYTES_MAX);
       events.established();
     },
     readEnd: () => events.readEnd(),

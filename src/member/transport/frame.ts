@@ -23,6 +23,8 @@ export const frameKinds = {
   alive: 14,
   probe: 15,
   probeAnswer: 16,
+  received: 17,
+  deflated: 18,
 } as const;
 export type FrameKind = (typeof frameKinds)[keyof typeof frameKinds];
 

@@ -16,7 +16,7 @@ const VERSION_OFFSET = MAGIC.length;
 const FIELDS_OFFSET = VERSION_OFFSET + 2;
 
 /** Version of everything this folder puts on the wire. Raised with every incompatible change. */
-export const FORMAT_VERSION = 3;
+export const FORMAT_VERSION = 4;
 
 /** What a connection carries. Each has an order of its own; none waits for another. */
 export type StreamKind = 'append' | 'heartbeat' | 'request' | 'snapshot' | 'probe';

@@ -4,8 +4,9 @@ import { Backoff } from './backoff.ts';
 import type { Connection } from './connection.ts';
 import type { TransportContext } from './context.ts';
 import { dial } from './dial.ts';
-import { encodeFrame, type Frame, frameKinds } from './frame.ts';
+import { encodeFrame, type Frame, frameKinds, ProtocolError } from './frame.ts';
 import type { StreamKind } from './handshake.ts';
+import { Outbox } from './outbox.ts';
 import { RoundTripMeter } from './round-trip-meter.ts';
 
 export interface OutgoingStreamOptions {
@@ -15,7 +16,7 @@ export interface OutgoingStreamOptions {
   readonly urls: readonly string[];
   /** Unsent bytes; a frame over it is dropped, unless nothing else waits. */
   readonly queueBytesMax: number;
-  /** The connection is given up when a ping stays unanswered and no byte leaves for this long. */
+  /** The connection is given up when a ping stays unanswered and nothing is said to arrive for this long. */
   readonly pingTimeoutMs: number;
   /** A frame from the listener's side, other than pongs. The payload is borrowed. */
   onFrame(kind: number, payload: Buffer): void;
@@ -33,13 +34,15 @@ export interface StreamOutcome {
 
 type State =
   | { readonly type: 'connecting'; readonly link: Link; readonly waiting: Frame[]; waitingBytes: number }
-  | { readonly type: 'established'; readonly link: Link; readonly sinceMs: number }
+  | { readonly type: 'established'; readonly link: Link; readonly sinceMs: number; readonly outbox: Sink }
   | { readonly type: 'backing-off'; readonly timer: Timer }
   | { readonly type: 'closed' };
 interface Link {
   readonly connection: Connection;
   readonly url: string;
 }
+/** Where frames go: through an outbox, or for what is small and must never wait straight into the connection. */
+type Sink = Pick<Outbox, 'write' | 'pendingBytes'>;
 interface Ping {
   readonly token: number;
   readonly sentMs: number;
@@ -60,9 +63,8 @@ export class OutgoingStream {
   #pingTimer: Timer | null = null;
   #ping: Ping | null = null;
   #pingToken = 0;
-  /** When the peer last showed life, and how many bytes it had taken by then. */
+  /** When the peer last showed life. */
   #aliveMs = 0;
-  #leftBytes = 0;
   #meter = new RoundTripMeter();
   #lastReason = '';
 
@@ -100,9 +102,9 @@ export class OutgoingStream {
       return true;
     }
     if (state.type !== 'established' || !state.link.connection.open) return false;
-    const { connection } = state.link;
-    if (connection.pendingBytes > 0 && connection.pendingBytes + frame.sizeBytes > bytesMax) return false;
-    connection.write(frame);
+    const { outbox } = state;
+    if (outbox.pendingBytes > 0 && outbox.pendingBytes + frame.sizeBytes > bytesMax) return false;
+    outbox.write(frame);
     return true;
   }
 
@@ -158,6 +160,7 @@ export class OutgoingStream {
         established: () => this.#establish(),
         frame: (kind, payload) => {
           if (kind === frameKinds.pong) this.#takePong(payload);
+          else if (kind === frameKinds.received) this.#takeReport(payload);
           else this.#options.onFrame(kind, payload);
         },
         readEnd: () => {},
@@ -172,14 +175,28 @@ export class OutgoingStream {
     const state = this.#state;
     if (state.type !== 'connecting') return;
     const { clock, logger } = this.#options.context;
-    this.#state = { type: 'established', link: state.link, sinceMs: clock.nowMs() };
-    for (const frame of state.waiting) state.link.connection.write(frame);
+    const outbox = this.#sinkOf(state.link.connection);
+    this.#state = { type: 'established', link: state.link, sinceMs: clock.nowMs(), outbox };
+    for (const frame of state.waiting) outbox.write(frame);
     this.#lastReason = '';
     this.#ping = null;
     this.#meter = new RoundTripMeter();
-    this.#noteAlive(state.link.connection);
-    this.#sendPing(state.link.connection);
+    this.#aliveMs = clock.nowMs();
+    this.#sendPing(state.link.connection, outbox);
     logger.info({ ...this.#label(), url: state.link.url }, 'stream to peer established');
+  }
+
+  #sinkOf(connection: Connection): Sink {
+    const { context, stream } = this.#options;
+    if (stream === 'heartbeat') return connection;
+    const { clock, deflated } = context;
+    return new Outbox({
+      connection,
+      clock,
+      roundTripMs: () => this.#meter.roundTrip?.smoothedMs,
+      deflated,
+      progressed: () => {},
+    });
   }
 
   #lose(connection: Connection, reason: string): void {
@@ -210,19 +227,18 @@ export class OutgoingStream {
     this.#lastReason = reason;
   }
 
-  #sendPing(connection: Connection): void {
+  #sendPing(connection: Connection, outbox: Sink): void {
     const { clock, limits } = this.#options.context;
     if (this.#ping === null) {
       this.#pingToken++;
       this.#ping = { token: this.#pingToken, sentMs: clock.nowMs() };
-      connection.write(encodePing(this.#pingToken));
+      outbox.write(encodePing(this.#pingToken));
     }
-    this.#pingTimer = clock.setTimer(() => this.#checkAlive(connection), limits.pingIntervalMs);
+    this.#pingTimer = clock.setTimer(() => this.#checkAlive(connection, outbox), limits.pingIntervalMs);
   }
 
-  #checkAlive(connection: Connection): void {
+  #checkAlive(connection: Connection, outbox: Sink): void {
     if (!connection.open) return;
-    if (connection.leftBytes !== this.#leftBytes && connection.pendingBytes > 0) this.#noteAlive(connection);
     const { clock } = this.#options.context;
     const silent = (): boolean =>
       this.#ping !== null &&
@@ -233,12 +249,16 @@ export class OutgoingStream {
         if (connection.open && silent()) connection.close(SILENT);
       });
     }
-    this.#sendPing(connection);
+    this.#sendPing(connection, outbox);
   }
 
-  #noteAlive(connection: Connection): void {
+  /** A ping may wait long behind bulk data: as long as that arrives, the peer lives and the link moves. */
+  #takeReport(payload: Buffer): void {
+    if (this.#state.type !== 'established') return;
+    const { outbox } = this.#state;
+    if (!(outbox instanceof Outbox)) throw new ProtocolError('a report on a stream without a window');
+    outbox.takeReport(payload);
     this.#aliveMs = this.#options.context.clock.nowMs();
-    this.#leftBytes = connection.leftBytes;
   }
 
   /** A pong for anything but the last ping is late news of an abandoned one, and ignored. */
@@ -247,7 +267,7 @@ export class OutgoingStream {
     if (ping === null || this.#state.type !== 'established') return;
     if (payload.length !== PING_BYTES || payload.readUInt32BE(0) !== ping.token % TOKEN_BOUND) return;
     this.#ping = null;
-    this.#noteAlive(this.#state.link.connection);
+    this.#aliveMs = this.#options.context.clock.nowMs();
     this.#meter.note(this.#aliveMs - ping.sentMs);
   }
 

@@ -152,7 +152,7 @@ export class RequestReceiver {
     this.#lastSeq = seq;
     this.#inFlight++;
     this.#inFlightBytes += body.length;
-    if (this.#inFlightBytes > limits.requestQueueBytesMax) this.#connection.pause();
+    if (this.#inFlightBytes > limits.requestQueueBytesMax) this.#connection.pause(this);
     void this.#serve(seq, Buffer.from(body));
   }
 
@@ -171,9 +171,7 @@ export class RequestReceiver {
     }
     this.#inFlight--;
     this.#inFlightBytes -= body.length;
-    if (this.#connection.paused && this.#inFlightBytes <= this.#context.limits.requestQueueBytesMax) {
-      this.#connection.resume();
-    }
+    if (this.#inFlightBytes <= this.#context.limits.requestQueueBytesMax) this.#connection.resume(this);
     this.#connection.write(reply);
     if (this.#connection.pendingBytes > this.#context.limits.requestQueueBytesMax + REQUEST_BYTES_MAX) {
       this.#connection.close('the peer does not read its answers');

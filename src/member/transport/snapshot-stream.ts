@@ -1,4 +1,5 @@
 import type { MemberId } from '../../core/raft/messages.ts';
+import { assert } from '../../lib/assert.ts';
 import type { CancelSignal } from '../../lib/cancellation.ts';
 import { abortError, StoreError } from '../../lib/errors.ts';
 import type { Timer } from '../ports.ts';
@@ -9,6 +10,7 @@ import { dial } from './dial.ts';
 import { encodeFrame, frameKinds, ProtocolError } from './frame.ts';
 import { decodeRefusal, encodeRefusal } from './handshake.ts';
 import { SNAPSHOT_FRAME_BYTES_MAX } from './limits.ts';
+import { Outbox } from './outbox.ts';
 
 /**
  * One snapshot on a connection of its own: chunk frames, one end frame, and the receiver's verdict. The sender
@@ -16,10 +18,20 @@ import { SNAPSHOT_FRAME_BYTES_MAX } from './limits.ts';
  * neither a slow source nor a slow installation is taken for a dead peer.
  */
 
+export interface SnapshotSenderOptions {
+  readonly context: TransportContext;
+  readonly to: MemberId;
+  readonly url: string;
+  /** Of the peer's heartbeat stream; undefined when it is not connected. */
+  readonly roundTripMs: number | undefined;
+}
+
 /** The sending end. One object per snapshot. */
 export class SnapshotSender {
   readonly #context: TransportContext;
   readonly #connection: Connection;
+  readonly #peerRoundTripMs: number | undefined;
+  #outbox: Outbox | null = null;
   readonly #established = createDeferred();
   readonly #verdict = createDeferred();
   #drained = createDeferred();
@@ -27,12 +39,12 @@ export class SnapshotSender {
   #endSent = false;
   #done = false;
   #heardMs: number;
-  #leftBytes = 0;
   #timer: Timer;
 
-  constructor(options: { readonly context: TransportContext; readonly to: MemberId; readonly url: string }) {
-    const { context, to, url } = options;
+  constructor(options: SnapshotSenderOptions) {
+    const { context, to, url, roundTripMs } = options;
     this.#context = context;
+    this.#peerRoundTripMs = roundTripMs;
     this.#heardMs = context.clock.nowMs();
     this.#connection = dial({
       context,
@@ -42,10 +54,10 @@ export class SnapshotSender {
       to,
       admit: (identity) => context.handlers.admit(identity),
       events: {
-        established: () => this.#established.resolve(),
+        established: () => this.#establish(),
         frame: (kind, payload) => this.#take(kind, payload),
         readEnd: () => {},
-        drained: () => this.#drained.resolve(),
+        drained: () => this.#progressed(),
         closed: (reason) => this.#fail(new StoreError('timeout-connection-lost', reason)),
       },
     });
@@ -67,7 +79,7 @@ export class SnapshotSender {
       await this.#established.promise;
       await this.#writeAll(frames[Symbol.asyncIterator]());
       this.#endSent = true;
-      this.#connection.write(encodeFrame(frameKinds.snapshotEnd));
+      this.#outbox?.write(encodeFrame(frameKinds.snapshotEnd));
       await this.#verdict.promise;
     } finally {
       this.#done = true;
@@ -100,16 +112,35 @@ export class SnapshotSender {
       throw new StoreError('request-too-large', 'a snapshot frame is over its bound');
     }
     if (this.#failure !== null) throw this.#failure;
+    const outbox = this.#outbox;
+    assert(outbox !== null, 'a snapshot is sent once its stream is established');
     this.#drained = createDeferred();
-    this.#connection.write(encodeFrame(frameKinds.snapshotChunk, frame));
-    if (this.#connection.pendingBytes > WRITE_AHEAD_BYTES) await this.#drained.promise;
+    outbox.write(encodeFrame(frameKinds.snapshotChunk, frame));
+    if (outbox.pendingBytes > WRITE_AHEAD_BYTES) await this.#drained.promise;
     if (this.#failure !== null) throw this.#failure;
+  }
+
+  #establish(): void {
+    const { clock, deflated } = this.#context;
+    this.#outbox = new Outbox({
+      connection: this.#connection,
+      clock,
+      roundTripMs: () => this.#peerRoundTripMs,
+      deflated,
+      progressed: () => this.#progressed(),
+    });
+    this.#established.resolve();
+  }
+
+  #progressed(): void {
+    if (this.#outbox !== null && this.#outbox.pendingBytes <= WRITE_AHEAD_BYTES) this.#drained.resolve();
   }
 
   #take(kind: number, payload: Buffer): void {
     this.#heardMs = this.#context.clock.nowMs();
     if (kind === frameKinds.alive) return;
-    if (kind === frameKinds.snapshotTaken && this.#endSent) this.#verdict.resolve();
+    if (kind === frameKinds.received) this.#outbox?.takeReport(payload);
+    else if (kind === frameKinds.snapshotTaken && this.#endSent) this.#verdict.resolve();
     else if (kind === frameKinds.refusal) {
       this.#fail(new StoreError('unhealthy', `the peer refused the snapshot: ${decodeRefusal(payload)}`));
     } else throw new ProtocolError('a frame of this kind has no place on a snapshot stream');
@@ -135,19 +166,16 @@ export class SnapshotSender {
   #checkAlive(): void {
     if (this.#done || this.#failure !== null) return;
     const { clock, limits } = this.#context;
-    const { leftBytes, pendingBytes } = this.#connection;
-    if (pendingBytes > 0 && leftBytes !== this.#leftBytes) this.#heardMs = clock.nowMs();
-    this.#leftBytes = leftBytes;
     if (clock.nowMs() - this.#heardMs >= limits.snapshotSilenceMs) {
       this.#fail(new StoreError('timeout-connection-lost', 'no sign of life from the receiver'));
       return;
     }
-    if (pendingBytes === 0) this.#connection.write(encodeFrame(frameKinds.alive));
+    if (this.#outbox?.pendingBytes === 0) this.#outbox.write(encodeFrame(frameKinds.alive));
     this.#timer = this.#armTimer();
   }
 }
 
-/** What the sender may hand to the socket beyond what has left: enough to keep a fast link busy. */
+/** What the sender may read ahead of what has left: enough to keep a fast link busy. */
 const WRITE_AHEAD_BYTES = 1024 * 1024;
 
 type Arrival = { readonly chunk: Buffer } | 'end';
@@ -219,7 +247,7 @@ export class SnapshotReceiver {
     if (payload.length > SNAPSHOT_FRAME_BYTES_MAX) throw new ProtocolError('a snapshot frame is too long');
     this.#queue.push({ chunk: Buffer.from(payload) });
     this.#queuedBytes += payload.length;
-    if (this.#queuedBytes > this.#context.limits.snapshotReceiveBytesMax) this.#connection.pause();
+    if (this.#queuedBytes > this.#context.limits.snapshotReceiveBytesMax) this.#connection.pause(this);
   }
 
   async *#frames(): AsyncGenerator<Buffer, void, undefined> {
@@ -231,9 +259,7 @@ export class SnapshotReceiver {
       }
       if (arrival !== undefined) {
         this.#queuedBytes -= arrival.chunk.length;
-        if (this.#connection.paused && this.#queuedBytes <= this.#context.limits.snapshotReceiveBytesMax) {
-          this.#connection.resume();
-        }
+        if (this.#queuedBytes <= this.#context.limits.snapshotReceiveBytesMax) this.#connection.resume(this);
         yield arrival.chunk;
       } else if (this.#failure !== null) throw this.#failure;
       else {

@@ -17,6 +17,7 @@ import type { TransportContext } from './context.ts';
 import { defaultLimits, type TransportLimits } from './limits.ts';
 import { Listener } from './listener.ts';
 import { EntriesEncoder } from './message-codec.ts';
+import type { DeflatedBytes } from './outbox.ts';
 import { Peer } from './peer.ts';
 import { parsePeerUrl } from './peer-url.ts';
 import { sendProbe } from './probe.ts';
@@ -34,6 +35,8 @@ export interface TcpTransportOptions {
   readonly logger: Logger;
   /** Over `defaultLimits`. */
   readonly limits?: Partial<TransportLimits>;
+  /** Told of every frame that was deflated, or was tried in vain; for metrics. Default: nobody is. */
+  readonly deflated?: (bytes: DeflatedBytes) => void;
 }
 
 interface Started {
@@ -77,6 +80,7 @@ export class TcpTransport implements Transport {
       connections: this.#connections,
       security: this.#security,
       refusals: new RefusalLog({ clock, logger }),
+      deflated: this.#options.deflated ?? (() => {}),
     };
     const listener = new Listener(context, (member) => this.#peers.get(member)?.wake());
     this.#started = { context, listener };
@@ -123,8 +127,10 @@ export class TcpTransport implements Transport {
   }
 
   async sendSnapshot(to: MemberId, frames: AsyncIterable<Buffer>, signal: CancelSignal): Promise<void> {
-    const url = this.#peer(to).snapshotUrl();
-    const sender = new SnapshotSender({ context: this.#use().context, to, url });
+    const peer = this.#peer(to);
+    const roundTripMs = peer.roundTrip?.smoothedMs;
+    const url = peer.snapshotUrl();
+    const sender = new SnapshotSender({ context: this.#use().context, to, url, roundTripMs });
     await sender.send(frames, signal);
   }
 

@@ -31,6 +31,8 @@ export class Outbox {
   #roomUsed = 0;
   #nextRoomBytes = ROOM_BYTES_MIN;
   #gatheredBytes = 0;
+  /** Of those, in pieces that were not copied. */
+  #handedBytes = 0;
   #scheduled = false;
   /** Those that the system has not taken. */
   #writes = 0;
@@ -84,6 +86,7 @@ export class Outbox {
     this.#cutRoom();
     this.#parts.push(bytes);
     this.#note(bytes.length);
+    this.#handedBytes += bytes.length;
   }
 
   /** Writes everything, whether what was written before is taken or not. */
@@ -93,8 +96,10 @@ export class Outbox {
     if (parts.length === 0) return;
     this.#giveBackRoom();
     this.#parts = [];
-    this.#nextRoomBytes = Math.max(ROOM_BYTES_MIN, Math.min(this.#gatheredBytes, ROOM_BYTES_MAX));
+    const roomBytes = this.#gatheredBytes - this.#handedBytes;
+    this.#nextRoomBytes = Math.max(ROOM_BYTES_MIN, Math.min(roomBytes, ROOM_BYTES_MAX));
     this.#gatheredBytes = 0;
+    this.#handedBytes = 0;
     const socket = this.#socket;
     if (socket.destroyed || socket.writableEnded) return;
     this.#writes += 1;

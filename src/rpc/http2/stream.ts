@@ -118,8 +118,8 @@ export class ServerStream {
   /**
    * A whole answer at once, as nearly all are: what `sendHeaders`, `send` and `finish` do, in one piece.
    *
-   * @param frames.headers as for `sendHeaders`
-   * @param frames.trailers as for `finish`
+   * @param headers as for `sendHeaders`
+   * @param trailers as for `finish`
    */
   answer(headers: Buffer, message: Buffer, trailers: Buffer): void {
     if (this.#over) return;

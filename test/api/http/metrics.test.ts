@@ -65,6 +65,9 @@ test('a page shows the member at the moment of the scrape', async () => {
       'conclave_peer_round_trip_max_seconds{to="2a",region="us-2"} 0.08',
       'conclave_peer_lag_entries{to="2a",region="us-2"} 4',
       'conclave_timers_too_short 1',
+      'conclave_state_age_seconds Nan',
+      'conclave_watch_fresh_answers_total 4',
+      'conclave_read_bounded_total{outcome="upgraded"} 0',
       'etcd_debugging_auth_revision 12',
       'conclave_auth_enabled 1',
       'conclave_auth_users 3',
@@ -76,9 +79,17 @@ test('a page shows the member at the moment of the scrape', async () => {
     ]),
   );
   expect(first.some((line) => line.includes('to="2b"'))).toBe(false);
-  sample = { ...SAMPLE, isLeader: true, connectedPeers: [], peers: [], timersFit: true };
+  sample = {
+    ...SAMPLE,
+    isLeader: true,
+    connectedPeers: [],
+    peers: [],
+    timersFit: true,
+    stateAgeSeconds: 0.25,
+  };
   const second = await lines(metrics);
   expect(second).toContain('etcd_server_is_leader 1');
+  expect(second).toContain('conclave_state_age_seconds 0.25');
   expect(second.some((line) => /^(etcd_network_active_peers|conclave_peer_.*){/.test(line))).toBe(false);
   expect(second).toContain('conclave_timers_too_short 0');
 });
@@ -94,6 +105,7 @@ test('what the member reports is counted', async () => {
   observer.proposal('applied');
   observer.readRound('failed');
   observer.readRound('served');
+  observer.boundedRead('local');
   observer.leaderChanged(1);
   observer.leaderChanged(null);
   observer.leaderChanged(2);
@@ -117,6 +129,7 @@ test('what the member reports is counted', async () => {
       'conclave_proposals_answered_total 1',
       'etcd_server_read_indexes_failed_total 1',
       'conclave_read_rounds_total 1',
+      'conclave_read_bounded_total{outcome="local"} 1',
       'etcd_server_leader_changes_seen_total 2',
       'etcd_network_snapshot_send_total_duration_seconds_count 1',
       'conclave_snapshot_receive_seconds_count 1',

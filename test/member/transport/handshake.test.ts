@@ -38,9 +38,9 @@ test('hello, welcome and refusal come back equal', () => {
   expect(decodeRefusal(payloadOf(encodeRefusal('removed')))).toBe('removed');
 });
 
-test('the bytes of format version 3 do not change', () => {
+test('the bytes of format version 4 do not change', () => {
   expect(payloadOf(encodeHello(hello)).toString('hex')).toMatchInlineSnapshot(
-    `"434e434c504545520003980105cb43300000000000014d03920201cb420000000000000091ae687474703a2f2f6e313a32333830"`,
+    `"434e434c504545520004980105cb43300000000000014d03920201cb420000000000000091ae687474703a2f2f6e313a32333830"`,
   );
   expect(payloadOf(encodeWelcome({ ...identity, clusterId: 9 })).toString('hex')).toMatchInlineSnapshot(
     `"96094d03920201cb420000000000000091ae687474703a2f2f6e313a32333830"`,
@@ -50,7 +50,7 @@ test('the bytes of format version 3 do not change', () => {
 test('another version is answered with a reason, before anything else of it is read', () => {
   const payload = payloadOf(encodeHello(hello)).subarray(0, 10);
   payload.writeUInt16BE(9, 8);
-  expect(decodeHello(payload)).toEqual({ refusal: 'format version 9 is not spoken here, version 3 is' });
+  expect(decodeHello(payload)).toEqual({ refusal: 'format version 9 is not spoken here, version 4 is' });
 });
 
 test('only a probe may come from nobody', () => {
