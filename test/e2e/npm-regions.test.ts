@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { KvClient } from '../../src/client/kv-client.ts';
+import type { MemberEntry } from '../../src/client/types.ts';
+import { eventually } from '../support/eventually.ts';
 import { freePorts } from '../support/free-ports.ts';
 import { repositoryRoot } from '../support/repository-root.ts';
 
@@ -97,7 +99,12 @@ test('six members in three regions start, serve, are shown, stop at Ctrl-C and a
   expect(kvs.map(({ value, modRevision }) => [value.toString(), modRevision])).toEqual([
     ['hello', header.revision],
   ]);
-  const { members } = await inC.memberList();
+  // A member tells its name once it is one.
+  let members: readonly MemberEntry[] = [];
+  await eventually('every member has its name', async () => {
+    ({ members } = await inC.memberList());
+    return members.every(({ name }) => name !== '');
+  });
   expect(members.map(({ name, isLearner }) => `${name} ${isLearner}`).toSorted()).toEqual([
     'n1 false',
     'n2 false',
