@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
 import { get } from 'node:http';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -10,8 +10,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 export interface LocalMember {
   readonly name: string;
   readonly clientPort: number;
+  /** Where it listens for the other members. */
   readonly peerPort: number;
   readonly httpPort: number;
+  /** Where the others are told to find it, when something stands in between; the peer port when absent. */
+  readonly advertisedPeerPort?: number;
+  /** Options of `conclave server` besides those that every member of a local cluster gets. */
+  readonly flags?: readonly string[];
+  /** True: not one of those that found the cluster, but added to it by `admit` once they are ready. */
+  readonly joins?: boolean;
 }
 
 /** What a local cluster is made of. */
@@ -23,6 +30,8 @@ export interface LocalClusterOptions {
   readonly program: readonly string[];
   /** Told when a member ends without having been asked to. */
   readonly onMemberEnd: (name: string, how: string) => void;
+  /** Makes a member that joins known to the cluster, unless it is; wanted when there is such a member. */
+  readonly admit?: (member: LocalMember, signal: AbortSignal) => Promise<void>;
 }
 
 /** Something a person can put right: a taken port, a member that does not start. */
@@ -47,6 +56,7 @@ interface Running {
   readonly exited: Promise<void>;
   /** How it ended, or null while it runs. */
   ended: string | null;
+  isExpectedToEnd: boolean;
 }
 
 /** Member processes on this machine, all with plain connections on the loopback address. */
@@ -80,12 +90,34 @@ export class LocalCluster {
     await this.#checkPorts();
     await mkdir(this.#options.dataDir, { recursive: true });
     try {
-      for (const member of this.#options.members) this.#running.push(await this.#spawn(member));
-      await Promise.all(this.#running.map(async (running) => this.#ready(running, signal)));
+      await this.#startAll(this.#founders, signal);
+      for (const member of this.#options.members.filter(({ joins }) => joins === true)) {
+        await this.#options.admit?.(member, signal);
+        await this.#startAll([member], signal);
+      }
     } catch (error) {
       await this.stop();
       throw error;
     }
+  }
+
+  /**
+   * Ends one member at once, as a crash would; `onMemberEnd` is not told.
+   *
+   * @throws LocalClusterError when it does not run
+   */
+  async killOne(name: string): Promise<void> {
+    const running = this.#running.find(({ member, ended }) => member.name === name && ended === null);
+    if (running === undefined) throw new LocalClusterError(`${name} does not run`);
+    running.isExpectedToEnd = true;
+    running.process.kill('SIGKILL');
+    await running.exited;
+  }
+
+  /** Starts a member again that has ended, and waits until it is ready. @throws LocalClusterError when it ends */
+  async startOne(name: string, signal: AbortSignal): Promise<void> {
+    const member = this.#options.members.find((candidate) => candidate.name === name)!;
+    await this.#startAll([member], signal);
   }
 
   /** Asks every member to hand over and stop, waits, and kills what does not stop in time. */
@@ -103,15 +135,22 @@ export class LocalCluster {
     for (const { process, ended } of this.#running) if (ended === null) process.kill('SIGKILL');
   }
 
+  get #founders(): readonly LocalMember[] {
+    return this.#options.members.filter(({ joins }) => joins !== true);
+  }
+
+  async #startAll(members: readonly LocalMember[], signal: AbortSignal): Promise<void> {
+    const started: Running[] = [];
+    for (const member of members) started.push(await this.#spawn(member));
+    await Promise.all(started.map(async (running) => this.#ready(running, signal)));
+  }
+
   async #checkPorts(): Promise<void> {
     for (const member of this.#options.members) {
       const uses = { client: member.clientPort, peer: member.peerPort, http: member.httpPort };
       for (const [use, port] of Object.entries(uses)) {
         if (await isFree(port)) continue;
-        throw new LocalClusterError(
-          `port ${port} (${use} port of ${member.name}) is in use by another process; ` +
-            'is another local cluster or an etcd running?',
-        );
+        throw portInUse({ port, use, name: member.name });
       }
     }
   }
@@ -121,6 +160,7 @@ export class LocalCluster {
     await putAsideLargeLog(logPath);
     const log = await open(logPath, 'a');
     try {
+      if (this.#stopping) throw new LocalClusterError('stopped while starting');
       const child = spawn(process.execPath, [...this.#options.program, 'server', ...this.#flags(member)], {
         env: { ...withoutOptions(process.env), UV_THREADPOOL_SIZE: String(THREADPOOL_SIZE) },
         stdio: ['ignore', log.fd, log.fd],
@@ -135,29 +175,41 @@ export class LocalCluster {
 
   #watch(member: LocalMember, child: ChildProcess): Running {
     const settled = deferred();
-    const running: Running = { member, process: child, exited: settled.promise, ended: null };
+    const running: Running = {
+      member,
+      process: child,
+      exited: settled.promise,
+      ended: null,
+      isExpectedToEnd: false,
+    };
     const end = (how: string): void => {
       if (running.ended !== null) return;
       running.ended = how;
       settled.resolve();
-      if (!this.#stopping) this.#options.onMemberEnd(member.name, how);
+      if (!this.#stopping && !running.isExpectedToEnd) this.#options.onMemberEnd(member.name, how);
     };
     child.once('error', (error) => end(error.message));
     child.once('exit', (code, signal) => end(signal === null ? `exit code ${code}` : `signal ${signal}`));
+    this.#running.push(running);
     return running;
   }
 
   #flags(member: LocalMember): readonly string[] {
     const url = (port: number): string => `http://${HOST}:${port}`;
-    const cluster = this.#options.members.map(({ name, peerPort }) => `${name}=${url(peerPort)}`).join(',');
+    const advertised = (item: LocalMember): string => url(item.advertisedPeerPort ?? item.peerPort);
+    const joins = member.joins === true;
+    const known = joins ? [...this.#founders, member] : this.#founders;
     return [
       `--name=${member.name}`,
       `--data-dir=${join(this.#options.dataDir, member.name)}`,
       `--listen-client-urls=${url(member.clientPort)}`,
       `--listen-peer-urls=${url(member.peerPort)}`,
+      `--initial-advertise-peer-urls=${advertised(member)}`,
       `--listen-http-urls=${url(member.httpPort)}`,
-      `--initial-cluster=${cluster}`,
+      `--initial-cluster=${known.map((item) => `${item.name}=${advertised(item)}`).join(',')}`,
+      `--initial-cluster-state=${joins ? 'existing' : 'new'}`,
       '--initial-cluster-token=conclave-local',
+      ...(member.flags ?? []),
     ];
   }
 
@@ -185,9 +237,32 @@ export class LocalCluster {
   }
 }
 
-/** The person's own CONCLAVE_* variables are for their server or commands, not for all three members. */
+/** What to tell a person whose port is taken. */
+export function portInUse(taken: {
+  readonly port: number;
+  readonly use: string;
+  readonly name: string;
+}): LocalClusterError {
+  const { port, use, name } = taken;
+  return new LocalClusterError(
+    `port ${port} (${use} port of ${name}) is in use by another process; ` +
+      'is another local cluster or an etcd running?',
+  );
+}
+
+/** The person's own CONCLAVE_* variables are for their server or commands, not for all members here. */
 function withoutOptions(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('CONCLAVE_')));
+}
+
+/** A port of the loopback address that nobody listens on now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen({ port: 0, host: HOST });
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
 }
 
 async function isFree(port: number): Promise<boolean> {

@@ -1,7 +1,7 @@
-import { relative, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { LocalCluster, LocalClusterError, type LocalMember } from './local-cluster.ts';
+import { exitWith, portList, programPath, shownPath, stopOnSignals } from './launcher.ts';
+import { LocalCluster, type LocalMember } from './local-cluster.ts';
 
 /** `npm start`: a three-member cluster in three processes on this machine, until Ctrl-C. */
 
@@ -17,8 +17,7 @@ Usage: npm start -- [options]        (or: node dist/cluster/local.js [options])
 
 Ctrl-C stops all members; starting again finds the data. Delete the directory to begin anew.`;
 
-/** Two signals closer together than this are one press of Ctrl-C that reached us twice (npm passes it on). */
-const SAME_PRESS_MS = 1000;
+const MEMBERS = 3;
 const READY_TIMEOUT_MS = 120_000;
 
 interface Settings {
@@ -38,9 +37,9 @@ function settingsFrom(argv: readonly string[]): Settings | 'help' {
     },
   });
   if (values.help) return 'help';
-  const clients = ports('--client-ports', values['client-ports']);
-  const peers = ports('--peer-ports', values['peer-ports']);
-  const https = ports('--http-ports', values['http-ports']);
+  const clients = portList(values['client-ports'], { flag: '--client-ports', count: MEMBERS });
+  const peers = portList(values['peer-ports'], { flag: '--peer-ports', count: MEMBERS });
+  const https = portList(values['http-ports'], { flag: '--http-ports', count: MEMBERS });
   const members = clients.map((clientPort, at) => ({
     name: `n${at + 1}`,
     clientPort,
@@ -50,16 +49,8 @@ function settingsFrom(argv: readonly string[]): Settings | 'help' {
   return { dataDir: resolve(values['data-dir']), members };
 }
 
-function ports(flag: string, text: string): readonly number[] {
-  const numbers = text.split(',').map(Number);
-  const valid = numbers.every((port) => Number.isInteger(port) && port > 0 && port < 65_536);
-  if (numbers.length === 3 && valid) return numbers;
-  throw new LocalClusterError(`${flag}: '${text}' is not three ports, as in 2379,22379,32379`);
-}
-
 function banner({ dataDir, members }: Settings): string {
-  const shown = relative(process.cwd(), dataDir);
-  const directory = shown === '' || shown.startsWith('..') ? dataDir : `./${shown}`;
+  const directory = shownPath(dataDir);
   const rows = members.map(
     ({ name, clientPort, httpPort }) =>
       `  ${name}   clients http://127.0.0.1:${clientPort}   health, metrics http://127.0.0.1:${httpPort}   log ${directory}/${name}.log`,
@@ -69,7 +60,7 @@ function banner({ dataDir, members }: Settings): string {
 
 function usage({ members }: Settings): string {
   const endpoints = members.map(({ clientPort }) => `127.0.0.1:${clientPort}`).join(',');
-  const conclave = `node ${relative(process.cwd(), programPath()) || programPath()}`;
+  const conclave = `node ${shownPath(programPath())}`;
   return `Try it in another terminal:
 
   export ETCDCTL_API=3 ETCDCTL_ENDPOINTS=${endpoints}
@@ -86,10 +77,6 @@ function usage({ members }: Settings): string {
 
 Ctrl-C stops the cluster; the data stays.
 `;
-}
-
-function programPath(): string {
-  return fileURLToPath(new URL('../src/main.js', import.meta.url));
 }
 
 async function run(settings: Settings): Promise<number> {
@@ -121,40 +108,9 @@ async function run(settings: Settings): Promise<number> {
   return Promise.race([stopped, died]);
 }
 
-/** Resolves with the exit code once a signal came and all members have stopped. */
-async function stopOnSignals(cluster: LocalCluster, interrupted: AbortController): Promise<number> {
-  return new Promise((resolveCode, reject) => {
-    let firstAt: number | null = null;
-    const onSignal = (): void => {
-      if (firstAt === null) {
-        firstAt = performance.now();
-        console.log('\nStopping the members ...');
-        interrupted.abort();
-        cluster.stop().then(() => {
-          console.log('Stopped. The data is kept.');
-          resolveCode(0);
-        }, reject);
-      } else if (performance.now() - firstAt > SAME_PRESS_MS) {
-        console.error('Killing the members.');
-        cluster.kill();
-      }
-    };
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
-  });
-}
-
-async function main(): Promise<number> {
-  try {
-    const settings = settingsFrom(process.argv.slice(2));
-    if (settings === 'help') {
-      console.log(HELP);
-      return 0;
-    }
-    return await run(settings);
-  } catch (error) {
-    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
-    return 1;
-  }
-}
-
-process.exit(await main());
+await exitWith(async () => {
+  const settings = settingsFrom(process.argv.slice(2));
+  if (settings !== 'help') return run(settings);
+  console.log(HELP);
+  return 0;
+});

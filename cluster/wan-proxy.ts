@@ -15,6 +15,13 @@ export interface Direction {
   readonly to: string;
 }
 
+/** Where a proxy listens. */
+export interface ListenAddress {
+  readonly host: string;
+  /** 0 = any that is free. */
+  readonly port: number;
+}
+
 export interface WanNetworkOptions {
   /** Even over [0, 1); for the jitter. Default Math.random. */
   readonly random?: () => number;
@@ -50,23 +57,27 @@ export class WanNetwork implements AsyncDisposable {
    *
    * @param options.target `http://host:port`
    * @param options.dialer the place of everybody who dials this address; without it members say who they are
+   * @param options.listen where the proxy listens; a free port of the loopback address when absent
    * @returns the URL to be advertised
+   * @throws Error with the system's code, such as EADDRINUSE, when nothing can listen there
    */
   async expose(
     place: string,
-    options: { readonly target: string; readonly dialer?: string },
+    options: { readonly target: string; readonly dialer?: string; readonly listen?: ListenAddress },
   ): Promise<string> {
     const proxy = new Proxy({
       place,
       target: options.target,
       dialer: options.dialer ?? null,
+      listen: options.listen ?? { host: HOST, port: 0 },
       ports: this.#ports,
       link: (direction) => this.#link(direction),
       placeOf: (id) => this.#placeOf.get(id) ?? ANYBODY,
       learn: (id) => this.#placeOf.set(id, place),
     });
+    const url = await proxy.listen();
     this.#proxies.push(proxy);
-    return proxy.listen();
+    return url;
   }
 
   /** Changes conditions of one directed link; what is not given stays. */
@@ -158,6 +169,7 @@ interface ProxyOptions {
   readonly place: string;
   readonly target: string;
   readonly dialer: string | null;
+  readonly listen: ListenAddress;
   readonly ports: LinkPorts;
   readonly link: (direction: Direction) => Link;
   readonly placeOf: (memberId: number) => string;
@@ -181,11 +193,11 @@ class Proxy {
   }
 
   async listen(): Promise<string> {
-    this.#server.listen({ host: HOST, port: 0 });
+    this.#server.listen(this.#options.listen);
     await once(this.#server, 'listening');
     const address = this.#server.address();
     if (address === null || typeof address === 'string') throw new Error('a TCP server has a port');
-    return `http://${HOST}:${address.port}`;
+    return `http://${this.#options.listen.host}:${address.port}`;
   }
 
   changed(): void {

@@ -4,7 +4,12 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { LocalCluster, LocalClusterError, type LocalMember } from '../../cluster/local-cluster.ts';
+import {
+  LocalCluster,
+  LocalClusterError,
+  type LocalClusterOptions,
+  type LocalMember,
+} from '../../cluster/local-cluster.ts';
 
 /**
  * The launcher is tried with a small program in the place of a member: it takes the same flags, listens, answers
@@ -57,7 +62,7 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-function newCluster(): LocalCluster {
+function newCluster(more: Partial<LocalClusterOptions> = {}): LocalCluster {
   const cluster = new LocalCluster({
     members,
     dataDir: join(directory, 'data'),
@@ -66,6 +71,7 @@ function newCluster(): LocalCluster {
       ends.push(`${name}: ${how}`);
       heardOfEnd();
     },
+    ...more,
   });
   clusters.push(cluster);
   return cluster;
@@ -98,6 +104,41 @@ test('three members start with their own flags and a common cluster, and stop wh
     ]),
   );
   expect(log).toContain('handed over');
+});
+
+test('a member that joins is admitted when the others are ready, and peers are told of what stands in between', async () => {
+  const [founder, proxied, comer] = members as [LocalMember, LocalMember, LocalMember];
+  const admitted: (readonly [string, number])[] = [];
+  const cluster = newCluster({
+    members: [
+      founder,
+      { ...comer, joins: true, flags: ['--region=c'] },
+      { ...proxied, advertisedPeerPort: 9_999 },
+    ],
+    admit: async ({ name }) => {
+      admitted.push([name, cluster.runningCount]);
+    },
+  });
+  await cluster.start(patient());
+  expect(admitted).toEqual([['n3', 2]]);
+  const argvOf = async (name: string): Promise<readonly string[]> =>
+    (JSON.parse((await logOf(name)).split('\n')[0]!) as { argv: string[] }).argv;
+  const founders = `n1=http://127.0.0.1:${founder.peerPort},n2=http://127.0.0.1:9999`;
+  expect(await argvOf('n2')).toEqual(
+    expect.arrayContaining([
+      `--listen-peer-urls=http://127.0.0.1:${proxied.peerPort}`,
+      '--initial-advertise-peer-urls=http://127.0.0.1:9999',
+      `--initial-cluster=${founders}`,
+      '--initial-cluster-state=new',
+    ]),
+  );
+  expect(await argvOf('n3')).toEqual(
+    expect.arrayContaining([
+      `--initial-cluster=${founders},n3=http://127.0.0.1:${comer.peerPort}`,
+      '--initial-cluster-state=existing',
+      '--region=c',
+    ]),
+  );
 });
 
 test('a taken port is named with its use, and nothing is started', async () => {

@@ -93,7 +93,7 @@ test('--help explains the options, a wrong one is refused', async () => {
   expect(help.stdout).toContain('--client-ports A,B,C');
   const wrong = await run(process.execPath, [PROGRAM, '--client-ports=1,2']);
   expect(wrong).toMatchObject({ code: 1, stdout: '' });
-  expect(wrong.stderr).toContain("--client-ports: '1,2' is not three ports");
+  expect(wrong.stderr).toContain("--client-ports: '1,2' is not 3 ports");
 });
 
 interface Started {

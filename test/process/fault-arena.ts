@@ -49,6 +49,10 @@ export interface ArenaOptions {
   readonly logEntries?: number;
   /** What the environment of a member's process holds besides, whenever it is launched. */
   readonly variables?: (member: ArenaMember) => NodeJS.ProcessEnv;
+  /** Its place in the network, by its name; a place of its own when absent. */
+  readonly placeOf?: (name: string) => string;
+  /** Options of its process besides, whenever it is launched. */
+  readonly flags?: (member: ArenaMember) => readonly string[];
 }
 
 /** Short, so that a run holds many elections. */
@@ -92,13 +96,18 @@ export class FaultArena {
   readonly members: ArenaMember[] = [];
   readonly #directory: string;
   readonly #variables: (member: ArenaMember) => NodeJS.ProcessEnv;
+  readonly #placeOf: (name: string) => string;
+  readonly #flags: (member: ArenaMember) => readonly string[];
   readonly #logEntries: number;
   #placesMade = 0;
 
-  private constructor(directory: string, { random, variables, logEntries }: ArenaOptions) {
+  private constructor(directory: string, options: ArenaOptions) {
+    const { random } = options;
     this.#directory = directory;
-    this.#variables = variables ?? (() => ({}));
-    this.#logEntries = logEntries ?? LOG_ENTRIES_DEFAULT;
+    this.#variables = options.variables ?? (() => ({}));
+    this.#placeOf = options.placeOf ?? ((name) => name);
+    this.#flags = options.flags ?? (() => []);
+    this.#logEntries = options.logEntries ?? LOG_ENTRIES_DEFAULT;
     this.network = new WanNetwork({ random: () => random.below(2 ** 30) / 2 ** 30 });
   }
 
@@ -139,13 +148,14 @@ export class FaultArena {
   async addPlace(): Promise<ArenaMember> {
     this.#placesMade += 1;
     const name = `n${this.#placesMade}`;
+    const place = this.#placeOf(name);
     const [client, peer, http] = (await freePorts(3)).map((port) => `http://127.0.0.1:${port}`);
     const member: ArenaMember = {
       name,
       listenPeerUrl: peer!,
-      peerUrl: await this.network.expose(name, { target: peer! }),
+      peerUrl: await this.network.expose(place, { target: peer! }),
       clientUrl: client!,
-      workloadUrl: await this.network.expose(name, { target: client!, dialer: CLIENTS }),
+      workloadUrl: await this.network.expose(place, { target: client!, dialer: CLIENTS }),
       httpUrl: http!,
       dataDir: join(this.#directory, name),
       process: null,
@@ -160,7 +170,10 @@ export class FaultArena {
   async newPeerAddress({ name }: ArenaMember): Promise<Pick<ArenaMember, 'listenPeerUrl' | 'peerUrl'>> {
     const [port] = await freePorts(1);
     const listenPeerUrl = `http://127.0.0.1:${port}`;
-    return { listenPeerUrl, peerUrl: await this.network.expose(name, { target: listenPeerUrl }) };
+    return {
+      listenPeerUrl,
+      peerUrl: await this.network.expose(this.#placeOf(name), { target: listenPeerUrl }),
+    };
   }
 
   /** Starts a member's process without waiting for it. `joins`: the cluster knows it already. */
@@ -183,6 +196,7 @@ export class FaultArena {
         `--election-timeout=${ELECTION_MS}`,
         `--snapshot-count=${this.#logEntries}`,
         `--snapshot-catchup-entries=${this.#logEntries}`,
+        ...this.#flags(member),
         ...(options.flags ?? []),
       ],
       { ...TEST_VARIABLES, ...this.#variables(member) },

@@ -44,6 +44,11 @@ export interface RaftOptions {
    * write at a time, group commit.
    */
   readonly maxAppendBatches?: number;
+  /**
+   * Rounds of ReadIndex that a leader has under way; reads that come meanwhile share the next. Default 1: the fewest
+   * messages, and a read waits half a round on average. More suit a quorum that is far away.
+   */
+  readonly maxReadRounds?: number;
   /** An integer in [0, bound). */
   readonly random: (bound: number) => number;
 }
@@ -105,7 +110,7 @@ export class Raft {
   /** On a follower: the highest index known to equal the log of the leader of `term`. */
   verified = 0;
 
-  readonly reads = new ReadRounds();
+  readonly reads: ReadRounds;
   readonly forwardedReads = new ForwardedReads();
 
   messages: Message[] = [];
@@ -120,6 +125,7 @@ export class Raft {
     const { hardState, applied } = initial;
     this.id = options.id;
     this.options = options;
+    this.reads = new ReadRounds(options.maxReadRounds ?? 1);
     this.log = new RaftLog({ ...initial, commit: hardState.commit });
     assert(initial.compacted.index <= applied, 'the log was compacted beyond what is applied');
     assert(applied <= hardState.commit, 'applied lies beyond commit');
@@ -303,4 +309,5 @@ function checkOptions(options: RaftOptions): void {
   assert(options.maxEntriesPerMessageBytes > 0, 'a message carries entries');
   assert(options.maxApplyBytes > 0, 'an apply batch carries entries');
   assert((options.maxAppendBatches ?? 1) > 0, 'at least one append batch is written at a time');
+  assert((options.maxReadRounds ?? 1) > 0, 'at least one round of reads is under way');
 }

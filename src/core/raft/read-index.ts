@@ -28,26 +28,27 @@ export function handleReadIndexResponse(raft: Raft, response: ReadIndexResponse)
 }
 
 /**
- * Begins the waiting round when none is in flight. Before a leader has committed in its term its commit index may lag
- * behind what earlier leaders acknowledged, so requests wait for that. Called once per `Ready`: a round takes all
- * that came in since.
+ * Begins the waiting round when it may. Before a leader has committed in its term its commit index may lag behind what
+ * earlier leaders acknowledged, so requests wait for that. Called once per `Ready`: a round takes all that came in
+ * since.
  */
 export function beginReads(raft: Raft): void {
   const { reads } = raft;
-  if (raft.role !== 'leader' || !reads.hasWaiting || reads.inFlight !== null || !raft.hasCommittedInTerm)
-    return;
+  if (raft.role !== 'leader' || !reads.mayBegin || !raft.hasCommittedInTerm) return;
   reads.begin(raft.log.commit);
   // A leader that is its own quorum needs nobody to confirm it.
   if (!confirmReads(raft)) broadcastHeartbeat(raft);
 }
 
-/** Answers the round in flight once a joint quorum has acknowledged it; the leader itself always has. */
+/** Answers the rounds in flight that a joint quorum has acknowledged; the leader itself always has. */
 export function confirmReads(raft: Raft): boolean {
   const { reads } = raft;
-  if (reads.inFlight === null) return false;
+  if (!reads.hasInFlight) return false;
   const seq = quorumValue(raft.conf, (id) => (id === raft.id ? reads.seq : raft.progress.get(id)!.readSeq));
-  const round = reads.confirmTo(seq);
+  let round = reads.confirmTo(seq);
   if (round === null) return false;
-  for (const request of round.requests) raft.answerRead({ ...request, index: round.index });
+  for (; round !== null; round = reads.confirmTo(seq)) {
+    for (const request of round.requests) raft.answerRead({ ...request, index: round.index });
+  }
   return true;
 }

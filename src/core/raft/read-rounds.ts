@@ -19,57 +19,69 @@ export interface ReadRound {
 }
 
 /**
- * A leader's ReadIndex requests (thesis 6.4) in rounds of its own numbering: one in flight, one filling. An
+ * A leader's ReadIndex requests (thesis 6.4) in rounds of its own numbering: some in flight, one filling. An
  * acknowledgement names the latest round its sender saw in this term, so a delayed one can never confirm a round
- * that began after it was sent, whatever contexts the requests carry.
+ * that began after it was sent, whatever contexts the requests carry; it confirms all that began before that one.
  */
 export class ReadRounds {
+  readonly #inFlightMax: number;
   #seq = 0;
-  #inFlight: ReadRound | null = null;
+  /** Oldest first. */
+  #inFlight: ReadRound[] = [];
   #filling: ReadRequest[] = [];
+  /** Requests of the rounds in flight. */
+  #askedCount = 0;
+
+  /** @param inFlightMax a round that would be one more waits, and gathers requests meanwhile */
+  constructor(inFlightMax: number) {
+    this.#inFlightMax = inFlightMax;
+  }
 
   /** The latest round begun in this term; 0 before the first. Every heartbeat carries it. */
   get seq(): number {
     return this.#seq;
   }
-  get inFlight(): ReadRound | null {
-    return this.#inFlight;
+  get hasInFlight(): boolean {
+    return this.#inFlight.length > 0;
   }
-  get hasWaiting(): boolean {
-    return this.#filling.length > 0;
+  /** Whether requests wait and may begin. */
+  get mayBegin(): boolean {
+    return this.#filling.length > 0 && this.#inFlight.length < this.#inFlightMax;
   }
 
   /** Registers a request for the round that is filling. False when the limit is reached. */
   add(request: ReadRequest): boolean {
-    const held = this.#filling.length + (this.#inFlight?.requests.length ?? 0);
-    if (held >= READ_REQUESTS_MAX) return false;
+    if (this.#filling.length + this.#askedCount >= READ_REQUESTS_MAX) return false;
     this.#filling.push(request);
     return true;
   }
 
   /** Begins the round that was filling. Its index is the commit index now, after all its requests came in. */
   begin(index: number): ReadRound {
-    assert(this.#inFlight === null, 'one read round in flight');
-    assert(this.hasWaiting, 'a read round has requests');
+    assert(this.mayBegin, 'a read round has requests, and its turn');
     this.#seq += 1;
-    this.#inFlight = { seq: this.#seq, index, requests: this.#filling };
+    const round = { seq: this.#seq, index, requests: this.#filling };
+    this.#inFlight.push(round);
+    this.#askedCount += round.requests.length;
     this.#filling = [];
-    return this.#inFlight;
+    return round;
   }
 
-  /** Ends the round in flight if a quorum has acknowledged `seq`. */
+  /** Ends the oldest round in flight if a quorum has acknowledged `seq`. */
   confirmTo(seq: number): ReadRound | null {
-    const round = this.#inFlight;
-    if (round === null || seq < round.seq) return null;
-    this.#inFlight = null;
+    const round = this.#inFlight[0];
+    if (round === undefined || seq < round.seq) return null;
+    this.#inFlight.shift();
+    this.#askedCount -= round.requests.length;
     return round;
   }
 
   /** Gives up every request and starts numbering anew: the term or the leadership ended. */
   clear(): readonly ReadRequest[] {
-    const requests = [...(this.#inFlight?.requests ?? []), ...this.#filling];
+    const requests = [...this.#inFlight.flatMap((round) => round.requests), ...this.#filling];
     this.#seq = 0;
-    this.#inFlight = null;
+    this.#inFlight = [];
+    this.#askedCount = 0;
     this.#filling = [];
     return requests;
   }

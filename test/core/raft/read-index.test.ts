@@ -96,7 +96,7 @@ test('a follower whose leader changes, or stays silent, refuses its reads', () =
 });
 
 test('a delayed acknowledgement of an earlier round never confirms a later one', () => {
-  const rounds = new ReadRounds();
+  const rounds = new ReadRounds(1);
   rounds.add({ from: 1, context: 1 });
   const first = rounds.begin(10);
   expect(rounds.confirmTo(first.seq)).toBe(first);
@@ -106,10 +106,49 @@ test('a delayed acknowledgement of an earlier round never confirms a later one',
   expect(rounds.confirmTo(second.seq)).toBe(second);
 });
 
+test('with several rounds under way a read waits for no other, and beyond them for the oldest', () => {
+  const leader = TestCluster.of(3, { maxReadRounds: 2 }).elect(1);
+  leader.node.readIndex(1);
+  expect(leader.node.ready().messages).toMatchObject([{ readSeq: 1 }, { readSeq: 1 }]);
+  leader.node.readIndex(2);
+  expect(leader.node.ready().messages).toMatchObject([{ readSeq: 2 }, { readSeq: 2 }]);
+  leader.node.readIndex(3);
+  expect(leader.node.ready().messages).toEqual([]);
+  leader.node.step({ type: 'heartbeat-response', from: 2, to: 1, term: 2, readSeq: 1 });
+  const { readStates, messages } = leader.node.ready();
+  expect(readStates).toEqual([{ context: 1, index: 2 }]);
+  expect(messages).toMatchObject([{ readSeq: 3 }, { readSeq: 3 }]);
+  leader.node.step({ type: 'heartbeat-response', from: 3, to: 1, term: 2, readSeq: 3 });
+  expect(leader.node.ready().readStates).toEqual([
+    { context: 2, index: 2 },
+    { context: 3, index: 2 },
+  ]);
+});
+
+test('an acknowledgement confirms the rounds before the one that it names, and none after it', () => {
+  const rounds = new ReadRounds(3);
+  const begun = [1, 2, 3].map((context) => {
+    rounds.add({ from: 1, context });
+    return rounds.begin(10 * context);
+  });
+  expect(rounds.mayBegin).toBe(false);
+  expect(rounds.confirmTo(2)).toBe(begun[0]);
+  expect(rounds.confirmTo(2)).toBe(begun[1]);
+  expect(rounds.confirmTo(2)).toBeNull();
+  expect(rounds.hasInFlight).toBe(true);
+  rounds.add({ from: 2, context: 4 });
+  expect(rounds.clear()).toEqual([
+    { from: 1, context: 3 },
+    { from: 2, context: 4 },
+  ]);
+  expect([rounds.hasInFlight, rounds.mayBegin, rounds.seq]).toEqual([false, false, 0]);
+});
+
 test('reads beyond the limits are refused', () => {
-  const rounds = new ReadRounds();
+  const rounds = new ReadRounds(2);
   for (let context = 0; context < READ_REQUESTS_MAX; context += 1)
     expect(rounds.add({ from: 1, context })).toBe(true);
+  rounds.begin(1);
   expect(rounds.add({ from: 1, context: -1 })).toBe(false);
   const forwarded = new ForwardedReads();
   for (let context = 0; context < FORWARDED_READS_MAX; context += 1) {

@@ -18,6 +18,7 @@ const options: fc.Arbitrary<SimulationOptions> = fc.record({
   compactions: fc.boolean(),
   transfers: fc.boolean(),
   maxAppendBatches: fc.constantFrom(1, 2, 16),
+  maxReadRounds: fc.constantFrom(1, 2, 8),
 });
 
 test('a cluster under faults keeps every invariant and converges once healed', () => {
@@ -47,6 +48,7 @@ test('the simulation reaches elections, commits and reads', () => {
     compactions: true,
     transfers: true,
     maxAppendBatches: 2,
+    maxReadRounds: 2,
   }).run();
   expect(summary.commit).toBeGreaterThan(100);
   expect(summary.elections).toBeGreaterThan(3);

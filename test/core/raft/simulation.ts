@@ -27,6 +27,8 @@ export interface SimulationOptions {
   readonly transfers: boolean;
   /** Append batches a member may have on their way to disk. */
   readonly maxAppendBatches: number;
+  /** Rounds of reads that a leader may have under way. */
+  readonly maxReadRounds: number;
 }
 
 /** Messages kept for replay long after they were delivered: old acknowledgements are what breaks read rounds. */
@@ -70,6 +72,7 @@ export class Simulation {
       maxEntriesPerMessageBytes: 120,
       maxApplyBytes: 200,
       maxAppendBatches: this.#options.maxAppendBatches,
+      maxReadRounds: this.#options.maxReadRounds,
       random: (bound) => this.#prng.below(bound),
     });
     const member = new TestMember(options, disk);
