@@ -30,7 +30,8 @@ export interface RegionClientsParts {
   readonly acknowledgements: Acknowledgements;
   readonly report: Report;
   readonly trace: Trace;
-  readonly writer: WorkloadClient;
+  /** Null where there is no room for many keys. */
+  readonly writer: WorkloadClient | null;
 }
 
 /** What came of the claims about ages in one run. */

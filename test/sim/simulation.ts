@@ -207,7 +207,10 @@ class Simulation {
     this.#nemesis = new Nemesis(nemesis);
     this.#longLeases = new LongLeases(nemesis);
     this.#learners = new Learners({ ...nemesis, random: new Prng(plan.seed, 0x6c65726e) });
-    const writer = new WorkloadClient('b', { ...parts, random: new Prng(plan.seed, 0x77726974) }, 'root');
+    const isLimited = plan.quotaBytes < 2 ** 31;
+    const writer = isLimited
+      ? null
+      : new WorkloadClient('b', { ...parts, random: new Prng(plan.seed, 0x77726974) }, 'root');
     this.#regions =
       plan.regions === null
         ? null
