@@ -48,7 +48,9 @@ describe('the age of an answer', () => {
 
   test('may leave out what was acknowledged since, and nothing that was acknowledged before', () => {
     expect(judge({ ageMs: 100 })).toEqual([]);
-    expect(judge({ ageMs: 99 })).toEqual([expect.stringContaining('11 had been acknowledged 100.000 ms before')]);
+    expect(judge({ ageMs: 99 })).toEqual([
+      expect.stringContaining('11 had been acknowledged 100.000 ms before'),
+    ]);
     expect(judge({ ageMs: 99, revision: 20 })).toEqual([]);
     expect(judge({ ageMs: 99, revision: 19 })).toHaveLength(1);
   });
@@ -80,7 +82,13 @@ describe('the age of an answer', () => {
 });
 
 describe('the age of progress', () => {
-  const told = { process: { name: 'n1.1', rate: 1 }, revision: 10, ageMs: 100, atMs: 2_100, provenMs: undefined };
+  const told = {
+    process: { name: 'n1.1', rate: 1 },
+    revision: 10,
+    ageMs: 100,
+    atMs: 2_100,
+    provenMs: undefined,
+  };
   const judge = (part: Partial<Parameters<ProgressAge['told']>[0]>): readonly string[] => {
     const { found, acknowledgements, report } = setUp();
     new ProgressAge(acknowledgements, report).told({ ...told, ...part });

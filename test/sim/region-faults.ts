@@ -51,7 +51,10 @@ export class RegionFaults {
     const extraMs = random.pick(CRAWL_EXTRA_MS);
     const forMs = random.pick(CRAWL_MS) * (0.5 + random.fraction());
     const both = random.chance(60);
-    trace.line('faults', `the way from ${region} to ${other} crawls (${extraMs} ms) for ${forMs.toFixed(0)} ms`);
+    trace.line(
+      'faults',
+      `the way from ${region} to ${other} crawls (${extraMs} ms) for ${forMs.toFixed(0)} ms`,
+    );
     const slow = (byMs: number): void => {
       for (const { inside, outside } of this.#pairs(region, other)) {
         network.clog(inside, outside, byMs);
@@ -74,10 +77,7 @@ export class RegionFaults {
     return true;
   }
 
-  #pairs(
-    region: string,
-    other?: string,
-  ): readonly { readonly inside: string; readonly outside: string }[] {
+  #pairs(region: string, other?: string): readonly { readonly inside: string; readonly outside: string }[] {
     const { places } = this.#parts.cluster;
     const isOutside = (place: Place): boolean =>
       other === undefined ? place.region !== region : place.region === other;

@@ -9,10 +9,23 @@ const FREEZES_MAX = 12;
 
 /** A plan over regions of its own, with this fault alone, time and again. */
 function planWith(seed: number, fault: FaultKind): Plan {
-  const regions = { ...drawRegionPlan(new Prng(seed)), members: ['a', 'b', 'c'], learners: [], readers: 3, cachers: 2 };
+  const regions = {
+    ...drawRegionPlan(new Prng(seed)),
+    members: ['a', 'b', 'c'],
+    learners: [],
+    readers: 3,
+    cachers: 2,
+  };
   const { heartbeatMs, electionMs, skew } = regions;
   const faults = [[fault, 1]] as const;
-  const kept = { ...planOf(1), auth: false, joint: false, twoOperators: false, ownFlags: false, longLeases: false };
+  const kept = {
+    ...planOf(1),
+    auth: false,
+    joint: false,
+    twoOperators: false,
+    ownFlags: false,
+    longLeases: false,
+  };
   const timing = { heartbeatMs, electionMs, skew, durationMs: 15_000, faultPauseMs: 1_500 };
   return { ...kept, ...timing, seed, members: 3, thinkMsMax: 60, faults, regions };
 }

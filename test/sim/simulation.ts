@@ -214,7 +214,10 @@ class Simulation {
     this.#regions =
       plan.regions === null
         ? null
-        : new RegionClients({ ...common, cluster, port, linearizability, acknowledgements, writer }, plan.regions);
+        : new RegionClients(
+            { ...common, cluster, port, linearizability, acknowledgements, writer },
+            plan.regions,
+          );
     this.#auth = new AuthOperator(
       { ...nemesis, random: new Prng(plan.seed, 0x61757468) },
       this.#clients.map((_, i) => `c${i}`),

@@ -647,7 +647,9 @@ export class WorkloadClient {
   }
 }
 
-function isKv(result: HistoryResult): result is (PutResult | DeleteRangeResult | TxnResult) & { revision: number } {
+function isKv(
+  result: HistoryResult,
+): result is (PutResult | DeleteRangeResult | TxnResult) & { revision: number } {
   return result.type === 'put' || result.type === 'delete-range' || result.type === 'txn';
 }
 
