@@ -15,12 +15,16 @@ import type { WorkloadClient } from './workload.ts';
 
 const THINK_MS_MAX = 120;
 const TIMEOUTS_MS = [300, 1_500, 6_000] as const;
-/** Keys that make an answer three pieces, and how many of them one transaction puts. */
-const WIDE_KEYS = 1_200;
-const WIDE_KEYS_PER_TXN = 120;
-/** How long the member stands still in the middle of a wide read, and how soon after it has begun, in ms. */
+/** Of large values: together more than a member reads in one turn. */
+const LARGE_KEYS = ['l0', 'l1', 'l2', 'l3'];
+const LARGE_BYTES = 270 * 1024;
+/** How many of the readers' runs have them, and of the reads then are for them, in a hundred. */
+const LARGE_RUNS_PERCENT = 40;
+const LARGE_READS_PERCENT = 15;
+/** How long a member stands still in the midst of a large read, how soon after it has begun, and waits for room, in ms. */
 const STALLS_MS = [30, 400, 2_500] as const;
 const STALL_SOON_MS = 0.06;
+const ROOM_MS_MAX = 300;
 
 export interface BoundedReaderParts {
   readonly name: string;
@@ -33,7 +37,7 @@ export interface BoundedReaderParts {
   readonly linearizability: Linearizability;
   readonly ages: ReadAge;
   readonly trace: Trace;
-  /** Writes what wide reads read; null where there is no room for it. */
+  /** Writes what large reads read; null where nobody does. */
   readonly writer: WorkloadClient | null;
 }
 
@@ -45,15 +49,15 @@ interface Read {
 }
 
 /**
- * A client that asks any member or learner for answers of a bounded age. Some of its reads are so wide that they are
- * gathered in pieces; then, now and then, the member stands still in the midst of one.
+ * A client that asks any member or learner for answers of a bounded age. Some of its reads are so large that they take
+ * more than a turn; then, now and then, the member has no room for a while, or stands still in the midst of one.
  */
 export class BoundedReader {
   stopped = false;
   answeredCount = 0;
   readonly #parts: BoundedReaderParts;
   #number = 0;
-  #isWide = false;
+  #hasLarge = false;
 
   constructor(parts: BoundedReaderParts) {
     this.#parts = parts;
@@ -62,7 +66,7 @@ export class BoundedReader {
   async run(): Promise<void> {
     const { scheduler, random, places } = this.#parts;
     const { writer } = this.#parts;
-    if (writer !== null && random.chance(50)) void this.#widen(writer);
+    if (writer !== null && random.chance(LARGE_RUNS_PERCENT)) void this.#putLarge(writer);
     while (!this.stopped) {
       await pause(scheduler, random.fraction() * THINK_MS_MAX);
       if (this.stopped) return;
@@ -73,13 +77,13 @@ export class BoundedReader {
   /** One read of any bound. @returns whether it was answered */
   async read(place: Place): Promise<boolean> {
     const { random, scheduler, port, linearizability, regions, trace, name } = this.#parts;
-    const isWide = this.#isWide && random.chance(15);
-    const request = isWide ? range('kc', 'kd') : this.#narrow();
+    const isLarge = this.#hasLarge && random.chance(LARGE_READS_PERCENT);
+    const request = isLarge ? range('l', 'm') : this.#narrow();
     const boundMs = random.pick(regions.boundsMs);
     this.#number += 1;
     const call = linearizability.call(`${name}-${this.#number}`, scheduler.nowMs);
     const read: Read = { call, request, boundMs };
-    const isStalled = isWide && random.chance(40) && !this.stopped;
+    const isStalled = isLarge && random.chance(40) && !this.stopped;
     trace.detail(
       name,
       () => `${call.opId} asks ${place.name} for at most ${boundMs} ms: ${request.key.toString()}`,
@@ -89,7 +93,7 @@ export class BoundedReader {
       random.pick(TIMEOUTS_MS),
       (member, signal) => {
         if (isStalled) this.#stall(place);
-        return this.#ask(member, read, signal);
+        return this.#ask(member, read, { signal, place });
       },
       (answered, process) => this.#judge(process, read, answered),
     );
@@ -102,14 +106,28 @@ export class BoundedReader {
     return true;
   }
 
-  #ask(member: Member, { request, boundMs }: Read, signal: AbortSignal): Promise<Answered<RangeResult>> {
+  #ask(
+    member: Member,
+    { request, boundMs }: Read,
+    { signal, place }: { readonly signal: AbortSignal; readonly place: Place },
+  ): Promise<Answered<RangeResult>> {
     const context: ReadContext = {
       signal,
       serializable: false,
       maxStalenessMs: boundMs,
       credentials: OPERATOR,
+      reserve: () => this.#room(place),
     };
     return member.range(request, context);
+  }
+
+  /** For a large answer there may be no room for a while. */
+  #room({ process }: Place): Promise<void> | undefined {
+    const { random } = this.#parts;
+    if (process === null || random.chance(50)) return undefined;
+    return new Promise((resolve) => {
+      process.schedule(random.fraction() * ROOM_MS_MAX, 'client', resolve);
+    });
   }
 
   #judge(process: SimProcess, { call, boundMs }: Read, { header, ageMs }: Answered<RangeResult>): void {
@@ -127,7 +145,7 @@ export class BoundedReader {
     });
   }
 
-  /** The process stands still when it has read a piece, its clock goes on. */
+  /** The process stands still when it has begun, its clock goes on. */
   #stall(place: Place): void {
     const { scheduler, random, trace } = this.#parts;
     const { process } = place;
@@ -143,14 +161,12 @@ export class BoundedReader {
     });
   }
 
-  async #widen(writer: WorkloadClient): Promise<void> {
+  async #putLarge(writer: WorkloadClient): Promise<void> {
     const { random, places, scheduler } = this.#parts;
-    for (let first = 0; first < WIDE_KEYS && !this.stopped; ) {
-      const keys = Array.from({ length: WIDE_KEYS_PER_TXN }, (_, i) => `kc${first + i + 1_000}`);
-      if (await writer.putMany(random.pick(places()), keys)) first += WIDE_KEYS_PER_TXN;
-      else await pause(scheduler, random.fraction() * THINK_MS_MAX);
-    }
-    this.#isWide = !this.stopped;
+    const value = Buffer.alloc(LARGE_BYTES, 'l');
+    while (!this.stopped && !(await writer.putMany(random.pick(places()), LARGE_KEYS, value)))
+      await pause(scheduler, random.fraction() * THINK_MS_MAX);
+    this.#hasLarge = true;
   }
 
   #narrow(): RangeRequest {

@@ -125,6 +125,7 @@ const REGION_FAULTS: Plan['faults'] = [
   ['region-crawl', 8],
   ['region-loss', 4],
   ['suspend', 8],
+  ['pause', 10],
 ];
 
 const SNAPSHOT_COUNTS = [10, 50, 200, 2_000];

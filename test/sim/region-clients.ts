@@ -30,7 +30,7 @@ export interface RegionClientsParts {
   readonly acknowledgements: Acknowledgements;
   readonly report: Report;
   readonly trace: Trace;
-  /** Null where there is no room for many keys. */
+  /** Null where there is no room for large values. */
   readonly writer: WorkloadClient | null;
 }
 
@@ -66,7 +66,8 @@ export class RegionClients {
     const places = (): readonly Place[] => cluster.places;
     const common = { ...parts, places, regions, keys: plan.keys, ages: this.#ages, progress: this.#progress };
     this.#readers = Array.from({ length: regions.readers }, (_, i) => {
-      return new BoundedReader({ ...common, name: `b${i}`, random: random.fork() });
+      const writer = i === 0 ? parts.writer : null;
+      return new BoundedReader({ ...common, writer, name: `b${i}`, random: random.fork() });
     });
     this.#cachers = Array.from({ length: regions.cachers }, (_, i) => {
       return new FreshWatchClient({ ...common, name: `f${i}`, random: random.fork() });

@@ -151,10 +151,10 @@ export class WorkloadClient {
   }
 
   /** One transaction that puts all of these keys. @returns whether it was answered */
-  putMany(place: Place, keys: readonly string[]): Promise<boolean> {
+  putMany(place: Place, keys: readonly string[], value = Buffer.from('b')): Promise<boolean> {
     const puts = keys.map((key) => {
       const request = this.#putRequest(Buffer.from(key), 0n);
-      return { ...request, value: Buffer.from('b'), prevKv: false, ignoreLease: false };
+      return { ...request, value, prevKv: false, ignoreLease: false };
     });
     return this.#change(place, { type: 'txn', compare: [], success: puts, failure: [] });
   }
