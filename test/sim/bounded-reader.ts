@@ -1,4 +1,4 @@
-import type { RangeRequest, RangeResult } from '../../src/core/mvcc/operations.ts';
+import type { RangeRequest, RangeResult, TxnRequest, TxnResult } from '../../src/core/mvcc/operations.ts';
 import type { Answer as Answered, ReadContext } from '../../src/member/client-calls.ts';
 import type { Member } from '../../src/member/member.ts';
 import { OPERATOR } from './auth-operator.ts';
@@ -21,6 +21,8 @@ const LARGE_BYTES = 270 * 1024;
 /** How many of the readers' runs have them, and of the reads then are for them, in a hundred. */
 const LARGE_RUNS_PERCENT = 40;
 const LARGE_READS_PERCENT = 15;
+/** Reads in a hundred that are made as a transaction. */
+const TXN_PERCENT = 20;
 /** How long a member stands still in the midst of a large read, how soon after it has begun, and waits for room, in ms. */
 const STALLS_MS = [30, 400, 2_500] as const;
 const STALL_SOON_MS = 0.06;
@@ -44,7 +46,7 @@ export interface BoundedReaderParts {
 /** The read, and all that is to be told of its answer once it is known when it was given. */
 interface Read {
   readonly call: Call;
-  readonly request: RangeRequest;
+  readonly request: RangeRequest | TxnRequest;
   readonly boundMs: number;
 }
 
@@ -78,7 +80,8 @@ export class BoundedReader {
   async read(place: Place): Promise<boolean> {
     const { random, scheduler, port, linearizability, regions, trace, name } = this.#parts;
     const isLarge = this.#hasLarge && random.chance(LARGE_READS_PERCENT);
-    const request = isLarge ? range('l', 'm') : this.#narrow();
+    const ranges = isLarge ? range('l', 'm') : this.#narrow();
+    const request = random.chance(TXN_PERCENT) ? asTxn(ranges) : ranges;
     const boundMs = random.pick(regions.boundsMs);
     this.#number += 1;
     const call = linearizability.call(`${name}-${this.#number}`, scheduler.nowMs);
@@ -86,7 +89,7 @@ export class BoundedReader {
     const isStalled = isLarge && random.chance(40) && !this.stopped;
     trace.detail(
       name,
-      () => `${call.opId} asks ${place.name} for at most ${boundMs} ms: ${request.key.toString()}`,
+      () => `${call.opId} asks ${place.name} for at most ${boundMs} ms: ${ranges.key.toString()}`,
     );
     const answer = await port.call(
       place,
@@ -110,7 +113,7 @@ export class BoundedReader {
     member: Member,
     { request, boundMs }: Read,
     { signal, place }: { readonly signal: AbortSignal; readonly place: Place },
-  ): Promise<Answered<RangeResult>> {
+  ): Promise<Answered<RangeResult | TxnResult>> {
     const context: ReadContext = {
       signal,
       serializable: false,
@@ -118,7 +121,7 @@ export class BoundedReader {
       credentials: OPERATOR,
       reserve: () => this.#room(place),
     };
-    return member.range(request, context);
+    return request.type === 'txn' ? member.txn(request, context) : member.range(request, context);
   }
 
   /** For a large answer there may be no room for a while. */
@@ -130,7 +133,7 @@ export class BoundedReader {
     });
   }
 
-  #judge(process: SimProcess, { call, boundMs }: Read, { header, ageMs }: Answered<RangeResult>): void {
+  #judge(process: SimProcess, { call, boundMs }: Read, { header, ageMs }: Answered<unknown>): void {
     const { scheduler, ages, linearizability } = this.#parts;
     const { revision } = header;
     ages.answered({
@@ -194,7 +197,11 @@ function range(key: string, rangeEnd: string): RangeRequest {
   };
 }
 
-function answerText(answer: Answer<Answered<RangeResult>>): string {
+function asTxn(request: RangeRequest): TxnRequest {
+  return { type: 'txn', compare: [], success: [request], failure: [] };
+}
+
+function answerText(answer: Answer<Answered<unknown>>): string {
   if (answer.type === 'refused') return `refused by ${answer.process}: ${answer.code}`;
   if (answer.type !== 'answered') return answer.type;
   const { header, ageMs } = answer.value;
