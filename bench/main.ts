@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { judge } from './goals.ts';
 import { machine } from './machine.ts';
 import type { Question } from './question.ts';
+import { CACHED_READS } from './questions/cached-reads.ts';
 import { FAILOVER } from './questions/failover.ts';
 import { LATENCY_CURVES } from './questions/latency-curve.ts';
 import { LEASE_KEEP_ALIVE } from './questions/lease-keep-alive.ts';
@@ -43,6 +44,7 @@ const QUESTIONS: readonly Question[] = [
   PUT_EQUAL_LOAD,
   ONE_CLIENT,
   ...RANGES,
+  CACHED_READS,
   MIXED,
   TXN,
   ...LATENCY_CURVES,

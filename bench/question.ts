@@ -2,7 +2,7 @@ import type { Chance } from './chance.ts';
 import type { ServerCluster } from './server-cluster.ts';
 import type { Spread } from './statistics.ts';
 
-export type Unit = 'req/s' | 'events/s' | 'ms' | 's' | 'CPU s' | 'MiB' | 'cores' | 'calls';
+export type Unit = 'req/s' | 'events/s' | 'ms' | 's' | 'CPU s' | 'MiB' | 'cores' | 'calls' | 'times';
 
 /** One figure of one run. */
 export interface Figure {

@@ -1,5 +1,9 @@
 export type { AuthClient } from './client/auth-client.ts';
 export { type ProvenAge, STALENESS_MS_MAX } from './client/bounded-read.ts';
+export type { CacheMetrics, CacheState, CacheUpdate, CacheWait, KvCache } from './client/cache.ts';
+export type { CachedEntry } from './client/cache-entry.ts';
+export type { CacheOptions, WhenLapsed } from './client/cache-options.ts';
+export type { CacheChange } from './client/cache-store.ts';
 export { ClientError, type ClientErrorCode } from './client/client-error.ts';
 export type { Election, Leadership } from './client/election.ts';
 export type { ClientTls } from './client/endpoint.ts';

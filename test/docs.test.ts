@@ -5,6 +5,9 @@ import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
 import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
+import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
+import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
+import { RENEWALS_MAX } from '../src/client/fresh-lease.ts';
 import { MEMBERS_MAX } from '../src/client/survey.ts';
 import { FAILURES_MAX } from '../src/client/watch-stream.ts';
 import { ALARMS_MAX } from '../src/core/alarms.ts';
@@ -181,7 +184,14 @@ describe('limits', () => {
       'HTTP/1.1': [`in ${seconds(port.headersTimeoutMs)}`, `request in ${seconds(port.requestTimeoutMs)}`],
       'Connections of members': [count(peer.connectionsMax), count(peer.pendingHandshakesMax)],
       'Frame, request between members': [`${mebibytes(FRAME_BYTES_MAX)}, ${mebibytes(REQUEST_BYTES_MAX)}`],
+      'Keys, bytes of a cache': [
+        count(CACHE_BOUNDS_DEFAULT.keysMax),
+        mebibytes(CACHE_BOUNDS_DEFAULT.bytesMax),
+      ],
+      "Bound of a cache's freshness lease": [`${count(MAX_AGE_MS_MIN)} ms to ${count(MAX_AGE_MS_MAX)} ms`],
+      'Renewals of a freshness lease': [count(RENEWALS_MAX)],
     };
+    expect(rows.some(([name]) => name!.includes(`${ENTRY_BYTES} bytes more for each entry`))).toBe(true);
     for (const [limit, parts] of Object.entries(said)) {
       for (const part of parts) expect(valueOf(limit)).toContain(part);
     }

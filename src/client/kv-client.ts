@@ -1,5 +1,7 @@
 import { AuthClient } from './auth-client.ts';
 import { type ProvenAge, readWithin } from './bounded-read.ts';
+import { KvCache } from './cache.ts';
+import type { CacheOptions } from './cache-options.ts';
 import { Channels, type RoutedCall } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
 import type { CallHeaders, CallLimits, Method } from './connection.ts';
@@ -194,6 +196,12 @@ export class KvClient {
   /** The election of this name. */
   election(name: Bytes): Election {
     return new Election(this.#recipes, name);
+  }
+
+  /** A range in memory, kept up to date, whose age is known; see `KvCache`. It ends with this client, or before. */
+  cache(options: CacheOptions): Promise<KvCache> {
+    const closing = this.#closing.signal;
+    return KvCache.open({ source: this, timeoutMs: this.#timeoutMs, closing }, options);
   }
 
   // ---- leases -----------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ import type { RpcCall } from '../../src/rpc/server.ts';
 import { bidi, type MessageWriter, serverStream, unary } from '../../src/rpc/service.ts';
 import { RpcError, rpcStatus } from '../../src/rpc/status.ts';
 
+const GONE = { create_revision: 0, version: 0, lease: 0, value: Buffer.alloc(0) };
+
 /**
  * A small store behind the real gRPC server, for tests of clients: puts, deletes and gets of literal keys and ranges,
  * watches from history, scripted failures. One store may stand behind several ports, as a cluster does.
@@ -23,10 +25,12 @@ export class SmallStore {
   compactRevision = 0;
   snapshotBytes: Buffer = Buffer.alloc(0);
 
-  /** Every key of [key, rangeEnd) as it stands now, in key order. */
-  range(key: Buffer, rangeEnd: Buffer): mvccpb.KeyValue[] {
+  /** Every key of [key, rangeEnd) as it stood at a revision, in key order. */
+  range(key: Buffer, rangeEnd: Buffer, revision = Infinity): mvccpb.KeyValue[] {
     const newest = new Map<string, mvccpb.Event>();
-    for (const event of this.events) newest.set(event.kv!.key.toString('latin1'), event);
+    for (const event of this.events) {
+      if (Number(event.kv!.mod_revision) <= revision) newest.set(event.kv!.key.toString('latin1'), event);
+    }
     return [...newest.values()]
       .filter((event) => event.type === 0 && covers({ key, rangeEnd }, event.kv!.key))
       .map((event) => event.kv!)
@@ -34,8 +38,22 @@ export class SmallStore {
   }
 
   put(request: Pick<pb.PutRequest, 'key' | 'value' | 'lease'>): mvccpb.KeyValue | null {
-    const before = this.range(request.key, Buffer.alloc(0))[0] ?? null;
     this.revision += 1;
+    return this.#put(request);
+  }
+
+  /** Puts and deletions of one transaction. */
+  atOnce(puts: Readonly<Record<string, string | null>>): void {
+    this.revision += 1;
+    for (const [text, value] of Object.entries(puts)) {
+      const key = Buffer.from(text);
+      if (value === null) this.#happened(1, { key, mod_revision: this.revision, ...GONE });
+      else this.#put({ key, value: Buffer.from(value), lease: 0n });
+    }
+  }
+
+  #put(request: Pick<pb.PutRequest, 'key' | 'value' | 'lease'>): mvccpb.KeyValue | null {
+    const before = this.range(request.key, Buffer.alloc(0))[0] ?? null;
     this.#happened(0, {
       key: request.key,
       value: request.value,
@@ -50,10 +68,7 @@ export class SmallStore {
   delete(key: Buffer, rangeEnd: Buffer): mvccpb.KeyValue[] {
     const found = this.range(key, rangeEnd);
     if (found.length > 0) this.revision += 1;
-    for (const kv of found) {
-      const gone = { create_revision: 0, version: 0, lease: 0, value: Buffer.alloc(0) };
-      this.#happened(1, { key: kv.key, mod_revision: this.revision, ...gone });
-    }
+    for (const { key: gone } of found) this.#happened(1, { key: gone, mod_revision: this.revision, ...GONE });
     return found;
   }
 
@@ -86,6 +101,10 @@ export class SmallMember {
   delayMs = 0;
   /** What this member can prove of its age, and with what region it signs; null = as a real etcd, which knows neither. */
   freshness: { ageMs: number; region: string } | null = null;
+  /** Questions for progress stay unanswered, as on a member that is stopped or cannot prove any age. */
+  isSilent = false;
+  /** Every range, as it came. */
+  readonly rangeRequests: pb.RangeRequest[] = [];
   /** The bounds that reads came with. */
   readonly stalenessAsked: (string | undefined)[] = [];
   /** Every watch and every question for progress, as they came. */
@@ -161,7 +180,8 @@ export class SmallMember {
     unary(server, '/etcdserverpb.KV/Range', async (request, call) => {
       await this.#enter(call);
       this.#prove(call);
-      const all = store.range(request.key, request.range_end);
+      this.rangeRequests.push(request);
+      const all = store.range(request.key, request.range_end, Number(request.revision) || Infinity);
       const kvs = request.limit === 0 ? all : all.slice(0, Number(request.limit));
       return { header: this.header(), kvs, more: kvs.length < all.length, count: all.length };
     });
@@ -340,6 +360,7 @@ export class SmallMember {
   /** In its place among the events: what was put before is told before. */
   #progress(request: pb.WatchProgressRequest, out: MessageWriter<Partial<pb.WatchResponse>>): void {
     const { freshness } = this;
+    if (this.isSilent) return;
     queueMicrotask(() => {
       const header = this.header();
       if (freshness === null) return out.write({ header, watch_id: -1 });

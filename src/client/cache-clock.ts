@@ -1,0 +1,62 @@
+import { uptime } from 'node:os';
+
+/** The time of a cache, and what is to happen in it. */
+export interface CacheClock {
+  /** Milliseconds since some instant, sleep of the machine included; never goes back. */
+  nowMs(): number;
+  /** Runs `action` once, so much later. @returns what calls it off */
+  after(delayMs: number, action: () => void): () => void;
+}
+
+/** How long a sleep of the machine may go unnoticed while the process runs: the look costs 6 us. */
+export const SLEEP_LOOK_MS = 1;
+/** Uptime is told in steps of 10 ms: less than two of them is no sleep. */
+const SLEEP_MS_MIN = 20;
+
+/** The clocks of the machine; `performance.now()` stands still while the machine sleeps, its uptime does not. */
+export interface MachineClocks {
+  readonly runningMs: () => number;
+  readonly uptimeMs: () => number;
+}
+
+const MACHINE: MachineClocks = {
+  runningMs: () => performance.now(),
+  uptimeMs: () => uptime() * 1000,
+};
+
+/**
+ * `performance.now()` and the time that the machine slept, which is looked for at most once in a millisecond. A virtual
+ * machine that is frozen with all its clocks is beyond what a process can see.
+ */
+export class SleepAwareClock implements CacheClock {
+  readonly #clocks: MachineClocks;
+  #sleptMs = 0;
+  #lookAtMs: number;
+  /** Uptime less running time, as low as it has been. */
+  #aheadMs: number;
+
+  constructor(clocks: MachineClocks = MACHINE) {
+    this.#clocks = clocks;
+    this.#aheadMs = clocks.uptimeMs() - clocks.runningMs();
+    this.#lookAtMs = clocks.runningMs() + SLEEP_LOOK_MS;
+  }
+
+  nowMs(): number {
+    const runningMs = this.#clocks.runningMs();
+    if (runningMs >= this.#lookAtMs) this.#look(runningMs);
+    return runningMs + this.#sleptMs;
+  }
+
+  after(delayMs: number, action: () => void): () => void {
+    const timer = setTimeout(action, delayMs);
+    return () => clearTimeout(timer);
+  }
+
+  #look(runningMs: number): void {
+    this.#lookAtMs = runningMs + SLEEP_LOOK_MS;
+    const aheadMs = this.#clocks.uptimeMs() - runningMs;
+    const sleptMs = aheadMs - this.#aheadMs;
+    if (sleptMs > SLEEP_MS_MIN) this.#sleptMs += sleptMs;
+    if (sleptMs > SLEEP_MS_MIN || sleptMs < 0) this.#aheadMs = aheadMs;
+  }
+}
