@@ -117,6 +117,13 @@ export class Cluster implements PlaceListener {
     this.start(place);
   }
 
+  /** How far apart two machines are, by name: one way in ms; undefined within a region, or without regions. */
+  distanceMs(from: string, to: string): number | undefined {
+    const { regions } = this.#parts.plan;
+    if (regions === null) return undefined;
+    return regions.waysMs[`${this.placeNamed(from).region}>${this.placeNamed(to).region}`];
+  }
+
   placeOf(member: MemberView): Place | undefined {
     return this.places.find((place) => member.peerUrls.some((url) => place.isAt(url)));
   }
@@ -342,13 +349,6 @@ export class Cluster implements PlaceListener {
     const { regions } = this.#parts.plan;
     const known = this.places.find((place) => place.name === name)?.region;
     return regions === null ? '' : (known ?? regionOf(regions, this.places.length + 1));
-  }
-
-  /** How far apart two machines are, by name: one way in ms; undefined within a region, or without regions. */
-  distanceMs(from: string, to: string): number | undefined {
-    const { regions } = this.#parts.plan;
-    if (regions === null) return undefined;
-    return regions.waysMs[`${this.placeNamed(from).region}>${this.placeNamed(to).region}`];
   }
 
   /** What an operator tells a machine that is to join: the members as they are now, and itself. */

@@ -180,7 +180,7 @@ class Simulation {
     const permissions = new Permissions(log, report);
     this.#permissions = permissions;
     const acknowledgements = new Acknowledgements();
-    const { linearizability } = { linearizability: this.#linearizability };
+    const linearizability = this.#linearizability;
     const checkers = { leases: this.#leases, linearizability, history, permissions, acknowledgements };
     const parts = { ...common, ...checkers, port, places };
     this.#clients = Array.from({ length: plan.clients }, (_, i) => {
