@@ -17,7 +17,7 @@ describe('bugs to put back', () => {
 
   test.each([...found, ...open])('$name applies to the sources as they are', async ({ patch }) => {
     for (const diff of parseDiff(patch)) {
-      expect(diff.path).toMatch(/^src\/(core|member)\//);
+      expect(diff.path).toMatch(/^src\/(core|member|client)\//);
       const before = await readFile(join(root, diff.path), 'utf8');
       expect(applyDiff(before, diff)).not.toBe(before);
     }

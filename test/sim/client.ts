@@ -2,6 +2,7 @@ import { StoreError, type StoreErrorCode } from '../../src/lib/errors.ts';
 import type { Member } from '../../src/member/member.ts';
 import type { Place } from './place.ts';
 import type { Prng } from './prng.ts';
+import type { SimProcess } from './process.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** What came of a request. */
@@ -31,10 +32,12 @@ export class ClientPort {
     this.#random = random;
   }
 
+  /** `sent`: called as the member answers, in the very step; the answer may yet be lost. */
   call<T>(
     place: Place,
     timeoutMs: number,
     request: (member: Member, signal: AbortSignal) => Promise<T>,
+    sent: (value: T, process: SimProcess) => void = () => {},
   ): Promise<Answer<T>> {
     const abort = new AbortController();
     this.pendingCount += 1;
@@ -68,18 +71,32 @@ export class ClientPort {
             reply({ type: 'unreached' });
             return;
           }
-          this.#serve(request(member, abort.signal), process.name, reply);
+          this.#serve(request(member, abort.signal), { process, reply, sent });
         });
       });
     });
   }
 
-  #serve<T>(work: Promise<T>, process: string, reply: (answer: Answer<T>) => void): void {
+  #serve<T>(
+    work: Promise<T>,
+    {
+      process,
+      reply,
+      sent,
+    }: {
+      readonly process: SimProcess;
+      readonly reply: (answer: Answer<T>) => void;
+      readonly sent: (value: T, process: SimProcess) => void;
+    },
+  ): void {
     work.then(
-      (value) => reply({ type: 'answered', value, process }),
+      (value) => {
+        if (process.alive) sent(value, process);
+        reply({ type: 'answered', value, process: process.name });
+      },
       (error: unknown) => {
         if (!(error instanceof StoreError)) throw error;
-        reply({ type: 'refused', code: error.code, process });
+        reply({ type: 'refused', code: error.code, process: process.name });
       },
     );
   }

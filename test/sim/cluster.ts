@@ -17,6 +17,7 @@ import { flagsOf, longestElectionMs, type Plan } from './plan.ts';
 import { Prng } from './prng.ts';
 import type { SimProcess } from './process.ts';
 import type { RaftRuns } from './raft-runs.ts';
+import { regionOf } from './region-plan.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 import { type Report, Violation } from './violation.ts';
@@ -43,6 +44,8 @@ export interface ClusterParts {
 /** All machines of a run, and the operator who restarts what has ended. */
 export class Cluster implements PlaceListener {
   readonly places: Place[] = [];
+  /** Machines of learners that are to join, and to stay learners. */
+  readonly learners: readonly Place[];
   /** Starts of processes so far. */
   startCount = 0;
   /** While false nothing is restarted by itself. */
@@ -60,7 +63,10 @@ export class Cluster implements PlaceListener {
     this.#transfers = new Transfers(parts.report, longestElectionMs(parts.plan));
     for (let i = 1; i <= parts.plan.members; i++) this.#addPlace(`n${i}`);
     this.#initial = [...this.places];
+    this.learners = (parts.plan.regions?.learners ?? []).map(() => this.addPlace());
     const members = initialCluster(TOKEN, this.#initialMembers()).members;
+    parts.network.distanceMs = (from, to) => this.distanceMs(from, to);
+    parts.network.jitter = parts.plan.regions?.jitter ?? 0;
     parts.log.members = members.map(({ id, peerUrls }) => ({
       id,
       name: '',
@@ -76,7 +82,7 @@ export class Cluster implements PlaceListener {
   }
 
   startAll(): void {
-    for (const place of this.places) this.start(place);
+    for (const place of this.#initial) this.start(place);
   }
 
   start(place: Place): void {
@@ -109,6 +115,13 @@ export class Cluster implements PlaceListener {
   join(place: Place): void {
     this.#joined.set(place, this.#membersBeside(place));
     this.start(place);
+  }
+
+  /** How far apart two machines are, by name: one way in ms; undefined within a region, or without regions. */
+  distanceMs(from: string, to: string): number | undefined {
+    const { regions } = this.#parts.plan;
+    if (regions === null) return undefined;
+    return regions.waysMs[`${this.placeNamed(from).region}>${this.placeNamed(to).region}`];
   }
 
   placeOf(member: MemberView): Place | undefined {
@@ -325,9 +338,17 @@ export class Cluster implements PlaceListener {
     const salt = LOST_NAMES_SALT + this.places.length;
     const lostNames = plan.losesNames ? new Prng(plan.seed, salt) : null;
     const common = { scheduler, network, trace, rate, pace, timerLagMsMax, lostNames, report };
-    const place = new Place({ ...common, name, processName, random: random.fork(), listener: this });
+    const region = this.#regionOf(name);
+    const place = new Place({ ...common, name, region, processName, random: random.fork(), listener: this });
     this.places.push(place);
     return place;
+  }
+
+  /** A machine that took another one's address is where that was. */
+  #regionOf(name: string): string {
+    const { regions } = this.#parts.plan;
+    const known = this.places.find((place) => place.name === name)?.region;
+    return regions === null ? '' : (known ?? regionOf(regions, this.places.length + 1));
   }
 
   /** What an operator tells a machine that is to join: the members as they are now, and itself. */
@@ -354,6 +375,11 @@ export class Cluster implements PlaceListener {
       initialClusterToken: TOKEN,
       initialClusterState: joined === undefined ? 'new' : 'existing',
       ...flagsOf(plan, processNumber),
+      ...(plan.regions !== null && {
+        region: place.region,
+        leaderRegions: plan.regions.leaderRegions,
+        preferenceTiming: plan.regions.preferenceTiming,
+      }),
       quotaBytes: plan.quotaBytes,
       freeBytesMin: 0,
       ballastBytes: 0,

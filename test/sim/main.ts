@@ -21,6 +21,8 @@ const USAGE = `Runs simulated clusters with faults and checks what they do.
   --open-bugs   hunt those of test/sim/bugs/open, which nobody has found yet
   --sample K    with --bugs: only K of them, chosen by --seed`;
 
+/** From so many runs over regions on there must be something to judge of everything. */
+const REGION_RUNS_MIN = 5;
 /** Seeds after which a bug counts as not found. */
 const BUG_SEEDS_MAX = 300;
 
@@ -74,9 +76,29 @@ async function main(): Promise<number> {
     `${run} runs, ${total('operations')} operations, ${total('watch-events')} watch events checked; ` +
       `black-box search: ${total('searched')} operations decided, ${total('undecided')} runs undecided`,
   );
+  const { line, nothingOf } = agesOf(total);
+  console.log(line);
+  if (nothingOf.length > 0) console.log(`nothing was judged of: ${nothingOf.join(', ')}`);
   const tooMany = total('undecided') > undecidedMax(run);
   if (tooMany) console.log('the black-box search left too many runs undecided');
-  return failed === 0 && !tooMany ? 0 : 1;
+  return failed === 0 && !tooMany && nothingOf.length === 0 ? 0 : 1;
+}
+
+/** What came of ages; and, where enough runs were spread over regions, of what there was nothing to judge. */
+function agesOf(total: (name: string) => number): {
+  readonly line: string;
+  readonly nothingOf: readonly string[];
+} {
+  const runs = total('over-regions');
+  const count = (name: string): number => Math.round(total(name));
+  const line =
+    `${runs} runs over regions: ${count('ages-judged')} ages of reads judged, ${count('stale-answers')} of stale ` +
+    `answers; ${count('progress-judged')} ages of progress, ${count('progress-linearizable')} linearizable; ` +
+    `${count('renewals')} renewals of fresh leases, ${count('held-seconds')} s held, ` +
+    `${count('spans-judged')} spans judged, ${count('lapses')} lapses`;
+  const figures = ['ages-judged', 'stale-answers', 'progress-judged', 'progress-linearizable', 'renewals'];
+  const all = [...figures, 'spans-judged', 'lapses'];
+  return { line, nothingOf: runs < REGION_RUNS_MIN ? [] : all.filter((name) => total(name) === 0) };
 }
 
 /** @returns 1 when one was not found */
@@ -169,9 +191,25 @@ function add(totals: Map<string, number>, result: SimResult): void {
     'auth-changes': authChanges,
     denied,
     'joint-configurations': joint,
+    ...regionFigures(result),
     ...Object.fromEntries(result.faults),
   };
   for (const [name, value] of Object.entries(figures)) totals.set(name, (totals.get(name) ?? 0) + value);
+}
+
+function regionFigures({ regions }: SimResult): Readonly<Record<string, number>> {
+  if (regions === null) return {};
+  return {
+    'over-regions': 1,
+    'ages-judged': regions.agesJudged,
+    'stale-answers': regions.staleAnswers,
+    'progress-judged': regions.progressJudged,
+    'progress-linearizable': regions.progressLinearizable,
+    renewals: regions.renewals,
+    'held-seconds': regions.heldSeconds,
+    'spans-judged': regions.spansJudged,
+    lapses: regions.lapses,
+  };
 }
 
 process.exitCode = await main();

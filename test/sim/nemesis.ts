@@ -9,6 +9,8 @@ import type { NemesisParts } from './nemesis-parts.ts';
 import { OldCopy } from './old-copy.ts';
 import type { Place } from './place.ts';
 import type { FaultKind } from './plan.ts';
+import type { PauseKind } from './process.ts';
+import { RegionFaults } from './region-faults.ts';
 import { removedRows, rotRows } from './rotten-rows.ts';
 import { Standoff } from './standoff.ts';
 
@@ -25,6 +27,7 @@ export class Nemesis {
   readonly #hopelessTransfer: HopelessTransfer;
   readonly #operators: MemberOperators;
   readonly #oldCopy: OldCopy;
+  readonly #regions: RegionFaults;
   #stopped = false;
   readonly #copies = new Map<
     Place,
@@ -37,6 +40,7 @@ export class Nemesis {
     this.#lateAnswers = new LateAnswers(parts);
     this.#hopelessTransfer = new HopelessTransfer(parts);
     this.#operators = new MemberOperators(parts);
+    this.#regions = new RegionFaults(parts);
     this.#oldCopy = new OldCopy(parts, (place) => this.#mayLose(place) && this.#canLose(place));
   }
 
@@ -51,6 +55,7 @@ export class Nemesis {
     this.#hopelessTransfer.stopped = stopped;
     this.#operators.stopped = stopped;
     this.#oldCopy.stopped = stopped;
+    this.#regions.stopped = stopped;
   }
 
   async run(): Promise<void> {
@@ -96,6 +101,14 @@ export class Nemesis {
         return true;
       case 'pause':
         return this.#pause(place);
+      case 'suspend':
+        return this.#pause(place, 'suspended');
+      case 'freeze':
+        return this.#pause(place, 'frozen');
+      case 'region-cut':
+      case 'region-crawl':
+      case 'region-loss':
+        return this.#regions.begin(kind);
       case 'partition':
       case 'one-way':
       case 'partial':
@@ -172,11 +185,11 @@ export class Nemesis {
     return true;
   }
 
-  #pause(place: Place): boolean {
+  #pause(place: Place, only?: PauseKind): boolean {
     const { random, trace } = this.#parts;
     const { process } = place;
     if (process === null || process.paused) return false;
-    const kind = random.pick(['stopped', 'stopped', 'frozen'] as const);
+    const kind = only ?? random.pick(['stopped', 'stopped', 'suspended'] as const);
     const forMs = random.pick([20, 300, 1_500, 5_000]) * (0.5 + random.fraction());
     trace.line(place.name, `is paused (${kind}) for ${forMs.toFixed(0)} ms`);
     process.pause();

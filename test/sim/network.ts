@@ -54,6 +54,10 @@ export class SimNetwork {
   /** Hears whom a member lets in, and of what comes over the connection then. */
   readonly introduced: (host: SimTransport, guest: SimTransport) => void;
   readonly heard: (host: SimTransport, guest: SimTransport, messages: readonly Message[]) => void;
+  /** What one way between two places takes because they are far apart, in ms and without what varies; undefined = they are not. */
+  distanceMs: (from: string, to: string) => number | undefined = () => undefined;
+  /** What a long way takes is up to so much longer, as a part of it. */
+  jitter = 0;
   messageCount = 0;
   replayCount = 0;
   readonly #hosts = new Map<string, SimTransport>();
@@ -129,7 +133,9 @@ export class SimNetwork {
   /** How long one thing travels from one place to another. */
   delayMs(from: string, to: string): number {
     const { delayMsMin, delayMsMax, tailMs } = this.rules;
-    const base = delayMsMin + this.random.fraction() * (delayMsMax - delayMsMin);
+    const farMs = this.distanceMs(from, to);
+    const spreadMs = farMs === undefined ? delayMsMax - delayMsMin : farMs * this.jitter;
+    const base = (farMs ?? delayMsMin) + this.random.fraction() * spreadMs;
     const tail = this.random.chance(1) ? this.random.fraction() * tailMs : 0;
     return base + tail + (this.#clogs.get(`${from}>${to}`) ?? 0);
   }

@@ -33,6 +33,8 @@ export interface DiskPace {
 export interface PlaceOptions {
   /** The host of its addresses: links are cut by it. */
   readonly name: string;
+  /** Where it is; empty when the run is not spread over regions. */
+  readonly region: string;
   /** Begins the names of its processes: differs from `name` where the machine took another one's address. */
   readonly processName?: string;
   readonly scheduler: Scheduler;
@@ -67,6 +69,7 @@ export interface PlaceListener {
  */
 export class Place {
   readonly name: string;
+  readonly region: string;
   /** Where it was at first; another address of it differs in the port. */
   readonly firstUrl: string;
   /** Another machine has got its address; its own process can still reach others. */
@@ -108,6 +111,7 @@ export class Place {
 
   constructor(options: PlaceOptions) {
     this.name = options.name;
+    this.region = options.region;
     this.firstUrl = `http://${options.name}:2380`;
     this.url = this.firstUrl;
     this.#options = options;

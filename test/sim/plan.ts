@@ -1,6 +1,7 @@
 import type { LinkRules } from './network.ts';
 import type { DiskPace } from './place.ts';
 import { Prng } from './prng.ts';
+import { type RegionPlan, regionPlanOf } from './region-plan.ts';
 
 /** What may be done to a running cluster. */
 export type FaultKind =
@@ -9,11 +10,16 @@ export type FaultKind =
   | 'power-loss-all'
   | 'graceful-stop'
   | 'pause'
+  | 'suspend'
+  | 'freeze'
   | 'partition'
   | 'one-way'
   | 'partial'
   | 'isolate-leader'
   | 'swizzle'
+  | 'region-cut'
+  | 'region-crawl'
+  | 'region-loss'
   | 'standoff'
   | 'late-answers'
   | 'slow-disk'
@@ -113,6 +119,14 @@ const ROW_ROT: Plan['faults'][number] = ['row-rot', 40];
 const READ_ERROR_PERCENT = 12;
 const READ_ERROR_SALT = 33;
 const READ_ERROR: Plan['faults'][number] = ['read-error', 8];
+/** What befalls whole regions, and machines that sleep, wherever a run is spread over regions. */
+const REGION_FAULTS: Plan['faults'] = [
+  ['region-cut', 15],
+  ['region-crawl', 8],
+  ['region-loss', 4],
+  ['suspend', 8],
+  ['pause', 10],
+];
 
 const SNAPSHOT_COUNTS = [10, 50, 200, 2_000];
 const CATCH_UP_ENTRIES = [0, 5, 50, 500];
@@ -172,6 +186,8 @@ export interface Plan {
   readonly losesNames: boolean;
   /** Mean pause between faults, in ms. */
   readonly faultPauseMs: number;
+  /** How the members are spread over regions; null = they are not. */
+  readonly regions: RegionPlan | null;
 }
 
 /** Swarm testing: each seed takes some of the faults, and its own proportions of everything. */
@@ -189,6 +205,7 @@ export function planOf(seed: number): Plan {
     !calm && new Prng(seed, salt).chance(percent) ? [fault] : [];
   const twoOperators = !joint && new Prng(seed, OPERATORS_SALT).chance(OPERATORS_PERCENT);
   const reusesAddresses = !calm && new Prng(seed, REUSE_SALT).chance(REUSE_PERCENT);
+  const regions = regionPlanOf(seed);
   const all = [
     ...faults,
     ...own(MOVE_SALT, MOVE_PERCENT, MOVE_MEMBER),
@@ -197,8 +214,9 @@ export function planOf(seed: number): Plan {
     ...own(OLD_COPY_SALT, OLD_COPY_PERCENT, OLD_COPY),
     ...own(ROW_ROT_SALT, ROW_ROT_PERCENT, ROW_ROT),
     ...own(READ_ERROR_SALT, READ_ERROR_PERCENT, READ_ERROR),
+    ...(regions === null || calm ? [] : REGION_FAULTS),
   ];
-  return {
+  const plan: Plan = {
     seed,
     members: random.pick([3, 3, 3, 5]),
     heartbeatMs,
@@ -228,7 +246,16 @@ export function planOf(seed: number): Plan {
     twoOperators,
     reusesAddresses,
     ownFlags: new Prng(seed, OWN_FLAGS_SALT).chance(OWN_FLAGS_PERCENT),
+    regions: null,
   };
+  return regions === null ? plan : spread(plan, regions);
+}
+
+/** The same over regions: timers and pauses are those of long ways. */
+function spread(plan: Plan, regions: RegionPlan): Plan {
+  const { heartbeatMs, electionMs, durationMs, faultPauseMs, skew } = regions;
+  const members = regions.members.length;
+  return { ...plan, members, heartbeatMs, electionMs, durationMs, faultPauseMs, skew, regions };
 }
 
 /**

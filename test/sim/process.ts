@@ -8,10 +8,15 @@ const TURN_MS_MAX = 0.05;
 
 /** How a paused process finds its clock afterwards. */
 export type PauseKind =
-  /** The process was stopped; its clock went on. */
+  /** The process was stopped; its clocks went on. */
   | 'stopped'
-  /** The whole machine stood still, its clock too. */
+  /** The machine slept: its monotonic clock stood still, its uptime went on. */
+  | 'suspended'
+  /** A virtual machine stood still with all its clocks, of which nothing inside it can know. */
   | 'frozen';
+
+/** Uptime is told in steps, in ms, as Linux tells it. */
+const UPTIME_STEP_MS = 10;
 
 /**
  * One operating system process of the simulation: its clock, and whether its code runs. Everything it waits for is
@@ -29,10 +34,12 @@ export class SimProcess {
   readonly #scheduler: Scheduler;
   readonly #random: Prng;
   /** The clock's rate against true time. */
-  readonly #rate: number;
+  readonly rate: number;
   readonly #timerLagMsMax: number;
   readonly #startedMs: number;
   readonly #baseMs: number;
+  /** For how long the monotonic clock has stood still, and for how much of it the uptime too. */
+  #stoodMs = 0;
   #frozenMs = 0;
   #pausedAtMs = 0;
   #lastTurnMs = 0;
@@ -53,14 +60,13 @@ export class SimProcess {
     this.number = options.number;
     this.#scheduler = options.scheduler;
     this.#random = options.random;
-    this.#rate = options.rate;
+    this.rate = options.rate;
     this.#timerLagMsMax = options.timerLagMsMax;
     this.#startedMs = options.scheduler.nowMs;
     this.#baseMs = options.random.integer(1_000_000);
     this.clock = {
       nowMs: () => this.#nowMs(),
-      // A pause that stops the clock is a sleep of the machine.
-      uptimeMs: () => this.#nowMs() + this.#frozenMs * this.#rate,
+      uptimeMs: () => this.#uptimeMs(),
       setTimer: (callback, delayMs) => this.#setTimer(callback, delayMs),
       setImmediate: (callback) => this.#setImmediate(callback),
     };
@@ -80,7 +86,9 @@ export class SimProcess {
   resume(kind: PauseKind): void {
     if (!this.paused) return;
     this.paused = false;
-    if (kind === 'frozen') this.#frozenMs += this.#scheduler.nowMs - this.#pausedAtMs;
+    const forMs = this.#scheduler.nowMs - this.#pausedAtMs;
+    if (kind !== 'stopped') this.#stoodMs += forMs;
+    if (kind === 'frozen') this.#frozenMs += forMs;
     const held = this.#held;
     this.#held = [];
     const timersFirst = [
@@ -96,7 +104,12 @@ export class SimProcess {
   }
 
   #nowMs(): number {
-    return this.#baseMs + (this.#scheduler.nowMs - this.#startedMs - this.#frozenMs) * this.#rate;
+    return this.#baseMs + (this.#scheduler.nowMs - this.#startedMs - this.#stoodMs) * this.rate;
+  }
+
+  #uptimeMs(): number {
+    const upMs = this.#baseMs + (this.#scheduler.nowMs - this.#startedMs - this.#frozenMs) * this.rate;
+    return Math.floor(upMs / UPTIME_STEP_MS) * UPTIME_STEP_MS;
   }
 
   #setTimer(callback: () => void, delayMs: number): Timer {
@@ -104,12 +117,12 @@ export class SimProcess {
     let event: SimEvent;
     const fire = (): void => {
       const leftMs = dueMs - this.#nowMs();
-      // A frozen clock puts its timers off.
-      if (leftMs > 1e-6) event = this.schedule(leftMs / this.#rate, 'timer', fire);
+      // A clock that stood still puts its timers off.
+      if (leftMs > 1e-6) event = this.schedule(leftMs / this.rate, 'timer', fire);
       else callback();
     };
     const lagMs = this.#random.fraction() * this.#timerLagMsMax;
-    event = this.schedule(Math.max(0, delayMs) / this.#rate + lagMs, 'timer', fire);
+    event = this.schedule(Math.max(0, delayMs) / this.rate + lagMs, 'timer', fire);
     return {
       cancel: () => {
         event.canceled = true;

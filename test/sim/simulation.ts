@@ -1,4 +1,5 @@
 import { AuthOperator } from './auth-operator.ts';
+import { Acknowledgements } from './checkers/acknowledgements.ts';
 import { AppliedLog } from './checkers/applied-log.ts';
 import { ClientHistory } from './checkers/client-history.ts';
 import { Convergence } from './checkers/convergence.ts';
@@ -12,6 +13,7 @@ import { RottenLog } from './checkers/rotten-log.ts';
 import { Votes } from './checkers/votes.ts';
 import { ClientPort } from './client.ts';
 import { Cluster } from './cluster.ts';
+import { Learners } from './learners.ts';
 import { LongLeases } from './long-leases.ts';
 import { Nemesis } from './nemesis.ts';
 import { SimNetwork } from './network.ts';
@@ -20,6 +22,7 @@ import { type FaultKind, type Plan, planOf } from './plan.ts';
 import { Prng } from './prng.ts';
 import { RaftChecks } from './raft-checks.ts';
 import { watchRaft } from './raft-spy.ts';
+import { RegionClients, type RegionFigures } from './region-clients.ts';
 import { Scenes } from './scenes.ts';
 import { Scheduler } from './scheduler.ts';
 import { watchStateMachines } from './spy.ts';
@@ -72,6 +75,8 @@ export interface SimResult {
   readonly denied: number;
   /** Joint configurations that were entered. */
   readonly joint: number;
+  /** What came of ages, where the run was spread over regions. */
+  readonly regions: RegionFigures | null;
   readonly faults: ReadonlyMap<FaultKind, number>;
 }
 
@@ -90,8 +95,12 @@ export interface SimOptions {
 
 /** Runs one seed: a time of faults, then a time in which everything must come right again. */
 export async function simulate(seed: number, options: SimOptions = {}): Promise<SimResult> {
-  const simulation = new Simulation(planOf(seed), options);
-  return simulation.run();
+  return simulatePlan(planOf(seed), options);
+}
+
+/** Runs a plan that need not be any seed's. */
+export async function simulatePlan(plan: Plan, options: SimOptions = {}): Promise<SimResult> {
+  return new Simulation(plan, options).run();
 }
 
 class Simulation {
@@ -115,6 +124,8 @@ class Simulation {
   readonly #raft: RaftChecks;
   readonly #scenes: Scenes;
   readonly #convergence: Convergence;
+  readonly #learners: Learners;
+  readonly #regions: RegionClients | null;
   #violation: Violation | null = null;
   #healed = false;
   /** The membership whose machines all run. */
@@ -168,7 +179,9 @@ class Simulation {
     this.#history = history;
     const permissions = new Permissions(log, report);
     this.#permissions = permissions;
-    const checkers = { leases: this.#leases, linearizability: this.#linearizability, history, permissions };
+    const acknowledgements = new Acknowledgements();
+    const linearizability = this.#linearizability;
+    const checkers = { leases: this.#leases, linearizability, history, permissions, acknowledgements };
     const parts = { ...common, ...checkers, port, places };
     this.#clients = Array.from({ length: plan.clients }, (_, i) => {
       return new WorkloadClient(`c${i}`, { ...parts, random: root.fork() });
@@ -193,6 +206,18 @@ class Simulation {
     const nemesis = { ...common, cluster, port, client, history, random: root.fork() };
     this.#nemesis = new Nemesis(nemesis);
     this.#longLeases = new LongLeases(nemesis);
+    this.#learners = new Learners({ ...nemesis, random: new Prng(plan.seed, 0x6c65726e) });
+    const isLimited = plan.quotaBytes < 2 ** 31;
+    const writer = isLimited
+      ? null
+      : new WorkloadClient('b', { ...parts, random: new Prng(plan.seed, 0x77726974) }, 'root');
+    this.#regions =
+      plan.regions === null
+        ? null
+        : new RegionClients(
+            { ...common, cluster, port, linearizability, acknowledgements, writer },
+            plan.regions,
+          );
     this.#auth = new AuthOperator(
       { ...nemesis, random: new Prng(plan.seed, 0x61757468) },
       this.#clients.map((_, i) => `c${i}`),
@@ -252,7 +277,9 @@ class Simulation {
     const { durationMs } = this.#plan;
     this.#cluster.startAll();
     this.#sample();
-    const loops = [...this.#clients, ...this.#watches, this.#nemesis, this.#scenes, this.#auth];
+    const { loops: readers } = this.#regions ?? { loops: [] };
+    const own = [this.#nemesis, this.#scenes, this.#auth, this.#learners, ...readers];
+    const loops = [...this.#clients, ...this.#watches, ...own];
     for (const loop of loops) loop.run().catch((error: unknown) => this.#scheduler.fail(error));
     await this.#scheduler.run(durationMs);
     for (const loop of loops) loop.stopped = true;
@@ -277,6 +304,7 @@ class Simulation {
     });
     await this.#settle();
     await this.#watchesAtRest();
+    await this.#agesAtRest();
     await this.#powerLossOfAll();
   }
 
@@ -366,6 +394,26 @@ class Simulation {
     }
   }
 
+  /** Where a run is spread over regions: the leader is where it is wanted, ages can be proven, leases hold. */
+  async #agesAtRest(): Promise<void> {
+    const regions = this.#regions;
+    if (regions === null) return;
+    await this.#within(HEAL_MS_MAX, 'is led from the best region that has a voter', () =>
+      regions.isLedWhereWanted(),
+    );
+    let proven = false;
+    regions.prove().then(
+      () => {
+        proven = true;
+      },
+      (error: unknown) => this.#scheduler.fail(error),
+    );
+    await this.#within(HEAL_MS_MAX, 'answers bounded reads at every member', () => proven);
+    regions.settleAt(this.#cluster.core());
+    await this.#within(WATCHES_MS, 'renews every fresh lease', () => regions.areFresh);
+    regions.finish();
+  }
+
   // ---- parts ------------------------------------------------------------------------------------------------
 
   async #within(forMs: number, what: string, done: () => boolean): Promise<void> {
@@ -425,6 +473,7 @@ class Simulation {
       leasesExpired: this.#leases.expiredCount,
       authChanges: this.#log.model.auth.states.length - 1,
       joint: this.#log.jointCount,
+      regions: this.#regions?.figures ?? null,
       denied: this.#permissions.deniedCount + this.#log.deniedCount,
       faults: this.#nemesis.counts,
     };

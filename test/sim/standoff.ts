@@ -10,7 +10,7 @@ const KEEP_ALIVE_MS = 60;
 const PREPARE_MS_MAX = 400;
 
 /** What is done to the leader, beside cutting it off. */
-type Way = 'cut' | 'stopped' | 'frozen';
+type Way = 'cut' | 'stopped' | 'suspended';
 
 /**
  * A leader is cut off from all others, perhaps stands still for a while, perhaps keeps hearing old answers, and does
@@ -57,7 +57,7 @@ export class Standoff {
     const way = random.weighted<Way>([
       ['cut', 6],
       ['stopped', 2],
-      ['frozen', 2],
+      ['suspended', 2],
     ])!;
     const { electionMs, heartbeatMs } = plan;
     const haunted = random.chance(65);
@@ -80,7 +80,7 @@ export class Standoff {
   }
 
   /** The leader's process stands still for most of the time. */
-  #stand(old: Place, kind: 'stopped' | 'frozen', forMs: number): void {
+  #stand(old: Place, kind: 'stopped' | 'suspended', forMs: number): void {
     const { process } = old;
     if (process === null || process.paused) return;
     process.pause();

@@ -159,7 +159,13 @@ export class SimTransport implements Transport {
 
   roundTrip(id: MemberId): RoundTrip | undefined {
     if (!this.connected(id)) return undefined;
+    const there = this.#links.get(id)!.connection!.other(this)!.place;
     const { delayMsMin, delayMsMax } = this.#network.rules;
+    const farMs = this.#network.distanceMs(this.place, there);
+    if (farMs !== undefined) {
+      const bothMs = farMs + this.#network.distanceMs(there, this.place)!;
+      return { lastMs: bothMs, smoothedMs: bothMs, maxMs: bothMs };
+    }
     return { lastMs: 2 * delayMsMin, smoothedMs: delayMsMin + delayMsMax, maxMs: 2 * delayMsMax };
   }
 

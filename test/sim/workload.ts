@@ -18,6 +18,7 @@ import {
   type HistoryResult,
   STATE_CODES,
 } from '../linearizability/history.ts';
+import type { Acknowledgements } from './checkers/acknowledgements.ts';
 import { type AppliedLog, isDecidedAnew, outcomeText } from './checkers/applied-log.ts';
 import type { ClientHistory } from './checkers/client-history.ts';
 import type { LeaseSafety } from './checkers/lease-safety.ts';
@@ -76,6 +77,7 @@ export interface WorkloadParts {
   readonly linearizability: Linearizability;
   readonly history: ClientHistory;
   readonly leases: LeaseSafety;
+  readonly acknowledgements: Acknowledgements;
   readonly permissions: Permissions;
   readonly report: Report;
   readonly trace: Trace;
@@ -146,6 +148,15 @@ export class WorkloadClient {
   /** One write. @returns whether it was answered */
   put(place: Place, timeoutMs = this.#timeoutMs()): Promise<boolean> {
     return this.#put(place, this.#aKey(), { timeoutMs });
+  }
+
+  /** One transaction that puts all of these keys. @returns whether it was answered */
+  putMany(place: Place, keys: readonly string[], value = Buffer.from('b')): Promise<boolean> {
+    const puts = keys.map((key) => {
+      const request = this.#putRequest(Buffer.from(key), 0n);
+      return { ...request, value, prevKv: false, ignoreLease: false };
+    });
+    return this.#change(place, { type: 'txn', compare: [], success: puts, failure: [] });
   }
 
   /** One linearizable read. @returns whether it was answered */
@@ -350,11 +361,9 @@ export class WorkloadClient {
   async #bulk(place: Place): Promise<void> {
     const { random } = this.#parts;
     const first = random.integer(BULK_KEYS_MAX);
-    const puts = Array.from({ length: BULK_PUTS }, (_, i) => {
-      const key = Buffer.from(`kb${String((first + i) % BULK_KEYS_MAX).padStart(4, '0')}`);
-      return { ...this.#putRequest(key, 0n), value: Buffer.from('b'), prevKv: false, ignoreLease: false };
-    });
-    await this.#change(place, { type: 'txn', compare: [], success: puts, failure: [] });
+    const keyAt = (_: unknown, i: number): string =>
+      `kb${String((first + i) % BULK_KEYS_MAX).padStart(4, '0')}`;
+    await this.putMany(place, Array.from({ length: BULK_PUTS }, keyAt));
   }
 
   /** Ranges, of the present and of the past, all of one revision. */
@@ -387,8 +396,8 @@ export class WorkloadClient {
     linearizability.read(call, { request, result, revision, serializable, servedBy: answer.process });
   }
 
-  async #change(place: Place, request: TxnRequest): Promise<void> {
-    await this.#write(place, request, async (member, context) =>
+  #change(place: Place, request: TxnRequest): Promise<boolean> {
+    return this.#write(place, request, async (member, context) =>
       written(await member.txn(request, { ...context, serializable: false })),
     );
   }
@@ -487,22 +496,31 @@ export class WorkloadClient {
     const call = linearizability.call(user, scheduler.nowMs);
     const settle = history.call(request);
     const traced = this.#trace(user, place, request);
-    const answer = await port.call(place, timeoutMs, (member, signal) => {
-      nameRequest(signal, user);
-      return send(member, { signal, user, credentials });
-    });
+    const answer = await port.call(
+      place,
+      timeoutMs,
+      (member, signal) => {
+        nameRequest(signal, user);
+        return send(member, { signal, user, credentials });
+      },
+      ({ result }) => this.#acknowledged(result),
+    );
     traced(answer, ({ text }) => text);
     settle(writeOutcome(answer));
     if (answer.type === 'answered') {
       this.knownCount += 1;
       const { text, result, acknowledge } = answer.value;
-      const isKv = result.type === 'put' || result.type === 'delete-range' || result.type === 'txn';
-      linearizability.wrote(call, { text, revision: isKv ? result.revision : null });
+      linearizability.wrote(call, { text, revision: isKv(result) ? result.revision : null });
       acknowledge?.();
       return true;
     }
     this.#checkRefusal(call, answer);
     return false;
+  }
+
+  #acknowledged(result: HistoryResult): void {
+    const { acknowledgements, scheduler } = this.#parts;
+    if (isKv(result)) acknowledgements.acknowledged(result.revision, scheduler.nowMs);
   }
 
   /** What was refused must have been refused in the log, or not be there at all. */
@@ -627,6 +645,12 @@ export class WorkloadClient {
       maxCreateRevision: bound(),
     };
   }
+}
+
+function isKv(
+  result: HistoryResult,
+): result is (PutResult | DeleteRangeResult | TxnResult) & { revision: number } {
+  return result.type === 'put' || result.type === 'delete-range' || result.type === 'txn';
 }
 
 function written({

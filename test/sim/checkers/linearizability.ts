@@ -102,6 +102,11 @@ export class Linearizability {
       this.#fail(call, `was told that ${at} is compacted, it is not`);
   }
 
+  /** Whether a read at this revision reflects everything that any client had heard of when it was called. */
+  isFresh(call: Call, revision: number): boolean {
+    return revision >= this.#floorRevision(call);
+  }
+
   /** What must have happened has: called when the cluster is at rest. */
   opInLog(opId: string): boolean {
     return this.#log.indexOfOp.has(opId);
@@ -114,14 +119,18 @@ export class Linearizability {
   }
 
   #checkFresh(call: Call, revision: number): void {
-    // The newest revision among all entries up to the floor is what it must at least show.
-    const floorRevision = this.#log.at(call.floor)?.revision ?? 1;
+    const floorRevision = this.#floorRevision(call);
     if (revision < floorRevision) {
       this.#fail(
         call,
         `read at revision ${revision}, but ${floorRevision} had been answered when it was called`,
       );
     }
+  }
+
+  /** The newest revision among all entries up to the floor is what a read must at least show. */
+  #floorRevision({ floor }: Call): number {
+    return this.#log.at(floor)?.revision ?? 1;
   }
 
   #fail(call: Call, message: string): void {
