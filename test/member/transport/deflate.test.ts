@@ -97,13 +97,14 @@ describe('an inbox', () => {
 
   test('gives frames in the order of their arrival, deflated ones among them', async () => {
     const { inbox, seen, ended } = open();
+    const [first, second] = [await deflated(5, TEXT), await deflated(7, TEXT.subarray(0, 9_000))];
     inbox.take(frameKinds.ping, Buffer.alloc(4));
     expect(seen).toEqual(['6:4']);
     const borrowed = Buffer.alloc(10, 1);
-    inbox.take(frameKinds.deflated, await deflated(5, TEXT));
+    inbox.take(frameKinds.deflated, first);
     inbox.take(frameKinds.messages, borrowed);
     borrowed.fill(9);
-    inbox.take(frameKinds.deflated, await deflated(7, TEXT.subarray(0, 9_000)));
+    inbox.take(frameKinds.deflated, second);
     inbox.take(frameKinds.ping, Buffer.alloc(3));
     expect(seen).toEqual(['6:4']);
     expect(await ended).toBe('caught up');
