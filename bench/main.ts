@@ -116,7 +116,8 @@ function commandText(words: readonly string[]): string {
   const kept = words.filter(
     (word, at) => word !== '--out' && words[at - 1] !== '--out' && !word.startsWith('--out='),
   );
-  return ['npm run bench --', ...kept, '--out results.jsonl'].join(' ');
+  const quoted = kept.map((word) => (word.includes(' ') ? `'${word}'` : word));
+  return ['npm run bench --', ...quoted, '--out results.jsonl'].join(' ');
 }
 
 /** @throws Error when it is none */
