@@ -40,7 +40,7 @@ export interface HousekeepingOptions {
 }
 
 /** The last index that a follower is known, or expected, to have. */
-interface Whereabouts {
+interface FollowerProgress {
   readonly index: number;
   readonly sinceMs: number;
 }
@@ -53,7 +53,7 @@ export class Housekeeping {
   #compacting: Promise<void> | null = null;
   #stopped = false;
   /** As a leader: where each member's log was last seen, and since when. */
-  #followers: ReadonlyMap<MemberId, Whereabouts> = new Map();
+  #followers: ReadonlyMap<MemberId, FollowerProgress> = new Map();
 
   constructor(options: HousekeepingOptions) {
     this.#options = options;
@@ -143,7 +143,7 @@ export class Housekeeping {
   /** The lowest index that a member has to which entries flow, as long as it comes forward; or Infinity. */
   #neededByFollowers(): number {
     const nowMs = this.#options.clock.nowMs();
-    const seen = new Map<MemberId, Whereabouts>();
+    const seen = new Map<MemberId, FollowerProgress>();
     let lowest = Number.POSITIVE_INFINITY;
     for (const [id, { state, match, next }] of this.#options.node.status().progress) {
       // Whoever cannot be reached is probed where its match ends; after a snapshot, and after its answers, further on.

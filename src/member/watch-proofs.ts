@@ -69,6 +69,8 @@ export class WatchProofs {
   }
 
   #wait(watchId: bigint, nonces: readonly bigint[], place: 'first' | 'last' = 'last'): void {
+    // The watch may have been canceled meanwhile; a client that makes and cancels many leaves nothing behind.
+    if (watchId !== STREAM_WATCH_ID && !this.#options.stream.watchers.has(watchId)) return;
     const others = this.#waiting.get(watchId) ?? [];
     const all = place === 'first' ? [...nonces, ...others] : [...others, ...nonces];
     this.#waiting.set(watchId, all.slice(-WATCH_LIMITS_DEFAULT.noncesMax));

@@ -37,18 +37,16 @@ export function beginReads(raft: Raft): void {
   if (raft.role !== 'leader' || !reads.mayBegin || !raft.hasCommittedInTerm) return;
   reads.begin(raft.log.commit);
   // A leader that is its own quorum needs nobody to confirm it.
-  if (!confirmReads(raft)) broadcastHeartbeat(raft);
+  confirmReads(raft);
+  if (reads.hasInFlight) broadcastHeartbeat(raft);
 }
 
 /** Answers the rounds in flight that a joint quorum has acknowledged; the leader itself always has. */
-export function confirmReads(raft: Raft): boolean {
+export function confirmReads(raft: Raft): void {
   const { reads } = raft;
-  if (!reads.hasInFlight) return false;
+  if (!reads.hasInFlight) return;
   const seq = quorumValue(raft.conf, (id) => (id === raft.id ? reads.seq : raft.progress.get(id)!.readSeq));
-  let round = reads.confirmTo(seq);
-  if (round === null) return false;
-  for (; round !== null; round = reads.confirmTo(seq)) {
+  for (let round = reads.confirmTo(seq); round !== null; round = reads.confirmTo(seq)) {
     for (const request of round.requests) raft.answerRead({ ...request, index: round.index });
   }
-  return true;
 }

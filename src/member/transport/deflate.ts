@@ -49,6 +49,11 @@ function deflateOnce(payload: Buffer): Promise<Buffer> {
   });
 }
 
+/** What the frame within a deflated one takes. @throws ProtocolError */
+export function inflatedBytes(payload: Buffer): number {
+  return readHead(payload).sizeBytes;
+}
+
 /** A frame's payload, and what kind of frame it is. */
 export interface Inflated {
   readonly kind: number;

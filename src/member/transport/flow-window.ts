@@ -23,7 +23,7 @@ const WINDOW_BYTES_MAX = 32 * KIB * KIB;
 const QUEUED_FACTOR = 1.5;
 const SLACK_MS = 50;
 /** After so long the shortest round trip is measured anew: routes change. */
-const BASE_AGE_MS_MAX = 30_000;
+const BASE_AGE_MS_MAX = 15_000;
 /** Times of sending that are remembered; beyond it neighbours are joined, which overstates a round trip. */
 const MARKS_MAX = 1_024;
 
@@ -50,6 +50,8 @@ export class FlowWindow {
   /** The shortest round trip, and when it was begun to be looked for. */
   #baseMs = Number.POSITIVE_INFINITY;
   #baseSinceMs: number | null = null;
+  /** The shortest one since then. */
+  #recentMs = Number.POSITIVE_INFINITY;
   /** Nothing is sent until nearly all has arrived: only then is a round trip free of our own queue. */
   #draining = false;
   /** The last thing asked for more room than there was. */
@@ -115,8 +117,9 @@ export class FlowWindow {
   #judge(sample: { readonly gained: number; readonly sentFrom: number; readonly roundTripMs: number }): void {
     const { gained, sentFrom, roundTripMs } = sample;
     this.#baseMs = Math.min(this.#baseMs, roundTripMs);
+    this.#recentMs = Math.min(this.#recentMs, roundTripMs);
     if (!this.#limited) return;
-    const targetMs = QUEUED_FACTOR * this.#baseMs + SLACK_MS;
+    const targetMs = targetOf(this.#baseMs);
     if (roundTripMs <= targetMs) this.#bytes = Math.min(WINDOW_BYTES_MAX, this.#bytes + gained);
     else if (sentFrom >= this.#judgedFrom) {
       this.#bytes = Math.max(WINDOW_BYTES_MIN, Math.floor((this.#bytes * targetMs) / roundTripMs));
@@ -127,10 +130,17 @@ export class FlowWindow {
 
   #renewBase(nowMs: number): void {
     assert(this.#baseSinceMs !== null, 'nothing arrives before it was sent');
-    if (nowMs - this.#baseSinceMs >= BASE_AGE_MS_MAX) this.#draining = true;
-    if (!this.#draining || this.inFlight >= REPORT_BYTES_MIN) return;
-    this.#draining = false;
+    if (nowMs - this.#baseSinceMs < BASE_AGE_MS_MAX) return;
+    // What is as short as ever shows a link that has not changed: nobody need wait for it to drain.
+    this.#draining = this.#recentMs > targetOf(this.#baseMs) && this.inFlight >= REPORT_BYTES_MIN;
+    if (this.#draining) return;
+    this.#baseMs = this.#recentMs <= targetOf(this.#baseMs) ? this.#recentMs : Number.POSITIVE_INFINITY;
+    this.#recentMs = Number.POSITIVE_INFINITY;
     this.#baseSinceMs = nowMs;
-    this.#baseMs = Number.POSITIVE_INFINITY;
   }
+}
+
+/** A round trip that shows no more of a queue than there may be, in ms. */
+function targetOf(baseMs: number): number {
+  return QUEUED_FACTOR * baseMs + SLACK_MS;
 }

@@ -1,7 +1,7 @@
-import { inflateFrame } from './deflate.ts';
+import { inflatedBytes, inflateFrame } from './deflate.ts';
 import { frameKinds } from './frame.ts';
 
-/** Frames that wait behind one being inflated, in bytes: above it nothing more is read. */
+/** Frames that wait behind one being inflated, in bytes as they will be then: above it nothing more is read. */
 const WAITING_BYTES_MAX = 1024 * 1024;
 /** What waiting takes beside the payload, so that empty frames are bounded, too. */
 const WAITING_OVERHEAD_BYTES = 64;
@@ -34,14 +34,14 @@ export class Inbox {
     this.#options = options;
   }
 
-  /** The payload is borrowed; it is copied where it has to wait. Throws what `frame` throws. */
+  /** The payload is borrowed; it is copied where it has to wait. Throws what `frame` throws, and at a deflated one that is none. */
   take(kind: number, payload: Buffer): void {
     if (!this.#busy && kind !== frameKinds.deflated) {
       this.#options.frame(kind, payload);
       return;
     }
     this.#waiting.push({ kind, payload: Buffer.from(payload) });
-    this.#waitingBytes += costOf(payload);
+    this.#waitingBytes += costOf(kind, payload);
     if (this.#waitingBytes > WAITING_BYTES_MAX) this.#options.holdBack(true);
     if (!this.#busy) void this.#work();
   }
@@ -58,7 +58,7 @@ export class Inbox {
       for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
         const { kind, payload } = next.kind === frameKinds.deflated ? await inflateFrame(next.payload) : next;
         if (this.#closed) return;
-        this.#waitingBytes -= costOf(next.payload);
+        this.#waitingBytes -= costOf(next.kind, next.payload);
         this.#options.frame(kind, payload);
         if (this.#waitingBytes <= WAITING_BYTES_MAX) this.#options.holdBack(false);
       }
@@ -71,6 +71,7 @@ export class Inbox {
   }
 }
 
-function costOf(payload: Buffer): number {
-  return payload.length + WAITING_OVERHEAD_BYTES;
+function costOf(kind: number, payload: Buffer): number {
+  const bytes = kind === frameKinds.deflated ? inflatedBytes(payload) : payload.length;
+  return bytes + WAITING_OVERHEAD_BYTES;
 }

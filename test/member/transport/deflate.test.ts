@@ -128,7 +128,9 @@ describe('an inbox', () => {
 
   test('ends at the first frame that cannot be inflated', async () => {
     const { inbox, seen, ended } = open();
-    inbox.take(frameKinds.deflated, Buffer.alloc(30));
+    expect(() => inbox.take(frameKinds.deflated, Buffer.alloc(30))).toThrow(ProtocolError);
+    const spoiled = Buffer.from(await deflated(5, TEXT)).fill(0xff, 20);
+    inbox.take(frameKinds.deflated, spoiled);
     inbox.take(frameKinds.ping, Buffer.alloc(4));
     expect(await ended).toBeInstanceOf(ProtocolError);
     expect(seen).toEqual([]);

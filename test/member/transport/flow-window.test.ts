@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { FlowWindow, REPORT_BYTES } from '../../../src/member/transport/flow-window.ts';
+import {
+  FlowWindow,
+  REPORT_BYTES,
+  REPORT_BYTES_MIN,
+  REPORT_INTERVAL_MS,
+} from '../../../src/member/transport/flow-window.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -9,7 +14,7 @@ interface LinkOptions {
   readonly bytesPerSecond: number;
 }
 
-/** A sender that always has more, over a link with one queue, in steps of a millisecond. */
+/** A sender that always has more, unless told otherwise, over a link with one queue, in steps of a millisecond. */
 class Course {
   readonly window = new FlowWindow();
   link: LinkOptions;
@@ -17,9 +22,14 @@ class Course {
   arrivedBytes = 0;
   /** The most bytes that waited in front of the link. */
   queuedBytesMax = 0;
+  /** What the sender gets to send in a millisecond, and the most that waited for room. */
+  offeredBytes = Number.POSITIVE_INFINITY;
+  heldBytesMax = 0;
+  #heldBytes = 0;
   #sentBytes = 0;
   #leftBytes = 0;
   #reportedBytes = 0;
+  #reportedMs = Number.NEGATIVE_INFINITY;
   readonly #onTheWay: { readonly atMs: number; readonly position: number }[] = [];
   readonly #reports: { readonly atMs: number; readonly position: number }[] = [];
 
@@ -37,20 +47,25 @@ class Course {
     while (this.#reports[0] !== undefined && this.#reports[0].atMs <= this.nowMs) {
       expect(this.window.arrived(this.#reports.shift()!.position, this.nowMs)).toBe(true);
     }
-    const room = this.window.room();
-    if (room > 0) {
-      this.window.sent(room, this.nowMs);
-      this.#sentBytes += room;
+    this.#heldBytes += this.offeredBytes;
+    const bytes = Math.min(this.#heldBytes, this.window.room());
+    if (bytes > 0) {
+      this.window.sent(bytes, this.nowMs);
+      this.#sentBytes += bytes;
+      this.#heldBytes -= bytes;
     }
+    this.heldBytesMax = Math.max(this.heldBytesMax, this.#heldBytes);
     this.#leftBytes = Math.min(this.#sentBytes, this.#leftBytes + bytesPerSecond / 1000);
     this.queuedBytesMax = Math.max(this.queuedBytesMax, this.#sentBytes - this.#leftBytes);
     this.#onTheWay.push({ atMs: this.nowMs + roundTripMs / 2, position: Math.floor(this.#leftBytes) });
     while (this.#onTheWay[0] !== undefined && this.#onTheWay[0].atMs <= this.nowMs) {
       this.arrivedBytes = this.#onTheWay.shift()!.position;
     }
-    const isDue = this.arrivedBytes - this.#reportedBytes >= REPORT_BYTES || this.nowMs % 100 === 0;
-    if (!isDue || this.arrivedBytes === this.#reportedBytes) return;
+    const unreported = this.arrivedBytes - this.#reportedBytes;
+    const isLate = this.nowMs - this.#reportedMs >= REPORT_INTERVAL_MS && unreported >= REPORT_BYTES_MIN;
+    if (unreported < REPORT_BYTES && !isLate) return;
     this.#reportedBytes = this.arrivedBytes;
+    this.#reportedMs = this.nowMs;
     this.#reports.push({ atMs: this.nowMs + roundTripMs / 2, position: this.arrivedBytes });
   }
 }
@@ -95,6 +110,20 @@ describe('a window', () => {
     const before = course.arrivedBytes;
     course.run(2_000);
     expect(course.arrivedBytes - before).toBeGreaterThan(16 * MIB);
+  });
+
+  test.each([
+    { roundTripMs: 1, bytesPerSecond: 100 * MIB, offeredBytes: 5_000 },
+    { roundTripMs: 1, bytesPerSecond: 100 * MIB, offeredBytes: 200 },
+    { roundTripMs: 65, bytesPerSecond: 10 * MIB, offeredBytes: 2_000 },
+    { roundTripMs: 140, bytesPerSecond: 10 * MIB, offeredBytes: 200 },
+  ])('holds nothing up on a link that stays as it is: $roundTripMs ms, $offeredBytes bytes/ms', (link) => {
+    const course = new Course(link);
+    course.offeredBytes = link.offeredBytes;
+    course.run(5_000);
+    course.heldBytesMax = 0;
+    course.run(120_000);
+    expect(course.heldBytesMax).toBeLessThanOrEqual(10 * link.offeredBytes);
   });
 
   test('does not grow while it is not what limits', () => {
