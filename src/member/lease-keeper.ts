@@ -4,6 +4,7 @@ import type { Lessor } from '../core/lease/lessor.ts';
 import type { Applied } from '../core/state-machine.ts';
 import type { CancelSignal } from '../lib/cancellation.ts';
 import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
+import { orAborted } from './deadline.ts';
 import type { Clock } from './ports.ts';
 import type { CallContext } from './proposals.ts';
 
@@ -41,7 +42,7 @@ export class LeaseKeeper {
   #abort = new AbortController();
   /** The term in which this member keeps time, or 0. */
   #term = 0;
-  /** Settles with the expiry that is proposed now. */
+  /** Settles when the expiry that is proposed now is applied, or can no more be in this term. */
   #expiry: Promise<void> | null = null;
   #checkpointing = false;
   #expiredAtMs = Number.NEGATIVE_INFINITY;
@@ -61,6 +62,7 @@ export class LeaseKeeper {
   demote(): void {
     if (this.#term === 0) return;
     this.#term = 0;
+    this.#expiry = null;
     this.#abort.abort();
     this.#options.lessor().demote();
   }
@@ -78,7 +80,7 @@ export class LeaseKeeper {
     await this.#options.linearizable(signal);
     // A proposed expiry may still fail: only its outcome says whether the lease is gone.
     while (this.#term === term && this.#expiry !== null && this.#options.lessor().isExpiring(id))
-      await this.#expiry;
+      await orAborted(signal, this.#expiry);
     if (this.#term !== term) throw new StoreError('not-leader');
     const refusal = this.#options.refusal({ user, revision: authRevision }, id);
     if (refusal !== null) throw new StoreError(refusal);
@@ -120,13 +122,33 @@ export class LeaseKeeper {
     const lessor = this.#options.lessor();
     const ids = lessor.expired(nowMs, EXPIRE_BATCH_MAX);
     if (ids.length === 0) return;
-    // From here until the proposal is settled a keep-alive of these leases is not acknowledged.
+    // From here until the expiry is settled a keep-alive of these leases is not acknowledged.
     lessor.markExpiring(ids);
-    const settled = (): void => {
+    const term = this.#term;
+    this.#expiry = this.#applyExpiry(ids).then(() => {
+      if (this.#term !== term) return;
       this.#expiry = null;
       lessor.clearExpiring(ids);
-    };
-    this.#expiry = this.#propose({ type: 'lease-expire', term: this.#term, ids }).then(settled, settled);
+    });
+  }
+
+  /**
+   * Resolves when the expiry is applied, or the term is over. A proposal that failed may be in the log all the same,
+   * and be applied much later: only one after it in the same term says that it was.
+   */
+  async #applyExpiry(ids: readonly bigint[]): Promise<void> {
+    const { clock } = this.#options;
+    const term = this.#term;
+    while (this.#term === term) {
+      const isApplied = await this.#propose({ type: 'lease-expire', term, ids }).then(
+        () => true,
+        () => false,
+      );
+      if (isApplied) return;
+      await new Promise<void>((resolve) => {
+        clock.setTimer(resolve, EXPIRE_INTERVAL_MS);
+      });
+    }
   }
 
   #checkpoint(nowMs: number): void {
