@@ -122,11 +122,10 @@ export async function takePlace(
   const lease = options.lease ?? (await ownLease(calls, options, limit));
   using either = new LinkedSignal([limit.signal, lease.signal]);
   const { signal } = either;
-  let ticket: Ticket | null = null;
+  const key = queue.keyOf(lease, ownsLease ? '' : freshSuffix());
   try {
-    const joined = await queue.join({ lease, value, suffix: ownsLease ? '' : freshSuffix() }, { signal });
-    ticket = joined.ticket;
-    if (wait || joined.isFirst) {
+    const { ticket, isFirst } = await queue.join({ key, lease, value }, { signal });
+    if (wait || isFirst) {
       await queue.first(ticket, signal);
       const { held, revision } = await queue.holds(ticket, signal);
       if (!held) throw new ClientError('aborted', 'its key was deleted while it waited');
@@ -135,10 +134,10 @@ export async function takePlace(
     }
   } catch (error) {
     const reason = lease.signal.aborted ? lease.signal.reason : reasonOf(error, limit);
-    await giveUp(queue, { ticket, lease, ownsLease });
+    await giveUp(queue, { key, lease, ownsLease });
     throw reason;
   }
-  await giveUp(queue, { ticket, lease, ownsLease });
+  await giveUp(queue, { key, lease, ownsLease });
   return null;
 }
 
@@ -151,16 +150,13 @@ async function ownLease(calls: QueueCalls, options: PlaceOptions, limit: LinkedS
   }
 }
 
+/** Takes back what may have been put: a call that was cut short may have been performed all the same. */
 async function giveUp(
   queue: Queue,
-  {
-    ticket,
-    lease,
-    ownsLease,
-  }: { readonly ticket: Ticket | null; readonly lease: Lease; readonly ownsLease: boolean },
+  { key, lease, ownsLease }: { readonly key: Buffer; readonly lease: Lease; readonly ownsLease: boolean },
 ): Promise<void> {
   if (ownsLease) await lease[Symbol.asyncDispose]();
-  else if (ticket !== null) await queue.leave(ticket, { timeoutMs: FAREWELL_TIMEOUT_MS }).catch(() => {});
+  else await queue.abandon(key, { timeoutMs: FAREWELL_TIMEOUT_MS }).catch(() => {});
 }
 
 /** What ended the wait, in the words of who ended it. */

@@ -1,0 +1,39 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { KvClient } from '../../src/client/kv-client.ts';
+import { prefixEnd } from '../../src/lib/range-end.ts';
+import { SmallMember, SmallStore } from './small-store.ts';
+
+const PATIENCE = { timeout: 30_000 };
+const bytes = (text: string): Buffer => Buffer.from(text);
+let store: SmallStore;
+let one: SmallMember;
+let client: KvClient;
+
+beforeEach(async () => {
+  store = new SmallStore();
+  one = await new SmallMember(store).start();
+  client = new KvClient({ endpoints: [one.address] });
+});
+afterEach(async () => {
+  client.close();
+  await one.stop();
+});
+
+const queued = (name: string): string[] =>
+  store.range(bytes(`${name}/`), prefixEnd(bytes(`${name}/`))).map(({ key }) => key.toString());
+
+test('an attempt that is canceled while it joins leaves no place behind', async () => {
+  const lease = await client.lease({ ttlSeconds: 600 });
+  const given = new AbortController();
+  one.delayMs = 50;
+  const attempt = client.lock('l', { lease, signal: given.signal });
+  // The member has the transaction, and performs it though nobody waits for the answer.
+  await expect.poll(() => one.calls).toContain('/etcdserverpb.KV/Txn');
+  given.abort();
+  await expect(attempt).rejects.toMatchObject({ code: 'canceled' });
+  expect(store.transactions).toHaveLength(2);
+  expect(store.revision).toBeGreaterThan(1);
+  expect(queued('l')).toEqual([]);
+  await using lock = await client.lock('l', { lease, timeoutMs: 30_000 });
+  expect(queued('l')).toEqual([lock.key.toString()]);
+});
