@@ -39,7 +39,8 @@ export class Election {
 
   /**
    * Who leads now, then every leader and everything it proclaims, and null whenever nobody leads. Over lost connections
-   * what was overtaken may be left out, never the newest. Ends when the signal aborts or the loop is left.
+   * what was overtaken may be left out, never the newest. Ends when the signal aborts, the client is closed or the loop
+   * is left.
    *
    * @throws ClientError when no member could be reached for a long while
    */
@@ -47,7 +48,7 @@ export class Election {
     call: { readonly signal?: AbortSignal } = {},
   ): AsyncGenerator<KeyValue | null, void, undefined> {
     const left = new AbortController();
-    using link = new LinkedSignal([left.signal, call.signal]);
+    using link = new LinkedSignal([left.signal, call.signal, this.#calls.closing]);
     const { signal } = link;
     let toldRevision = -1;
     try {

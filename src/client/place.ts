@@ -31,6 +31,7 @@ export class HeldPlace {
   readonly #over = new AbortController();
 
   constructor(
+    calls: QueueCalls,
     queue: Queue,
     held: {
       readonly ticket: Ticket;
@@ -44,6 +45,7 @@ export class HeldPlace {
     this.#ticket = held.ticket;
     this.#lease = held.lease;
     this.#ownsLease = held.ownsLease;
+    this.#endsWith(calls.closing, () => new ClientError('canceled', 'the client was closed'));
     void this.#watchOver(held.seenAt);
   }
 
@@ -99,6 +101,12 @@ export class HeldPlace {
     signal.addEventListener('abort', () => ofLease.removeEventListener('abort', onLost), { once: true });
   }
 
+  #endsWith(source: AbortSignal, reason: () => ClientError): void {
+    const onAbort = (): void => this.#end(reason());
+    source.addEventListener('abort', onAbort, { once: true, signal: this.#over.signal });
+    if (source.aborted) onAbort();
+  }
+
   #end(reason: ClientError): void {
     if (!this.#over.signal.aborted) this.#over.abort(reason);
   }
@@ -117,7 +125,7 @@ export async function takePlace(
   options: PlaceOptions,
 ): Promise<HeldPlace | null> {
   const { queue, value, wait } = wanted;
-  using limit = new LinkedSignal([options.signal], options.timeoutMs);
+  using limit = new LinkedSignal([options.signal, calls.closing], options.timeoutMs);
   const ownsLease = options.lease === undefined;
   const lease = options.lease ?? (await ownLease(calls, options, limit));
   using either = new LinkedSignal([limit.signal, lease.signal]);
@@ -130,11 +138,11 @@ export async function takePlace(
       const { held, revision } = await queue.holds(ticket, signal);
       if (!held) throw new ClientError('aborted', 'its key was deleted while it waited');
       signal.throwIfAborted();
-      return new HeldPlace(queue, { ticket, lease, ownsLease, seenAt: revision });
+      return new HeldPlace(calls, queue, { ticket, lease, ownsLease, seenAt: revision });
     }
   } catch (error) {
     const reason = lease.signal.aborted ? lease.signal.reason : reasonOf(error, limit);
-    await giveUp(queue, { key, lease, ownsLease });
+    if (!calls.closing.aborted) await giveUp(queue, { key, lease, ownsLease });
     throw reason;
   }
   await giveUp(queue, { key, lease, ownsLease });

@@ -10,6 +10,8 @@ import type { Bytes, Compare, KeyValue, RangeAnswer, TxnAnswer, TxnOptions, Watc
 export interface QueueCalls extends Pick<KvClient, 'range' | 'watch' | 'lease'> {
   /** Sends a transaction that may be performed twice without harm, until it is answered. */
   insist(txn: TxnOptions, call: CallOptions): Promise<TxnAnswer>;
+  /** Aborts when the client is closed. */
+  readonly closing: AbortSignal;
 }
 
 /** A place in a queue: a key below the queue's prefix, alive as long as its lease. */

@@ -27,6 +27,8 @@ export interface WatchConnection {
   readonly signIn: Pick<SignIn, 'token' | 'forget' | 'isStale'>;
   /** How long signing in may take. */
   readonly timeoutMs: number;
+  /** Ends the watch, without an error: its client is closed. */
+  readonly closing: AbortSignal;
 }
 
 /** A watch, and how long it goes on trying. */
@@ -115,7 +117,7 @@ class WatchStream implements WatchStreamHandle {
     this.#connection = connection;
     this.#options = options;
     this.#next = options.startRevision ?? 0;
-    this.#link = new LinkedSignal([options.signal, this.#closing.signal]);
+    this.#link = new LinkedSignal([options.signal, connection.closing, this.#closing.signal]);
     this.#signal = this.#link.signal;
   }
 

@@ -37,3 +37,26 @@ test('an attempt that is canceled while it joins leaves no place behind', async 
   await using lock = await client.lock('l', { lease, timeoutMs: 30_000 });
   expect(queued('l')).toEqual([lock.key.toString()]);
 });
+
+test('closing the client ends its watches and observers, and what waits or is held, whose lease it may be', async () => {
+  using owner = new KvClient({ endpoints: [one.address] });
+  const lease = await owner.lease({ ttlSeconds: 600 });
+  const held = await client.lock('l', { lease });
+  const waiting = client.lock('l', { lease });
+  await expect.poll(() => queued('l')).toHaveLength(2);
+  const watch = client.watch({ key: 'w' });
+  using handle = client.watchStream({ key: 'w' });
+  const stream = handle[Symbol.asyncIterator]();
+  await stream.next();
+  const observed = client.election('nobody').observe();
+  expect(await observed.next()).toMatchObject({ value: null });
+  const endings = [watch.next(), stream.next(), observed.next()];
+  // Those three, what watches over the lock, and what waits for it.
+  await expect.poll(() => store.watchCount).toBe(5);
+  client.close();
+  const ended = { value: undefined, done: true };
+  expect(await Promise.all(endings)).toEqual([ended, ended, ended]);
+  await expect(waiting).rejects.toMatchObject({ code: 'canceled' });
+  expect(held.signal.reason).toMatchObject({ code: 'canceled', message: 'the client was closed' });
+  await expect.poll(() => store.watchCount).toBe(0);
+});

@@ -39,7 +39,7 @@ interface Watched {
 function watched(options: Partial<WatchStreamOptions> = {}): Watched {
   const signIn = new SignIn(channels, undefined);
   const handle = openWatchStream(
-    { channels, signIn, timeoutMs: 5000 },
+    { channels, signIn, timeoutMs: 5000, closing: new AbortController().signal },
     { key: bytes('a'), rangeEnd: bytes('b'), ...options },
   );
   open.push(handle);
