@@ -46,6 +46,8 @@ export class HeldPlace {
     this.#lease = held.lease;
     this.#ownsLease = held.ownsLease;
     this.#endsWith(calls.closing, () => new ClientError('canceled', 'the client was closed'));
+    const { signal: ofLease } = held.lease;
+    this.#endsWith(ofLease, () => ofLease.reason as ClientError);
     void this.#watchOver(held.seenAt);
   }
 
@@ -82,12 +84,8 @@ export class HeldPlace {
     await this.leave({ timeoutMs: FAREWELL_TIMEOUT_MS }).catch(() => {});
   }
 
-  /** Notices the end of the lease, and that somebody else deletes the key. */
+  /** Notices that somebody else deletes the key. */
   async #watchOver(seenAt: number): Promise<void> {
-    const { signal: ofLease } = this.#lease;
-    const onLost = (): void => this.#end(ofLease.reason as ClientError);
-    ofLease.addEventListener('abort', onLost, { once: true });
-    if (ofLease.aborted) onLost();
     const { signal } = this.#over;
     try {
       for (let from = seenAt + 1, held = true; held; ) {
@@ -98,7 +96,6 @@ export class HeldPlace {
     } catch {
       // It is over, or nobody can be asked: then the lease decides.
     }
-    signal.addEventListener('abort', () => ofLease.removeEventListener('abort', onLost), { once: true });
   }
 
   #endsWith(source: AbortSignal, reason: () => ClientError): void {

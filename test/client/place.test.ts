@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { KvClient } from '../../src/client/kv-client.ts';
 import { prefixEnd } from '../../src/lib/range-end.ts';
@@ -59,4 +60,11 @@ test('closing the client ends its watches and observers, and what waits or is he
   await expect(waiting).rejects.toMatchObject({ code: 'canceled' });
   expect(held.signal.reason).toMatchObject({ code: 'canceled', message: 'the client was closed' });
   await expect.poll(() => store.watchCount).toBe(0);
+});
+
+test('locks that come and go leave nothing behind at the lease that they share', async () => {
+  const lease = await client.lease({ ttlSeconds: 600 });
+  const before = getEventListeners(lease.signal, 'abort').length;
+  for (let cycle = 0; cycle < 100; cycle += 1) await (await client.lock('l', { lease })).release();
+  expect(getEventListeners(lease.signal, 'abort')).toHaveLength(before);
 });
