@@ -1,4 +1,5 @@
 import { ClientError } from './client-error.ts';
+import { pause } from './connection.ts';
 import type { CallOptions } from './kv-client.ts';
 import type { Lease } from './lease.ts';
 import { LinkedSignal } from './linked-signal.ts';
@@ -9,6 +10,8 @@ import type { Bytes, Compare } from './types.ts';
 const TTL_SECONDS_DEFAULT = 10;
 /** How long the clean-up behind an attempt that was given up may take. */
 const FAREWELL_TIMEOUT_MS = 2000;
+/** How long a place is not watched over after a failure. */
+const SUPERVISION_PAUSE_MS = 1000;
 
 /** How a place at the head of a queue is got and kept. */
 export interface PlaceOptions {
@@ -87,14 +90,16 @@ export class HeldPlace {
   /** Notices that somebody else deletes the key. */
   async #watchOver(seenAt: number): Promise<void> {
     const { signal } = this.#over;
-    try {
-      for (let from = seenAt + 1, held = true; held; ) {
+    for (let from = seenAt + 1; !signal.aborted; ) {
+      try {
         await this.#queue.deleted(this.#ticket.key, from, signal);
-        ({ held, revision: from } = await this.#queue.holds(this.#ticket, signal));
+        const { held, revision } = await this.#queue.holds(this.#ticket, signal);
+        if (!held) this.#end(new ClientError('aborted', 'its key was deleted'));
+        from = revision + 1;
+      } catch {
+        // It is over, or nobody can be asked: until somebody can, the lease decides.
+        await pause(SUPERVISION_PAUSE_MS, signal).catch(() => {});
       }
-      this.#end(new ClientError('aborted', 'its key was deleted'));
-    } catch {
-      // It is over, or nobody can be asked: then the lease decides.
     }
   }
 

@@ -2,6 +2,7 @@ import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { KvClient } from '../../src/client/kv-client.ts';
 import { prefixEnd } from '../../src/lib/range-end.ts';
+import { RpcError, rpcStatus } from '../../src/rpc/status.ts';
 import { SmallMember, SmallStore } from './small-store.ts';
 
 const PATIENCE = { timeout: 30_000 };
@@ -67,4 +68,24 @@ test('locks that come and go leave nothing behind at the lease that they share',
   const before = getEventListeners(lease.signal, 'abort').length;
   for (let cycle = 0; cycle < 100; cycle += 1) await (await client.lock('l', { lease })).release();
   expect(getEventListeners(lease.signal, 'abort')).toHaveLength(before);
+});
+
+test('a lock is watched over again after nobody could be asked', async () => {
+  const lease = await client.lease({ ttlSeconds: 600 });
+  const held = await client.lock('l', { lease });
+  await expect.poll(() => store.watchCount).toBe(1);
+  const watches = (): number => one.calls.filter((path) => path === '/etcdserverpb.Watch/Watch').length;
+  const before = watches();
+  one.failing = (path) =>
+    path === '/etcdserverpb.Watch/Watch'
+      ? new RpcError(rpcStatus.permissionDenied, 'etcdserver: permission denied')
+      : null;
+  await one.stop();
+  await one.start();
+  await expect.poll(watches, PATIENCE).toBeGreaterThan(before);
+  expect(held.signal.aborted).toBe(false);
+  one.failing = null;
+  store.delete(held.key, Buffer.alloc(0));
+  await expect.poll(() => held.signal.reason, PATIENCE).toMatchObject({ message: 'its key was deleted' });
+  expect(lease.signal.aborted).toBe(false);
 });
