@@ -14,8 +14,14 @@ export const FAILURES_MAX = 30;
 const RETRY_PAUSE_MS = 100;
 const RETRY_PAUSE_MS_MAX = 2000;
 
-/** What may heal on another member, or on this one later. */
-const HEALING: ReadonlySet<string> = new Set(['unavailable', 'internal', 'canceled', 'unknown']);
+/** What may heal on another member, or on this one later. A deadline is the sign-in's: streams have none. */
+const HEALING: ReadonlySet<string> = new Set([
+  'unavailable',
+  'internal',
+  'canceled',
+  'unknown',
+  'deadline-exceeded',
+]);
 
 function heals(error: unknown): boolean {
   return error instanceof ClientError && HEALING.has(error.code);
