@@ -118,7 +118,8 @@ export class HeldPlace {
  * Waits for the head of the queue.
  *
  * @returns null only without `wait`: when somebody else is first
- * @throws ClientError `deadline-exceeded`, `canceled`; what ended the lease meanwhile; then nothing of it is left, as far
+ * @throws ClientError `deadline-exceeded`, `canceled`, `aborted` when its key was deleted while it waited, what ended the
+ *   lease meanwhile, what a call failed with; then nothing of it is left, as far
  *   as the cluster can be reached
  */
 export async function takePlace(
