@@ -10,7 +10,10 @@ export interface CacheClock {
 
 /** How long a sleep of the machine may go unnoticed while the process runs: the look costs 6 us. */
 export const SLEEP_LOOK_MS = 1;
-/** Uptime is told in steps of 10 ms: less than two of them is no sleep. */
+/**
+ * Uptime is told in steps of 10 ms: less than two of them is no sleep. So, of all sleep, up to three steps may not be
+ * counted. Where it is told in whole seconds each step counts as sleep: time then goes up to twice as fast.
+ */
 const SLEEP_MS_MIN = 20;
 
 /** The clocks of the machine; `performance.now()` stands still while the machine sleeps, its uptime does not. */

@@ -104,8 +104,10 @@ export class CacheFeed {
         const before = this.#parts.store.revision;
         const failure = await this.#follow();
         failures = this.#parts.store.revision > before ? 1 : failures + 1;
+        const { revision } = this.#parts.store;
         if (failure?.code === 'out-of-range' && failure.compactRevision !== undefined) await this.#reload();
-        else await this.#pause(failures);
+        // A reload that led nowhere would be followed by the same failure.
+        if (this.#parts.store.revision === revision) await this.#pause(failures);
       }
     } catch (error) {
       this.#failure = error;

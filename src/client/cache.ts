@@ -90,7 +90,7 @@ export class KvCache {
   readonly #onChange = new Set<(update: CacheUpdate) => void>();
   readonly #onState = new Set<(state: CacheState) => void>();
   /** Called once each at the next answer, change of state or end. */
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
   #state: CacheState = 'unknown';
   /** Why every read throws. */
   #end: unknown = null;
@@ -182,7 +182,8 @@ export class KvCache {
    * member tells ages
    */
   async getFresh(key: Bytes, wait: CacheWait = {}): Promise<CachedEntry | undefined> {
-    return this.#bounded(this.#whenFresh(key), wait);
+    const over = new AbortController();
+    return this.#bounded(this.#whenFresh(key, over.signal), wait).finally(() => over.abort());
   }
 
   /**
@@ -309,13 +310,14 @@ export class KvCache {
     return new ClientError('unavailable', `the cache is not known to be at most ${maxAgeMs} ms old`);
   }
 
-  async #whenFresh(key: Bytes): Promise<CachedEntry | undefined> {
+  /** @param over aborts when nobody waits for it any more: it then never settles, and nothing holds it */
+  async #whenFresh(key: Bytes, over: AbortSignal): Promise<CachedEntry | undefined> {
     for (;;) {
       const entry = this.#find(key);
       if (this.isFresh()) return entry === undefined ? this.#missed(key) : this.#hit(entry);
       if (this.#end !== null) throw this.#end;
       if (this.#state === 'unknown' && this.#wasAnswered) return this.get(key);
-      await this.#nextWake();
+      await this.#nextWake(over);
     }
   }
 
@@ -379,12 +381,22 @@ export class KvCache {
 
   // ---- waiting ------------------------------------------------------------------------------------------------
 
-  #nextWake(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
+  #nextWake(over?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (over?.aborted) return;
+      const forget = (): void => void this.#waiting.delete(wake);
+      const wake = (): void => {
+        forget();
+        over?.removeEventListener('abort', forget);
+        resolve();
+      };
+      this.#waiting.add(wake);
+      over?.addEventListener('abort', forget, { once: true });
+    });
   }
 
   #wake(): void {
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    for (const wake of [...this.#waiting]) wake();
   }
 
   /** @throws ClientError `deadline-exceeded`, `canceled`; what is waited for goes on */

@@ -26,7 +26,13 @@ export class Election {
     this.#queue = new Queue(calls, name);
   }
 
-  /** Waits until elected. @param value what the others are told of the leader @throws ClientError as `takePlace` */
+  /**
+   * Waits until elected.
+   *
+   * @param value what the others are told of the leader
+   * @throws ClientError `deadline-exceeded`, `canceled`, `aborted` when its key was deleted while it waited; what ended
+   *   the lease meanwhile
+   */
   async campaign(value: Bytes, options: PlaceOptions = {}): Promise<Leadership> {
     const place = await takePlace(this.#calls, { queue: this.#queue, value, wait: true }, options);
     return new Leadership(this.#calls, place!);
@@ -38,16 +44,17 @@ export class Election {
   }
 
   /**
-   * Who leads now, then every leader and everything it proclaims, and null whenever nobody leads. Over lost connections
-   * what was overtaken may be left out, never the newest. Ends when the signal aborts or the loop is left.
+   * Who leads now, then every leader and everything it proclaims, and null when nobody leads. Over lost connections what
+   * was overtaken may be left out, never the newest, and so is the null before a successor that takes over at once. Ends when the signal aborts, the client is closed or the loop
+   * is left.
    *
-   * @throws ClientError when no member could be reached for a long while
+   * @throws ClientError `unavailable` when no member could be reached for a long while, and what a member refuses it with
    */
   async *observe(
     call: { readonly signal?: AbortSignal } = {},
   ): AsyncGenerator<KeyValue | null, void, undefined> {
     const left = new AbortController();
-    using link = new LinkedSignal([left.signal, call.signal]);
+    using link = new LinkedSignal([left.signal, call.signal, this.#calls.closing]);
     const { signal } = link;
     let toldRevision = -1;
     try {
@@ -123,7 +130,11 @@ export class Leadership {
     return this.#place.isHeld();
   }
 
-  /** Tells the others something new. @throws ClientError `failed-precondition` when this does not lead any more */
+  /**
+   * Tells the others something new.
+   *
+   * @throws ClientError `failed-precondition` when this does not lead any more, and what the call failed with
+   */
   async proclaim(value: Bytes, call: CallOptions = {}): Promise<ResponseHeader> {
     const put = putOp(this.key, value, { lease: this.lease.id });
     const txn = { compare: [this.isHeld()], success: [put], failure: [] };

@@ -298,7 +298,10 @@ export class KvClient {
     return new KvClient({ ...this.#options, endpoints, discovery: false });
   }
 
-  /** Ends all connections, the watches on them, and the renewal of leases: these end by their time. */
+  /**
+   * Ends all connections, watches without an error, waits for locks and elections as `canceled`, and the renewal of
+   * leases: these end by their time.
+   */
   close(): void {
     this.#closing.abort();
     this.#survey?.close();
@@ -342,6 +345,7 @@ export class KvClient {
   };
 
   readonly #recipes: ElectionCalls = {
+    closing: this.#closing.signal,
     range: (options, call) => this.range(options, call),
     watch: (options) => this.watch(options),
     lease: (options, call) => this.lease(options, call),
@@ -360,7 +364,8 @@ export class KvClient {
   }
 
   #watching(): WatchConnection {
-    return { channels: this.#channels, signIn: this.#signIn, timeoutMs: this.#timeoutMs };
+    const closing = this.#closing.signal;
+    return { channels: this.#channels, signIn: this.#signIn, timeoutMs: this.#timeoutMs, closing };
   }
 
   async #txn(method: typeof METHODS.txn, txn: TxnOptions, call: CallOptions): Promise<TxnAnswer> {

@@ -1,4 +1,5 @@
 import { ClientError } from './client-error.ts';
+import { pause } from './connection.ts';
 import type { CallOptions } from './kv-client.ts';
 import type { Lease } from './lease.ts';
 import { LinkedSignal } from './linked-signal.ts';
@@ -9,6 +10,8 @@ import type { Bytes, Compare } from './types.ts';
 const TTL_SECONDS_DEFAULT = 10;
 /** How long the clean-up behind an attempt that was given up may take. */
 const FAREWELL_TIMEOUT_MS = 2000;
+/** How long a place is not watched over after a failure. */
+const SUPERVISION_PAUSE_MS = 1000;
 
 /** How a place at the head of a queue is got and kept. */
 export interface PlaceOptions {
@@ -31,6 +34,7 @@ export class HeldPlace {
   readonly #over = new AbortController();
 
   constructor(
+    calls: QueueCalls,
     queue: Queue,
     held: {
       readonly ticket: Ticket;
@@ -44,6 +48,9 @@ export class HeldPlace {
     this.#ticket = held.ticket;
     this.#lease = held.lease;
     this.#ownsLease = held.ownsLease;
+    this.#endsWith(calls.closing, () => new ClientError('canceled', 'the client was closed'));
+    const { signal: ofLease } = held.lease;
+    this.#endsWith(ofLease, () => ofLease.reason as ClientError);
     void this.#watchOver(held.seenAt);
   }
 
@@ -80,23 +87,26 @@ export class HeldPlace {
     await this.leave({ timeoutMs: FAREWELL_TIMEOUT_MS }).catch(() => {});
   }
 
-  /** Notices the end of the lease, and that somebody else deletes the key. */
+  /** Notices that somebody else deletes the key. */
   async #watchOver(seenAt: number): Promise<void> {
-    const { signal: ofLease } = this.#lease;
-    const onLost = (): void => this.#end(ofLease.reason as ClientError);
-    ofLease.addEventListener('abort', onLost, { once: true });
-    if (ofLease.aborted) onLost();
     const { signal } = this.#over;
-    try {
-      for (let from = seenAt + 1, held = true; held; ) {
+    for (let from = seenAt + 1; !signal.aborted; ) {
+      try {
         await this.#queue.deleted(this.#ticket.key, from, signal);
-        ({ held, revision: from } = await this.#queue.holds(this.#ticket, signal));
+        const { held, revision } = await this.#queue.holds(this.#ticket, signal);
+        if (!held) this.#end(new ClientError('aborted', 'its key was deleted'));
+        from = revision + 1;
+      } catch {
+        // It is over, or nobody can be asked: until somebody can, the lease decides.
+        await pause(SUPERVISION_PAUSE_MS, signal).catch(() => {});
       }
-      this.#end(new ClientError('aborted', 'its key was deleted'));
-    } catch {
-      // It is over, or nobody can be asked: then the lease decides.
     }
-    signal.addEventListener('abort', () => ofLease.removeEventListener('abort', onLost), { once: true });
+  }
+
+  #endsWith(source: AbortSignal, reason: () => ClientError): void {
+    const onAbort = (): void => this.#end(reason());
+    source.addEventListener('abort', onAbort, { once: true, signal: this.#over.signal });
+    if (source.aborted) onAbort();
   }
 
   #end(reason: ClientError): void {
@@ -108,7 +118,8 @@ export class HeldPlace {
  * Waits for the head of the queue.
  *
  * @returns null only without `wait`: when somebody else is first
- * @throws ClientError `deadline-exceeded`, `canceled`; what ended the lease meanwhile; then nothing of it is left, as far
+ * @throws ClientError `deadline-exceeded`, `canceled`, `aborted` when its key was deleted while it waited, what ended the
+ *   lease meanwhile, what a call failed with; then nothing of it is left, as far
  *   as the cluster can be reached
  */
 export async function takePlace(
@@ -117,28 +128,27 @@ export async function takePlace(
   options: PlaceOptions,
 ): Promise<HeldPlace | null> {
   const { queue, value, wait } = wanted;
-  using limit = new LinkedSignal([options.signal], options.timeoutMs);
+  using limit = new LinkedSignal([options.signal, calls.closing], options.timeoutMs);
   const ownsLease = options.lease === undefined;
   const lease = options.lease ?? (await ownLease(calls, options, limit));
   using either = new LinkedSignal([limit.signal, lease.signal]);
   const { signal } = either;
-  let ticket: Ticket | null = null;
+  const key = queue.keyOf(lease, ownsLease ? '' : freshSuffix());
   try {
-    const joined = await queue.join({ lease, value, suffix: ownsLease ? '' : freshSuffix() }, { signal });
-    ticket = joined.ticket;
-    if (wait || joined.isFirst) {
+    const { ticket, isFirst } = await queue.join({ key, lease, value }, { signal });
+    if (wait || isFirst) {
       await queue.first(ticket, signal);
       const { held, revision } = await queue.holds(ticket, signal);
       if (!held) throw new ClientError('aborted', 'its key was deleted while it waited');
       signal.throwIfAborted();
-      return new HeldPlace(queue, { ticket, lease, ownsLease, seenAt: revision });
+      return new HeldPlace(calls, queue, { ticket, lease, ownsLease, seenAt: revision });
     }
   } catch (error) {
     const reason = lease.signal.aborted ? lease.signal.reason : reasonOf(error, limit);
-    await giveUp(queue, { ticket, lease, ownsLease });
+    if (!calls.closing.aborted) await giveUp(queue, { key, lease, ownsLease });
     throw reason;
   }
-  await giveUp(queue, { ticket, lease, ownsLease });
+  await giveUp(queue, { key, lease, ownsLease });
   return null;
 }
 
@@ -151,16 +161,13 @@ async function ownLease(calls: QueueCalls, options: PlaceOptions, limit: LinkedS
   }
 }
 
+/** Takes back what may have been put: a call that was cut short may have been performed all the same. */
 async function giveUp(
   queue: Queue,
-  {
-    ticket,
-    lease,
-    ownsLease,
-  }: { readonly ticket: Ticket | null; readonly lease: Lease; readonly ownsLease: boolean },
+  { key, lease, ownsLease }: { readonly key: Buffer; readonly lease: Lease; readonly ownsLease: boolean },
 ): Promise<void> {
   if (ownsLease) await lease[Symbol.asyncDispose]();
-  else if (ticket !== null) await queue.leave(ticket, { timeoutMs: FAREWELL_TIMEOUT_MS }).catch(() => {});
+  else await queue.abandon(key, { timeoutMs: FAREWELL_TIMEOUT_MS }).catch(() => {});
 }
 
 /** What ended the wait, in the words of who ended it. */

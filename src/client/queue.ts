@@ -10,6 +10,8 @@ import type { Bytes, Compare, KeyValue, RangeAnswer, TxnAnswer, TxnOptions, Watc
 export interface QueueCalls extends Pick<KvClient, 'range' | 'watch' | 'lease'> {
   /** Sends a transaction that may be performed twice without harm, until it is answered. */
   insist(txn: TxnOptions, call: CallOptions): Promise<TxnAnswer>;
+  /** Aborts when the client is closed. */
+  readonly closing: AbortSignal;
 }
 
 /** A place in a queue: a key below the queue's prefix, alive as long as its lease. */
@@ -37,19 +39,23 @@ export class Queue {
     this.#prefix = Buffer.concat([Buffer.from(name), Buffer.from('/')]);
   }
 
+  /** The key of a lease's place. @param suffix tells places of one lease apart */
+  keyOf(lease: Lease, suffix: string): Buffer {
+    const id = BigInt.asUintN(64, lease.id).toString(16);
+    return Buffer.concat([this.#prefix, Buffer.from(`${id}${suffix}`)]);
+  }
+
   /**
    * Takes a new place at the end.
    *
-   * @param place `suffix` tells places of one lease apart
+   * @param place `key` as `keyOf` says
    * @throws ClientError `not-found` when the lease is gone
    */
   async join(
-    place: { readonly lease: Lease; readonly value: Bytes; readonly suffix: string },
+    place: { readonly key: Buffer; readonly lease: Lease; readonly value: Bytes },
     call: CallOptions,
   ): Promise<{ readonly ticket: Ticket; readonly isFirst: boolean }> {
-    const { lease, value, suffix } = place;
-    const id = BigInt.asUintN(64, lease.id).toString(16);
-    const key = Buffer.concat([this.#prefix, Buffer.from(`${id}${suffix}`)]);
+    const { key, lease, value } = place;
     // Whatever was tried before and not heard of: the second time finds what the first one put.
     const { header, succeeded, responses } = await this.#calls.insist(
       {
@@ -120,6 +126,11 @@ export class Queue {
   async leave(ticket: Ticket, call: CallOptions): Promise<void> {
     const success = [deleteOp(ticket.key)];
     await this.#calls.insist({ compare: [isHeld(ticket)], success, failure: [] }, call);
+  }
+
+  /** Leaves the queue, whether it was joined or not: nobody else may ever have the key. */
+  async abandon(key: Buffer, call: CallOptions): Promise<void> {
+    await this.#calls.insist({ compare: [], success: [deleteOp(key)], failure: [] }, call);
   }
 
   /** Ends early where history was compacted away: whoever waits looks anew. */

@@ -39,6 +39,8 @@ export class Survey implements Attendant {
   readonly #samples = new WeakMap<Connection, number[]>();
   readonly #closing = new AbortController();
   #timer: NodeJS.Timeout | null = null;
+  /** When the timer is due, on the clock of `performance.now()`; Infinity when none is set. */
+  #dueMs = Number.POSITIVE_INFINITY;
   #isBegun = false;
   #isRunning = false;
   #isWanted = false;
@@ -64,15 +66,19 @@ export class Survey implements Attendant {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
+  /** Looks after this time, or when it is due already if that is sooner. */
   #in(delayMs: number): void {
+    const dueMs = performance.now() + delayMs;
+    if (this.#closing.signal.aborted || dueMs >= this.#dueMs) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    if (this.#closing.signal.aborted) return;
+    this.#dueMs = dueMs;
     this.#timer = setTimeout(() => void this.#run(), delayMs).unref();
   }
 
   async #run(): Promise<void> {
     this.#isRunning = true;
     this.#isWanted = false;
+    this.#dueMs = Number.POSITIVE_INFINITY;
     try {
       await this.#look();
     } finally {

@@ -14,8 +14,14 @@ export const FAILURES_MAX = 30;
 const RETRY_PAUSE_MS = 100;
 const RETRY_PAUSE_MS_MAX = 2000;
 
-/** What may heal on another member, or on this one later. */
-const HEALING: ReadonlySet<string> = new Set(['unavailable', 'internal', 'canceled', 'unknown']);
+/** What may heal on another member, or on this one later. A deadline is the sign-in's: streams have none. */
+const HEALING: ReadonlySet<string> = new Set([
+  'unavailable',
+  'internal',
+  'canceled',
+  'unknown',
+  'deadline-exceeded',
+]);
 
 function heals(error: unknown): boolean {
   return error instanceof ClientError && HEALING.has(error.code);
@@ -27,6 +33,8 @@ export interface WatchConnection {
   readonly signIn: Pick<SignIn, 'token' | 'forget' | 'isStale'>;
   /** How long signing in may take. */
   readonly timeoutMs: number;
+  /** Ends the watch, without an error: its client is closed. */
+  readonly closing: AbortSignal;
 }
 
 /** A watch, and how long it goes on trying. */
@@ -115,7 +123,7 @@ class WatchStream implements WatchStreamHandle {
     this.#connection = connection;
     this.#options = options;
     this.#next = options.startRevision ?? 0;
-    this.#link = new LinkedSignal([options.signal, this.#closing.signal]);
+    this.#link = new LinkedSignal([options.signal, connection.closing, this.#closing.signal]);
     this.#signal = this.#link.signal;
   }
 

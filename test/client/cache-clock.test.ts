@@ -3,9 +3,10 @@ import { SLEEP_LOOK_MS, SleepAwareClock } from '../../src/client/cache-clock.ts'
 
 /** Uptime in steps of 10 ms, as Linux tells it. */
 class Machine {
+  stepMs = 10;
   running = 1_000;
   asleep = 4_321;
-  uptimeMs = (): number => Math.floor((this.running + this.asleep) / 10) * 10;
+  uptimeMs = (): number => Math.floor((this.running + this.asleep) / this.stepMs) * this.stepMs;
   runningMs = (): number => this.running;
 }
 
@@ -42,6 +43,41 @@ test('short sleeps add up', () => {
     clock.nowMs();
   }
   expect(clock.nowMs() - before).toBeGreaterThanOrEqual(25_000 - 40);
+});
+
+test('of all sleep less than 30 ms is not counted', () => {
+  for (let sleepMs = 1; sleepMs < 100; sleepMs += 1) {
+    const machine = new Machine();
+    machine.asleep += sleepMs / 7;
+    const clock = new SleepAwareClock(machine);
+    const before = clock.nowMs();
+    machine.asleep += sleepMs;
+    for (let step = 0; step < 50; step += 1) {
+      machine.running += 3.7;
+      clock.nowMs();
+    }
+    const passedMs = 50 * 3.7 + sleepMs;
+    expect(clock.nowMs() - before).toBeGreaterThan(passedMs - 30);
+  }
+});
+
+test('where the uptime comes in whole seconds time goes up to twice as fast, and a long sleep counts', () => {
+  const machine = new Machine();
+  machine.stepMs = 1_000;
+  const clock = new SleepAwareClock(machine);
+  const before = clock.nowMs();
+  const pass = (seconds: number): void => {
+    for (let step = 0; step < seconds * 100; step += 1) {
+      machine.running += 10;
+      clock.nowMs();
+    }
+  };
+  pass(10);
+  expect(clock.nowMs() - before).toBeGreaterThan(18_000);
+  expect(clock.nowMs() - before).toBeLessThanOrEqual(20_000);
+  machine.asleep += 60_000;
+  pass(1);
+  expect(clock.nowMs() - before).toBeGreaterThan(79_000);
 });
 
 test('time never goes back, though the uptime be set', () => {

@@ -1,7 +1,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type CacheUpdate, KvCache } from '../../src/client/cache.ts';
+import type { CacheSource } from '../../src/client/cache-feed.ts';
 import type { CacheOptions } from '../../src/client/cache-options.ts';
+import { ClientError } from '../../src/client/client-error.ts';
+import type { WatchStreamHandle, WatchStreamItem } from '../../src/client/watch-stream.ts';
 import { CacheWorld, type WorldOptions, type Write } from './cache-world.ts';
 
 /** The lease's bound, in true time. */
@@ -96,6 +99,50 @@ test('no read is torn, none goes back, no age is understated, and a linearizable
     { numRuns: 150 },
   );
 });
+
+test('history that stays gone though the range is read anew is asked for less and less often', async () => {
+  const world = new CacheWorld({ clockRate: 1, isPlain: false, members: 1 });
+  let watches = 0;
+  const source: CacheSource = {
+    range: (wanted) => world.range(wanted),
+    watchStream: () => {
+      watches += 1;
+      return new GoneWatch(world.committed + 1);
+    },
+  };
+  const opening = KvCache.open(
+    { source, timeoutMs: 1_000, clock: world },
+    { prefix: '', maxAgeMs: MAX_AGE_MS, whenLapsed: 'serve-stale' },
+  );
+  await world.run(20_000, () => {});
+  using cache = await opening;
+  expect(watches).toBeLessThan(20);
+  expect(cache.metrics().reloads).toBeGreaterThan(5);
+});
+
+/** A watch that no member takes. */
+class GoneWatch implements WatchStreamHandle {
+  readonly #compactRevision: number;
+
+  constructor(compactRevision: number) {
+    this.#compactRevision = compactRevision;
+  }
+
+  requestProgress(): boolean {
+    return false;
+  }
+
+  move(): void {}
+
+  close(): void {}
+
+  [Symbol.dispose](): void {}
+
+  [Symbol.asyncIterator](): AsyncIterator<WatchStreamItem, void, undefined> {
+    const failure = new ClientError('out-of-range', 'compacted', { compactRevision: this.#compactRevision });
+    return { next: () => Promise.reject(failure) };
+  }
+}
 
 /** Looks at a cache after whatever happens, and compares what it claims with what the world knows. */
 class Witness {

@@ -170,6 +170,25 @@ test('`getFresh` waits until the lease holds again, so long as it may', async ()
   expect((await waiting)!.text).toBe('x');
 });
 
+test('a `getFresh` that was given up is not finished later', async () => {
+  put('a/1', 'x');
+  const cache = await opened({ maxAgeMs: 500, whenLapsed: 'wait' });
+  one.isSilent = two.isSilent = true;
+  await expect.poll(() => cache.isFresh()).toBe(false);
+  const control = new AbortController();
+  const attempts = Array.from({ length: 20 }, (_, n) =>
+    cache.getFresh('a/1', n % 2 === 0 ? { timeoutMs: 1 } : { signal: control.signal }),
+  );
+  control.abort();
+  const codes = (await Promise.allSettled(attempts)).map(
+    (settled) => settled.status === 'rejected' && settled.reason.code,
+  );
+  expect(new Set(codes)).toEqual(new Set(['deadline-exceeded', 'canceled']));
+  one.isSilent = two.isSilent = false;
+  await cache.getFresh('a/1', { timeoutMs: 60_000 });
+  expect(cache.metrics()).toMatchObject({ hits: 1, misses: 0 });
+});
+
 test('a member that is silent is left for another, and the lease is had from that one', async () => {
   one.isSilent = true;
   const cache = await opened({ maxAgeMs: 200 });

@@ -1,6 +1,7 @@
 import { operationsHandler } from '../../src/api/http/operations.ts';
 import { ClientPort } from '../../src/rpc/client-port.ts';
 import type * as pb from '../../src/rpc/generated/etcdserverpb/rpc.ts';
+import { RangeRequest_SortOrder, RangeRequest_SortTarget } from '../../src/rpc/generated/etcdserverpb/rpc.ts';
 import type * as mvccpb from '../../src/rpc/generated/mvccpb/kv.ts';
 import { GrpcServer } from '../../src/rpc/grpc-server.ts';
 import type { RpcCall } from '../../src/rpc/server.ts';
@@ -181,7 +182,7 @@ export class SmallMember {
       await this.#enter(call);
       this.#prove(call);
       this.rangeRequests.push(request);
-      const all = store.range(request.key, request.range_end, Number(request.revision) || Infinity);
+      const all = this.#select(request);
       const kvs = request.limit === 0 ? all : all.slice(0, Number(request.limit));
       return { header: this.header(), kvs, more: kvs.length < all.length, count: all.length };
     });
@@ -199,11 +200,8 @@ export class SmallMember {
       await this.#enter(call);
       this.#prove(call);
       store.transactions.push(request);
-      return {
-        header: this.header(),
-        succeeded: true,
-        responses: request.success.map((op) => this.#perform(op)),
-      };
+      const responses = request.success.map((op) => this.#perform(op));
+      return { header: this.header(), succeeded: true, responses };
     });
     unary(server, '/etcdserverpb.KV/Compact', async (request, call) => {
       await this.#enter(call);
@@ -222,6 +220,16 @@ export class SmallMember {
     call.setTrailer('region', this.freshness.region);
   }
 
+  /** In key order, or by create revision. */
+  #select(request: pb.RangeRequest): mvccpb.KeyValue[] {
+    const all = this.store.range(request.key, request.range_end, Number(request.revision) || Infinity);
+    const createdUntil = Number(request.max_create_revision) || Infinity;
+    const kvs = all.filter(({ create_revision }) => Number(create_revision) <= createdUntil);
+    if (request.sort_target !== RangeRequest_SortTarget.CREATE) return kvs;
+    const sign = request.sort_order === RangeRequest_SortOrder.DESCEND ? -1 : 1;
+    return kvs.sort((a, b) => sign * (Number(a.create_revision) - Number(b.create_revision)));
+  }
+
   #perform(op: pb.RequestOp): pb.ResponseOp {
     const { store } = this;
     if (op.request_put) {
@@ -232,8 +240,7 @@ export class SmallMember {
       const gone = store.delete(op.request_delete_range.key, op.request_delete_range.range_end);
       return { response_delete_range: { header: this.header(), deleted: gone.length, prev_kvs: [] } };
     }
-    const { key, range_end } = op.request_range!;
-    const kvs = store.range(key, range_end);
+    const kvs = this.#select(op.request_range!);
     return { response_range: { header: this.header(), kvs, more: false, count: kvs.length } };
   }
 
@@ -268,6 +275,10 @@ export class SmallMember {
       await this.#enter(call);
       find(ID).isLearner = false;
       return { header: this.header(), members };
+    });
+    unary(server, '/etcdserverpb.Auth/Authenticate', async (_, call) => {
+      await this.#enter(call);
+      return { header: this.header(), token: 'token' };
     });
     unary(server, '/etcdserverpb.Maintenance/Status', async (_, call) => {
       await this.#enter(call);

@@ -96,6 +96,23 @@ test('a member that knows no leader is not taken for well', async () => {
   expect(count(home, '/Range')).toBe(asked);
 });
 
+test('failures that never cease do not put off the next look', async () => {
+  const client = connect({ region: 'a', discovery: false, surveyIntervalMs: 3_600_000 });
+  await arrivesAt(client, home);
+  await expect.poll(() => count(far, '/Status'), PATIENCE).toBe(1);
+  for (const one of [far, near, home]) {
+    one.failing = (path) =>
+      path.endsWith('/Range') ? new RpcError(rpcStatus.unavailable, 'etcdserver: no leader') : null;
+  }
+  const busy = new AbortController();
+  const failing = (async () => {
+    while (!busy.signal.aborted) await client.range({ key: 'a' }, { timeoutMs: 300 }).catch(() => {});
+  })();
+  await expect.poll(() => count(far, '/Status'), PATIENCE).toBeGreaterThan(1);
+  busy.abort();
+  await failing;
+});
+
 test('members are found by one endpoint, and forgotten when they are members no more', async () => {
   const client = connect({ endpoints: [far.address], region: 'a' });
   await client.range({ key: 'a' });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Channels } from '../../src/client/channels.ts';
 import { parseEndpoint } from '../../src/client/endpoint.ts';
-import { SignIn } from '../../src/client/sign-in.ts';
+import { type Login, SignIn } from '../../src/client/sign-in.ts';
 import {
   openWatchStream,
   type WatchStreamHandle,
@@ -36,10 +36,13 @@ interface Watched {
   readonly next: () => Promise<WatchStreamItem>;
 }
 
-function watched(options: Partial<WatchStreamOptions> = {}): Watched {
-  const signIn = new SignIn(channels, undefined);
+function watched(
+  options: Partial<WatchStreamOptions> = {},
+  { login, timeoutMs = 5000 }: { readonly login?: Login; readonly timeoutMs?: number } = {},
+): Watched {
+  const signIn = new SignIn(channels, login);
   const handle = openWatchStream(
-    { channels, signIn, timeoutMs: 5000 },
+    { channels, signIn, timeoutMs, closing: new AbortController().signal },
     { key: bytes('a'), rangeEnd: bytes('b'), ...options },
   );
   open.push(handle);
@@ -97,6 +100,17 @@ test('a loss is told, then the member that goes on, and nothing is skipped or to
   expect(handle.requestProgress({ nonce: 1 })).toBe(false);
   expect(await next()).toMatchObject({ type: 'created', address: two.address, next: 3 });
   expect(await next()).toMatchObject({ type: 'events', events: [{ kv: { modRevision: 3 } }] });
+});
+
+test('a watch goes on trying when nobody answers its sign-in in time', async () => {
+  one.stalled = two.stalled = true;
+  const { next } = watched({}, { login: { user: 'u', password: 'p' }, timeoutMs: 200 });
+  const error = expect.objectContaining({ code: 'deadline-exceeded' });
+  expect(await next()).toEqual({ type: 'lost', address: null, error });
+  one.stalled = two.stalled = false;
+  let item = await next();
+  while (item.type === 'lost') item = await next();
+  expect(item.type).toBe('created');
 });
 
 test('a watch moves when it is told to', async () => {
