@@ -396,7 +396,7 @@ export class KvCache {
   }
 
   #wake(): void {
-    for (const wake of [...this.#waiting]) wake();
+    for (const wake of this.#waiting) wake();
   }
 
   /** @throws ClientError `deadline-exceeded`, `canceled`; what is waited for goes on */

@@ -119,8 +119,7 @@ export class HeldPlace {
  *
  * @returns null only without `wait`: when somebody else is first
  * @throws ClientError `deadline-exceeded`, `canceled`, `aborted` when its key was deleted while it waited, what ended the
- *   lease meanwhile, what a call failed with; then nothing of it is left, as far
- *   as the cluster can be reached
+ *   lease meanwhile, what a call failed with; then nothing of it is left, as far as the cluster can be reached
  */
 export async function takePlace(
   calls: QueueCalls,
