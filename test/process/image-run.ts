@@ -57,7 +57,6 @@ const COMPACTION_BEHIND = 50;
 
 /** Nobody needs a snapshot because it was stopped for a while: that would be another state than the one looked at. */
 const LOG_ENTRIES = 1_000_000;
-const LEADER_PERCENT = 50;
 
 /** Runs members under load and recovers images of what a power loss at many moments leaves of its data. */
 export async function imageRound({ seed, images, members = 1 }: ImageRound): Promise<ImageRoundResult> {
@@ -118,6 +117,8 @@ interface RoundOptions {
 
 class Round {
   images = 0;
+  /** Stops take turns between the leader and a follower, so that no round leaves one of them out. */
+  #isLeadersTurn: boolean;
   readonly #options: RoundOptions;
   readonly #violations: string[] = [];
   #counts = {
@@ -134,6 +135,7 @@ class Round {
 
   constructor(options: RoundOptions) {
     this.#options = options;
+    this.#isLeadersTurn = options.random.chance(50);
   }
 
   result(): ImageRoundResult {
@@ -178,7 +180,8 @@ class Round {
     const { arena, targets, random } = this.#options;
     if (targets.length === 1) return { target: targets[0]!, leads: true };
     const leader = await arena.leader();
-    const leads = random.chance(LEADER_PERCENT);
+    const leads = this.#isLeadersTurn;
+    this.#isLeadersTurn = !leads;
     return { target: random.pick(targets.filter(({ member }) => (member === leader) === leads)), leads };
   }
 
