@@ -27,6 +27,7 @@ import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
 import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
 import { SCHEMA_STEPS_MAX, VIOLATIONS_MAX } from '../src/service/values/compiled-schema.ts';
+import { CHANGES_MAX, LINE_DIFFS_MAX, LINE_EDITS_MAX } from '../src/service/values/diff.ts';
 import { DEPTH_MAX } from '../src/service/values/json-limits.ts';
 import { SCHEMA_LENGTH_MAX } from '../src/service/values/json-schema.ts';
 import { PATTERN_INSTRUCTIONS_MAX, PATTERN_LENGTH_MAX } from '../src/service/values/linear-regex.ts';
@@ -207,6 +208,8 @@ describe('limits', () => {
         `${count(PATTERN_LENGTH_MAX)} characters, ${count(PATTERN_INSTRUCTIONS_MAX)} instructions`,
       ],
       'A text that has a format': [`${count(FORMAT_LENGTH_MAX)} characters`],
+      'Changes that a comparison': [count(CHANGES_MAX)],
+      'Strings that a comparison': [`${count(LINE_DIFFS_MAX)}, ${count(LINE_EDITS_MAX)}`],
       'JSON within JSON': [`${DEPTH_MAX} deep`],
     };
     expect(rows.some(([name]) => name!.includes(`${ENTRY_BYTES} bytes more for each entry`))).toBe(true);
