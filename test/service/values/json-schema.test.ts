@@ -222,7 +222,7 @@ describe('agree with a plain ajv', () => {
         ([condition, branch]) =>
           Object.fromEntries([
             ['if', condition],
-            ['then', branch],
+            ['else', branch],
           ]) as object,
       ),
     ),
