@@ -25,6 +25,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'kv/kv': [],
   'kv/local-kv': ['kv/kv', 'member', 'core'],
   evaluation: [],
+  service: ['kv/kv', 'evaluation'],
   'api/errors': ['rpc'],
   'api/etcd': ['member', 'core', 'kv', 'rpc', 'api/errors'],
   'api/http': ['service', 'api/errors', 'member/observer', 'tls'],
@@ -52,7 +53,14 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   pino: ['main', 'server'],
   commander: ['cli'],
   'cli-progress': ['cli'],
-  yaml: ['options'],
+  yaml: ['options', 'service'],
+  ajv: ['service'],
+  'ajv-formats': ['service'],
+  re2js: ['service'],
+  '@marcbachmann/cel-js': ['service'],
+  diff: ['service'],
+  'dot-properties': ['service'],
+  dotenv: ['service'],
 };
 
 /** What the pure core must not touch: time, chance, the network, the disk, the scheduler. */

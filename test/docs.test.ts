@@ -25,6 +25,21 @@ import { LEADER_REGIONS_MAX } from '../src/options.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
+import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
+import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
+import { SCHEMA_STEPS_MAX, VIOLATIONS_MAX } from '../src/service/values/compiled-schema.ts';
+import { RULE_LENGTH_MAX, RULE_STEPS_MAX, RULES_STEPS_MAX } from '../src/service/values/cross-key-rules.ts';
+import { CHANGES_MAX, LINE_DIFFS_MAX, LINE_EDITS_MAX } from '../src/service/values/diff.ts';
+import { DEPTH_MAX } from '../src/service/values/json-limits.ts';
+import { SCHEMA_LENGTH_MAX } from '../src/service/values/json-schema.ts';
+import { PATTERN_INSTRUCTIONS_MAX, PATTERN_LENGTH_MAX } from '../src/service/values/linear-regex.ts';
+import { REFERENCE_DEPTH_MAX, RESOLVED_LENGTH_MAX } from '../src/service/values/references.ts';
+import { RULE_DEPTH_MAX, RULE_NODES_MAX } from '../src/service/values/rule-environment.ts';
+import { FORMAT_LENGTH_MAX } from '../src/service/values/schema-formats.ts';
+import { SUBSCHEMAS_MAX } from '../src/service/values/schema-shape.ts';
+import { SUSPICIONS_MAX } from '../src/service/values/secret-scan.ts';
+import { VALUE_BYTES_MAX } from '../src/service/values/value-types.ts';
+import { YAML_LENGTH_MAX } from '../src/service/values/yaml-text.ts';
 import { REGRESSION_SEEDS } from './sim/regression-seeds.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -190,6 +205,28 @@ describe('limits', () => {
       ],
       "Bound of a cache's freshness lease": [`${count(MAX_AGE_MS_MIN)} ms to ${count(MAX_AGE_MS_MAX)} ms`],
       'Renewals of a freshness lease': [count(RENEWALS_MAX)],
+      'A value of a configuration': [`${VALUE_BYTES_MAX / 1024} KiB`],
+      'File of keys that seal': [`${KEY_FILE_BYTES_MAX / 1024} KiB`, count(KEYS_MAX)],
+      'Schema of a configuration': [`${count(SCHEMA_LENGTH_MAX)} characters, ${count(SUBSCHEMAS_MAX)}`],
+      'Check of one value': [`${count(SCHEMA_STEPS_MAX)} steps`],
+      'Findings of a schema': [count(VIOLATIONS_MAX)],
+      'Pattern of a schema': [
+        `${count(PATTERN_LENGTH_MAX)} characters, ${count(PATTERN_INSTRUCTIONS_MAX)} instructions`,
+      ],
+      'A text that has a format': [`${count(FORMAT_LENGTH_MAX)} characters`],
+      'Changes that a comparison': [count(CHANGES_MAX)],
+      'Strings that a comparison': [`${count(LINE_DIFFS_MAX)}, ${count(LINE_EDITS_MAX)}`],
+      'A value with its references': [`${RESOLVED_LENGTH_MAX / 1024} KiB, ${REFERENCE_DEPTH_MAX}`],
+      'Rule over several keys': [
+        `${count(RULE_LENGTH_MAX)} characters, ${count(RULE_NODES_MAX)} parts, ${RULE_DEPTH_MAX} deep`,
+      ],
+      'Check of one rule': [`${count(RULE_STEPS_MAX)}, ${count(RULES_STEPS_MAX)} steps`],
+      'Suspected secrets': [count(SUSPICIONS_MAX)],
+      'Text that is imported': [
+        `${count(SET_LENGTH_MAX)} characters, ${count(ENTRIES_MAX)}, ${count(PROBLEMS_MAX)}`,
+      ],
+      'YAML that is imported': [`${count(YAML_LENGTH_MAX)} characters`],
+      'JSON within JSON': [`${DEPTH_MAX} deep`],
     };
     expect(rows.some(([name]) => name!.includes(`${ENTRY_BYTES} bytes more for each entry`))).toBe(true);
     for (const [limit, parts] of Object.entries(said)) {
