@@ -15,13 +15,14 @@ export interface Kv {
 
   /**
    * Every change of the range from `startRevision` on, in order, each once, whole revisions at a time; it survives lost
-   * connections. It ends when the signal is aborted or the iteration is left.
+   * connections. It begins when its first batch is asked for, and ends when the signal is aborted or the iteration is
+   * left; `close` ends it with `closed`.
    *
    * @throws KvError `compacted` with `compactRevision` when history from its revision on is gone
    */
   watch(request: KvWatchRequest, call: KvCall): AsyncIterable<KvWatchBatch>;
 
-  /** @returns the id of a new lease. @throws KvError */
+  /** @param request.ttlSeconds a whole number from 1. @returns the id of a new lease. @throws KvError */
   leaseGrant(request: { readonly ttlSeconds: number }, call: KvCall): Promise<bigint>;
   /** Renews the lease once. @returns its remaining seconds, 0 when it is gone */
   leaseKeepAlive(id: bigint, call: KvCall): Promise<number>;
@@ -30,7 +31,10 @@ export interface Kv {
 
   /** Whether the store wants to know who is asking. */
   authEnabled(call: KvCall): Promise<boolean>;
-  /** @returns a token for `Principal`. @throws KvError `unauthenticated` for a wrong name or password */
+  /**
+   * @returns a token for `Principal`
+   * @throws KvError `unauthenticated` for a wrong name or password, `invalid-argument` while authentication is off
+   */
   signIn(login: { readonly name: string; readonly password: string }, call: KvCall): Promise<string>;
   /**
    * Who the principal is and whether it may do this to every key of the range; with authentication off everybody may.

@@ -1,0 +1,38 @@
+import { KvError, type KvKeys, type KvLimits, type KvOp, type KvTxnRequest } from './kv.ts';
+
+/** What every implementation refuses before it asks the store, so that all refuse alike. */
+
+/** The limits of etcd as it comes, and of a member that was not told others. */
+export const DEFAULT_LIMITS: KvLimits = { txnOpsMax: 128, requestBytesMax: 1.5 * 1024 * 1024 };
+
+/** What each operation and comparison takes besides its keys and value: a bound of their encodings. */
+const OP_BYTES = 64;
+
+/** @throws KvError `invalid-argument` for an empty key */
+export function checkKeys({ key }: KvKeys): void {
+  if (key.length === 0) throw new KvError('invalid-argument', 'key is not provided');
+}
+
+/** @throws KvError `too-large` for too many operations or bytes, `invalid-argument` for an empty key */
+export function checkTxn(request: KvTxnRequest, limits: KvLimits): void {
+  const { compare, success, failure } = request;
+  if (Math.max(compare.length, success.length, failure.length) > limits.txnOpsMax) {
+    throw new KvError('too-large', 'too many operations in txn request');
+  }
+  for (const operation of [...compare, ...success, ...failure]) checkKeys(operation);
+  if (txnBytes(request) > limits.requestBytesMax) throw new KvError('too-large', 'request is too large');
+}
+
+/** What a transaction takes encoded, at most. */
+function txnBytes({ compare, success, failure }: KvTxnRequest): number {
+  let bytes = 0;
+  for (const { key, ...rest } of compare) {
+    bytes += OP_BYTES + key.length + (rest.target === 'value' ? rest.value.length : 0);
+  }
+  for (const op of [...success, ...failure]) bytes += OP_BYTES + op.key.length + payloadBytes(op);
+  return bytes;
+}
+
+function payloadBytes(op: KvOp): number {
+  return op.type === 'put' ? op.value.length : (op.rangeEnd?.length ?? 0);
+}
