@@ -5,6 +5,9 @@ import { KvError, type KvKeys, type KvLimits, type KvOp, type KvTxnRequest } fro
 /** The limits of etcd as it comes, and of a member that was not told others. */
 export const DEFAULT_LIMITS: KvLimits = { txnOpsMax: 128, requestBytesMax: 1.5 * 1024 * 1024 };
 
+/** The longest lease, as in etcd. */
+const TTL_SECONDS_MAX = 9_000_000_000;
+
 /** What each operation and comparison takes besides its keys and value: a bound of their encodings. */
 const OP_BYTES = 64;
 
@@ -21,6 +24,12 @@ export function checkTxn(request: KvTxnRequest, limits: KvLimits): void {
   }
   for (const operation of [...compare, ...success, ...failure]) checkKeys(operation);
   if (txnBytes(request) > limits.requestBytesMax) throw new KvError('too-large', 'request is too large');
+}
+
+/** @throws KvError `invalid-argument` for anything but whole seconds from 1 on */
+export function checkTtl(ttlSeconds: number): void {
+  if (Number.isInteger(ttlSeconds) && ttlSeconds >= 1 && ttlSeconds <= TTL_SECONDS_MAX) return;
+  throw new KvError('invalid-argument', 'a lease lasts from 1 to 9,000,000,000 whole seconds');
 }
 
 /** What a transaction takes encoded, at most. */

@@ -1,4 +1,4 @@
-import { checkTxn } from './check.ts';
+import { checkTtl, checkTxn } from './check.ts';
 import {
   KvError,
   type KvLimits,
@@ -8,9 +8,6 @@ import {
   type KvTxnRequest,
 } from './kv.ts';
 import { MemoryHistory } from './memory-history.ts';
-
-/** The longest lease, as in etcd. */
-const TTL_SECONDS_MAX = 9_000_000_000;
 
 interface MemoryLease {
   readonly ttlMs: number;
@@ -51,9 +48,7 @@ export class MemoryStore {
   }
 
   grant(ttlSeconds: number): bigint {
-    if (!Number.isInteger(ttlSeconds) || ttlSeconds < 1 || ttlSeconds > TTL_SECONDS_MAX) {
-      throw new KvError('invalid-argument', 'a lease lasts from 1 to 9,000,000,000 whole seconds');
-    }
+    checkTtl(ttlSeconds);
     this.#leaseId += 1n;
     const ttlMs = ttlSeconds * 1000;
     this.#leases.set(this.#leaseId, { ttlMs, deadlineMs: this.#nowMs() + ttlMs, keys: new Set() });

@@ -1,0 +1,7 @@
+import { EtcdKv } from '../../src/kv/etcd-kv.ts';
+import { kvContract } from '../contract/kv.ts';
+import { MemberWorld } from './member-world.ts';
+
+kvContract('a member over the wire', () =>
+  MemberWorld.start(async ({ address }) => new EtcdKv({ endpoints: [address] })),
+);
