@@ -1,3 +1,4 @@
+import { ALL_FROM } from '../lib/range-end.ts';
 import { KvError, type KvKeys, type KvLimits, type KvOp, type KvTxnRequest } from './kv.ts';
 
 /** What every implementation refuses before it asks the store, so that all refuse alike. */
@@ -14,6 +15,19 @@ const OP_BYTES = 64;
 /** @throws KvError `invalid-argument` for an empty key */
 export function checkKeys({ key }: KvKeys): void {
   if (key.length === 0) throw new KvError('invalid-argument', 'key is not provided');
+}
+
+/** As etcd, which refuses to watch a range without a key. @throws KvError `invalid-argument` */
+export function checkWatch(request: KvKeys): void {
+  checkKeys(request);
+  const { key, rangeEnd } = request;
+  if (rangeEnd === undefined || rangeEnd.length === 0 || rangeEnd.equals(ALL_FROM)) return;
+  if (key.compare(rangeEnd) >= 0) throw new KvError('invalid-argument', 'watcher range is empty');
+}
+
+/** Whether a transaction changes nothing, whichever side is performed. */
+export function isReadOnly({ success, failure }: KvTxnRequest): boolean {
+  return [...success, ...failure].every(({ type }) => type === 'range');
 }
 
 /** @throws KvError `too-large` for too many operations or bytes, `invalid-argument` for an empty key */

@@ -2,7 +2,7 @@ import { ClientError } from '../client/client-error.ts';
 import type { CallOptions, KvClient } from '../client/kv-client.ts';
 import type { Login } from '../client/sign-in.ts';
 import type { Permission } from '../client/types.ts';
-import type { KvPermit, KvPermitRequest, Principal } from './kv.ts';
+import type { KvLogin, KvPermit, KvPermitRequest, Principal } from './kv.ts';
 
 /** How old may be what is known of users and roles, in ms: so long a change of them may go unnoticed here. */
 export const RIGHTS_AGE_MS_MAX = 1_000;
@@ -44,10 +44,7 @@ export class EtcdAccess {
   }
 
   /** @throws ClientError */
-  async signIn(
-    { name, password }: { readonly name: string; readonly password: string },
-    signal: AbortSignal,
-  ): Promise<string> {
+  async signIn({ name, password }: KvLogin, signal: AbortSignal): Promise<string> {
     const token = await this.#client.auth.authenticate({ user: name, password }, { signal });
     remember(this.#owners, token, name);
     return token;

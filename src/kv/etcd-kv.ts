@@ -1,7 +1,7 @@
 import { ClientError } from '../client/client-error.ts';
 import { type CallOptions, KvClient, type KvClientOptions } from '../client/kv-client.ts';
 import type { TxnAnswer, WatchEvent } from '../client/types.ts';
-import { checkKeys, checkTtl, checkTxn, DEFAULT_LIMITS } from './check.ts';
+import { checkKeys, checkTtl, checkTxn, checkWatch, DEFAULT_LIMITS, isReadOnly } from './check.ts';
 import { EtcdAccess } from './etcd-access.ts';
 import { kvErrorOf } from './etcd-errors.ts';
 import {
@@ -10,6 +10,7 @@ import {
   KvError,
   type KvEvent,
   type KvLimits,
+  type KvLogin,
   type KvOpAnswer,
   type KvPermit,
   type KvPermitRequest,
@@ -73,7 +74,7 @@ export class EtcdKv implements Kv {
 
   async *watch(request: KvWatchRequest, call: KvCall): AsyncGenerator<KvWatchBatch, void, undefined> {
     if (call.signal.aborted) return;
-    checkKeys(request);
+    checkWatch(request);
     using open = this.#calls.begin(call);
     let isTold = request.startRevision > 0;
     try {
@@ -122,7 +123,7 @@ export class EtcdKv implements Kv {
     return this.#calls.read(call, (signal) => this.#access.isEnabled(signal));
   }
 
-  signIn(login: { readonly name: string; readonly password: string }, call: KvCall): Promise<string> {
+  signIn(login: KvLogin, call: KvCall): Promise<string> {
     return this.#calls.read(call, (signal) => this.#access.signIn(login, signal));
   }
 
@@ -143,10 +144,6 @@ export class EtcdKv implements Kv {
 function on({ principal }: { readonly principal: Principal }, signal: AbortSignal): CallOptions {
   if (principal.type === 'service') return { signal };
   return { signal, token: principal.type === 'token' ? principal.token : null };
-}
-
-function isReadOnly({ success, failure }: KvTxnRequest): boolean {
-  return [...success, ...failure].every(({ type }) => type === 'range');
 }
 
 function operationAnswer(answer: TxnAnswer['responses'][number]): KvOpAnswer {

@@ -1,9 +1,10 @@
-import { checkKeys, DEFAULT_LIMITS } from './check.ts';
+import { checkKeys, checkWatch, DEFAULT_LIMITS } from './check.ts';
 import {
   type Kv,
   type KvCall,
   KvError,
   type KvLimits,
+  type KvLogin,
   type KvPermit,
   type KvRangeAnswer,
   type KvRangeRequest,
@@ -54,7 +55,7 @@ export class MemoryKv implements Kv {
 
   async *watch(request: KvWatchRequest, { signal }: KvCall): AsyncGenerator<KvWatchBatch, void, undefined> {
     const { history } = this.#store;
-    checkKeys(request);
+    checkWatch(request);
     let next = request.startRevision;
     while (!signal.aborted) {
       this.#ready();
@@ -93,7 +94,7 @@ export class MemoryKv implements Kv {
     return false;
   }
 
-  async signIn(_login: { readonly name: string; readonly password: string }, call: KvCall): Promise<string> {
+  async signIn(_login: KvLogin, call: KvCall): Promise<string> {
     await this.#begin(call);
     throw new KvError('invalid-argument', 'authentication is not enabled');
   }

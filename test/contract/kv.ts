@@ -27,7 +27,7 @@ export interface KvWorld {
 
 /** The shortest lease that every store grants as it is asked for. */
 const TTL_SECONDS = 2;
-const MANY_REVISIONS = 800;
+const MANY_REVISIONS = 520;
 
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
 const NOBODY_CANCELS = new AbortController().signal;
