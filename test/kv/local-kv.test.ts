@@ -1,5 +1,9 @@
 import { LocalKv } from '../../src/kv/local-kv.ts';
 import { kvContract } from '../contract/kv.ts';
+import { kvAuthContract } from '../contract/kv-auth.ts';
 import { MemberWorld } from './member-world.ts';
 
-kvContract('a member in this process', () => MemberWorld.start(async ({ member }) => new LocalKv(member)));
+const start = (): Promise<MemberWorld> => MemberWorld.start(async ({ member }) => new LocalKv(member));
+
+kvContract('a member in this process', start);
+kvAuthContract('a member in this process', start);

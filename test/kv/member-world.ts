@@ -6,12 +6,16 @@ import type { Member } from '../../src/member/member.ts';
 import type { MemberOptions } from '../../src/member/member-options.ts';
 import { FaceHarness } from '../api/etcd/harness.ts';
 import type { KvWorld } from '../contract/kv.ts';
+import { type KvAuthWorld, ROOT_LOGIN } from '../contract/kv-auth.ts';
 import { TestCluster } from '../member/test-cluster.ts';
 
+const AUTH = { jwt: null, tokenTtlMs: 300_000, passwordCost: 4 };
+
 /** A cluster of one real member in this process, served on a port as well. */
-export class MemberWorld implements KvWorld {
+export class MemberWorld implements KvWorld, KvAuthWorld {
   readonly cluster: TestCluster;
   readonly harness: FaceHarness<EtcdBackend>;
+  #admin: KvClient | null = null;
   readonly #connect: (world: MemberWorld) => Promise<Kv>;
 
   private constructor(cluster: TestCluster, connect: (world: MemberWorld) => Promise<Kv>) {
@@ -24,7 +28,7 @@ export class MemberWorld implements KvWorld {
     connect: (world: MemberWorld) => Promise<Kv>,
     overrides: Partial<MemberOptions> = {},
   ): Promise<MemberWorld> {
-    const world = new MemberWorld(await TestCluster.start(1, overrides), connect);
+    const world = new MemberWorld(await TestCluster.start(1, { auth: AUTH, ...overrides }), connect);
     await world.harness.start();
     return world;
   }
@@ -38,13 +42,17 @@ export class MemberWorld implements KvWorld {
     return this.harness.address;
   }
 
+  get admin(): KvClient {
+    this.#admin ??= new KvClient({ endpoints: [this.address], login: ROOT_LOGIN });
+    return this.#admin;
+  }
+
   connect(): Promise<Kv> {
     return this.#connect(this);
   }
 
   async compact(revision: number): Promise<void> {
-    using client = new KvClient({ endpoints: [this.address] });
-    await client.compact({ revision });
+    await this.admin.compact({ revision });
   }
 
   async elapse(seconds: number): Promise<void> {
@@ -52,6 +60,7 @@ export class MemberWorld implements KvWorld {
   }
 
   async stop(): Promise<void> {
+    this.#admin?.close();
     await this.harness[Symbol.asyncDispose]();
     await this.cluster.stopAll();
   }

@@ -7,6 +7,7 @@ import { serveKv } from '../../src/kv/serve-kv.ts';
 import { ThreadKv } from '../../src/kv/thread-kv.ts';
 import { BATCHES_AHEAD_MAX, CALLS_MAX } from '../../src/kv/thread-messages.ts';
 import { AS_SERVICE, codeOf, kvContract } from '../contract/kv.ts';
+import { kvAuthContract } from '../contract/kv-auth.ts';
 import { MemberWorld } from './member-world.ts';
 
 const bugs: unknown[] = [];
@@ -19,9 +20,11 @@ function across(kv: Kv): { readonly far: ThreadKv; readonly server: { close(): v
   return { server, far: new ThreadKv(port2, kv.limits) };
 }
 
-kvContract('a member across a message port', () =>
-  MemberWorld.start(async ({ member }) => across(new LocalKv(member)).far),
-);
+const start = (): Promise<MemberWorld> =>
+  MemberWorld.start(async ({ member }) => across(new LocalKv(member)).far);
+
+kvContract('a member across a message port', start);
+kvAuthContract('a member across a message port', start);
 
 /** A store that answers when it is told to, and keeps what it was asked. */
 class SlowKv extends MemoryKv {
