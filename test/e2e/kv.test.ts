@@ -14,7 +14,8 @@ const skip = BINARY === null && process.env['CI'] !== 'true';
 /** A real etcd, without users until a test makes some. */
 async function open(login: { readonly login?: typeof ROOT_LOGIN }): Promise<KvWorld & KvAuthWorld> {
   if (BINARY === null) throw new Error('no etcd to stand on: set ETCD_BIN');
-  const { clientUrl, destroy } = await startEtcd(BINARY);
+  const etcd = await startEtcd(BINARY);
+  const { clientUrl } = etcd;
   const admin = new KvClient({ endpoints: [clientUrl], ...login });
   return {
     admin,
@@ -25,7 +26,7 @@ async function open(login: { readonly login?: typeof ROOT_LOGIN }): Promise<KvWo
     elapse: (seconds) => delay(seconds * 1000),
     stop: async () => {
       admin.close();
-      await destroy();
+      await etcd.destroy();
     },
   };
 }
