@@ -26,7 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'kv/check': ['kv/kv'],
   'kv/memory-history': ['kv/kv'],
   'kv/memory-store': ['kv/kv', 'kv/check', 'kv/memory-history'],
-  'kv/memory-kv': ['kv/kv', 'kv/check', 'kv/memory-store'],
+  'kv/memory-kv': ['kv/kv', 'kv/check', 'kv/open-calls', 'kv/memory-store'],
   'kv/open-calls': ['kv/kv'],
   'kv/etcd-access': ['kv/kv', 'client'],
   'kv/etcd-errors': ['kv/kv', 'client'],

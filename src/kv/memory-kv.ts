@@ -14,6 +14,7 @@ import {
   type KvWatchRequest,
 } from './kv.ts';
 import { MemoryStore } from './memory-store.ts';
+import { OpenCalls } from './open-calls.ts';
 
 /** Events of one batch of a watch, unless one revision has more. */
 const BATCH_EVENTS_MAX = 1000;
@@ -22,7 +23,7 @@ const BATCH_EVENTS_MAX = 1000;
 export class MemoryKv implements Kv {
   readonly limits: KvLimits;
   readonly #store: MemoryStore;
-  readonly #closing = new AbortController();
+  readonly #calls = new OpenCalls((error) => error);
 
   /**
    * @param options.nowMs a clock for leases; by default one that never goes back
@@ -41,24 +42,25 @@ export class MemoryKv implements Kv {
     return new MemoryKv({ limits: this.limits }, this.#store);
   }
 
-  async range(request: KvRangeRequest, call: KvCall): Promise<KvRangeAnswer> {
-    await this.#begin(call);
-    checkKeys(request);
-    const { rows, more, count } = this.#store.history.range(request);
-    return { revision: this.#store.history.revision, rows, more, count };
+  range(request: KvRangeRequest, call: KvCall): Promise<KvRangeAnswer> {
+    return this.#perform(call, ({ history }) => {
+      checkKeys(request);
+      const { rows, more, count } = history.range(request);
+      return { revision: history.revision, rows, more, count };
+    });
   }
 
-  async txn(request: KvTxnRequest, call: KvCall): Promise<KvTxnAnswer> {
-    await this.#begin(call);
-    return this.#store.txn(request, this.limits);
+  txn(request: KvTxnRequest, call: KvCall): Promise<KvTxnAnswer> {
+    return this.#perform(call, (store) => store.txn(request, this.limits));
   }
 
-  async *watch(request: KvWatchRequest, { signal }: KvCall): AsyncGenerator<KvWatchBatch, void, undefined> {
-    const { history } = this.#store;
+  async *watch(request: KvWatchRequest, call: KvCall): AsyncGenerator<KvWatchBatch, void, undefined> {
+    if (call.signal.aborted) return;
     checkWatch(request);
+    using open = this.#calls.begin(call);
+    const { history } = this.#store;
     let next = request.startRevision;
-    while (!signal.aborted) {
-      this.#ready();
+    while (!open.signal.aborted) {
       if (next <= 0) {
         next = history.revision + 1;
         yield { revision: next - 1, events: [] };
@@ -67,45 +69,42 @@ export class MemoryKv implements Kv {
       if (next < history.compactRevision) throw history.compacted();
       const told = history.changesFrom(request, { revision: next, eventsMax: BATCH_EVENTS_MAX });
       next = Math.max(next, told.revision + 1);
-      if (told.events.length === 0) await this.#change(signal);
+      if (told.events.length === 0) await this.#change(open.signal);
       else if (request.prevKv === true) yield told;
       else
         yield { revision: told.revision, events: told.events.map((event) => ({ ...event, previous: null })) };
     }
+    if (!call.signal.aborted) throw this.#calls.failureOf(null, call);
   }
 
-  async leaseGrant({ ttlSeconds }: { readonly ttlSeconds: number }, call: KvCall): Promise<bigint> {
-    await this.#begin(call);
-    return this.#store.grant(ttlSeconds);
+  leaseGrant({ ttlSeconds }: { readonly ttlSeconds: number }, call: KvCall): Promise<bigint> {
+    return this.#perform(call, (store) => store.grant(ttlSeconds));
   }
 
-  async leaseKeepAlive(id: bigint, call: KvCall): Promise<number> {
-    await this.#begin(call);
-    return this.#store.renew(id);
+  leaseKeepAlive(id: bigint, call: KvCall): Promise<number> {
+    return this.#perform(call, (store) => store.renew(id));
   }
 
-  async leaseRevoke(id: bigint, call: KvCall): Promise<void> {
-    await this.#begin(call);
-    this.#store.revoke(id);
+  leaseRevoke(id: bigint, call: KvCall): Promise<void> {
+    return this.#perform(call, (store) => store.revoke(id));
   }
 
-  async authEnabled(call: KvCall): Promise<boolean> {
-    await this.#begin(call);
-    return false;
+  authEnabled(call: KvCall): Promise<boolean> {
+    return this.#perform(call, () => false);
   }
 
-  async signIn(_login: KvLogin, call: KvCall): Promise<string> {
-    await this.#begin(call);
-    throw new KvError('invalid-argument', 'authentication is not enabled');
+  signIn(_login: KvLogin, call: KvCall): Promise<string> {
+    return this.#perform(call, () => {
+      throw new KvError('invalid-argument', 'authentication is not enabled');
+    });
   }
 
-  async permits(_request: unknown, call: KvCall): Promise<KvPermit> {
-    await this.#begin(call);
-    return { user: null, permitted: true };
+  permits(_request: unknown, call: KvCall): Promise<KvPermit> {
+    return this.#perform(call, () => ({ user: null, permitted: true }));
   }
 
   async close(): Promise<void> {
-    this.#closing.abort();
+    this.#calls.close();
   }
 
   /** Forgets the history before `revision`. @throws KvError `compacted`, `future-revision` */
@@ -118,30 +117,23 @@ export class MemoryKv implements Kv {
     this.#store.expireLeases();
   }
 
-  /** As every call begins: later than it was made, and only while this is open. */
-  async #begin({ signal }: KvCall): Promise<void> {
-    await Promise.resolve();
-    if (signal.aborted) throw new KvError('canceled', 'the call was canceled', { cause: signal.reason });
-    this.#ready();
+  #perform<T>(call: KvCall, work: (store: MemoryStore) => T): Promise<T> {
+    return this.#calls.read(call, () => {
+      this.#store.expireLeases();
+      return work(this.#store);
+    });
   }
 
-  #ready(): void {
-    if (this.#closing.signal.aborted) throw new KvError('closed', 'the store was closed');
-    this.#store.expireLeases();
-  }
-
-  /** Resolves at the next change, when this is closed, or when the signal is aborted. */
+  /** Resolves at the next change, or when the signal is aborted. */
   async #change(signal: AbortSignal): Promise<void> {
-    const signals = [signal, this.#closing.signal];
-    if (signals.some(({ aborted }) => aborted)) return;
     let wake = (): void => undefined;
     const woken = new Promise<void>((resolve) => {
       wake = resolve;
     });
     const stopListening = this.#store.listen(wake);
-    for (const each of signals) each.addEventListener('abort', wake);
+    signal.addEventListener('abort', wake);
     await woken;
     stopListening();
-    for (const each of signals) each.removeEventListener('abort', wake);
+    signal.removeEventListener('abort', wake);
   }
 }

@@ -6,9 +6,16 @@ export interface OpenCall extends Disposable {
   readonly signal: AbortSignal;
 }
 
+/** The calls under way that share one signal. */
+interface Shared {
+  readonly controls: Set<AbortController>;
+  readonly onAbort: () => void;
+}
+
 /** The calls and watches of one port that are under way: each ends with its own signal, and all with `close`. */
 export class OpenCalls {
-  readonly #open = new Set<AbortController>();
+  /** By the signal of their callers, so that one that many calls share has one listener. */
+  readonly #open = new Map<AbortSignal, Shared>();
   /** What a failure of the store is to those who call. */
   readonly #failure: (error: unknown, isWrite: boolean) => unknown;
   #closed = false;
@@ -34,15 +41,16 @@ export class OpenCalls {
   begin({ signal }: KvCall): OpenCall {
     if (this.#closed) throw closed();
     if (signal.aborted) throw canceled(signal);
+    const shared = this.#open.get(signal) ?? this.#share(signal);
     const control = new AbortController();
-    const onAbort = (): void => control.abort(signal.reason);
-    signal.addEventListener('abort', onAbort);
-    this.#open.add(control);
+    shared.controls.add(control);
     return {
       signal: control.signal,
       [Symbol.dispose]: () => {
-        signal.removeEventListener('abort', onAbort);
-        this.#open.delete(control);
+        shared.controls.delete(control);
+        if (shared.controls.size > 0 || this.#open.get(signal) !== shared) return;
+        this.#open.delete(signal);
+        signal.removeEventListener('abort', shared.onAbort);
       },
     };
   }
@@ -56,7 +64,18 @@ export class OpenCalls {
 
   close(): void {
     this.#closed = true;
-    for (const control of this.#open) control.abort();
+    for (const { onAbort } of this.#open.values()) onAbort();
+  }
+
+  #share(signal: AbortSignal): Shared {
+    const controls = new Set<AbortController>();
+    const onAbort = (): void => {
+      for (const control of controls) control.abort();
+    };
+    const shared = { controls, onAbort };
+    this.#open.set(signal, shared);
+    signal.addEventListener('abort', onAbort, { once: true });
+    return shared;
   }
 
   async #run<T>(
