@@ -83,6 +83,38 @@ test('without a majority a write may yet be done, a read is not', async () => {
   await cluster.stopAll();
 });
 
+test('the service of every member may do everything, wherever the leader is', async () => {
+  const auth = { jwt: null, tokenTtlMs: 60_000, passwordCost: 4 };
+  const cluster = await TestCluster.start(3, { auth });
+  const leader = await cluster.leader();
+  const { accounts } = leader.member!;
+  const { signal } = AS_SERVICE;
+  await accounts.userAdd({ name: 'root', password: 'root-password', noPassword: false }, { signal });
+  await accounts.roleAdd('root', { signal });
+  await accounts.userGrantRole({ name: 'root', role: 'root' }, { signal });
+  await accounts.enable({ signal });
+  for (const { member } of cluster.places) {
+    await eventually(() => member!.accounts.enabled);
+    const kv = new LocalKv(member!);
+    const watch = kv.watch({ key, startRevision: 0 }, AS_SERVICE)[Symbol.asyncIterator]();
+    await watch.next();
+    const lease = await kv.leaseGrant({ ttlSeconds: 60 }, AS_SERVICE);
+    const success = [{ type: 'put', key, value: key, lease }] as const;
+    const { revision } = await kv.txn({ compare: [], success, failure: [] }, AS_SERVICE);
+    expect((await watch.next()).value).toMatchObject({ revision, events: [{ row: { key, lease } }] });
+    expect((await kv.range(range, AS_SERVICE)).count).toBe(1);
+    expect(await kv.leaseKeepAlive(lease, AS_SERVICE)).toBe(60);
+    await kv.leaseRevoke(lease, AS_SERVICE);
+    expect((await watch.next()).value).toMatchObject({ events: [{ type: 'delete' }] });
+    for (const call of [as({ type: 'anonymous' }), as({ type: 'token', token: '\0' })]) {
+      expect(await codeOf(kv.txn({ compare: [], success, failure: [] }, call))).toBe('unauthenticated');
+    }
+    await watch.return?.();
+    await kv.close();
+  }
+  await cluster.stopAll();
+});
+
 test('a bounded read says how old it may be', async () => {
   const world = await start();
   const kv = await world.connect();
