@@ -1,5 +1,12 @@
 import { ALL_FROM } from '../lib/range-end.ts';
-import { KvError, type KvKeys, type KvLimits, type KvOp, type KvTxnRequest } from './kv.ts';
+import {
+  KvError,
+  type KvKeys,
+  type KvLimits,
+  type KvOp,
+  type KvRangeRequest,
+  type KvTxnRequest,
+} from './kv.ts';
 
 /** What every implementation refuses before it asks the store, so that all refuse alike. */
 
@@ -15,6 +22,16 @@ const OP_BYTES = 64;
 /** @throws KvError `invalid-argument` for an empty key */
 export function checkKeys({ key }: KvKeys): void {
   if (key.length === 0) throw new KvError('invalid-argument', 'key is not provided');
+}
+
+/** @throws KvError `invalid-argument` for an empty key, or a bound that is no whole number from 0 to 2^31 */
+export function checkRange(request: KvRangeRequest): void {
+  checkKeys(request);
+  const { consistency } = request;
+  if (consistency.type !== 'bounded') return;
+  const { maxStalenessMs } = consistency;
+  if (Number.isInteger(maxStalenessMs) && maxStalenessMs >= 0 && maxStalenessMs <= 2 ** 31) return;
+  throw new KvError('invalid-argument', 'the bound of a read is a whole number of ms from 0 to 2^31');
 }
 
 /** As etcd, which refuses to watch a range without a key. @throws KvError `invalid-argument` */

@@ -1,7 +1,15 @@
 import { ClientError } from '../client/client-error.ts';
 import { type CallOptions, KvClient, type KvClientOptions } from '../client/kv-client.ts';
 import type { TxnAnswer, WatchEvent } from '../client/types.ts';
-import { checkKeys, checkTtl, checkTxn, checkWatch, DEFAULT_LIMITS, isReadOnly } from './check.ts';
+import {
+  checkKeys,
+  checkRange,
+  checkTtl,
+  checkTxn,
+  checkWatch,
+  DEFAULT_LIMITS,
+  isReadOnly,
+} from './check.ts';
 import { EtcdAccess } from './etcd-access.ts';
 import { kvErrorOf } from './etcd-errors.ts';
 import {
@@ -47,9 +55,10 @@ export class EtcdKv implements Kv {
     this.#access = new EtcdAccess(this.#client, options.login);
   }
 
-  range({ consistency, ...request }: KvRangeRequest, call: KvCall): Promise<KvRangeAnswer> {
+  range(whole: KvRangeRequest, call: KvCall): Promise<KvRangeAnswer> {
+    const { consistency, ...request } = whole;
     return this.#calls.read(call, async (signal) => {
-      checkKeys(request);
+      checkRange(whole);
       const options = {
         ...request,
         serializable: consistency.type === 'serializable',

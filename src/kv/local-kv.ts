@@ -13,7 +13,15 @@ import type { ClientContext } from '../member/auth/access.ts';
 import type { Accounts } from '../member/auth/accounts.ts';
 import type { ReadContext } from '../member/client-calls.ts';
 import type { Member } from '../member/member.ts';
-import { checkKeys, checkTtl, checkTxn, checkWatch, DEFAULT_LIMITS, isReadOnly } from './check.ts';
+import {
+  checkKeys,
+  checkRange,
+  checkTtl,
+  checkTxn,
+  checkWatch,
+  DEFAULT_LIMITS,
+  isReadOnly,
+} from './check.ts';
 import {
   type Kv,
   type KvCall,
@@ -66,9 +74,10 @@ export class LocalKv implements Kv {
     this.limits = limits;
   }
 
-  range({ consistency, ...request }: KvRangeRequest, call: KvCall): Promise<KvRangeAnswer> {
+  range(whole: KvRangeRequest, call: KvCall): Promise<KvRangeAnswer> {
+    const { consistency, ...request } = whole;
     return this.#calls.read(call, async (signal) => {
-      checkKeys(request);
+      checkRange(whole);
       const context = readContext(contextOf(call.principal, signal), consistency);
       const { result, header, ageMs } = await this.#member.range(rangeRequest(request), context);
       const { kvs, more, count } = result;

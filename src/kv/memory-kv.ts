@@ -1,4 +1,4 @@
-import { checkKeys, checkWatch, DEFAULT_LIMITS } from './check.ts';
+import { checkRange, checkWatch, DEFAULT_LIMITS } from './check.ts';
 import {
   type Kv,
   type KvCall,
@@ -44,7 +44,7 @@ export class MemoryKv implements Kv {
 
   range(request: KvRangeRequest, call: KvCall): Promise<KvRangeAnswer> {
     return this.#perform(call, ({ history }) => {
-      checkKeys(request);
+      checkRange(request);
       const { rows, more, count } = history.range(request);
       return { revision: history.revision, rows, more, count };
     });

@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import { checkKeys, checkTtl, checkTxn, checkWatch, isReadOnly } from './check.ts';
+import { checkKeys, checkRange, checkTtl, checkTxn, checkWatch, isReadOnly } from './check.ts';
 import {
   type Kv,
   type KvCall,
@@ -55,7 +55,7 @@ export class ThreadKv implements Kv {
 
   range(request: KvRangeRequest, call: KvCall): Promise<KvRangeAnswer> {
     return this.#calls.read(call, (signal) => {
-      checkKeys(request);
+      checkRange(request);
       return this.#ask({ method: 'range', request }, call, signal);
     });
   }

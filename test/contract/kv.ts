@@ -217,6 +217,13 @@ export function kvContract(name: string, open: () => Promise<KvWorld>): void {
         expect(names(local.rows)).toEqual(['a']);
       });
 
+      test('a bound is a whole number of milliseconds', async () => {
+        for (const maxStalenessMs of [-1, 0.5, Number.NaN, 2 ** 31 + 1]) {
+          const consistency = { type: 'bounded', maxStalenessMs } as const;
+          expect(await codeOf(range({ consistency }))).toBe('invalid-argument');
+        }
+      });
+
       test('a range has a key', async () => {
         const request = { key: bytes(''), consistency: { type: 'linearizable' } } as const;
         expect(await codeOf(kv.range(request, AS_SERVICE))).toBe('invalid-argument');
