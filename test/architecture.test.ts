@@ -30,6 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'kv/local-kv': ['kv/kv', 'kv/check', 'member', 'core'],
   'kv/thread-kv': ['kv/kv', 'kv/check', 'member', 'core'],
   evaluation: [],
+  service: ['kv/kv', 'evaluation'],
   'api/errors': ['rpc'],
   'api/etcd': ['member', 'core', 'kv', 'rpc', 'api/errors'],
   'api/http': ['service', 'api/errors', 'member/observer', 'tls'],
@@ -57,7 +58,15 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   pino: ['main', 'server'],
   commander: ['cli'],
   'cli-progress': ['cli'],
-  yaml: ['options'],
+  yaml: ['options', 'service'],
+  ajv: ['service'],
+  'ajv-formats': ['service'],
+  re2js: ['service'],
+  '@marcbachmann/cel-js': ['service'],
+  rfc6902: ['service'],
+  diff: ['service'],
+  'dot-properties': ['service'],
+  dotenv: ['service'],
 };
 
 /** What the pure core must not touch: time, chance, the network, the disk, the scheduler. */

@@ -25,6 +25,8 @@ import { LEADER_REGIONS_MAX } from '../src/options.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
+import { DEPTH_MAX } from '../src/service/values/json-limits.ts';
+import { VALUE_BYTES_MAX } from '../src/service/values/value-types.ts';
 import { REGRESSION_SEEDS } from './sim/regression-seeds.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -190,6 +192,8 @@ describe('limits', () => {
       ],
       "Bound of a cache's freshness lease": [`${count(MAX_AGE_MS_MIN)} ms to ${count(MAX_AGE_MS_MAX)} ms`],
       'Renewals of a freshness lease': [count(RENEWALS_MAX)],
+      'A value of a configuration': [`${VALUE_BYTES_MAX / 1024} KiB`],
+      'JSON within JSON': [`${DEPTH_MAX} deep`],
     };
     expect(rows.some(([name]) => name!.includes(`${ENTRY_BYTES} bytes more for each entry`))).toBe(true);
     for (const [limit, parts] of Object.entries(said)) {
