@@ -25,6 +25,7 @@ import { LEADER_REGIONS_MAX } from '../src/options.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
+import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
 import { DEPTH_MAX } from '../src/service/values/json-limits.ts';
 import { VALUE_BYTES_MAX } from '../src/service/values/value-types.ts';
 import { REGRESSION_SEEDS } from './sim/regression-seeds.ts';
@@ -193,6 +194,7 @@ describe('limits', () => {
       "Bound of a cache's freshness lease": [`${count(MAX_AGE_MS_MIN)} ms to ${count(MAX_AGE_MS_MAX)} ms`],
       'Renewals of a freshness lease': [count(RENEWALS_MAX)],
       'A value of a configuration': [`${VALUE_BYTES_MAX / 1024} KiB`],
+      'File of keys that seal': [`${KEY_FILE_BYTES_MAX / 1024} KiB`, count(KEYS_MAX)],
       'JSON within JSON': [`${DEPTH_MAX} deep`],
     };
     expect(rows.some(([name]) => name!.includes(`${ENTRY_BYTES} bytes more for each entry`))).toBe(true);
