@@ -1,5 +1,5 @@
-import { prefixEnd } from '../lib/range-end.ts';
 import type { Kv, KvKeys } from '../kv/kv.ts';
+import { prefixEnd } from '../lib/range-end.ts';
 import type { Caller } from './caller.ts';
 import { plainKey, plainPrefix, plainPrefixOf } from './keyspace.ts';
 import { asService } from './kv-errors.ts';
@@ -32,7 +32,11 @@ export class Access {
   }
 
   /** Every one of them; those of one scope are asked for together first. @throws ServiceError */
-  async checkAll(caller: Caller, access: 'read' | 'write', names: readonly ConfigurationName[]): Promise<void> {
+  async checkAll(
+    caller: Caller,
+    access: 'read' | 'write',
+    names: readonly ConfigurationName[],
+  ): Promise<void> {
     const [first] = names;
     if (first === undefined) return;
     if (names.length === 1) return await this.check(caller, access, first);
@@ -69,7 +73,8 @@ export class Access {
 }
 
 function keysOf({ tenant, environment, application, key }: Target): KvKeys {
-  if (environment === undefined || application === undefined) return rangeOf(plainPrefixOf({ tenant, environment }));
+  if (environment === undefined || application === undefined)
+    return rangeOf(plainPrefixOf({ tenant, environment }));
   if (key === undefined) return rangeOf(plainPrefix({ tenant, environment, application }));
   return { key: plainKey({ tenant, environment, application, key }) };
 }

@@ -55,8 +55,9 @@ export interface ChangeMeta {
 /** What a change would do, made from what was read; guards name every row that it relied on. */
 export interface Plan<T> {
   readonly guards: readonly Guard[];
-  /** Puts and deletions, each key once. None = there is nothing to change. */
+  /** Puts and deletions, each key once. */
   readonly ops: readonly KvOp[];
+  /** What is recorded. Without any, and without operations, there is nothing to do. */
   readonly items: readonly ChangeItem[];
   readonly result: T;
 }
@@ -91,7 +92,11 @@ export class Committer {
   async commit<T>(caller: Caller, request: ChangeRequest, plan: Planner<T>): Promise<Committed<T>> {
     checkOptions(request);
     try {
-      return await new Attempt(this.#kv, { projection: this.#projection, clock: this.#clock, caller, request }, plan).run();
+      return await new Attempt(
+        this.#kv,
+        { projection: this.#projection, clock: this.#clock, caller, request },
+        plan,
+      ).run();
     } catch (error) {
       throw serviceErrorOf(error);
     }
@@ -149,7 +154,8 @@ class Attempt<T> {
       if (!(error instanceof ServiceError)) throw error;
       return await this.#planFailed(error);
     }
-    if (plan.ops.length === 0 && !this.#mustBeRecorded) return await this.#unchanged(plan);
+    if (plan.ops.length === 0 && plan.items.length === 0 && !this.#mustBeRecorded)
+      return await this.#unchanged(plan);
     const record = this.#recordOf(meta, plan);
     return await this.#perform(record, plan, this.#changeSetOp(record));
   }

@@ -187,7 +187,10 @@ export class ConfigurationIndex {
   }
 
   /** Takes the place of the one with the same id. @returns the new entry */
-  set(configuration: Configuration, at: { readonly bytes: Buffer; readonly modRevision: number }): ConfigurationEntry {
+  set(
+    configuration: Configuration,
+    at: { readonly bytes: Buffer; readonly modRevision: number },
+  ): ConfigurationEntry {
     const scope = this.#scopeFor(configuration);
     const entry = new ConfigurationEntry(configuration, { ...at, scope });
     const before = this.#byId.get(entry.id);

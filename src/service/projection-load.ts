@@ -1,5 +1,5 @@
-import { prefixEnd } from '../lib/range-end.ts';
 import type { Kv, KvConsistency, KvRow } from '../kv/kv.ts';
+import { prefixEnd } from '../lib/range-end.ts';
 import { HEAD_KEY, PREFIXES, versionKey } from './keyspace.ts';
 import { ProjectionState, type WholeConfiguration } from './projection-state.ts';
 import { decodeConfiguration, decodeVersion, encodeWhole, RowError } from './rows.ts';
@@ -50,7 +50,11 @@ export async function loadState(
 async function takeRow(
   kv: Kv,
   state: ProjectionState,
-  { row, revision, options }: { readonly row: KvRow; readonly revision: number; readonly options: LoadOptions },
+  {
+    row,
+    revision,
+    options,
+  }: { readonly row: KvRow; readonly revision: number; readonly options: LoadOptions },
 ): Promise<void> {
   try {
     if (!isConfigurationKey(row.key)) {
@@ -107,7 +111,11 @@ export async function completed(
 /** All rows of a prefix at one revision, page by page. @throws KvError `compacted` */
 async function* rowsOf(
   kv: Kv,
-  { prefix, revision, signal }: { readonly prefix: string; readonly revision: number; readonly signal: AbortSignal },
+  {
+    prefix,
+    revision,
+    signal,
+  }: { readonly prefix: string; readonly revision: number; readonly signal: AbortSignal },
 ): AsyncGenerator<KvRow> {
   const rangeEnd = prefixEnd(Buffer.from(prefix));
   let key = Buffer.from(prefix);

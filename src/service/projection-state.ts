@@ -1,5 +1,5 @@
 import { type KvRow } from '../kv/kv.ts';
-import { ConfigurationIndex, type ConfigurationEntry } from './configuration-index.ts';
+import { type ConfigurationEntry, ConfigurationIndex } from './configuration-index.ts';
 import { HEAD_KEY, PREFIXES } from './keyspace.ts';
 import type { Application, ChangeSet, Configuration, Environment } from './model.ts';
 import { decodeApplication, decodeChangeSet, decodeEnvironment } from './rows.ts';

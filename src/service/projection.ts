@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Kv, KvError, type KvEvent } from '../kv/kv.ts';
 import { assert } from '../lib/assert.ts';
 import type { Logger } from '../lib/logger.ts';
-import { type Kv, KvError, type KvEvent } from '../kv/kv.ts';
 import { HEAD_KEY, PREFIXES, SERVICE_PREFIX } from './keyspace.ts';
 import { serviceErrorOf } from './kv-errors.ts';
 import type { ChangeRecord } from './model.ts';
@@ -78,7 +78,10 @@ export class Projection {
   }
 
   /** Reads the store, and goes on watching it until it is closed. @throws ServiceError when it cannot be read */
-  static async open(kv: Kv, { logger, signal }: { readonly logger: Logger; readonly signal: AbortSignal }): Promise<Projection> {
+  static async open(
+    kv: Kv,
+    { logger, signal }: { readonly logger: Logger; readonly signal: AbortSignal },
+  ): Promise<Projection> {
     let unreadable = 0;
     try {
       const loaded = await loadAgain(kv, {
@@ -184,7 +187,9 @@ export class Projection {
   }
 
   async #headRevision(
-    consistency: { readonly type: 'linearizable' } | { readonly type: 'bounded'; readonly maxStalenessMs: number },
+    consistency:
+      | { readonly type: 'linearizable' }
+      | { readonly type: 'bounded'; readonly maxStalenessMs: number },
   ): Promise<number> {
     const answer = await this.#kv.range(
       { key: HEAD_KEY, keysOnly: true, consistency },
@@ -289,7 +294,9 @@ export class Projection {
   }
 
   async #recordOf(events: readonly KvEvent[]): Promise<ChangeRecord | null> {
-    const event = events.find(({ type, row }) => type === 'put' && row.key.toString().startsWith(PREFIXES.change));
+    const event = events.find(
+      ({ type, row }) => type === 'put' && row.key.toString().startsWith(PREFIXES.change),
+    );
     if (event === undefined) return null;
     return await this.#readable(event.row.key, async () => decodeChange(event.row.value));
   }

@@ -69,5 +69,8 @@ export class RecentChanges {
 }
 
 function bytesOf({ configurations }: Change): number {
-  return configurations.reduce((sum, { before, after }) => sum + (before?.bytes ?? 0) + after.bytes, CHANGE_BYTES);
+  return configurations.reduce(
+    (sum, { before, after }) => sum + (before?.bytes ?? 0) + after.bytes,
+    CHANGE_BYTES,
+  );
 }

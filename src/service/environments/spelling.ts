@@ -54,7 +54,10 @@ export function environmentId(spelling: string, field = 'environment'): string {
     throw invalid({ field, message: `is longer than ${ENVIRONMENT_LENGTH_MAX} characters` });
   }
   if (!NAME.test(lower)) {
-    throw invalid({ field, message: 'must be letters, digits, "-" and "_", and begin with a letter or a digit' });
+    throw invalid({
+      field,
+      message: 'must be letters, digits, "-" and "_", and begin with a letter or a digit',
+    });
   }
   return lower;
 }
