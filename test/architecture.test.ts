@@ -63,7 +63,6 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   'ajv-formats': ['service'],
   re2js: ['service'],
   '@marcbachmann/cel-js': ['service'],
-  rfc6902: ['service'],
   diff: ['service'],
   'dot-properties': ['service'],
   dotenv: ['service'],

@@ -26,7 +26,13 @@ import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
 import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
+import { SCHEMA_STEPS_MAX, VIOLATIONS_MAX } from '../src/service/values/compiled-schema.ts';
+import { CHANGES_MAX, LINE_DIFFS_MAX, LINE_EDITS_MAX } from '../src/service/values/diff.ts';
 import { DEPTH_MAX } from '../src/service/values/json-limits.ts';
+import { SCHEMA_LENGTH_MAX } from '../src/service/values/json-schema.ts';
+import { PATTERN_INSTRUCTIONS_MAX, PATTERN_LENGTH_MAX } from '../src/service/values/linear-regex.ts';
+import { FORMAT_LENGTH_MAX } from '../src/service/values/schema-formats.ts';
+import { SUBSCHEMAS_MAX } from '../src/service/values/schema-shape.ts';
 import { VALUE_BYTES_MAX } from '../src/service/values/value-types.ts';
 import { REGRESSION_SEEDS } from './sim/regression-seeds.ts';
 
@@ -195,6 +201,15 @@ describe('limits', () => {
       'Renewals of a freshness lease': [count(RENEWALS_MAX)],
       'A value of a configuration': [`${VALUE_BYTES_MAX / 1024} KiB`],
       'File of keys that seal': [`${KEY_FILE_BYTES_MAX / 1024} KiB`, count(KEYS_MAX)],
+      'Schema of a configuration': [`${count(SCHEMA_LENGTH_MAX)} characters, ${count(SUBSCHEMAS_MAX)}`],
+      'Check of one value': [`${count(SCHEMA_STEPS_MAX)} steps`],
+      'Findings of a schema': [count(VIOLATIONS_MAX)],
+      'Pattern of a schema': [
+        `${count(PATTERN_LENGTH_MAX)} characters, ${count(PATTERN_INSTRUCTIONS_MAX)} instructions`,
+      ],
+      'A text that has a format': [`${count(FORMAT_LENGTH_MAX)} characters`],
+      'Changes that a comparison': [count(CHANGES_MAX)],
+      'Strings that a comparison': [`${count(LINE_DIFFS_MAX)}, ${count(LINE_EDITS_MAX)}`],
       'JSON within JSON': [`${DEPTH_MAX} deep`],
     };
     expect(rows.some(([name]) => name!.includes(`${ENTRY_BYTES} bytes more for each entry`))).toBe(true);
