@@ -39,7 +39,7 @@ export class Access {
   ): Promise<void> {
     const [first] = names;
     if (first === undefined) return;
-    if (names.length === 1) return await this.check(caller, access, first);
+    if (names.length === 1) return this.check(caller, access, first);
     const filter = this.filter(caller, access);
     for (const name of names) {
       if (!(await filter(name))) await this.check(caller, access, name);
@@ -67,7 +67,7 @@ export class Access {
       const { tenant, environment, application } = name;
       if (await ask({ tenant })) return true;
       if (await ask({ tenant, environment, application })) return true;
-      return await ask(name);
+      return ask(name);
     };
   }
 }

@@ -152,12 +152,12 @@ class Attempt<T> {
       plan = await this.#plan(meta);
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
-      return await this.#planFailed(error);
+      return this.#planFailed(error);
     }
     if (plan.ops.length === 0 && plan.items.length === 0 && !this.#mustBeRecorded)
-      return await this.#unchanged(plan);
+      return this.#unchanged(plan);
     const record = this.#recordOf(meta, plan);
-    return await this.#perform(record, plan, this.#changeSetOp(record));
+    return this.#perform(record, plan, this.#changeSetOp(record));
   }
 
   /** A repetition under an idempotency key must find that nothing had to be done. */
@@ -241,7 +241,7 @@ class Attempt<T> {
       return await this.#lost(answer);
     } catch (error) {
       if (!(error instanceof KvError) || error.code !== 'ambiguous') throw error;
-      return await this.#settle(error);
+      return this.#settle(error);
     }
   }
 

@@ -44,7 +44,7 @@ const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
 const SEGMENT_WORDS = 'letters, digits, "_", "-" and ".", and begin with a letter, a digit or "_"';
 const ENVIRONMENT = /^[a-z0-9][a-z0-9_-]*$/;
 const KEY = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+// oxlint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
 /** Collects what is wrong with a request, so that its caller hears of all of it at once. */

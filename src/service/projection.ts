@@ -6,7 +6,7 @@ import { HEAD_KEY, PREFIXES, SERVICE_PREFIX } from './keyspace.ts';
 import { serviceErrorOf } from './kv-errors.ts';
 import type { ChangeRecord } from './model.ts';
 import { completed, isConfigurationKey, loadState, wholeOf } from './projection-load.ts';
-import { ProjectionState } from './projection-state.ts';
+import type { ProjectionState } from './projection-state.ts';
 import { type Change, RecentChanges } from './recent-changes.ts';
 import { decodeChange, RowError } from './rows.ts';
 import { ServiceError } from './service-error.ts';
@@ -145,9 +145,9 @@ export class Projection {
       case 'eventual':
         return;
       case 'strong':
-        return await this.catchUp(signal);
+        return this.catchUp(signal);
       case 'bounded':
-        return await this.reach(await this.#ask(this.#headRevision(consistency), signal), signal);
+        return this.reach(await this.#ask(this.#headRevision(consistency), signal), signal);
     }
   }
 
@@ -298,7 +298,7 @@ export class Projection {
       ({ type, row }) => type === 'put' && row.key.toString().startsWith(PREFIXES.change),
     );
     if (event === undefined) return null;
-    return await this.#readable(event.row.key, async () => decodeChange(event.row.value));
+    return this.#readable(event.row.key, async () => decodeChange(event.row.value));
   }
 
   /** Runs a reading of a row; one that cannot be read is left out. */

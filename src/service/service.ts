@@ -77,6 +77,6 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       bytes: projection.state.configurations.bytes,
       unreadableRows: projection.unreadable,
     }),
-    close: async () => await projection.close(),
+    close: async () => projection.close(),
   };
 }

@@ -12,15 +12,15 @@ export class SharedCall<T> {
   }
 
   async ask(): Promise<T> {
-    if (this.#running === null) return await this.#start();
+    if (this.#running === null) return this.#start();
     this.#next ??= this.#after(this.#running);
-    return await this.#next;
+    return this.#next;
   }
 
   async #after(running: Promise<T>): Promise<T> {
     await running.catch(() => undefined);
     this.#next = null;
-    return await this.#start();
+    return this.#start();
   }
 
   async #start(): Promise<T> {

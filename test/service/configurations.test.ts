@@ -306,7 +306,7 @@ test('a configuration that expires is gone from then on, and its name is free', 
 test('lists filter, search and page in the order of application, environment and key', async () => {
   await inWorld(async ({ service }) => {
     const make = async (key: string, rest: Parameters<typeof named>[1], more: object = {}) =>
-      await service.configurations.create(ada, { name: named(key, rest), value: { json: key }, ...more });
+      service.configurations.create(ada, { name: named(key, rest), value: { json: key }, ...more });
     await make('b', {});
     await make('a', {}, { tags: ['red'], description: 'The Timeout of calls' });
     await make('c', { environment: 'test' }, { tags: ['red'] });

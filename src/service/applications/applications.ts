@@ -77,12 +77,12 @@ export class Applications {
 
   /** @throws ServiceError `exists`, `invalid` for rules that are no expressions or do not hold */
   async create(caller: Caller, request: ApplicationRequest): Promise<ApplicationAnswer> {
-    return await this.#change(caller, { request, action: 'create' });
+    return this.#change(caller, { request, action: 'create' });
   }
 
   /** @throws ServiceError `not-found`, `precondition-failed`, `invalid` */
   async update(caller: Caller, request: ApplicationRequest): Promise<ApplicationAnswer> {
-    return await this.#change(caller, { request, action: 'update' });
+    return this.#change(caller, { request, action: 'update' });
   }
 
   /** Only without configurations. @throws ServiceError `not-found`, `conflict`, `precondition-failed` */

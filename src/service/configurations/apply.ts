@@ -62,9 +62,9 @@ export async function applyEdits(
     const deployment = { operation, reason: meta.reason, promotedFrom: request.promotedFrom ?? null };
     return planEdits(context, meta, { edits: await edits(meta), deployment });
   };
-  if (request.dryRun === true) return await dryRun(context, caller, { options, plan });
+  if (request.dryRun === true) return dryRun(context, caller, { options, plan });
   const committed = await context.committer.commit(caller, { ...options, operation, tenant, body }, plan);
-  return await answerOf(context, caller, committed);
+  return answerOf(context, caller, committed);
 }
 
 async function dryRun(

@@ -43,22 +43,22 @@ export class Configurations {
 
   /** @throws ServiceError `exists`, `invalid`, `conflict` by deployment rules; `not-found` never */
   async create(caller: Caller, request: CreateRequest): Promise<WriteAnswer> {
-    return await this.#one(caller, { action: 'create', operation: 'create', ref: request.name, request });
+    return this.#one(caller, { action: 'create', operation: 'create', ref: request.name, request });
   }
 
   /** @throws ServiceError `not-found`, `precondition-failed`, `conflict` for another old value, `invalid` */
   async update(caller: Caller, request: UpdateRequest): Promise<WriteAnswer> {
-    return await this.#one(caller, { action: 'update', operation: 'update', ref: request.ref, request });
+    return this.#one(caller, { action: 'update', operation: 'update', ref: request.ref, request });
   }
 
   /** Creates or updates, whichever it needs. @throws ServiceError as `update` and `create` */
   async put(caller: Caller, request: PutRequest): Promise<WriteAnswer> {
-    return await this.#one(caller, { action: 'put', operation: 'update', ref: request.name, request });
+    return this.#one(caller, { action: 'put', operation: 'update', ref: request.name, request });
   }
 
   /** Leaves a tombstone: the versions stay. @throws ServiceError `not-found`, `precondition-failed`, `conflict` */
   async delete(caller: Caller, request: DeleteRequest): Promise<WriteAnswer> {
-    return await this.#one(caller, { action: 'delete', operation: 'delete', ref: request.ref, request });
+    return this.#one(caller, { action: 'delete', operation: 'delete', ref: request.ref, request });
   }
 
   /** Brings back what was deleted, or has expired, as it was. @throws ServiceError `not-found`, `exists` when it is there */
@@ -68,7 +68,7 @@ export class Configurations {
   ): Promise<WriteAnswer> {
     const name = await nameOf(this.#context, caller, request.ref);
     await this.#context.access.check(caller, 'write', name);
-    return await applyEdits(
+    return applyEdits(
       this.#context,
       caller,
       { operation: 'undelete', tenant: name.tenant, options: request, body: { name, request } },
@@ -78,7 +78,7 @@ export class Configurations {
 
   /** Several changes in one transaction. @throws ServiceError `too-large` for more than 40; as the single ones */
   async bulk(caller: Caller, request: BulkRequest): Promise<WriteAnswer> {
-    return await this.bulkAs(caller, request, 'bulk');
+    return this.bulkAs(caller, request, 'bulk');
   }
 
   /** `bulk` under another name in the records. */
@@ -100,7 +100,7 @@ export class Configurations {
       'write',
       named.map(({ name }) => name),
     );
-    return await applyEdits(
+    return applyEdits(
       this.#context,
       caller,
       { operation, tenant, options: request, body: request, dryRun: request.dryRun },
@@ -116,7 +116,7 @@ export class Configurations {
       throw invalid({ field: `${field}tenant`, message: 'is another one than that of the request' });
     }
     if (!('id' in item.ref)) within(field, () => checkName(item.ref as ConfigurationName));
-    return await nameOf(this.#context, caller, item.ref);
+    return nameOf(this.#context, caller, item.ref);
   }
 
   async #one(
@@ -135,7 +135,7 @@ export class Configurations {
   ): Promise<WriteAnswer> {
     const name = await nameOf(this.#context, caller, ref);
     await this.#context.access.check(caller, 'write', name);
-    return await applyEdits(
+    return applyEdits(
       this.#context,
       caller,
       { operation, tenant: name.tenant, options: request, body: { action, request } },

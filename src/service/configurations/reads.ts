@@ -139,7 +139,7 @@ export class Reads {
       const found = effectiveOf(this.#state, name, this.#nowMs);
       return found === null ? [] : [this.#effectiveView(name, found)];
     });
-    return await this.#map(caller, { scope, items, reveal: request.reveal });
+    return this.#map(caller, { scope, items, reveal: request.reveal });
   }
 
   /**
@@ -158,7 +158,7 @@ export class Reads {
     const items = [...allEffectiveOf(this.#state, scope, this.#nowMs)]
       .filter(([key]) => mayRead === 'all' || mayRead.has(key))
       .map(([key, found]) => this.#effectiveView({ ...scope, key }, found));
-    return await this.#map(caller, { scope, items, reveal: request.reveal });
+    return this.#map(caller, { scope, items, reveal: request.reveal });
   }
 
   /** A page of configurations, as far as the caller may read them. @throws ServiceError `invalid` */

@@ -84,12 +84,12 @@ export class Environments {
 
   /** @throws ServiceError `exists`, `invalid` for a parent that is not there */
   async create(caller: Caller, request: EnvironmentRequest): Promise<EnvironmentAnswer> {
-    return await this.#change(caller, { request, action: 'create' });
+    return this.#change(caller, { request, action: 'create' });
   }
 
   /** Also of a standard one. @throws ServiceError `not-found`, `precondition-failed`, `invalid` for a cycle */
   async update(caller: Caller, request: EnvironmentRequest): Promise<EnvironmentAnswer> {
-    return await this.#change(caller, { request, action: 'update' });
+    return this.#change(caller, { request, action: 'update' });
   }
 
   /**
