@@ -82,7 +82,8 @@ export function within<T>(field: string, run: () => T): T {
   }
 }
 
-function checkConditions(
+/** @throws ServiceError `precondition-failed`, `conflict` */
+export function checkConditions(
   context: ServiceContext,
   live: Stored<Configuration> | null,
   { ifMatch, oldValue }: Conditions,
