@@ -4,13 +4,21 @@ import { Access } from './access.ts';
 import { Applications } from './applications/applications.ts';
 import type { Clock } from './caller.ts';
 import { Committer } from './commit.ts';
+import { ChangeSets } from './configurations/change-sets.ts';
+import { Comparisons } from './configurations/comparison.ts';
 import { Configurations } from './configurations/configurations.ts';
+import { Drifts } from './configurations/drift.ts';
+import { History } from './configurations/history.ts';
+import { Merging } from './configurations/merging.ts';
+import { Promotion } from './configurations/promotion.ts';
 import { Reads } from './configurations/reads.ts';
 import type { ServiceContext } from './context.ts';
 import { Environments } from './environments/environments.ts';
 import type { Scope } from './model.ts';
 import { Projection } from './projection.ts';
 import type { Keyring } from './secrets/keyring.ts';
+import { RETENTION_DEFAULT, type Retention } from './sweepers/retention.ts';
+import { Sweepers } from './sweepers/sweepers.ts';
 
 export interface ServiceOptions {
   readonly kv: Kv;
@@ -21,6 +29,10 @@ export interface ServiceOptions {
   readonly keyring: Keyring | null;
   /** The instances that run an application in an environment, as far as they registered; default: none known. */
   readonly instancesOf?: ((scope: Scope) => readonly string[]) | undefined;
+  /** Default: versions are kept for 12 months at least. */
+  readonly retention?: Retention | undefined;
+  /** Default: true; false where something else sweeps. */
+  readonly sweeps?: boolean | undefined;
   /** Gives up the opening. */
   readonly signal: AbortSignal;
 }
@@ -41,8 +53,15 @@ export interface ServiceStatus {
 export interface Service {
   readonly configurations: Configurations;
   readonly reads: Reads;
+  readonly history: History;
+  readonly comparisons: Comparisons;
+  readonly merging: Merging;
+  readonly promotion: Promotion;
+  readonly changeSets: ChangeSets;
+  readonly drifts: Drifts;
   readonly environments: Environments;
   readonly applications: Applications;
+  readonly sweepers: Sweepers;
   /** Hears of every change, and answers what changed lately. */
   readonly projection: Projection;
   status(): ServiceStatus;
@@ -64,11 +83,20 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     keyring,
     instancesOf: options.instancesOf ?? (() => []),
   };
+  const sweepers = new Sweepers(context, { logger, retention: options.retention ?? RETENTION_DEFAULT });
+  if (options.sweeps !== false) sweepers.start();
   return {
     configurations: new Configurations(context),
     reads: new Reads(context),
+    history: new History(context),
+    comparisons: new Comparisons(context),
+    merging: new Merging(context),
+    promotion: new Promotion(context),
+    changeSets: new ChangeSets(context),
+    drifts: new Drifts(context),
     environments: new Environments(context),
     applications: new Applications(context),
+    sweepers,
     projection,
     status: () => ({
       revision: projection.revision,

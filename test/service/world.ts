@@ -5,6 +5,7 @@ import type { Caller } from '../../src/service/caller.ts';
 import type { ConfigurationName, Json } from '../../src/service/model.ts';
 import { Keyring } from '../../src/service/secrets/keyring.ts';
 import { openService, type Service } from '../../src/service/service.ts';
+import type { Retention } from '../../src/service/sweepers/retention.ts';
 
 /** A clock that tests move. */
 export class TestClock {
@@ -32,6 +33,7 @@ export interface WorldOptions {
   readonly memory?: MemoryKv;
   readonly clock?: TestClock;
   readonly keyring?: Keyring | null;
+  readonly retention?: Retention;
   /** Stands between the service and the store. */
   readonly wrap?: (kv: Kv) => Kv;
 }
@@ -46,6 +48,8 @@ export async function inWorld<T>(run: (world: World) => Promise<T>, options: Wor
     clock,
     logger: silentLogger,
     keyring: options.keyring === undefined ? KEYRING : options.keyring,
+    ...(options.retention === undefined ? {} : { retention: options.retention }),
+    sweeps: false,
     signal: new AbortController().signal,
   });
   try {

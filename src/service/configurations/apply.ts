@@ -1,6 +1,6 @@
 import type { Caller } from '../caller.ts';
 import { isoTime } from '../caller.ts';
-import type { ChangeMeta, ChangeOptions, Committed } from '../commit.ts';
+import type { ChangeMeta, ChangeOptions, Committed, Plan } from '../commit.ts';
 import type { ServiceContext } from '../context.ts';
 import type { ChangeItem, ChangeRecord, Configuration, Operation } from '../model.ts';
 import type { Stored } from '../projection-state.ts';
@@ -43,7 +43,11 @@ export interface EditRequest {
   readonly promotedFrom?: string | undefined;
   /** Check and answer, but change nothing. */
   readonly dryRun?: boolean | undefined;
+  /** What else the transaction takes for granted and does. */
+  readonly besides?: ((meta: ChangeMeta) => Pick<Plan<unknown>, 'guards' | 'ops'>) | undefined;
 }
+
+const NOTHING = { guards: [], ops: [] };
 
 /**
  * Makes a change of configurations in one transaction.
@@ -60,7 +64,9 @@ export async function applyEdits(
   const { operation, tenant, options, body } = request;
   const plan = async (meta: ChangeMeta) => {
     const deployment = { operation, reason: meta.reason, promotedFrom: request.promotedFrom ?? null };
-    return planEdits(context, meta, { edits: await edits(meta), deployment });
+    const planned = planEdits(context, meta, { edits: await edits(meta), deployment });
+    const { guards, ops } = request.besides?.(meta) ?? NOTHING;
+    return { ...planned, guards: [...planned.guards, ...guards], ops: [...planned.ops, ...ops] };
   };
   if (request.dryRun === true) return dryRun(context, caller, { options, plan });
   const committed = await context.committer.commit(caller, { ...options, operation, tenant, body }, plan);

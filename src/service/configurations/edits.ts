@@ -177,7 +177,10 @@ function checked(
   const { state } = context.projection;
   for (const { edit } of changed) {
     const { tenant, environment } = edit.name;
-    if (!hasEnvironment(state, tenant, environment)) throw unknownEnvironment(edit, environment);
+    // What expires may lie in an environment that was deleted.
+    if (deployment.operation !== 'expire' && !hasEnvironment(state, tenant, environment)) {
+      throw unknownEnvironment(edit, environment);
+    }
     checkDeployment(state, edit.name, deployment);
   }
   const grows = changed.some(({ type }) => type === 'created');

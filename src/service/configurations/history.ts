@@ -143,7 +143,11 @@ export class History {
 }
 
 /** What a version held, to be held again. @throws ServiceError `invalid` for the version of a deletion */
-export function restored(context: ServiceContext, { version }: StoredVersion, { atMs }: ChangeMeta): Content {
+export function restored(
+  context: ServiceContext,
+  { version }: StoredVersion,
+  { atMs }: Pick<ChangeMeta, 'atMs'>,
+): Content {
   if (version.isDeleted) {
     throw invalid({ field: 'version', message: `version ${version.version} is that of a deletion` });
   }

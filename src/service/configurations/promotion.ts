@@ -62,14 +62,21 @@ export class Promotion {
   #edits(request: PromoteRequest, meta: ChangeMeta): readonly Edit[] {
     const { state } = this.#context.projection;
     const { tenant, from, to } = request;
-    for (const [field, id] of [['from', from], ['to', to]] as const) {
-      if (!hasEnvironment(state, tenant, id)) throw invalid({ field, message: `there is no environment ${id}` });
+    for (const [field, id] of [
+      ['from', from],
+      ['to', to],
+    ] as const) {
+      if (!hasEnvironment(state, tenant, id))
+        throw invalid({ field, message: `there is no environment ${id}` });
     }
     const edits = this.#keys(request, meta).map((key, at) => this.#edit({ request, key, at, meta }));
     return edits.filter((edit): edit is Edit => edit !== null);
   }
 
-  #keys({ tenant, application, from, to, keys, deleteMissing }: PromoteRequest, { atMs }: ChangeMeta): readonly string[] {
+  #keys(
+    { tenant, application, from, to, keys, deleteMissing }: PromoteRequest,
+    { atMs }: ChangeMeta,
+  ): readonly string[] {
     if (keys !== undefined) return keys;
     const { configurations } = this.#context.projection.state;
     const found = new Set<string>();
@@ -114,7 +121,10 @@ export class Promotion {
 function moved(content: Content, { key, field }: { readonly key: string; readonly field: string }): Content {
   if (content.type !== 'secret') return content;
   if (content.plain === undefined) {
-    throw invalid({ field: `${field}key`, message: `the secret ${key} cannot be opened here to be sealed anew` });
+    throw invalid({
+      field: `${field}key`,
+      message: `the secret ${key} cannot be opened here to be sealed anew`,
+    });
   }
   return { ...content, sealed: null };
 }
