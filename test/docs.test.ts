@@ -27,12 +27,16 @@ import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
 import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
 import { SCHEMA_STEPS_MAX, VIOLATIONS_MAX } from '../src/service/values/compiled-schema.ts';
+import { RULE_LENGTH_MAX, RULE_STEPS_MAX, RULES_STEPS_MAX } from '../src/service/values/cross-key-rules.ts';
 import { CHANGES_MAX, LINE_DIFFS_MAX, LINE_EDITS_MAX } from '../src/service/values/diff.ts';
 import { DEPTH_MAX } from '../src/service/values/json-limits.ts';
 import { SCHEMA_LENGTH_MAX } from '../src/service/values/json-schema.ts';
 import { PATTERN_INSTRUCTIONS_MAX, PATTERN_LENGTH_MAX } from '../src/service/values/linear-regex.ts';
+import { REFERENCE_DEPTH_MAX, RESOLVED_LENGTH_MAX } from '../src/service/values/references.ts';
+import { RULE_DEPTH_MAX, RULE_NODES_MAX } from '../src/service/values/rule-environment.ts';
 import { FORMAT_LENGTH_MAX } from '../src/service/values/schema-formats.ts';
 import { SUBSCHEMAS_MAX } from '../src/service/values/schema-shape.ts';
+import { SUSPICIONS_MAX } from '../src/service/values/secret-scan.ts';
 import { VALUE_BYTES_MAX } from '../src/service/values/value-types.ts';
 import { REGRESSION_SEEDS } from './sim/regression-seeds.ts';
 
@@ -210,6 +214,12 @@ describe('limits', () => {
       'A text that has a format': [`${count(FORMAT_LENGTH_MAX)} characters`],
       'Changes that a comparison': [count(CHANGES_MAX)],
       'Strings that a comparison': [`${count(LINE_DIFFS_MAX)}, ${count(LINE_EDITS_MAX)}`],
+      'A value with its references': [`${RESOLVED_LENGTH_MAX / 1024} KiB, ${REFERENCE_DEPTH_MAX}`],
+      'Rule over several keys': [
+        `${count(RULE_LENGTH_MAX)} characters, ${count(RULE_NODES_MAX)} parts, ${RULE_DEPTH_MAX} deep`,
+      ],
+      'Check of one rule': [`${count(RULE_STEPS_MAX)}, ${count(RULES_STEPS_MAX)} steps`],
+      'Suspected secrets': [count(SUSPICIONS_MAX)],
       'JSON within JSON': [`${DEPTH_MAX} deep`],
     };
     expect(rows.some(([name]) => name!.includes(`${ENTRY_BYTES} bytes more for each entry`))).toBe(true);

@@ -9,9 +9,21 @@ export class StepLimitError extends Error {
  */
 export class StepMeter {
   #left = 0;
+  #allowed = 0;
+
+  /** Steps that may still be taken; never below 0. */
+  get left(): number {
+    return Math.max(0, this.#left);
+  }
+
+  /** Steps that the work before took. */
+  get taken(): number {
+    return this.#allowed - this.#left;
+  }
 
   /** @throws StepLimitError out of `work` when it charges more than `steps` */
   run<Result>(steps: number, work: () => Result): Result {
+    this.#allowed = steps;
     this.#left = steps;
     return work();
   }
