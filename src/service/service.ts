@@ -12,6 +12,7 @@ import { History } from './configurations/history.ts';
 import { Merging } from './configurations/merging.ts';
 import { Promotion } from './configurations/promotion.ts';
 import { Reads } from './configurations/reads.ts';
+import { Validations } from './configurations/validation.ts';
 import type { ServiceContext } from './context.ts';
 import { Environments } from './environments/environments.ts';
 import type { Scope } from './model.ts';
@@ -59,6 +60,7 @@ export interface Service {
   readonly promotion: Promotion;
   readonly changeSets: ChangeSets;
   readonly drifts: Drifts;
+  readonly validations: Validations;
   readonly environments: Environments;
   readonly applications: Applications;
   readonly sweepers: Sweepers;
@@ -94,6 +96,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     promotion: new Promotion(context),
     changeSets: new ChangeSets(context),
     drifts: new Drifts(context),
+    validations: new Validations(context),
     environments: new Environments(context),
     applications: new Applications(context),
     sweepers,

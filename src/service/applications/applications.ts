@@ -1,7 +1,7 @@
 import type { Caller } from '../caller.ts';
 import type { ChangeMeta, ChangeOptions, Guard, Plan } from '../commit.ts';
-import { checkDefaults, checkRulesOfApplication } from '../configurations/checks.ts';
 import type { Answer, ReadOptions } from '../configurations/reads.ts';
+import { checkDefaults, checkRules } from '../configurations/rule-checks.ts';
 import type { ServiceContext } from '../context.ts';
 import { applicationKey, applicationOrderKey, HEAD_KEY } from '../keyspace.ts';
 import type { Application, ChangeItem, CrossKeyRule, Json } from '../model.ts';
@@ -152,7 +152,7 @@ export class Applications {
     const after = changed(before, request, meta);
     const fields = differences(before, after);
     if (fields.length === 0 && before !== null) return { guards: [], ops: [], items: [], result: null };
-    checkRulesOfApplication(this.#context, { before, after, nowMs: meta.atMs });
+    checkRules(this.#context, { before, after, nowMs: meta.atMs });
     const key = applicationKey(tenant, name);
     const order = applicationOrderKey(tenant, name);
     const type = before === null ? 'created' : 'updated';

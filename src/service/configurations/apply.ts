@@ -5,9 +5,9 @@ import type { ServiceContext } from '../context.ts';
 import type { ChangeItem, ChangeRecord, Configuration, Operation } from '../model.ts';
 import type { Stored } from '../projection-state.ts';
 import { type ConfigurationView, viewOf } from '../views.ts';
-import type { Finding } from './checks.ts';
 import type { Edit } from './content.ts';
 import { type Edited, type EditsResult, planEdits } from './edits.ts';
+import type { Finding } from './findings.ts';
 import { readVersions, type StoredVersion } from './versions.ts';
 
 /** What became of one configuration. */

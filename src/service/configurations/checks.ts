@@ -1,63 +1,89 @@
 import type { ServiceContext } from '../context.ts';
-import type { Application, Json } from '../model.ts';
-import { checkName, Problems } from '../names.ts';
-import { parseJson } from '../values/value-types.ts';
+import { sameJson } from '../values/json-limits.ts';
+import { referencesOf, resolve } from '../values/references.ts';
+import { suspectedSecrets } from '../values/secret-scan.ts';
 import type { Edit } from './content.ts';
-
-/** Default values of one application. */
-export const DEFAULTS_MAX = 1_000;
-
-/** A scope that is fine, where only a key is to be checked. */
-const ANYWHERE = { tenant: 'any', environment: 'any', application: 'any' };
-
-/** Something about a change that its author should know: an `error` keeps it from being made. */
-export interface Finding {
-  readonly severity: 'error' | 'warning';
-  /** Which check found it. */
-  readonly check: 'type' | 'schema' | 'rule' | 'reference' | 'secret';
-  /** As the request wrote it. */
-  readonly field: string;
-  readonly message: string;
-}
+import { type HeldValue, valuesUnder } from './effective-values.ts';
+import { type Finding, withoutErrors } from './findings.ts';
+import { ruleFindings } from './rule-checks.ts';
+import { schemaFindings } from './schema-checks.ts';
 
 /**
- * Checks what a change would leave.
+ * Checks what a change would leave: schemas, rules over several keys, references, and what looks like a secret.
  *
  * @returns what is suspicious, but not wrong
  * @throws ServiceError `invalid` with all that is wrong
  */
 export function checkEdits(
-  _context: ServiceContext,
-  _nowMs: number,
-  _edits: readonly Edit[],
+  context: ServiceContext,
+  nowMs: number,
+  edits: readonly Edit[],
 ): readonly Finding[] {
-  return [];
+  return withoutErrors([
+    ...edits.flatMap((edit) => schemaFindings(context, { edit, edits, nowMs })),
+    ...ruleFindings(context, { edits, nowMs }),
+    ...edits.flatMap((edit) => referenceFindings(context, { edit, edits, nowMs })),
+    ...edits.flatMap(secretFindings),
+  ]);
 }
 
-/** @throws ServiceError `invalid` for a key that cannot be, or a value that cannot be stored */
-export function checkDefaults(defaults: { readonly [key: string]: Json }): void {
-  const problems = new Problems();
-  for (const [key, json] of Object.entries(defaults)) {
-    problems.gather(`defaults/${key}/`, () => {
-      checkName({ ...ANYWHERE, key });
-      parseJson(json, 'json');
-    });
+/** The keys of the same application whose values in the environment refer to a key. */
+export function referencingKeys(
+  context: ServiceContext,
+  { edit, edits, nowMs }: { readonly edit: Edit; readonly edits: readonly Edit[]; readonly nowMs: number },
+): readonly string[] {
+  const values = valuesUnder(context, { scope: edit.name, nowMs, overlay: { edits } });
+  return [...values]
+    .filter(
+      ([key, { json, isSecret }]) => key !== edit.name.key && !isSecret && refersTo(json, edit.name.key),
+    )
+    .map(([key]) => key);
+}
+
+function referenceFindings(
+  context: ServiceContext,
+  { edit, edits, nowMs }: { readonly edit: Edit; readonly edits: readonly Edit[]; readonly nowMs: number },
+): readonly Finding[] {
+  const { name, field, content, before } = edit;
+  if (content === null) {
+    return referencingKeys(context, { edit, edits, nowMs }).map((key) => ({
+      severity: 'warning',
+      check: 'reference',
+      field: `${field}key`,
+      message: `${key} refers to it`,
+    }));
   }
-  if (Object.keys(defaults).length > DEFAULTS_MAX) problems.add('defaults', `are more than ${DEFAULTS_MAX}`);
-  problems.check();
+  if (content.type === 'secret' || content.plain === undefined) return [];
+  const isSame =
+    before !== null && before.row.value.type !== 'secret' && sameJson(before.row.value.json, content.plain);
+  if (isSame || referencesOf(content.plain).length === 0) return [];
+  const values = valuesUnder(context, { scope: name, nowMs, overlay: { edits } });
+  return resolve(content.plain, (key) => fillingOf(values.get(key))).problems.map(
+    ({ type, pointer, message }): Finding => ({
+      // What is unknown here may be meant for another program, or come later.
+      severity: type === 'unknown' ? 'warning' : 'error',
+      check: 'reference',
+      field: `${field}value${pointer}`,
+      message,
+    }),
+  );
 }
 
-export function checkApplicationRules(
-  _context: ServiceContext,
-  _what: {
-    readonly tenant: string;
-    readonly environments: readonly string[];
-    readonly nowMs: number;
-    readonly parentOf: { readonly id: string; readonly parent: string | null };
-  },
-): void {}
+/** What a reference is replaced by: never by a secret, which would show it. */
+export function fillingOf(value: HeldValue | undefined): HeldValue['json'] | undefined {
+  return value === undefined || value.isSecret ? undefined : value.json;
+}
 
-export function checkRulesOfApplication(
-  _context: ServiceContext,
-  _what: { readonly before: Application | null; readonly after: Application; readonly nowMs: number },
-): void {}
+function refersTo(json: HeldValue['json'], key: string): boolean {
+  return referencesOf(json).includes(key);
+}
+
+function secretFindings({ name, field, content }: Edit): readonly Finding[] {
+  if (content === null || content.type === 'secret' || content.plain === undefined) return [];
+  return suspectedSecrets(name.key, content.plain).map(({ pointer, message }) => ({
+    severity: 'warning',
+    check: 'secret',
+    field: `${field}value${pointer}`,
+    message,
+  }));
+}

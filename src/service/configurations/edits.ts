@@ -23,8 +23,9 @@ import { ENTRIES_MAX, ENTRY_BYTES_MAX } from '../projection-limits.ts';
 import type { ProjectionState, Stored } from '../projection-state.ts';
 import { encodeApplication, encodeConfiguration, encodeVersion, valueBytes } from '../rows.ts';
 import { invalid, ServiceError } from '../service-error.ts';
-import { checkEdits, type Finding } from './checks.ts';
+import { checkEdits } from './checks.ts';
 import { contentOf, type Edit, sameContent, storedValueOf } from './content.ts';
+import type { Finding } from './findings.ts';
 
 /** Configurations that one change may touch: three puts each stay below the 128 operations of a transaction. */
 export const EDITS_MAX = 40;
@@ -188,6 +189,8 @@ function checked(
   if (grows && (size >= ENTRIES_MAX || bytes >= ENTRY_BYTES_MAX)) {
     throw new ServiceError('no-space', 'there are too many configurations');
   }
+  // What was promised to end does, whatever it leaves.
+  if (deployment.operation === 'expire') return [];
   return checkEdits(
     context,
     meta.atMs,

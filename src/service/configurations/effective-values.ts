@@ -1,6 +1,6 @@
 import type { ServiceContext } from '../context.ts';
 import { chainOf } from '../environments/inheritance.ts';
-import type { Application, Json, Scope } from '../model.ts';
+import type { Application, Json, Scope, StoredValue } from '../model.ts';
 import { MASK } from '../secrets/keyring.ts';
 import type { Edit } from './content.ts';
 
@@ -26,39 +26,63 @@ export function chainUnder(
   return [...chain.slice(0, at + 1), ...rest];
 }
 
-/** The values that would hold for an application in an environment, by key. Secrets are masked. */
-export function valuesUnder(
-  context: ServiceContext,
-  { scope, nowMs, overlay }: { readonly scope: Scope; readonly nowMs: number; readonly overlay: Overlay },
-): ReadonlyMap<string, Json> {
-  const { state } = context.projection;
+/** A value that holds, or would. */
+export interface HeldValue {
+  /** Of a secret the mask. */
+  readonly json: Json;
+  readonly isSecret: boolean;
+}
+
+/** Where values are looked at, when, and under which changes. */
+export interface Looking {
+  readonly scope: Scope;
+  readonly nowMs: number;
+  readonly overlay: Overlay;
+}
+
+/** The values that would hold for an application in an environment, by key. */
+export function valuesUnder(context: ServiceContext, looking: Looking): ReadonlyMap<string, HeldValue> {
+  const { scope, overlay } = looking;
   const { tenant, application } = scope;
-  const row = overlay.application ?? state.application(tenant, application)?.row;
-  const values = new Map<string, Json>(Object.entries(row?.defaults ?? {}));
+  const row = overlay.application ?? context.projection.state.application(tenant, application)?.row;
+  const values = new Map<string, HeldValue>();
+  for (const [key, json] of Object.entries(row?.defaults ?? {})) values.set(key, { json, isSecret: false });
   for (const environment of chainUnder(context, scope, overlay).toReversed()) {
-    for (const [key, json] of ownValues(context, { scope: { ...scope, environment }, nowMs, overlay })) {
-      values.set(key, json);
-    }
+    const own = ownValues(context, { ...looking, scope: { ...scope, environment } });
+    for (const [key, value] of own) values.set(key, value);
   }
   return values;
 }
 
+/** Whether an environment has anything of the application itself, or inherits it; defaults do not count. */
+export function hasConfigurations(context: ServiceContext, looking: Looking): boolean {
+  const { scope, nowMs, overlay } = looking;
+  return chainUnder(context, scope, overlay).some((environment) =>
+    context.projection.state.configurations
+      .scope({ ...scope, environment })
+      .some((entry) => entry.isLive(nowMs)),
+  );
+}
+
 function ownValues(
   context: ServiceContext,
-  { scope, nowMs, overlay }: { readonly scope: Scope; readonly nowMs: number; readonly overlay: Overlay },
-): ReadonlyMap<string, Json> {
-  const values = new Map<string, Json>();
+  { scope, nowMs, overlay }: Looking,
+): ReadonlyMap<string, HeldValue> {
+  const values = new Map<string, HeldValue>();
   for (const entry of context.projection.state.configurations.scope(scope)) {
-    if (!entry.isLive(nowMs)) continue;
-    const { value } = entry.read();
-    values.set(entry.key, value.type === 'secret' ? MASK : value.json);
+    if (entry.isLive(nowMs)) values.set(entry.key, heldOf(entry.read().value));
   }
   for (const { name, content } of overlay.edits) {
     if (!isIn(name, scope)) continue;
     if (content === null) values.delete(name.key);
-    else values.set(name.key, content.type === 'secret' ? MASK : (content.plain ?? null));
+    else if (content.type === 'secret') values.set(name.key, { json: MASK, isSecret: true });
+    else values.set(name.key, { json: content.plain ?? null, isSecret: false });
   }
   return values;
+}
+
+function heldOf(value: StoredValue): HeldValue {
+  return value.type === 'secret' ? { json: MASK, isSecret: true } : { json: value.json, isSecret: false };
 }
 
 function isIn(name: Scope, { tenant, environment, application }: Scope): boolean {

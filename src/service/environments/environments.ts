@@ -1,7 +1,7 @@
 import type { Caller } from '../caller.ts';
 import type { ChangeMeta, ChangeOptions, Guard, Plan } from '../commit.ts';
-import { checkApplicationRules } from '../configurations/checks.ts';
 import type { Answer, ReadOptions } from '../configurations/reads.ts';
+import { checkParent } from '../configurations/rule-checks.ts';
 import type { ServiceContext } from '../context.ts';
 import { environmentKey, HEAD_KEY } from '../keyspace.ts';
 import type { ChangeItem, DeploymentRules, Environment, Json } from '../model.ts';
@@ -265,7 +265,7 @@ export class Environments {
   #checkHeirs(after: Environment, { atMs }: ChangeMeta): void {
     const { tenant, id } = after;
     const heirs = [id, ...heirsOf(this.#state, tenant, id)];
-    checkApplicationRules(this.#context, {
+    checkParent(this.#context, {
       tenant,
       environments: heirs,
       nowMs: atMs,
