@@ -2,7 +2,7 @@ import type { KvOp } from '../../kv/kv.ts';
 import type { ChangeMeta, Guard, Plan } from '../commit.ts';
 import type { ServiceContext } from '../context.ts';
 import { checkDeployment, type Deployment } from '../environments/deployment-rules.ts';
-import { chainOf, hasEnvironment } from '../environments/inheritance.ts';
+import { chainOf, hasEnvironment, heirsOf } from '../environments/inheritance.ts';
 import {
   applicationKey,
   applicationOrderKey,
@@ -202,12 +202,16 @@ function unknownEnvironment({ field }: Edit, environment: string): ServiceError 
   return invalid({ field: `${field}environment`, message: `there is no environment ${environment}` });
 }
 
-/** Of the environments that a change relied on: those that it changes, and those that they inherit from. */
+/**
+ * Of the environments that a change relied on: those that it changes, and those that they inherit from; where there are
+ * rules, also those that inherit from them.
+ */
 function environmentGuards(state: ProjectionState, changed: readonly Decided[]): readonly Guard[] {
   const guards = new Map<string, Guard>();
   for (const { edit } of changed) {
     const { tenant, environment } = edit.name;
-    for (const id of chainOf(state, tenant, environment)) {
+    const heirs = hasRules(state, edit.name) ? heirsOf(state, tenant, environment) : [];
+    for (const id of [...chainOf(state, tenant, environment), ...heirs]) {
       const key = environmentKey(tenant, id);
       guards.set(key.toString(), { key, modRevision: state.environment(tenant, id)?.modRevision ?? 0 });
     }
@@ -230,6 +234,13 @@ function ordersOf(state: ProjectionState, changed: readonly Decided[]): readonly
       key: applicationOrderKey(tenant, application),
       modRevision: state.orderRevision(tenant, application),
     }));
+}
+
+function hasRules(
+  state: ProjectionState,
+  { tenant, application }: { readonly tenant: string; readonly application: string },
+): boolean {
+  return (state.application(tenant, application)?.row.rules ?? []).length > 0;
 }
 
 /** The rows of applications that the change brings with it. */

@@ -255,10 +255,13 @@ export class Environments {
   /** Two changes of parents at once could make a cycle together, or a chain that is too long. */
   #ancestorGuards({ tenant, id, parent }: Environment): readonly Guard[] {
     const ancestors = parent === null ? [] : chainOf(this.#state, tenant, parent);
-    return [...ancestors, ...heirsOf(this.#state, tenant, id)].map((other) => ({
+    const guards = [...ancestors, ...heirsOf(this.#state, tenant, id)].map((other) => ({
       key: environmentKey(tenant, other),
       modRevision: this.#state.environment(tenant, other)?.modRevision ?? 0,
     }));
+    const hasRules = this.#state.applications(tenant).some(({ row }) => row.rules.length > 0);
+    // What the rules were checked with: no configuration may have changed.
+    return hasRules ? [...guards, { key: HEAD_KEY, modRevision: this.#state.headRevision }] : guards;
   }
 
   /** What an environment inherits must keep the rules of the applications. */
