@@ -64,7 +64,12 @@ test('the standard ones are there, and can be changed', async () => {
       updatedBy: 'ada',
     });
     await expect(
-      service.environments.update(ada, { tenant: TENANT, id: 'production', description: 'x', ifMatch: ['0'] }),
+      service.environments.update(ada, {
+        tenant: TENANT,
+        id: 'production',
+        description: 'x',
+        ifMatch: ['0'],
+      }),
     ).rejects.toEqual(failure('precondition-failed'));
     expect((await service.environments.list(ada, { tenant: 'other' })).result).toHaveLength(4);
   });

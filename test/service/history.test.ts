@@ -24,7 +24,9 @@ test('versions come newest first, page by page, also of what was deleted', async
     const page = async (request: object) =>
       (await service.history.versions(ada, { ref: NAME, ...request })).result;
     const first = await page({ size: 4 });
-    expect(first.items.map(({ version, value, isDeleted, reason }) => [version, value.json, isDeleted, reason])).toEqual([
+    expect(
+      first.items.map(({ version, value, isDeleted, reason }) => [version, value.json, isDeleted, reason]),
+    ).toEqual([
       [6, 5, true, 'no more'],
       [5, 5, false, 'v5'],
       [4, 4, false, 'v4'],
@@ -45,7 +47,13 @@ test('versions come newest first, page by page, also of what was deleted', async
 
 test('a rollback makes a new version of everything that an old one held', async () => {
   await inWorld(async ({ service }) => {
-    const create = { name: NAME, value: { json: 'x' }, tags: ['t'], description: 'd', schema: '{"type":"string"}' };
+    const create = {
+      name: NAME,
+      value: { json: 'x' },
+      tags: ['t'],
+      description: 'd',
+      schema: '{"type":"string"}',
+    };
     await service.configurations.create(ada, create);
     await service.configurations.update(ada, {
       ref: NAME,
@@ -56,7 +64,12 @@ test('a rollback makes a new version of everything that an old one held', async 
       schema: null,
     });
     const etag = (await service.reads.get(ada, { ref: NAME })).result.etag;
-    const back = await service.history.rollback(ada, { ref: NAME, version: 1, ifMatch: [etag], reason: 'oops' });
+    const back = await service.history.rollback(ada, {
+      ref: NAME,
+      version: 1,
+      ifMatch: [etag],
+      reason: 'oops',
+    });
     expect(back.items[0]!.after).toMatchObject({
       version: 3,
       value: { type: 'string', json: 'x' },
@@ -71,7 +84,9 @@ test('a rollback makes a new version of everything that an old one held', async 
       failure('not-found', 'version'),
     );
     await service.configurations.delete(ada, { ref: NAME });
-    await expect(service.history.rollback(ada, { ref: NAME, version: 1 })).rejects.toEqual(failure('not-found'));
+    await expect(service.history.rollback(ada, { ref: NAME, version: 1 })).rejects.toEqual(
+      failure('not-found'),
+    );
     await service.configurations.undelete(ada, { ref: NAME });
     await expect(service.history.rollback(ada, { ref: NAME, version: 4 })).rejects.toEqual(
       failure('invalid', 'version'),
@@ -116,7 +131,10 @@ describe('comparison', () => {
         value: { patch: [{ op: 'replace', path: '/y', value: 3 }] },
         fields: [{ name: 'tags', before: [], after: ['t'] }],
       });
-      const same = await service.comparisons.versions(ada, { left: { ref: NAME }, right: { ref: NAME, version: 2 } });
+      const same = await service.comparisons.versions(ada, {
+        left: { ref: NAME },
+        right: { ref: NAME, version: 2 },
+      });
       expect(same.result.isEqual).toBe(true);
     });
   });
@@ -167,7 +185,12 @@ describe('merge', () => {
       await service.configurations.create(ada, { name: NAME, value: { json: { x: 1, y: 1, z: 1 } } });
       await service.configurations.update(ada, { ref: NAME, value: { json: { x: 2, y: 2, z: 1 } } });
       const merge = (json: object, more: object = {}) =>
-        service.merging.merge(ada, { ref: NAME, base: 1, theirs: { value: { json: json as never } }, ...more });
+        service.merging.merge(ada, {
+          ref: NAME,
+          base: 1,
+          theirs: { value: { json: json as never } },
+          ...more,
+        });
       const clash = await merge({ x: 3, y: 1, z: 3 });
       expect(clash).toEqual({
         merged: { x: 2, y: 2, z: 3 },
@@ -180,7 +203,9 @@ describe('merge', () => {
       const done = await merge({ x: 1, y: 1, z: 3 });
       expect(done).toMatchObject({
         conflicts: [],
-        written: { items: [{ type: 'updated', after: { version: 3, value: { json: { x: 2, y: 2, z: 3 } } } }] },
+        written: {
+          items: [{ type: 'updated', after: { version: 3, value: { json: { x: 2, y: 2, z: 3 } } } }],
+        },
       });
       const ours = await service.merging.merge(ada, {
         ref: NAME,
@@ -269,7 +294,9 @@ describe('change sets', () => {
       expect((await service.changeSets.get(ada, set)).result.rolledBackAt).not.toBeNull();
       await expect(service.changeSets.rollback(ada, set)).rejects.toEqual(failure('conflict'));
       await expect(put('c', 1)).rejects.toEqual(failure('conflict'));
-      await expect(service.changeSets.get(ada, { ...set, name: 'none' })).rejects.toEqual(failure('not-found'));
+      await expect(service.changeSets.get(ada, { ...set, name: 'none' })).rejects.toEqual(
+        failure('not-found'),
+      );
     });
   });
 

@@ -34,9 +34,9 @@ test('a lookup finds its own value, the nearest inherited one, or the default', 
     expect(await lookup('a', 'production')).toMatchObject({ source: 'default', value: { json: 0 } });
     await expect(lookup('none')).rejects.toEqual(failure('not-found'));
     await expect(lookup('a', 'qa')).rejects.toEqual(failure('not-found', 'environment'));
-    await expect(
-      service.reads.lookup(ada, { name: named('a', { application: 'none' }) }),
-    ).rejects.toEqual(failure('not-found', 'application'));
+    await expect(service.reads.lookup(ada, { name: named('a', { application: 'none' }) })).rejects.toEqual(
+      failure('not-found', 'application'),
+    );
   });
 });
 
@@ -73,9 +73,9 @@ describe('schemas', () => {
       await chained(world);
       const name = named('a', { environment: 'development' });
       const schema = JSON.stringify({ type: 'integer', maximum: 10 });
-      await expect(
-        service.configurations.create(ada, { name, value: { json: 11 }, schema }),
-      ).rejects.toEqual(failure('invalid', 'value'));
+      await expect(service.configurations.create(ada, { name, value: { json: 11 }, schema })).rejects.toEqual(
+        failure('invalid', 'value'),
+      );
       await expect(
         service.configurations.create(ada, { name, value: { json: 1 }, schema: '{"type": 5}' }),
       ).rejects.toMatchObject({

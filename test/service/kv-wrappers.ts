@@ -3,13 +3,18 @@ import { type Kv, type KvCall, KvError, type KvTxnAnswer, type KvTxnRequest } fr
 type Perform = (request: KvTxnRequest, call: KvCall) => Promise<KvTxnAnswer>;
 
 /** The store with another way of doing transactions that write; everything else goes through. */
-export function withTxn(kv: Kv, txn: (perform: Perform, request: KvTxnRequest, call: KvCall) => Promise<KvTxnAnswer>): Kv {
+export function withTxn(
+  kv: Kv,
+  txn: (perform: Perform, request: KvTxnRequest, call: KvCall) => Promise<KvTxnAnswer>,
+): Kv {
   const perform: Perform = (request, call) => kv.txn(request, call);
   return {
     limits: kv.limits,
     range: (request, call) => kv.range(request, call),
     txn: (request, call) =>
-      request.success.some(({ type }) => type !== 'range') ? txn(perform, request, call) : perform(request, call),
+      request.success.some(({ type }) => type !== 'range')
+        ? txn(perform, request, call)
+        : perform(request, call),
     watch: (request, call) => kv.watch(request, call),
     leaseGrant: (request, call) => kv.leaseGrant(request, call),
     leaseKeepAlive: (id, call) => kv.leaseKeepAlive(id, call),

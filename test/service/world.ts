@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Kv } from '../../src/kv/kv.ts';
 import { MemoryKv } from '../../src/kv/memory-kv.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
@@ -62,10 +63,13 @@ export async function inWorld<T>(run: (world: World) => Promise<T>, options: Wor
 }
 
 export function callerOf(name: string): Caller {
+  const { signal } = new AbortController();
+  // Tests make many calls at once for one caller.
+  setMaxListeners(0, signal);
   return {
     actor: { name, isAuthenticated: false, claimed: null, address: '127.0.0.1', agent: null },
     principal: { type: 'anonymous' },
-    signal: new AbortController().signal,
+    signal,
   };
 }
 

@@ -229,7 +229,7 @@ function applicationGuards(state: ProjectionState, changed: readonly Decided[]):
 /** Of applications with rules: what keeps their changes in one order. */
 function ordersOf(state: ProjectionState, changed: readonly Decided[]): readonly Guard[] {
   return applicationsOf(changed)
-    .filter(({ tenant, application }) => (state.application(tenant, application)?.row.rules ?? []).length > 0)
+    .filter((application) => hasRules(state, application))
     .map(({ tenant, application }) => ({
       key: applicationOrderKey(tenant, application),
       modRevision: state.orderRevision(tenant, application),
