@@ -1,11 +1,19 @@
 import { createHash } from 'node:crypto';
+import {
+  APPLICATION_ROWS,
+  applicationRowKey,
+  ENVIRONMENT_ROWS,
+  environmentRowKey,
+  plainPrefixText,
+  SERVICE_PREFIX,
+} from '../config-format/keys.ts';
 import type { ConfigurationName, Scope } from './model.ts';
 
 /**
  * Where everything lies in the store: the one place that makes keys. Rows of the service lie under `/_conclave/` and hold
  * JSON; plain values lie where plain clients look for them.
  */
-export const SERVICE_PREFIX = '/_conclave/';
+export { SERVICE_PREFIX } from '../config-format/keys.ts';
 
 /** Put by every change, unguarded: its mod revision is that of the newest change. */
 export const HEAD_KEY: Buffer = Buffer.from(`${SERVICE_PREFIX}head`);
@@ -14,8 +22,8 @@ export const HEAD_KEY: Buffer = Buffer.from(`${SERVICE_PREFIX}head`);
 export const PREFIXES = {
   configuration: `${SERVICE_PREFIX}configuration/`,
   version: `${SERVICE_PREFIX}version/`,
-  environment: `${SERVICE_PREFIX}environment/`,
-  application: `${SERVICE_PREFIX}application/`,
+  environment: ENVIRONMENT_ROWS,
+  application: APPLICATION_ROWS,
   applicationOrder: `${SERVICE_PREFIX}application-order/`,
   change: `${SERVICE_PREFIX}change/`,
   changeSet: `${SERVICE_PREFIX}change-set/`,
@@ -57,11 +65,11 @@ export function versionsPrefix(id: string): Buffer {
 }
 
 export function environmentKey(tenant: string, id: string): Buffer {
-  return Buffer.from(`${PREFIXES.environment}${tenant}/${id}`);
+  return Buffer.from(environmentRowKey(tenant, id));
 }
 
 export function applicationKey(tenant: string, name: string): Buffer {
-  return Buffer.from(`${PREFIXES.application}${tenant}/${name}`);
+  return Buffer.from(applicationRowKey(tenant, name));
 }
 
 /**
@@ -81,13 +89,13 @@ export function changeKey(id: string): Buffer {
 }
 
 /** Where plain clients find the value: its JSON text, of a secret its envelope. */
-export function plainKey({ tenant, environment, application, key }: ConfigurationName): Buffer {
-  return Buffer.from(`/${tenant}/${environment}/${application}/${key}`);
+export function plainKey(name: ConfigurationName): Buffer {
+  return Buffer.from(`${plainPrefixText(name)}${name.key}`);
 }
 
 /** All plain values of a scope start with this. */
-export function plainPrefix({ tenant, environment, application }: Scope): Buffer {
-  return Buffer.from(`/${tenant}/${environment}/${application}/`);
+export function plainPrefix(scope: Scope): Buffer {
+  return Buffer.from(plainPrefixText(scope));
 }
 
 /** Everything of an environment, or of a tenant, starts with this. */
