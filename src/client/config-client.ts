@@ -106,7 +106,11 @@ export class ConfigClient {
     this.#secrets =
       http === undefined
         ? null
-        : new Secrets(this.scope, http, { tls, timeoutMs: timeoutMs ?? HTTP_TIMEOUT_MS_DEFAULT });
+        : new Secrets(this.scope, http, {
+            tls,
+            login: options.login,
+            timeoutMs: timeoutMs ?? HTTP_TIMEOUT_MS_DEFAULT,
+          });
   }
 
   /**

@@ -32,7 +32,7 @@ export class Secrets {
   constructor(
     scope: ConfigScope,
     { endpoints, user, headers }: ConfigHttpOptions,
-    more: Pick<HttpClientOptions, 'tls' | 'timeoutMs'>,
+    more: Pick<HttpClientOptions, 'tls' | 'login' | 'timeoutMs'>,
   ) {
     this.#scope = scope;
     this.#http = new HttpClient({

@@ -4,6 +4,7 @@ import { ClientError } from './client-error.ts';
 import type { ClientTls } from './endpoint.ts';
 import { LinkedSignal } from './linked-signal.ts';
 import { ProblemError, problemOf } from './problem.ts';
+import type { Login } from './sign-in.ts';
 
 /** Bytes of an answer that is read as a whole. */
 export const HTTP_ANSWER_BYTES_MAX: number = 64 * 1024 * 1024;
@@ -15,6 +16,8 @@ export interface HttpClientOptions {
   /** `http://host:port` or `https://host:port` of one or more members; the first that answers is used. */
   readonly endpoints: readonly string[];
   readonly tls?: ClientTls | undefined;
+  /** Who is asking, where the cluster wants to know. */
+  readonly login?: Login | undefined;
   /** How long one call may take unless it says otherwise. */
   readonly timeoutMs: number;
   /** Sent with every call. */
@@ -112,13 +115,13 @@ export class HttpClient {
   }
 
   #send(url: URL, call: HttpCall, signal: AbortSignal | undefined): Promise<IncomingMessage> {
-    const { tls, headers } = this.#options;
+    const { tls, login, headers } = this.#options;
     const body = call.body === undefined ? undefined : Buffer.from(call.body);
-    const given = { ...headers, ...call.headers };
+    const given = { authorization: basicOf(login), ...headers, ...call.headers };
     const options = {
       method: call.method,
       headers: {
-        accept: 'application/json',
+        accept: 'application/json, application/problem+json',
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
         ...(body === undefined ? {} : { 'content-length': body.length }),
@@ -139,14 +142,10 @@ export class HttpClient {
 }
 
 function urlOf(text: string): URL {
-  const url = URL.parse?.(text) ?? parsedUrl(text);
+  const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:'))
     throw refused(`HTTP endpoint '${text}' is not of the form http://host:port`);
   return url;
-}
-
-function parsedUrl(text: string): URL | null {
-  return URL.canParse(text) ? new URL(text) : null;
 }
 
 function refused(message: string): ClientError {
@@ -157,6 +156,11 @@ function withQuery({ path, query = {} }: HttpCall): string {
   const words = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) if (value !== undefined) words.set(name, String(value));
   return words.size === 0 ? path : `${path}?${words.toString()}`;
+}
+
+function basicOf(login: Login | undefined): string | undefined {
+  if (login === undefined) return undefined;
+  return `Basic ${Buffer.from(`${login.user}:${login.password}`).toString('base64')}`;
 }
 
 function tlsOptions(tls: ClientTls | undefined): Record<string, unknown> {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   APPLICATION_ROWS,
   applicationRowKey,
@@ -35,21 +34,7 @@ export const PREFIXES = {
 /** Versions are numbered with so many digits, so that their order is that of their keys. */
 const VERSION_DIGITS = 10;
 
-/** The id that a configuration of this name has, always: 128 bits of a hash, written as a UUID of version 8. */
-export function configurationId({ tenant, environment, application, key }: ConfigurationName): string {
-  return idOf(['configuration', tenant, environment, application, key]);
-}
-
-/** An id that follows from the parts, which are told apart by their lengths. */
-export function idOf(parts: readonly string[]): string {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(`${Buffer.byteLength(part)}:${part}`);
-  const bytes = hash.digest().subarray(0, 16);
-  bytes[6] = (bytes[6]! & 0x0f) | 0x80;
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  const hex = bytes.toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
-}
+export { configurationId, idOf } from '../config-format/ids.ts';
 
 export function configurationKey(id: string): Buffer {
   return Buffer.from(`${PREFIXES.configuration}${id}`);
