@@ -69,6 +69,12 @@ export class HttpClient {
     if (this.#urls.length === 0) throw refused('there is no HTTP endpoint');
   }
 
+  /** Sent with every call, who is asking included. */
+  get headers(): Readonly<Record<string, string>> {
+    const { login, headers } = this.#options;
+    return { ...(login === undefined ? {} : { authorization: basicOf(login) }), ...headers };
+  }
+
   /** @throws ProblemError for an answer of 400 and above; ClientError when there is none */
   async call(call: HttpCall): Promise<HttpAnswer> {
     return this.#anywhere(call, async (url) => {
@@ -115,9 +121,9 @@ export class HttpClient {
   }
 
   #send(url: URL, call: HttpCall, signal: AbortSignal | undefined): Promise<IncomingMessage> {
-    const { tls, login, headers } = this.#options;
+    const { tls } = this.#options;
     const body = call.body === undefined ? undefined : Buffer.from(call.body);
-    const given = { authorization: basicOf(login), ...headers, ...call.headers };
+    const given = { ...this.headers, ...call.headers };
     const options = {
       method: call.method,
       headers: {
@@ -158,9 +164,8 @@ function withQuery({ path, query = {} }: HttpCall): string {
   return words.size === 0 ? path : `${path}?${words.toString()}`;
 }
 
-function basicOf(login: Login | undefined): string | undefined {
-  if (login === undefined) return undefined;
-  return `Basic ${Buffer.from(`${login.user}:${login.password}`).toString('base64')}`;
+function basicOf({ user, password }: Login): string {
+  return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
 }
 
 function tlsOptions(tls: ClientTls | undefined): Record<string, unknown> {

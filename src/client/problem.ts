@@ -13,6 +13,8 @@ export class ProblemError extends Error {
   /** The kind of problem in the service's words, like `not-found`; empty when the answer does not say. */
   readonly code: string;
   readonly fields: readonly ProblemField[];
+  /** Whether a change may have been made all the same. */
+  readonly isAmbiguous: boolean;
   /** The answer's body as JSON, for what else it says; null when it is none. */
   readonly body: Readonly<Record<string, unknown>> | null;
 
@@ -24,6 +26,7 @@ export class ProblemError extends Error {
     this.status = more.status;
     this.code = more.code;
     this.fields = more.fields;
+    this.isAmbiguous = more.body?.['retryable'] === 'ambiguous';
     this.body = more.body ?? null;
   }
 }
