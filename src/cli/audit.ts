@@ -41,7 +41,6 @@ interface FilterFlags {
   readonly to?: string;
   readonly operation?: string;
   readonly changeSet?: string;
-  readonly key?: string;
   readonly prefix?: string;
 }
 
@@ -61,13 +60,13 @@ function filtered(command: Command): Command {
     .option('--to <time>', 'before this time')
     .option('--operation <name>', 'create, update, delete, rollback, promote, reveal and so on')
     .option('--change-set <name>', 'what belongs to this release')
-    .option('--key <key>', 'what happened to this key')
-    .option('--prefix <text>', 'or to keys that begin so');
+    .argument('[key]', 'what happened to this key')
+    .option('--prefix <text>', 'to keys that begin so');
 }
 
 /** The environment and application count when they were given to this command, or in the variables. */
-function queryOf({ given }: HttpContext, flags: FilterFlags) {
-  const { actor, from, to, operation, changeSet, key, prefix } = flags;
+function queryOf({ given }: HttpContext, key: string | undefined, flags: FilterFlags) {
+  const { actor, from, to, operation, changeSet, prefix } = flags;
   const { environment, application } = given;
   return {
     actor,
@@ -88,9 +87,9 @@ function addList(parent: Command, io: CliIo): void {
   filtered(parent.command('list'))
     .description('list changes, newest first')
     .option('--limit <n>', 'at most so many', naturalNumber, 100)
-    .action((flags: FilterFlags & { readonly limit: number }, command: Command) =>
+    .action((key: string | undefined, flags: FilterFlags & { readonly limit: number }, command: Command) =>
       withHttp(io, command, async (context) => {
-        const entries = await entriesOf(context, flags);
+        const entries = await entriesOf(context, key, flags);
         await context.print({ body: { items: entries }, lines: () => table(entries) });
       }),
     );
@@ -98,6 +97,7 @@ function addList(parent: Command, io: CliIo): void {
 
 async function entriesOf(
   context: HttpContext,
+  key: string | undefined,
   flags: FilterFlags & { readonly limit: number },
 ): Promise<readonly Entry[]> {
   const { limit } = flags;
@@ -105,7 +105,7 @@ async function entriesOf(
   let cursor: number | undefined;
   for (;;) {
     const size = Math.max(1, Math.min(limit - entries.length, PAGE_SIZE));
-    const query = { ...queryOf(context, flags), cursor, size };
+    const query = { ...queryOf(context, key, flags), cursor, size };
     const page = jsonOf<Page>(await context.call({ method: 'GET', path: PATH, query }));
     entries.push(...page.items);
     if (page.next === null || entries.length >= limit) return entries.slice(0, limit);
@@ -145,11 +145,11 @@ function addExport(parent: Command, io: CliIo): void {
   filtered(parent.command('export'))
     .description('print changes as JSON lines, or as CSV')
     .option('--format <form>', FORMATS.join(' or '), 'json-lines')
-    .action((flags: FilterFlags & { readonly format: string }, command: Command) =>
+    .action((key: string | undefined, flags: FilterFlags & { readonly format: string }, command: Command) =>
       withHttp(io, command, async (context) => {
         const format = FORMATS.find((word) => word === flags.format);
         if (format === undefined) throw new UsageError(`--format is ${FORMATS.join(' or ')}`);
-        const query = { ...queryOf(context, flags), format };
+        const query = { ...queryOf(context, key, flags), format };
         const accept = format === 'csv' ? 'text/csv' : 'application/x-ndjson';
         const { body } = await context.stream({
           method: 'GET',
