@@ -25,6 +25,7 @@ import { LEADER_REGIONS_MAX } from '../src/options.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
+import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
 import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
 import { SCHEMA_STEPS_MAX, VIOLATIONS_MAX } from '../src/service/values/compiled-schema.ts';
 import { RULE_LENGTH_MAX, RULE_STEPS_MAX, RULES_STEPS_MAX } from '../src/service/values/cross-key-rules.ts';
@@ -38,6 +39,7 @@ import { FORMAT_LENGTH_MAX } from '../src/service/values/schema-formats.ts';
 import { SUBSCHEMAS_MAX } from '../src/service/values/schema-shape.ts';
 import { SUSPICIONS_MAX } from '../src/service/values/secret-scan.ts';
 import { VALUE_BYTES_MAX } from '../src/service/values/value-types.ts';
+import { YAML_LENGTH_MAX } from '../src/service/values/yaml-text.ts';
 import { REGRESSION_SEEDS } from './sim/regression-seeds.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -220,6 +222,10 @@ describe('limits', () => {
       ],
       'Check of one rule': [`${count(RULE_STEPS_MAX)}, ${count(RULES_STEPS_MAX)} steps`],
       'Suspected secrets': [count(SUSPICIONS_MAX)],
+      'Text that is imported': [
+        `${count(SET_LENGTH_MAX)} characters, ${count(ENTRIES_MAX)}, ${count(PROBLEMS_MAX)}`,
+      ],
+      'YAML that is imported': [`${count(YAML_LENGTH_MAX)} characters`],
       'JSON within JSON': [`${DEPTH_MAX} deep`],
     };
     expect(rows.some(([name]) => name!.includes(`${ENTRY_BYTES} bytes more for each entry`))).toBe(true);
