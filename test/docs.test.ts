@@ -15,6 +15,9 @@ import { NAME_BYTES_MAX, PRINCIPALS_MAX, ROLE_BYTES_MAX } from '../src/core/auth
 import { TXN_DEPTH_MAX } from '../src/core/command-kv.ts';
 import { LEASES_MAX } from '../src/core/lease/lessor.ts';
 import { WATCH_LIMITS_DEFAULT } from '../src/core/watch/hub.ts';
+import { RIGHTS_AGE_MS_MAX, TOKENS_MAX } from '../src/kv/etcd-access.ts';
+import { HELD_BYTES_MAX, HELD_EVENTS_MAX } from '../src/kv/local-watch.ts';
+import { BATCHES_AHEAD_MAX, CALLS_MAX } from '../src/kv/thread-messages.ts';
 import { REGION_LENGTH_MAX } from '../src/lib/region.ts';
 import { FRESHNESS_INTERVAL_MS_DEFAULT } from '../src/member/freshness.ts';
 import { DEFAULT_PREFERENCE_TIMING } from '../src/member/leader-preference.ts';
@@ -155,6 +158,11 @@ describe('limits', () => {
     const preference = DEFAULT_PREFERENCE_TIMING;
     const watchKeys = [etcd.watchKeyBytesMax, etcd.streamWatchKeyBytesMax].map(mebibytes).join(', ');
     const said: Readonly<Record<string, readonly string[]>> = {
+      'Calls of the configuration service': [count(CALLS_MAX)],
+      'Batches of a watch of the configuration service': [count(BATCHES_AHEAD_MAX)],
+      'Events, bytes that a watch': [`${count(HELD_EVENTS_MAX)}, ${mebibytes(HELD_BYTES_MAX)}`],
+      'Age of what a gateway knows': [seconds(RIGHTS_AGE_MS_MAX)],
+      'Tokens whose users': [count(TOKENS_MAX)],
       'Request that writes': [mebibytes(etcd.requestBytesMax)],
       'Operations in each part': [count(etcd.txnOpsMax)],
       'Fields of a request': [count(REQUEST_PARTS_MAX)],
