@@ -6,9 +6,20 @@ const PAY = { tenant: 'default', name: 'pay' };
 
 test('an application is made, changed, and made by its first configuration', async () => {
   await inWorld(async ({ service }) => {
-    const made = await service.applications.create(ada, { ...PAY, description: 'Payments', idempotencyKey: 'k' });
-    expect(made.application).toMatchObject({ ...PAY, version: 1, createdBy: 'ada', etag: String(made.revision) });
-    expect(await service.applications.create(ada, { ...PAY, description: 'Payments', idempotencyKey: 'k' })).toEqual({
+    const made = await service.applications.create(ada, {
+      ...PAY,
+      description: 'Payments',
+      idempotencyKey: 'k',
+    });
+    expect(made.application).toMatchObject({
+      ...PAY,
+      version: 1,
+      createdBy: 'ada',
+      etag: String(made.revision),
+    });
+    expect(
+      await service.applications.create(ada, { ...PAY, description: 'Payments', idempotencyKey: 'k' }),
+    ).toEqual({
       ...made,
       isRepeated: true,
     });
@@ -23,7 +34,10 @@ test('an application is made, changed, and made by its first configuration', asy
     await expect(
       service.applications.update(bob, { ...PAY, description: 'x', ifMatch: [made.application.etag] }),
     ).rejects.toEqual(failure('precondition-failed'));
-    await service.configurations.create(ada, { name: named('a', { application: 'auth' }), value: { json: 1 } });
+    await service.configurations.create(ada, {
+      name: named('a', { application: 'auth' }),
+      value: { json: 1 },
+    });
     const list = await service.applications.list(ada, { tenant: 'default' });
     expect(list.result.map(({ name }) => name)).toEqual(['auth', 'pay']);
     await service.projection.catchUp(ada.signal);
@@ -46,7 +60,9 @@ test('wrong names, keys, values and rules are refused by field', async () => {
     await service.applications.create(ada, PAY);
     const update = (input: object) => service.applications.update(ada, { ...PAY, ...input });
     await expect(update({ defaults: { 'a b': 1 } })).rejects.toEqual(failure('invalid', 'defaults/a b/key'));
-    await expect(update({ defaults: { a: 2 ** 60 } })).rejects.toEqual(failure('invalid', 'defaults/a/value'));
+    await expect(update({ defaults: { a: 2 ** 60 } })).rejects.toEqual(
+      failure('invalid', 'defaults/a/value'),
+    );
     const rule = { name: 'r', expression: 'true', message: 'm' };
     await expect(update({ rules: [rule, rule] })).rejects.toEqual(failure('invalid', 'rules/1/name'));
     await expect(update({ rules: Array.from({ length: 51 }, () => rule) })).rejects.toEqual(

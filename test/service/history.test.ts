@@ -123,7 +123,9 @@ test('an application is shown whole, as of a time', async () => {
     await service.configurations.delete(ada, { ref: named('b') });
     const scope = { tenant: 'default', environment: 'production', application: 'pay' };
     const at = async (point: { time: string } | { revision: number }) =>
-      (await service.history.allAsOf(ada, { scope, at: point })).result.map(({ key, version }) => `${key}${version}`);
+      (await service.history.allAsOf(ada, { scope, at: point })).result.map(
+        ({ key, version }) => `${key}${version}`,
+      );
     expect(await at({ time: '2026-03-01T00:01:30Z' })).toEqual(['a2']);
     expect(await at({ revision: b.revision })).toEqual(['a3', 'b1']);
     expect(await at({ revision: b.revision + 1 })).toEqual(['a3']);

@@ -10,8 +10,8 @@ import { applyEdits, type WriteAnswer } from './apply.ts';
 import { type Content, contentOf, type Edit } from './content.ts';
 import { isLive, notFound, storedOf } from './edits.ts';
 import { type PointInTime, versionAt, versionsAt } from './points-in-time.ts';
-import { type Answer, KEYS_MAX, type ReadOptions } from './reads.ts';
-import { checkKnownScope, type ConfigurationRef, nameOf } from './refs.ts';
+import { type Answer, MANY_MAX, type ReadOptions } from './reads.ts';
+import { type ConfigurationRef, checkKnownScope, nameOf } from './refs.ts';
 import { type Conditions, checkConditions } from './requests.ts';
 import { rangeVersions, readVersion, type StoredVersion } from './versions.ts';
 
@@ -118,8 +118,8 @@ export class History {
     const entries = [...projection.state.configurations.all()]
       .filter((entry) => isIn(entry, request.scope))
       .sort((left, right) => (left.key < right.key ? -1 : 1));
-    if (entries.length > KEYS_MAX) {
-      throw new ServiceError('too-large', `there are more than ${KEYS_MAX} configurations`);
+    if (entries.length > MANY_MAX) {
+      throw new ServiceError('too-large', `there are more than ${MANY_MAX} configurations`);
     }
     const versions = await versionsAt(kv, { entries, at: request.at }, caller.signal);
     const result = entries.flatMap(({ key }, at) => {

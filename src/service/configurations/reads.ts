@@ -84,7 +84,7 @@ export interface Page {
 export const PAGE_SIZE_DEFAULT = 20;
 export const PAGE_SIZE_MAX = 1_000;
 /** Configurations of one bulk read, and secrets revealed by one request. */
-export const KEYS_MAX = 1_000;
+export const MANY_MAX = 1_000;
 const SEARCH_LENGTH_MAX = 200;
 
 /** The use cases that read configurations as they stand. Secrets are masked unless they are asked for. */
@@ -135,7 +135,7 @@ export class Reads {
     request: EffectiveOptions & { readonly scope: Scope; readonly keys: readonly string[] },
   ): Promise<Answer<EffectiveMap>> {
     const { scope, keys } = request;
-    if (keys.length > KEYS_MAX) throw invalid({ field: 'keys', message: `are more than ${KEYS_MAX}` });
+    if (keys.length > MANY_MAX) throw invalid({ field: 'keys', message: `are more than ${MANY_MAX}` });
     await this.#freshen(caller, request.consistency);
     checkKnownScope(this.#context, scope);
     const names = [...new Set(keys)].map((key) => ({ ...scope, key }));
@@ -275,8 +275,8 @@ export class Reads {
       const name = { tenant, environment, application, key };
       items.push({ ...name, kind: 'configuration', type: 'revealed', id, before: version, after: version });
     }
-    if (items.length > KEYS_MAX)
-      throw new ServiceError('too-large', `one request reveals ${KEYS_MAX} secrets`);
+    if (items.length > MANY_MAX)
+      throw new ServiceError('too-large', `one request reveals ${MANY_MAX} secrets`);
     if (items.length > 0) {
       // Whoever inherits a secret must be allowed to read it where it comes from, too.
       await this.#context.access.checkAll(caller, 'read', items);
