@@ -35,6 +35,7 @@ import { DIFFERENCES_MAX } from '../src/service/configurations/comparison.ts';
 import { EDITS_MAX } from '../src/service/configurations/edits.ts';
 import { FINDINGS_MAX } from '../src/service/configurations/findings.ts';
 import { VERSIONS_PAGE_MAX } from '../src/service/configurations/history.ts';
+import { IMPORT_KEYS_MAX } from '../src/service/configurations/importing.ts';
 import { MANY_MAX, PAGE_SIZE_MAX } from '../src/service/configurations/reads.ts';
 import { DEFAULTS_MAX, RULES_MAX } from '../src/service/configurations/rule-checks.ts';
 import { ENVIRONMENTS_MAX } from '../src/service/environments/environments.ts';
@@ -257,6 +258,7 @@ describe('limits', () => {
       ],
       'Tags of a configuration': [count(TAGS_MAX)],
       'Configurations that one change': [count(EDITS_MAX)],
+      'Keys of an import': [count(IMPORT_KEYS_MAX)],
       'Value that stands': [`${ROW_VALUE_BYTES_MAX / 1024} KiB`],
       'Configurations, deleted': [count(CONFIGURATIONS_MAX), `${CONFIGURATION_BYTES_MAX / 1024 ** 3} GiB`],
       'Changes that a server': [count(RECENT_CHANGES_MAX), mebibytes(RECENT_BYTES_MAX)],
