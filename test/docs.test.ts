@@ -10,6 +10,7 @@ import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/cli
 import { RENEWALS_MAX } from '../src/client/fresh-lease.ts';
 import { MEMBERS_MAX } from '../src/client/survey.ts';
 import { FAILURES_MAX } from '../src/client/watch-stream.ts';
+import { CHAIN_MAX } from '../src/config-format/environments.ts';
 import { ALARMS_MAX } from '../src/core/alarms.ts';
 import { NAME_BYTES_MAX, PRINCIPALS_MAX, ROLE_BYTES_MAX } from '../src/core/auth/auth-store.ts';
 import { TXN_DEPTH_MAX } from '../src/core/command-kv.ts';
@@ -39,7 +40,6 @@ import { IMPORT_KEYS_MAX } from '../src/service/configurations/importing.ts';
 import { MANY_MAX, PAGE_SIZE_MAX } from '../src/service/configurations/reads.ts';
 import { DEFAULTS_MAX, RULES_MAX } from '../src/service/configurations/rule-checks.ts';
 import { ENVIRONMENTS_MAX } from '../src/service/environments/environments.ts';
-import { CHAIN_MAX } from '../src/service/environments/inheritance.ts';
 import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
 import { LENGTHS, TAGS_MAX } from '../src/service/names.ts';
 import { CATCH_UP_MS_MAX } from '../src/service/projection.ts';
