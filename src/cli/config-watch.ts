@@ -100,7 +100,8 @@ async function events(
   try {
     await new Promise<void>((resolve, reject) => {
       socket.on('message', (data) => {
-        printing = printing.then(() => take(JSON.parse(String(data)) as ConfigEvent)).catch(reject);
+        const text = Buffer.isBuffer(data) ? data.toString() : '';
+        printing = printing.then(() => take(JSON.parse(text) as ConfigEvent)).catch(reject);
       });
       socket.on('unexpected-response', (_request, response) => {
         const chunks: Buffer[] = [];

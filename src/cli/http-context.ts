@@ -184,7 +184,7 @@ class HttpAccess {
       if (!isUnknown || this.#user === undefined || this.#hasLogin) throw withHint(error);
       this.#hasLogin = true;
       this.#client = this.#clientWith(await this.#io.readPassword(`Password of ${this.#user}: `));
-      return await work(this.#client);
+      return work(this.#client);
     }
   }
 

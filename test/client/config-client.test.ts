@@ -476,7 +476,7 @@ test('a secret is named, never shown, and asked for over HTTP once for each vers
   put('production', 'plain', { a: 1 });
   const asked: string[] = [];
   const endpoint = await lookups(({ url, headers }) => {
-    asked.push(`${url} ${headers['x-conclave-tenant']} ${headers['x-conclave-user']}`);
+    asked.push([url, headers['x-conclave-tenant'], headers['x-conclave-user']].join(' '));
     return {
       status: 200,
       body: { key: 'db.password', value: `secret ${asked.length}`, valueType: 'SECRET' },
