@@ -7,7 +7,9 @@ import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
 import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
+import { SNAPSHOT_BYTES_MAX } from '../src/client/config-snapshot.ts';
 import { RENEWALS_MAX } from '../src/client/fresh-lease.ts';
+import { HTTP_ANSWER_BYTES_MAX } from '../src/client/http-client.ts';
 import { MEMBERS_MAX } from '../src/client/survey.ts';
 import { FAILURES_MAX } from '../src/client/watch-stream.ts';
 import { CHAIN_MAX } from '../src/config-format/environments.ts';
@@ -194,6 +196,8 @@ describe('limits', () => {
       "Bound of a read's age": [`${count(STALENESS_MS_MAX)} ms`],
       'Members that the Node client': [count(MEMBERS_MAX)],
       'Failures of a watch': [`${count(FAILURES_MAX)}, about a minute`],
+      'Snapshot file of the configuration client': [`${mebibytes(SNAPSHOT_BYTES_MAX)}, one writing a second`],
+      'Answer over HTTP': [mebibytes(HTTP_ANSWER_BYTES_MAX)],
       'Name of a region': [`${REGION_LENGTH_MAX} characters`],
       'Regions where leaders are wanted': [count(LEADER_REGIONS_MAX)],
       'A leader in a less wanted region': [

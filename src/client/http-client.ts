@@ -72,7 +72,8 @@ export class HttpClient {
   /** Sent with every call, who is asking included. */
   get headers(): Readonly<Record<string, string>> {
     const { login, headers } = this.#options;
-    return { ...(login === undefined ? {} : { authorization: basicOf(login) }), ...headers };
+    const given = { ...(login === undefined ? {} : { authorization: basicOf(login) }), ...headers };
+    return Object.fromEntries(Object.entries(given).map(([name, value]) => [name, wireText(value)]));
   }
 
   /** @throws ProblemError for an answer of 400 and above; ClientError when there is none */
@@ -162,6 +163,11 @@ function withQuery({ path, query = {} }: HttpCall): string {
   const words = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) if (value !== undefined) words.set(name, String(value));
   return words.size === 0 ? path : `${path}?${words.toString()}`;
+}
+
+/** In a header each byte of UTF-8 goes as one character. */
+function wireText(text: string): string {
+  return Buffer.from(text).toString('latin1');
 }
 
 function basicOf({ user, password }: Login): string {
