@@ -1,4 +1,3 @@
-import { CHAIN_MAX } from '../../config-format/environments.ts';
 import type { Caller } from '../caller.ts';
 import type { ChangeMeta, ChangeOptions, Guard, Plan } from '../commit.ts';
 import type { Answer, ReadOptions } from '../configurations/reads.ts';
@@ -10,7 +9,7 @@ import { checkEnvironmentName, checkTenant, checkText } from '../names.ts';
 import type { ProjectionState, Stored } from '../projection-state.ts';
 import { encodeEnvironment } from '../rows.ts';
 import { invalid, ServiceError } from '../service-error.ts';
-import { chainOf, environmentsOf, hasEnvironment, heirsOf } from './inheritance.ts';
+import { CHAIN_MAX, chainOf, environmentsOf, hasEnvironment, heirsOf } from './inheritance.ts';
 import { isStandard } from './spelling.ts';
 
 /** Environments of one tenant, the standard ones included. */

@@ -4,6 +4,8 @@ import type { ConfigurationName, Json, Scope } from '../model.ts';
 import type { ProjectionState } from '../projection-state.ts';
 import { isStandard } from './spelling.ts';
 
+export { CHAIN_MAX } from '../../config-format/environments.ts';
+
 /** Where a value comes from: the environment itself, one that it inherits from, or the application's defaults. */
 export type Effective =
   | { readonly source: 'own' | 'inherited'; readonly entry: ConfigurationEntry }
