@@ -1,0 +1,125 @@
+import type { Caller } from '../caller.ts';
+import type { ServiceContext } from '../context.ts';
+import { HEAD_KEY } from '../keyspace.ts';
+import { asService } from '../kv-errors.ts';
+import type { ConfigurationName } from '../model.ts';
+import { invalid, ServiceError } from '../service-error.ts';
+import type { ConfigurationEvent, EventBatch } from './event.ts';
+import { checkEventFilter, type EventFilter } from './event-filter.ts';
+import type { EventHub } from './event-hub.ts';
+import { Subscription } from './subscription.ts';
+
+/** How long an answer about what the caller may read is believed. */
+const ACCESS_MS = 10_000;
+
+export interface SubscribeRequest {
+  readonly filter: EventFilter;
+  /** The cursor: everything after this revision is told; default: what comes from now on. */
+  readonly after?: number | undefined;
+}
+
+/**
+ * A stream of events. Batches hold whole revisions, in order, each once; going on from a batch's revision, or from
+ * `position`, loses and repeats nothing. It ends when the caller's signal is aborted, or when it is left.
+ */
+export interface EventStream extends AsyncIterable<EventBatch> {
+  /** A cursor that moves on also while nothing that is wanted happens. */
+  readonly position: number;
+  close(): void;
+}
+
+/** The use case that tells what changed. */
+export class Events {
+  readonly #context: ServiceContext;
+  readonly #hub: EventHub;
+
+  constructor(context: ServiceContext, hub: EventHub) {
+    this.#context = context;
+    this.#hub = hub;
+  }
+
+  /** Subscribers of this server. */
+  get subscribers(): number {
+    return this.#hub.subscribers;
+  }
+
+  /**
+   * Tells what holds otherwise, as far as the caller may read it: own, inherited and default values.
+   *
+   * @throws ServiceError `invalid`; `gone` for a cursor that this store never gave, here or from the stream when what came
+   *   after it is not kept: then everything is to be read anew; `too-many-requests`
+   */
+  async subscribe(caller: Caller, { filter, after }: SubscribeRequest): Promise<EventStream> {
+    checkEventFilter(filter);
+    if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0)) {
+      throw invalid({ field: 'after', message: 'must be a revision' });
+    }
+    const { projection } = this.#context;
+    await projection.catchUp(caller.signal);
+    await this.#hub.start();
+    if (after !== undefined && after > projection.revision) await this.#checkCursor(caller, after);
+    const subscription = new Subscription(this.#hub, filter, after ?? projection.revision);
+    return new PermittedStream(this.#context, caller, subscription);
+  }
+
+  /** The projection hears of changes only: the store may be further. */
+  async #checkCursor({ signal }: Caller, after: number): Promise<void> {
+    const { revision } = await asService(
+      this.#context.kv.range(
+        { key: HEAD_KEY, keysOnly: true, consistency: { type: 'linearizable' } },
+        { principal: { type: 'service' }, signal },
+      ),
+    );
+    if (after > revision) throw new ServiceError('gone', `this store has not had the revision ${after}`);
+  }
+}
+
+/** Leaves out what the caller may not read. */
+class PermittedStream implements EventStream {
+  readonly #context: ServiceContext;
+  readonly #caller: Caller;
+  readonly #subscription: Subscription;
+  readonly #close = (): void => this.#subscription.end();
+  #mayRead: (name: ConfigurationName) => Promise<boolean>;
+  #askedAtMs: number;
+
+  constructor(context: ServiceContext, caller: Caller, subscription: Subscription) {
+    this.#context = context;
+    this.#caller = caller;
+    this.#subscription = subscription;
+    this.#mayRead = context.access.filter(caller, 'read');
+    this.#askedAtMs = context.clock.nowMs();
+    caller.signal.addEventListener('abort', this.#close);
+    if (caller.signal.aborted) this.close();
+  }
+
+  get position(): number {
+    return this.#subscription.position;
+  }
+
+  close(): void {
+    this.#caller.signal.removeEventListener('abort', this.#close);
+    this.#subscription.end();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<EventBatch> {
+    try {
+      for await (const { revision, events } of this.#subscription) {
+        const permitted: ConfigurationEvent[] = [];
+        for (const event of events) if (await this.#isPermitted(event)) permitted.push(event);
+        if (permitted.length > 0) yield { revision, events: permitted };
+      }
+    } finally {
+      this.close();
+    }
+  }
+
+  async #isPermitted({ name }: ConfigurationEvent): Promise<boolean> {
+    const nowMs = this.#context.clock.nowMs();
+    if (nowMs - this.#askedAtMs >= ACCESS_MS) {
+      this.#mayRead = this.#context.access.filter(this.#caller, 'read');
+      this.#askedAtMs = nowMs;
+    }
+    return this.#mayRead(name);
+  }
+}

@@ -1,0 +1,177 @@
+import { ServiceError } from '../service-error.ts';
+import type { ConfigurationEvent, EventBatch } from './event.ts';
+import { type EventFilter, placeOf, wantedBy } from './event-filter.ts';
+import type { EventHub } from './event-hub.ts';
+import { Replay } from './replay.ts';
+
+/** Events that wait for one subscriber; further ones are found in the log, or read again, when it comes for them. */
+export const BUFFERED_EVENTS_MAX = 256;
+/** A subscriber that takes nothing for so long gives its turn of reading the records to another one. */
+const IDLE_MS_MAX = 30_000;
+
+/**
+ * The events of one subscriber after its cursor, in order, each once. Who is slow gets them later: from the log, or from
+ * the records of the changes, or is told that they are gone; nothing is left out.
+ */
+export class Subscription implements AsyncIterable<EventBatch> {
+  readonly place: string;
+  readonly wants: (event: ConfigurationEvent) => boolean;
+  readonly #hub: EventHub;
+  readonly #stop = new AbortController();
+  #buffer: EventBatch[] = [];
+  #buffered = 0;
+  /** What is buffered goes up to here. While it is not behind, nothing that is wanted came since. */
+  #tail: number;
+  #isBehind = true;
+  #delivered: number;
+  #error: ServiceError | null = null;
+  #wake: () => void = () => undefined;
+
+  /** @param cursor everything after this revision is wanted. @throws ServiceError as `EventHub.add` */
+  constructor(hub: EventHub, filter: EventFilter, cursor: number) {
+    this.place = placeOf(filter);
+    this.wants = wantedBy(filter);
+    this.#hub = hub;
+    this.#tail = cursor;
+    this.#delivered = cursor;
+    hub.add(this);
+  }
+
+  /** A cursor: everything up to here that was wanted has been taken. */
+  get position(): number {
+    const isIdle = this.#buffer.length === 0 && !this.#isBehind;
+    return isIdle ? Math.max(this.#delivered, this.#tail, this.#hub.revision) : this.#delivered;
+  }
+
+  /** Events that wait. */
+  get buffered(): number {
+    return this.#buffered;
+  }
+
+  /** Whether nothing up to the revision is missing, whatever came of it meanwhile. */
+  has(revision: number): boolean {
+    return this.#tail >= revision;
+  }
+
+  /** What was just made; it is taken unless there is too much already. */
+  offer(batch: EventBatch): void {
+    if (this.#isBehind || batch.revision <= this.#tail) return;
+    if (this.#buffered > 0 && this.#buffered + batch.events.length > BUFFERED_EVENTS_MAX) {
+      this.#isBehind = true;
+      // Up to here nothing is missing.
+      this.#tail = batch.revision - 1;
+      return;
+    }
+    this.#take(batch);
+    this.#wake();
+  }
+
+  /** Ends it, after what is buffered was taken; without an error it just ends. */
+  end(error: ServiceError | null = null): void {
+    this.#error = error;
+    this.#stop.abort();
+    this.#hub.remove(this);
+    this.#wake();
+  }
+
+  /** Can be gone through once. @throws ServiceError `gone`, `unavailable` */
+  async *[Symbol.asyncIterator](): AsyncGenerator<EventBatch> {
+    try {
+      for (;;) {
+        const batch = this.#buffer.shift();
+        if (batch !== undefined) {
+          this.#buffered -= batch.events.length;
+          this.#delivered = batch.revision;
+          yield batch;
+        } else if (this.#stop.signal.aborted) {
+          if (this.#error !== null) throw this.#error;
+          return;
+        } else if (!this.#isBehind) await this.#nextOffer();
+        else if (!this.#catchUp()) yield* this.#replayed();
+      }
+    } finally {
+      this.end(this.#error);
+    }
+  }
+
+  #take(batch: EventBatch): void {
+    this.#buffer.push(batch);
+    this.#buffered += batch.events.length;
+    this.#tail = batch.revision;
+  }
+
+  async #nextOffer(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#wake = () => undefined;
+  }
+
+  /** From what is in memory. @returns false when that does not go back far enough */
+  #catchUp(): boolean {
+    const { log, revision } = this.#hub;
+    if (this.#tail >= revision) this.#isBehind = false;
+    else if (!log.covers(this.#tail)) return false;
+    else {
+      const found = log.after(this.#tail, { wanted: this.wants, eventsMax: BUFFERED_EVENTS_MAX });
+      for (const batch of found.batches) this.#take(batch);
+      if (found.isWhole) {
+        this.#isBehind = false;
+        this.#tail = revision;
+      }
+    }
+    return true;
+  }
+
+  /** From the records, when it is its turn. */
+  async *#replayed(): AsyncGenerator<EventBatch> {
+    const turn = await this.#turn();
+    const { signal } = this.#stop;
+    const replay = new Replay(this.#hub.source, this.#tail, signal);
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      for await (const { revision, events } of replay.batches()) {
+        const wanted = events.filter(this.wants);
+        this.#tail = revision;
+        if (wanted.length === 0) continue;
+        this.#delivered = revision;
+        timer = setTimeout(() => {
+          replay.end();
+          turn.over();
+        }, IDLE_MS_MAX);
+        timer.unref();
+        yield { revision, events: wanted };
+        clearTimeout(timer);
+      }
+      this.#tail = replay.reached;
+    } catch (error) {
+      // Whoever ended it says why.
+      if (!signal.aborted) throw error;
+    } finally {
+      clearTimeout(timer);
+      replay.end();
+      turn.over();
+    }
+  }
+
+  /** Waits for its turn; it must be over some time, whatever happens. */
+  async #turn(): Promise<{ readonly over: () => void }> {
+    let over = (): void => undefined;
+    const isOver = new Promise<void>((resolve) => {
+      over = resolve;
+    });
+    const { signal } = this.#stop;
+    let begin = (): void => undefined;
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    signal.addEventListener('abort', begin);
+    void this.#hub.replays.run(async () => {
+      begin();
+      await isOver;
+    });
+    await begun;
+    signal.removeEventListener('abort', begin);
+    return { over };
+  }
+}
