@@ -134,7 +134,7 @@ export class MemoryHistory {
 
   /** Forgets what nobody who reads at `revision` or later can see. @throws KvError `compacted`, `future-revision` */
   compact(revision: number): void {
-    if (revision <= this.compactRevision) throw this.#compacted();
+    if (revision <= this.compactRevision) throw this.compacted();
     this.#readable(revision);
     this.compactRevision = revision;
     const firstKept = lowerBound(this.#changes, (change) => change.row.modRevision < revision);
@@ -148,6 +148,11 @@ export class MemoryHistory {
     this.#keys = this.#keys.filter((key) => this.#rows.has(key));
   }
 
+  /** Why what lies before the compaction cannot be read. */
+  compacted(): KvError {
+    return new KvError('compacted', 'revision has been compacted', { compactRevision: this.compactRevision });
+  }
+
   /** A deletion goes with what it deleted. */
   #isGone(row: KvRow): boolean {
     return row.version === 0 && row.modRevision <= this.compactRevision;
@@ -156,12 +161,8 @@ export class MemoryHistory {
   #readable(revision: number): number {
     if (revision <= 0) return Infinity;
     if (revision > this.revision) throw new KvError('future-revision', 'revision is a future revision');
-    if (revision < this.compactRevision) throw this.#compacted();
+    if (revision < this.compactRevision) throw this.compacted();
     return revision;
-  }
-
-  #compacted(): KvError {
-    return new KvError('compacted', 'revision has been compacted', { compactRevision: this.compactRevision });
   }
 
   #add(change: Change): void {

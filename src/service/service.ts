@@ -12,6 +12,7 @@ import { Comparisons } from './configurations/comparison.ts';
 import { Configurations } from './configurations/configurations.ts';
 import { Drifts } from './configurations/drift.ts';
 import { History } from './configurations/history.ts';
+import { Importing } from './configurations/importing.ts';
 import { Merging } from './configurations/merging.ts';
 import { Promotion } from './configurations/promotion.ts';
 import { Reads } from './configurations/reads.ts';
@@ -65,6 +66,7 @@ export interface Service {
   readonly comparisons: Comparisons;
   readonly merging: Merging;
   readonly promotion: Promotion;
+  readonly importing: Importing;
   readonly changeSets: ChangeSets;
   readonly drifts: Drifts;
   readonly validations: Validations;
@@ -115,6 +117,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     comparisons: new Comparisons(context),
     merging: new Merging(context),
     promotion: new Promotion(context),
+    importing: new Importing(context),
     changeSets: new ChangeSets(context),
     drifts: new Drifts(context),
     validations: new Validations(context),

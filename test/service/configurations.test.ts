@@ -1,13 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { failure } from './failure.ts';
 import { ada, callerOf, inWorld, named, plainValue } from './world.ts';
-
-const FAILURE = (code: string, ...fields: string[]) =>
-  expect.objectContaining({
-    code,
-    ...(fields.length === 0
-      ? {}
-      : { problems: fields.map((field) => expect.objectContaining({ field }) as unknown) }),
-  });
 
 describe('create', () => {
   test('makes the first version, the application, the plain value and one record', async () => {
@@ -62,24 +55,24 @@ describe('create', () => {
       const create = (request: object) =>
         service.configurations.create(ada, { name: named('a'), value: { json: 1 }, ...request });
       await create({});
-      await expect(create({})).rejects.toEqual(FAILURE('exists', 'key'));
+      await expect(create({})).rejects.toEqual(failure('exists', 'key'));
       await expect(create({ name: named('a b', { application: 'x/y' }) })).rejects.toEqual(
-        FAILURE('invalid', 'application', 'key'),
+        failure('invalid', 'application', 'key'),
       );
       await expect(create({ name: named('b', { environment: 'qa' }) })).rejects.toEqual(
-        FAILURE('invalid', 'environment'),
+        failure('invalid', 'environment'),
       );
       await expect(create({ name: named('b'), type: 'boolean' })).rejects.toEqual(
-        FAILURE('invalid', 'value'),
+        failure('invalid', 'value'),
       );
       await expect(create({ name: named('b'), tags: ['', 'x'.repeat(51)] })).rejects.toEqual(
-        FAILURE('invalid', 'tags/0', 'tags/1'),
+        failure('invalid', 'tags/0', 'tags/1'),
       );
-      await expect(create({ name: named('k'.repeat(256)) })).rejects.toEqual(FAILURE('invalid', 'key'));
+      await expect(create({ name: named('k'.repeat(256)) })).rejects.toEqual(failure('invalid', 'key'));
       await expect(create({ name: named('b'), value: { json: 'x'.repeat(512 * 1024) } })).rejects.toEqual(
-        FAILURE('too-large', 'value'),
+        failure('too-large', 'value'),
       );
-      await expect(service.reads.get(ada, { ref: named('b') })).rejects.toEqual(FAILURE('not-found'));
+      await expect(service.reads.get(ada, { ref: named('b') })).rejects.toEqual(failure('not-found'));
     });
   });
 
@@ -145,15 +138,15 @@ describe('update', () => {
       const update = (request: object) => service.configurations.update(ada, { ref: name, ...request });
       await update({ value: { json: 2 }, ifMatch: [etag] });
       await expect(update({ value: { json: 3 }, ifMatch: [etag] })).rejects.toEqual(
-        FAILURE('precondition-failed'),
+        failure('precondition-failed'),
       );
       await expect(update({ value: { json: 3 }, oldValue: 1 })).rejects.toEqual(
-        FAILURE('conflict', 'oldValue'),
+        failure('conflict', 'oldValue'),
       );
       expect(
         (await update({ value: { json: 3 }, oldValue: 2, ifMatch: ['*'] })).items[0]!.after.version,
       ).toBe(3);
-      await expect(update({ ref: named('none'), value: { json: 1 } })).rejects.toEqual(FAILURE('not-found'));
+      await expect(update({ ref: named('none'), value: { json: 1 } })).rejects.toEqual(failure('not-found'));
     });
   });
 });
@@ -169,8 +162,8 @@ test('a deleted configuration is gone, comes back as it was, and its versions go
       after: { version: 2 },
     });
     expect(await plainValue(memory, '/default/production/pay/a')).toBeNull();
-    await expect(service.reads.get(ada, { ref: name })).rejects.toEqual(FAILURE('not-found'));
-    await expect(service.configurations.delete(ada, { ref: name })).rejects.toEqual(FAILURE('not-found'));
+    await expect(service.reads.get(ada, { ref: name })).rejects.toEqual(failure('not-found'));
+    await expect(service.configurations.delete(ada, { ref: name })).rejects.toEqual(failure('not-found'));
     const back = await service.configurations.undelete(ada, { ref: name });
     expect(back.items[0]).toMatchObject({
       type: 'created',
@@ -180,7 +173,7 @@ test('a deleted configuration is gone, comes back as it was, and its versions go
     await service.configurations.delete(ada, { ref: name });
     const again = await service.configurations.create(ada, { name, value: { json: true } });
     expect(again.items[0]!.after).toMatchObject({ version: 5, tags: [], value: { type: 'boolean' } });
-    await expect(service.configurations.undelete(ada, { ref: name })).rejects.toEqual(FAILURE('exists'));
+    await expect(service.configurations.undelete(ada, { ref: name })).rejects.toEqual(failure('exists'));
   });
 });
 
@@ -193,11 +186,11 @@ test('bulk changes all or none, and says which item is wrong', async () => {
         value: { json: at },
       }));
     await expect(service.configurations.bulk(ada, { tenant: 'default', items: items(41) })).rejects.toEqual(
-      FAILURE('too-large'),
+      failure('too-large'),
     );
     const wrong = [...items(3), { action: 'update' as const, ref: named('none'), value: { json: 1 } }];
     await expect(service.configurations.bulk(ada, { tenant: 'default', items: wrong })).rejects.toEqual(
-      FAILURE('not-found', 'items/3'),
+      failure('not-found', 'items/3'),
     );
     const dry = await service.configurations.bulk(ada, { tenant: 'default', items: items(2), dryRun: true });
     expect(dry).toMatchObject({ changeId: null, items: [{ type: 'created' }, { type: 'created' }] });
@@ -217,10 +210,10 @@ describe('idempotency', () => {
       const second = await service.configurations.create(ada, request);
       expect(second).toEqual({ ...first, isRepeated: true });
       await expect(service.configurations.create(ada, { ...request, value: { json: 3 } })).rejects.toEqual(
-        FAILURE('idempotency-mismatch'),
+        failure('idempotency-mismatch'),
       );
       await expect(service.configurations.create(callerOf('bob'), request)).rejects.toEqual(
-        FAILURE('exists', 'key'),
+        failure('exists', 'key'),
       );
     });
   });
@@ -278,7 +271,7 @@ describe('secrets', () => {
       async ({ service }) => {
         const request = { name: named('p'), type: 'secret' as const, value: { text: 'x' } };
         await expect(service.configurations.create(ada, request)).rejects.toEqual(
-          FAILURE('invalid', 'value'),
+          failure('invalid', 'value'),
         );
       },
       { keyring: null },
@@ -293,9 +286,9 @@ test('a configuration that expires is gone from then on, and its name is free', 
     clock.advance(59_999);
     expect((await service.reads.get(ada, { ref: name })).result.expiresAt).toBe('2026-03-01T00:01:00.000Z');
     clock.advance(1);
-    await expect(service.reads.get(ada, { ref: name })).rejects.toEqual(FAILURE('not-found'));
+    await expect(service.reads.get(ada, { ref: name })).rejects.toEqual(failure('not-found'));
     await expect(service.configurations.update(ada, { ref: name, value: { json: 2 } })).rejects.toEqual(
-      FAILURE('not-found'),
+      failure('not-found'),
     );
     expect((await service.reads.list(ada, { tenant: 'default' })).result.total).toBe(0);
     const again = await service.configurations.create(ada, { name, value: { json: 2 } });
@@ -337,6 +330,13 @@ test('lists filter, search and page in the order of application, environment and
       size: 3,
       items: [{ key: 'c' }],
     });
-    await expect(list({ size: 1_001 })).rejects.toEqual(FAILURE('invalid', 'size'));
+    const all = await names({});
+    for (let size = 1; size <= 5; size += 1) {
+      const paged: string[] = [];
+      for (let page = 0; page * size < all.length; page += 1) paged.push(...(await names({ page, size })));
+      expect(paged).toEqual(all);
+      expect(await list({ page: 9, size })).toMatchObject({ total: 4, items: [] });
+    }
+    await expect(list({ size: 1_001 })).rejects.toEqual(failure('invalid', 'size'));
   });
 });

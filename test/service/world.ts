@@ -1,8 +1,9 @@
+import { setMaxListeners } from 'node:events';
 import type { Kv } from '../../src/kv/kv.ts';
 import { MemoryKv } from '../../src/kv/memory-kv.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import type { Caller } from '../../src/service/caller.ts';
-import type { ConfigurationName, Json } from '../../src/service/model.ts';
+import type { ConfigurationName, Json, Scope } from '../../src/service/model.ts';
 import { Keyring } from '../../src/service/secrets/keyring.ts';
 import { openService, type Service } from '../../src/service/service.ts';
 import type { Retention } from '../../src/service/sweepers/retention.ts';
@@ -34,6 +35,7 @@ export interface WorldOptions {
   readonly clock?: TestClock;
   readonly keyring?: Keyring | null;
   readonly retention?: Retention;
+  readonly instancesOf?: (scope: Scope) => readonly string[];
   /** Stands between the service and the store. */
   readonly wrap?: (kv: Kv) => Kv;
 }
@@ -49,6 +51,7 @@ export async function inWorld<T>(run: (world: World) => Promise<T>, options: Wor
     logger: silentLogger,
     keyring: options.keyring === undefined ? KEYRING : options.keyring,
     ...(options.retention === undefined ? {} : { retention: options.retention }),
+    instancesOf: options.instancesOf,
     sweeps: false,
     signal: new AbortController().signal,
   });
@@ -60,10 +63,13 @@ export async function inWorld<T>(run: (world: World) => Promise<T>, options: Wor
 }
 
 export function callerOf(name: string): Caller {
+  const { signal } = new AbortController();
+  // Tests make many calls at once for one caller.
+  setMaxListeners(0, signal);
   return {
     actor: { name, isAuthenticated: false, claimed: null, address: '127.0.0.1', agent: null },
     principal: { type: 'anonymous' },
-    signal: new AbortController().signal,
+    signal,
   };
 }
 

@@ -2,7 +2,7 @@ import type { KvOp } from '../../kv/kv.ts';
 import type { ChangeMeta, Guard, Plan } from '../commit.ts';
 import type { ServiceContext } from '../context.ts';
 import { checkDeployment, type Deployment } from '../environments/deployment-rules.ts';
-import { chainOf, hasEnvironment } from '../environments/inheritance.ts';
+import { chainOf, hasEnvironment, heirsOf } from '../environments/inheritance.ts';
 import {
   applicationKey,
   applicationOrderKey,
@@ -19,7 +19,7 @@ import type {
   ConfigurationName,
   ConfigurationVersion,
 } from '../model.ts';
-import { ENTRIES_MAX, ENTRY_BYTES_MAX } from '../projection-limits.ts';
+import { CONFIGURATION_BYTES_MAX, CONFIGURATIONS_MAX } from '../projection-limits.ts';
 import type { ProjectionState, Stored } from '../projection-state.ts';
 import { encodeApplication, encodeConfiguration, encodeVersion, valueBytes } from '../rows.ts';
 import { invalid, ServiceError } from '../service-error.ts';
@@ -186,7 +186,7 @@ function checked(
   }
   const grows = changed.some(({ type }) => type === 'created');
   const { size, bytes } = state.configurations;
-  if (grows && (size >= ENTRIES_MAX || bytes >= ENTRY_BYTES_MAX)) {
+  if (grows && (size >= CONFIGURATIONS_MAX || bytes >= CONFIGURATION_BYTES_MAX)) {
     throw new ServiceError('no-space', 'there are too many configurations');
   }
   // What was promised to end does, whatever it leaves.
@@ -202,12 +202,16 @@ function unknownEnvironment({ field }: Edit, environment: string): ServiceError 
   return invalid({ field: `${field}environment`, message: `there is no environment ${environment}` });
 }
 
-/** Of the environments that a change relied on: those that it changes, and those that they inherit from. */
+/**
+ * Of the environments that a change relied on: those that it changes, and those that they inherit from; where there are
+ * rules, also those that inherit from them.
+ */
 function environmentGuards(state: ProjectionState, changed: readonly Decided[]): readonly Guard[] {
   const guards = new Map<string, Guard>();
   for (const { edit } of changed) {
     const { tenant, environment } = edit.name;
-    for (const id of chainOf(state, tenant, environment)) {
+    const heirs = hasRules(state, edit.name) ? heirsOf(state, tenant, environment) : [];
+    for (const id of [...chainOf(state, tenant, environment), ...heirs]) {
       const key = environmentKey(tenant, id);
       guards.set(key.toString(), { key, modRevision: state.environment(tenant, id)?.modRevision ?? 0 });
     }
@@ -225,11 +229,18 @@ function applicationGuards(state: ProjectionState, changed: readonly Decided[]):
 /** Of applications with rules: what keeps their changes in one order. */
 function ordersOf(state: ProjectionState, changed: readonly Decided[]): readonly Guard[] {
   return applicationsOf(changed)
-    .filter(({ tenant, application }) => (state.application(tenant, application)?.row.rules ?? []).length > 0)
+    .filter((application) => hasRules(state, application))
     .map(({ tenant, application }) => ({
       key: applicationOrderKey(tenant, application),
       modRevision: state.orderRevision(tenant, application),
     }));
+}
+
+function hasRules(
+  state: ProjectionState,
+  { tenant, application }: { readonly tenant: string; readonly application: string },
+): boolean {
+  return (state.application(tenant, application)?.row.rules ?? []).length > 0;
 }
 
 /** The rows of applications that the change brings with it. */

@@ -3,15 +3,15 @@ import type { ChangeMeta, ChangeOptions } from '../commit.ts';
 import type { ConfigurationEntry } from '../configuration-index.ts';
 import type { ServiceContext } from '../context.ts';
 import { configurationId } from '../keyspace.ts';
-import type { ConfigurationName } from '../model.ts';
+import type { ConfigurationName, Scope } from '../model.ts';
 import { invalid, ServiceError } from '../service-error.ts';
 import { type VersionView, versionViewOf } from '../views.ts';
 import { applyEdits, type WriteAnswer } from './apply.ts';
 import { type Content, contentOf, type Edit } from './content.ts';
 import { isLive, notFound, storedOf } from './edits.ts';
-import { type PointInTime, versionAt } from './points-in-time.ts';
-import type { Answer, ReadOptions } from './reads.ts';
-import { type ConfigurationRef, nameOf } from './refs.ts';
+import { type PointInTime, versionAt, versionsAt } from './points-in-time.ts';
+import { type Answer, MANY_MAX, type ReadOptions } from './reads.ts';
+import { type ConfigurationRef, checkKnownScope, nameOf } from './refs.ts';
 import { type Conditions, checkConditions } from './requests.ts';
 import { rangeVersions, readVersion, type StoredVersion } from './versions.ts';
 
@@ -101,6 +101,36 @@ export class History {
   }
 
   /**
+   * What an application's own configurations in an environment were at a time or revision, in the order of their keys.
+   *
+   * @throws ServiceError `not-found` for an unknown environment or application, `gone` when versions were not kept,
+   *   `too-large` for more than 1,000 configurations
+   */
+  async allAsOf(
+    caller: Caller,
+    request: ReadOptions & { readonly scope: Scope; readonly at: PointInTime },
+  ): Promise<Answer<readonly (VersionView & { readonly key: string })[]>> {
+    const { projection, access, kv } = this.#context;
+    await projection.freshen(request.consistency ?? { type: 'strong' }, caller.signal);
+    checkKnownScope(this.#context, request.scope);
+    await access.check(caller, 'read', request.scope);
+    const { revision } = projection;
+    const entries = [...projection.state.configurations.all()]
+      .filter((entry) => isIn(entry, request.scope))
+      .sort((left, right) => (left.key < right.key ? -1 : 1));
+    if (entries.length > MANY_MAX) {
+      throw new ServiceError('too-large', `there are more than ${MANY_MAX} configurations`);
+    }
+    const versions = await versionsAt(kv, { entries, at: request.at }, caller.signal);
+    const result = entries.flatMap(({ key }, at) => {
+      const found = versions[at] ?? null;
+      if (found === null || found.version.isDeleted) return [];
+      return [{ ...versionViewOf(found.version, found.revision), key }];
+    });
+    return { revision, result };
+  }
+
+  /**
    * Makes a new version that is what an old one was.
    *
    * @throws ServiceError `not-found`, `invalid` for the version of a deletion, `precondition-failed`, `conflict`
@@ -140,6 +170,10 @@ export class History {
     if (entry === undefined) throw notFound(name);
     return entry;
   }
+}
+
+function isIn(entry: Scope, { tenant, environment, application }: Scope): boolean {
+  return entry.tenant === tenant && entry.environment === environment && entry.application === application;
 }
 
 /** What a version held, to be held again. @throws ServiceError `invalid` for the version of a deletion */

@@ -75,8 +75,8 @@ export class CompiledSchema {
 /** Where the schema is none of draft 2020-12. */
 export function schemaProblems(schema: boolean | object): readonly FieldProblem[] {
   metaSchema ??= new Ajv2020({ strict: false, validateFormats: false, logger: false });
-  metaSchema.validateSchema(schema);
-  return problemsOf(metaSchema.errors ?? [], 'schema');
+  const isValid = metaSchema.validateSchema(schema) === true;
+  return isValid ? [] : problemsOf(metaSchema.errors ?? [], 'schema');
 }
 
 /** Made when it is first needed: that takes a while. */

@@ -54,9 +54,9 @@ describe('a schema', () => {
     [{ $defs: { a: { $id: 'https://example.com/' } } }, 'schema/$defs/a/$id', 'root only'],
     [{ $ref: '#' }, 'schema', 'without end'],
     [{ allOf: [{ $ref: '#/$defs/a' }], $defs: { a: { anyOf: [{ $ref: '#' }] } } }, 'schema', 'without end'],
-    [{ if: { type: 'array' }, then: { $ref: '#' } }, 'schema', 'without end'],
+    ['{"if":{"type":"array"},"then":{"$ref":"#"}}', 'schema', 'without end'],
     ['{"properties":{"__proto__":{"type":"string"}}}', 'schema', '__proto__'],
-    [{ then: {} }, 'schema', 'then'],
+    ['{"then":{}}', 'schema', 'then'],
     [{ items: [{}] }, 'schema/items', 'must be object'],
     [`{"title":"${'x'.repeat(SCHEMA_LENGTH_MAX)}"}`, 'schema', 'longer than'],
     [
@@ -218,7 +218,13 @@ describe('agree with a plain ajv', () => {
         patternProperties: { '^[ab]': some },
         unevaluatedProperties: rest,
       })),
-      fc.tuple(tie('schema'), tie('schema')).map(([condition, branch]) => ({ if: condition, then: branch })),
+      fc.tuple(tie('schema'), tie('schema')).map(
+        ([condition, branch]) =>
+          Object.fromEntries([
+            ['if', condition],
+            ['else', branch],
+          ]) as object,
+      ),
     ),
   })).schema;
 
