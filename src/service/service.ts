@@ -21,7 +21,7 @@ import type { ServiceContext } from './context.ts';
 import { Delivery } from './delivery/delivery.ts';
 import { Instances } from './delivery/instances.ts';
 import { Environments } from './environments/environments.ts';
-import { EventHub } from './events/event-hub.ts';
+import { EventHub, type EventLimits } from './events/event-hub.ts';
 import { Events } from './events/events.ts';
 import type { Scope } from './model.ts';
 import { Projection } from './projection.ts';
@@ -40,6 +40,8 @@ export interface ServiceOptions {
   readonly instancesOf?: ((scope: Scope) => readonly string[]) | undefined;
   /** Default: versions are kept for 12 months at least. */
   readonly retention?: Retention | undefined;
+  /** Default: `EVENT_LIMITS_DEFAULT`. */
+  readonly eventLimits?: EventLimits | undefined;
   /** Default: true; false where something else sweeps, and seals. */
   readonly sweeps?: boolean | undefined;
   /** Gives up the opening. */
@@ -103,7 +105,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     instancesOf,
   };
   const auditIndex = new AuditIndex(kv, { projection, logger });
-  const hub = new EventHub({ kv, projection, instancesOf }, { logger });
+  const hub = new EventHub({ kv, projection, instancesOf }, { logger, limits: options.eventLimits });
   const sealer = new Sealer(kv, { projection, logger });
   const sweepers = new Sweepers(context, { logger, retention: options.retention ?? RETENTION_DEFAULT });
   if (options.sweeps !== false) {

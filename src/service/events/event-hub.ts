@@ -8,7 +8,7 @@ import { ServiceError } from '../service-error.ts';
 import { effectsOf } from './effects.ts';
 import { ConfigurationEvent, type EventBatch } from './event.ts';
 import { placesOf } from './event-filter.ts';
-import { EventLog, LOG_EVENTS_MAX } from './event-log.ts';
+import { EventLog } from './event-log.ts';
 import { type EventSource, Replay } from './replay.ts';
 import type { Subscription } from './subscription.ts';
 import { PresentView, viewBefore } from './view.ts';
@@ -17,8 +17,18 @@ import { PresentView, viewBefore } from './view.ts';
 export const SUBSCRIBERS_MAX = 20_000;
 /** Replays of single subscribers that run at a time; others wait. */
 const REPLAYS_MAX = 4;
-/** Changes before the first subscriber that are gone through again, so that those who come back find them in memory. */
-const WARM_CHANGES = 1_000;
+/** What is kept in memory. */
+export interface EventLimits {
+  /** The newest events, for those that come back. */
+  readonly logEvents: number;
+  /** Changes before the first subscriber that are gone through again, so that they are in the log. */
+  readonly warmChanges: number;
+  /** Events that wait for one subscriber; further ones it finds in the log, or they are read again when it comes. */
+  readonly bufferedEvents: number;
+}
+
+export const EVENT_LIMITS_DEFAULT: EventLimits = { logEvents: 20_000, warmChanges: 1_000, bufferedEvents: 256 };
+
 /** Between two attempts to read the store, doubled each time. */
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
@@ -29,6 +39,7 @@ const RETRY_MS_MAX = 5_000;
  */
 export class EventHub {
   readonly source: EventSource;
+  readonly limits: EventLimits;
   /** The newest events, up to `revision`. */
   readonly log: EventLog;
   /** For those whose cursor is older than the log. */
@@ -47,9 +58,13 @@ export class EventHub {
   #waiting: EventBatch[] = [];
   #waitingEvents = 0;
 
-  constructor(source: EventSource, { logger, logEventsMax }: { readonly logger: Logger; readonly logEventsMax?: number }) {
+  constructor(
+    source: EventSource,
+    { logger, limits = EVENT_LIMITS_DEFAULT }: { readonly logger: Logger; readonly limits?: EventLimits | undefined },
+  ) {
     this.source = source;
-    this.log = new EventLog(0, logEventsMax);
+    this.limits = limits;
+    this.log = new EventLog(0, limits.logEvents);
     this.#logger = logger;
     this.#present = new PresentView(() => source.projection.state);
   }
@@ -118,10 +133,10 @@ export class EventHub {
     let count = 0;
     try {
       for await (const ids of idsBefore(kv, revision + 1, this.#stop.signal)) {
-        const wanted = ids.slice(0, WARM_CHANGES - count);
+        const wanted = ids.slice(0, this.limits.warmChanges - count);
         count += wanted.length;
         oldest = wanted.at(-1)?.revision ?? oldest;
-        if (count >= WARM_CHANGES) break;
+        if (count >= this.limits.warmChanges) break;
       }
     } catch (error) {
       this.#logger.warn({ error: String(error) }, 'earlier events are not in memory');
@@ -160,7 +175,7 @@ export class EventHub {
     }
     this.#waiting.push(batch);
     this.#waitingEvents += batch.events.length + 1;
-    if (this.#waitingEvents > LOG_EVENTS_MAX) this.#jumped(batch.revision);
+    if (this.#waitingEvents > this.limits.logEvents) this.#jumped(batch.revision);
   }
 
   #dispatch(batch: EventBatch): void {

@@ -1,8 +1,5 @@
 import type { ConfigurationEvent, EventBatch } from './event.ts';
 
-/** Events that are kept in memory for those that come back. */
-export const LOG_EVENTS_MAX = 20_000;
-
 /** The newest events. Beyond its bound the oldest are forgotten, whole revisions at a time. */
 export class EventLog {
   readonly #max: number;
@@ -12,7 +9,7 @@ export class EventLog {
   /** Everything after this revision is here. */
   #from: number;
 
-  constructor(from: number, eventsMax: number = LOG_EVENTS_MAX) {
+  constructor(from: number, eventsMax: number) {
     this.#from = from;
     this.#max = eventsMax;
   }

@@ -23,7 +23,10 @@ export interface SubscribeRequest {
  * `position`, loses and repeats nothing. It ends when the caller's signal is aborted, or when it is left.
  */
 export interface EventStream extends AsyncIterable<EventBatch> {
-  /** A cursor that moves on also while nothing that is wanted happens. */
+  /**
+   * A cursor that moves on also while nothing that is wanted happens. It does not count a batch that was taken last until
+   * the next one is asked for.
+   */
   readonly position: number;
   close(): void;
 }

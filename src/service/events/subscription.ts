@@ -4,8 +4,6 @@ import { type EventFilter, placeOf, wantedBy } from './event-filter.ts';
 import type { EventHub } from './event-hub.ts';
 import { Replay } from './replay.ts';
 
-/** Events that wait for one subscriber; further ones are found in the log, or read again, when it comes for them. */
-export const BUFFERED_EVENTS_MAX = 256;
 /** A subscriber that takes nothing for so long gives its turn of reading the records to another one. */
 const IDLE_MS_MAX = 30_000;
 
@@ -24,6 +22,8 @@ export class Subscription implements AsyncIterable<EventBatch> {
   #tail: number;
   #isBehind = true;
   #delivered: number;
+  /** The last batch is still being looked at. */
+  #isInHand = false;
   #error: ServiceError | null = null;
   #wake: () => void = () => undefined;
 
@@ -37,10 +37,11 @@ export class Subscription implements AsyncIterable<EventBatch> {
     hub.add(this);
   }
 
-  /** A cursor: everything up to here that was wanted has been taken. */
+  /** A cursor: everything up to here that was wanted has been taken, and more was asked for since. */
   get position(): number {
-    const isIdle = this.#buffer.length === 0 && !this.#isBehind;
-    return isIdle ? Math.max(this.#delivered, this.#tail, this.#hub.revision) : this.#delivered;
+    const isIdle = this.#buffer.length === 0 && !this.#isBehind && !this.#isInHand;
+    if (!isIdle || this.#stop.signal.aborted) return this.#delivered;
+    return Math.max(this.#delivered, this.#tail, this.#hub.revision);
   }
 
   /** Events that wait. */
@@ -56,7 +57,7 @@ export class Subscription implements AsyncIterable<EventBatch> {
   /** What was just made; it is taken unless there is too much already. */
   offer(batch: EventBatch): void {
     if (this.#isBehind || batch.revision <= this.#tail) return;
-    if (this.#buffered > 0 && this.#buffered + batch.events.length > BUFFERED_EVENTS_MAX) {
+    if (this.#buffered > 0 && this.#buffered + batch.events.length > this.#hub.limits.bufferedEvents) {
       this.#isBehind = true;
       // Up to here nothing is missing.
       this.#tail = batch.revision - 1;
@@ -68,6 +69,8 @@ export class Subscription implements AsyncIterable<EventBatch> {
 
   /** Ends it, after what is buffered was taken; without an error it just ends. */
   end(error: ServiceError | null = null): void {
+    if (this.#stop.signal.aborted) return;
+    this.#delivered = this.position;
     this.#error = error;
     this.#stop.abort();
     this.#hub.remove(this);
@@ -81,8 +84,7 @@ export class Subscription implements AsyncIterable<EventBatch> {
         const batch = this.#buffer.shift();
         if (batch !== undefined) {
           this.#buffered -= batch.events.length;
-          this.#delivered = batch.revision;
-          yield batch;
+          yield* this.#handed(batch);
         } else if (this.#stop.signal.aborted) {
           if (this.#error !== null) throw this.#error;
           return;
@@ -92,6 +94,13 @@ export class Subscription implements AsyncIterable<EventBatch> {
     } finally {
       this.end(this.#error);
     }
+  }
+
+  *#handed(batch: EventBatch): Generator<EventBatch> {
+    this.#isInHand = true;
+    yield batch;
+    this.#isInHand = false;
+    this.#delivered = Math.max(this.#delivered, batch.revision);
   }
 
   #take(batch: EventBatch): void {
@@ -109,11 +118,11 @@ export class Subscription implements AsyncIterable<EventBatch> {
 
   /** From what is in memory. @returns false when that does not go back far enough */
   #catchUp(): boolean {
-    const { log, revision } = this.#hub;
+    const { log, revision, limits } = this.#hub;
     if (this.#tail >= revision) this.#isBehind = false;
     else if (!log.covers(this.#tail)) return false;
     else {
-      const found = log.after(this.#tail, { wanted: this.wants, eventsMax: BUFFERED_EVENTS_MAX });
+      const found = log.after(this.#tail, { wanted: this.wants, eventsMax: limits.bufferedEvents });
       for (const batch of found.batches) this.#take(batch);
       if (found.isWhole) {
         this.#isBehind = false;
@@ -134,13 +143,12 @@ export class Subscription implements AsyncIterable<EventBatch> {
         const wanted = events.filter(this.wants);
         this.#tail = revision;
         if (wanted.length === 0) continue;
-        this.#delivered = revision;
         timer = setTimeout(() => {
           replay.end();
           turn.over();
         }, IDLE_MS_MAX);
         timer.unref();
-        yield { revision, events: wanted };
+        yield* this.#handed({ revision, events: wanted });
         clearTimeout(timer);
       }
       this.#tail = replay.reached;
