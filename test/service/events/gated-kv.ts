@@ -1,9 +1,14 @@
 import type { Kv } from '../../../src/kv/kv.ts';
 
-/** Watches tell nothing while it is shut: whoever watches stays behind. */
+/** Watches tell nothing while it is shut: whoever watches stays behind. Reads take some turns of the event loop. */
 export class Gate {
+  readonly #turns: number;
   #opened: Promise<void> = Promise.resolve();
   #open: () => void = () => undefined;
+
+  constructor(turns: number) {
+    this.#turns = turns;
+  }
 
   shut(): void {
     this.#open();
@@ -22,8 +27,14 @@ export class Gate {
     const passed = (): Promise<void> => this.#opened;
     return {
       limits: kv.limits,
-      range: (request, call) => kv.range(request, call),
-      txn: (request, call) => kv.txn(request, call),
+      range: async (request, call) => {
+        await this.#wait();
+        return kv.range(request, call);
+      },
+      txn: async (request, call) => {
+        await this.#wait();
+        return kv.txn(request, call);
+      },
       watch: async function* (request, call) {
         for await (const batch of kv.watch(request, call)) {
           await passed();
@@ -38,5 +49,9 @@ export class Gate {
       permits: (request, call) => kv.permits(request, call),
       close: () => kv.close(),
     };
+  }
+
+  async #wait(): Promise<void> {
+    for (let turn = 0; turn < this.#turns; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   }
 }
