@@ -354,7 +354,7 @@ function isWanted(filter: EventFilter, { environment, application, key }: Place)
 describe('the stream of events', () => {
   test('tells every change of what holds in every environment, each once, in order, from any cursor', async () => {
     await fc.assert(
-      fc.asyncProperty(limits, fc.nat(5), fc.array(step, { minLength: 5, maxLength: 40 }), async (each, turns, steps) => {
+      fc.asyncProperty(limits, fc.nat(30), fc.array(step, { minLength: 5, maxLength: 40 }), async (each, turns, steps) => {
         const trial = new Trial(each, turns);
         await trial.open();
         try {
