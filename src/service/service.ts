@@ -40,6 +40,8 @@ export interface ServiceOptions {
   readonly instancesOf?: ((scope: Scope) => readonly string[]) | undefined;
   /** Default: versions are kept for 12 months at least. */
   readonly retention?: Retention | undefined;
+  /** The newest changes that the audit finds in memory; default 500,000. */
+  readonly indexedChangesMax?: number | undefined;
   /** Default: `EVENT_LIMITS_DEFAULT`. */
   readonly eventLimits?: EventLimits | undefined;
   /** Default: true; false where something else sweeps, and seals. */
@@ -104,7 +106,11 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     keyring,
     instancesOf,
   };
-  const auditIndex = new AuditIndex(kv, { projection, logger });
+  const auditIndex = new AuditIndex(kv, {
+    projection,
+    logger,
+    changesMax: options.indexedChangesMax,
+  });
   const hub = new EventHub({ kv, projection, instancesOf }, { logger, limits: options.eventLimits });
   const sealer = new Sealer(kv, { projection, logger });
   const sweepers = new Sweepers(context, { logger, retention: options.retention ?? RETENTION_DEFAULT });
@@ -140,7 +146,13 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       unreadableRows: projection.unreadable,
     }),
     close: async () => {
-      await Promise.all([hub.close(), auditIndex.close(), sealer.close(), instances.close(), sweepers.close()]);
+      await Promise.all([
+        hub.close(),
+        auditIndex.close(),
+        sealer.close(),
+        instances.close(),
+        sweepers.close(),
+      ]);
       await projection.close();
     },
   };

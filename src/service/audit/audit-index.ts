@@ -47,7 +47,7 @@ export class AuditIndex {
       projection,
       logger,
       changesMax = INDEXED_CHANGES_MAX,
-    }: { readonly projection: Projection; readonly logger: Logger; readonly changesMax?: number },
+    }: { readonly projection: Projection; readonly logger: Logger; readonly changesMax?: number | undefined },
   ) {
     this.#kv = kv;
     this.#logger = logger;
@@ -99,7 +99,8 @@ export class AuditIndex {
     this.#isFull = true;
     const older = Math.min(count, this.#older.size);
     const newer = count - older;
-    this.#after = newer > 0 ? this.#newer.revisionAt(newer - 1) : this.#older.revisionAt(this.#older.size - older);
+    this.#after =
+      newer > 0 ? this.#newer.revisionAt(newer - 1) : this.#older.revisionAt(this.#older.size - older);
     this.#older.keep(0, this.#older.size - older);
     this.#newer.keep(newer, this.#newer.size);
   }

@@ -64,7 +64,14 @@ export async function auditEntryOf(
   };
 }
 
-function headOf({ id, at, actor, operation, reason, changeSet }: ChangeRecord): Omit<AuditEntry, 'revision' | 'items'> {
+function headOf({
+  id,
+  at,
+  actor,
+  operation,
+  reason,
+  changeSet,
+}: ChangeRecord): Omit<AuditEntry, 'revision' | 'items'> {
   return { id, at, actor, operation, reason, changeSet };
 }
 
@@ -112,7 +119,10 @@ function valueOf(version: ConfigurationVersion | null): ShownValue | null {
   return version === null || version.isDeleted ? null : shown(version.value);
 }
 
-function differences(before: ConfigurationVersion | null, after: ConfigurationVersion | null): AuditItem['fields'] {
+function differences(
+  before: ConfigurationVersion | null,
+  after: ConfigurationVersion | null,
+): AuditItem['fields'] {
   if (before === null || after === null) return [];
   const old = fieldsOf(before);
   return Object.entries(fieldsOf(after))

@@ -98,7 +98,10 @@ export class Audit {
   async #fill(page: Page, before: number): Promise<number | null> {
     let cursor = before;
     for (;;) {
-      const { changes, isExhausted, after } = this.#index.search(page.filter, { before: cursor, limit: CHUNK });
+      const { changes, isExhausted, after } = this.#index.search(page.filter, {
+        before: cursor,
+        limit: CHUNK,
+      });
       for (const change of await readStanding(this.#context.kv, changes, page.signal)) {
         await page.take(change);
         if (page.isFull) return change.revision;
@@ -142,7 +145,11 @@ class Page {
 
   constructor(
     context: ServiceContext,
-    { caller, filter, size }: { readonly caller: Caller; readonly filter: AuditFilter; readonly size: number },
+    {
+      caller,
+      filter,
+      size,
+    }: { readonly caller: Caller; readonly filter: AuditFilter; readonly size: number },
   ) {
     this.filter = filter;
     this.signal = caller.signal;

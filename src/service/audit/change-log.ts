@@ -4,7 +4,14 @@ import { changeKey, PREFIXES, SEAL_HEAD_KEY, sealKey } from '../keyspace.ts';
 import type { ChangeRecord } from '../model.ts';
 import { decodeChange } from '../rows.ts';
 import { ServiceError } from '../service-error.ts';
-import { decodeBlock, decodeHead, NOTHING_SEALED, revisionOfSealKey, type SealBlock, type SealHead } from './seal-rows.ts';
+import {
+  decodeBlock,
+  decodeHead,
+  NOTHING_SEALED,
+  revisionOfSealKey,
+  type SealBlock,
+  type SealHead,
+} from './seal-rows.ts';
 
 /**
  * The change records in the order of their revisions, however far back and whatever was compacted: their keys are in no
@@ -38,7 +45,10 @@ export async function readSealHead(
   kv: Kv,
   signal: AbortSignal,
 ): Promise<{ readonly head: SealHead; readonly modRevision: number }> {
-  const answer = await kv.range({ key: SEAL_HEAD_KEY, consistency: { type: 'linearizable' } }, callOf(signal));
+  const answer = await kv.range(
+    { key: SEAL_HEAD_KEY, consistency: { type: 'linearizable' } },
+    callOf(signal),
+  );
   const [row] = answer.rows;
   if (row === undefined) return { head: NOTHING_SEALED, modRevision: 0 };
   return { head: decodeHead(row.value), modRevision: row.modRevision };
@@ -131,7 +141,11 @@ export async function changeIds(
 }
 
 /** Every change before a revision, newest first, in pieces of any size. @throws KvError, RowError */
-export async function* idsBefore(kv: Kv, before: number, signal: AbortSignal): AsyncGenerator<readonly ChangeId[]> {
+export async function* idsBefore(
+  kv: Kv,
+  before: number,
+  signal: AbortSignal,
+): AsyncGenerator<readonly ChangeId[]> {
   const { head } = await readSealHead(kv, signal);
   let last = before;
   const earlier = (ids: readonly ChangeId[]): readonly ChangeId[] => {
@@ -228,12 +242,17 @@ export async function readChanges(
   const rows = await readChangeRows(kv, ids, signal);
   return rows.map((row, at) => {
     const { revision, id } = ids[at]!;
-    if (row === null) throw new ServiceError('gone', `the record of the change at revision ${revision} is gone`);
+    if (row === null)
+      throw new ServiceError('gone', `the record of the change at revision ${revision} is gone`);
     return { revision, id, record: decodeChange(row.value) };
   });
 }
 
-async function readRows(kv: Kv, keys: readonly Buffer[], signal: AbortSignal): Promise<readonly (KvRow | null)[]> {
+async function readRows(
+  kv: Kv,
+  keys: readonly Buffer[],
+  signal: AbortSignal,
+): Promise<readonly (KvRow | null)[]> {
   const found: (KvRow | null)[] = [];
   for (let at = 0; at < keys.length; at += READS_MAX) {
     const success = keys.slice(at, at + READS_MAX).map((key): KvOp => ({ type: 'range', key }));

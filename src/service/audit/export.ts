@@ -33,7 +33,10 @@ const FORMULA = /^[=+\-@\t\r]/;
 const QUOTED = /[",\r\n]/;
 
 /** The entries as text, a piece for each; CSV begins with the names of its columns. */
-export async function* auditLines(entries: AsyncIterable<AuditEntry>, format: AuditFormat): AsyncGenerator<string> {
+export async function* auditLines(
+  entries: AsyncIterable<AuditEntry>,
+  format: AuditFormat,
+): AsyncGenerator<string> {
   if (format === 'csv') yield csvLine(COLUMNS);
   for await (const entry of entries) {
     if (format === 'json-lines') yield `${JSON.stringify(entry)}\n`;

@@ -86,7 +86,8 @@ export class Sealer {
       await this.seal(this.#stop.signal);
     } catch (error) {
       // The next second begins anew.
-      if (!this.#stop.signal.aborted) this.#logger.warn({ error: String(error) }, 'changes could not be sealed');
+      if (!this.#stop.signal.aborted)
+        this.#logger.warn({ error: String(error) }, 'changes could not be sealed');
     }
   }
 
@@ -146,7 +147,9 @@ export class Sealer {
     try {
       const { succeeded } = await this.#kv.txn(
         {
-          compare: [{ key, target: modRevision === 0 ? 'create' : 'mod', result: 'equal', number: modRevision }],
+          compare: [
+            { key, target: modRevision === 0 ? 'create' : 'mod', result: 'equal', number: modRevision },
+          ],
           success: [...puts, { type: 'put', key, value: encodeHead(next) }],
           failure: [],
         },

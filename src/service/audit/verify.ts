@@ -7,8 +7,7 @@ import type { SealBlock, SealHead } from './seal-rows.ts';
 
 /** Something that is not as it was sealed. */
 export interface AuditFinding {
-  readonly type:
-    /** The record is not there any more. */
+  readonly type: /** The record is not there any more. */
     | 'removed'
     /** The record is another one, or was put again. */
     | 'changed'
@@ -76,7 +75,10 @@ class Verification {
   #revision = 0;
   #isAnchored = false;
 
-  constructor(kv: Kv, { signal, anchor }: { readonly signal: AbortSignal; readonly anchor?: Anchor | undefined }) {
+  constructor(
+    kv: Kv,
+    { signal, anchor }: { readonly signal: AbortSignal; readonly anchor?: Anchor | undefined },
+  ) {
     this.#kv = kv;
     this.#signal = signal;
     this.#anchor = anchor ?? null;
@@ -127,7 +129,12 @@ class Verification {
 
   async #checkRecord({ revision, id, hash }: SealEntry, bytes: Buffer | null): Promise<void> {
     if (hash === MISSING) {
-      this.#find({ type: 'lost-before-sealing', revision, id, message: 'it was gone before it could be sealed' });
+      this.#find({
+        type: 'lost-before-sealing',
+        revision,
+        id,
+        message: 'it was gone before it could be sealed',
+      });
       return;
     }
     if (bytes !== null && recordHash(bytes) === hash) return;

@@ -125,7 +125,11 @@ export class Delivery {
     if (entry === undefined) throw new ServiceError('not-found', `there is no configuration ${name.key}`);
     // Its row may have been put again since, without another version.
     const { changeId } = entry.read();
-    const change = await this.#changeOfVersion(name, { changeId, modRevision: entry.modRevision }, caller.signal);
+    const change = await this.#changeOfVersion(
+      name,
+      { changeId, modRevision: entry.modRevision },
+      caller.signal,
+    );
     const items = change.record.items.filter((item) => item.kind === 'configuration' && item.id === entry.id);
     return { change, items };
   }
@@ -152,7 +156,11 @@ export class Delivery {
     );
     const [row] = answer.rows;
     if (row === undefined) throw new ServiceError('gone', `the record of the change of ${name.key} is gone`);
-    return { id: changeId, revision: Math.min(row.modRevision, modRevision), record: decodeChange(row.value) };
+    return {
+      id: changeId,
+      revision: Math.min(row.modRevision, modRevision),
+      record: decodeChange(row.value),
+    };
   }
 
   async #mayRead(caller: Caller, item: ChangeItem): Promise<void> {

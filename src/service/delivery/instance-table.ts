@@ -38,9 +38,7 @@ export class InstanceTable {
   /** By id, in order. */
   of(scope: Scope): readonly Instance[] {
     const ids = this.#scopes.get(scopeOf(scope)) ?? new Map<string, Map<string, Instance>>();
-    return [...ids.values()]
-      .map(newest)
-      .sort((left, right) => (left.id < right.id ? -1 : 1));
+    return [...ids.values()].map(newest).sort((left, right) => (left.id < right.id ? -1 : 1));
   }
 
   ids(scope: Scope): readonly string[] {

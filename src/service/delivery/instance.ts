@@ -1,6 +1,6 @@
-import { RowError } from '../rows.ts';
 import type { Scope } from '../model.ts';
 import { checkScope, Problems } from '../names.ts';
+import { RowError } from '../rows.ts';
 
 /** A running copy of an application, as it says itself. */
 export interface InstanceInfo extends Scope {
@@ -99,9 +99,22 @@ export function encodeInstances(instances: readonly Instance[]): Buffer {
 /** @throws RowError */
 export function decodeInstances(bytes: Buffer): readonly Instance[] {
   const { format, instances } = parse(bytes);
-  if (format !== FORMAT || instances === undefined) throw new RowError('a row of instances has an unknown format');
+  if (format !== FORMAT || instances === undefined)
+    throw new RowError('a row of instances has an unknown format');
   return instances.map(
-    ([tenant, environment, application, id, version, region, sinceMs, applied, reportedMs, revision, reason]) => ({
+    ([
+      tenant,
+      environment,
+      application,
+      id,
+      version,
+      region,
+      sinceMs,
+      applied,
+      reportedMs,
+      revision,
+      reason,
+    ]) => ({
       tenant,
       environment,
       application,

@@ -10,7 +10,7 @@ import { RowError } from '../rows.ts';
 import { invalid, ServiceError } from '../service-error.ts';
 import { decodeInstances, type Instance, type InstanceInfo, instanceKey, shortened } from './instance.ts';
 import { InstanceTable } from './instance-table.ts';
-import { SHARDS, shardOf, Shards } from './shards.ts';
+import { SHARDS, Shards, shardOf } from './shards.ts';
 
 /** Instances that one server keeps. */
 export const INSTANCES_MAX = 20_000;

@@ -27,7 +27,11 @@ export interface EventLimits {
   readonly bufferedEvents: number;
 }
 
-export const EVENT_LIMITS_DEFAULT: EventLimits = { logEvents: 20_000, warmChanges: 1_000, bufferedEvents: 256 };
+export const EVENT_LIMITS_DEFAULT: EventLimits = {
+  logEvents: 20_000,
+  warmChanges: 1_000,
+  bufferedEvents: 256,
+};
 
 /** Between two attempts to read the store, doubled each time. */
 const RETRY_MS_MIN = 50;
@@ -60,7 +64,10 @@ export class EventHub {
 
   constructor(
     source: EventSource,
-    { logger, limits = EVENT_LIMITS_DEFAULT }: { readonly logger: Logger; readonly limits?: EventLimits | undefined },
+    {
+      logger,
+      limits = EVENT_LIMITS_DEFAULT,
+    }: { readonly logger: Logger; readonly limits?: EventLimits | undefined },
   ) {
     this.source = source;
     this.limits = limits;
@@ -149,7 +156,9 @@ export class EventHub {
     const effects = effectsOf(record, viewBefore(this.#present, change), this.#present);
     const known = new Map(
       configurations.flatMap(({ before, after }) =>
-        [before, after].flatMap((entry) => (entry === null ? [] : [[`${entry.id}/${entry.version}`, entry]] as const)),
+        [before, after].flatMap((entry) =>
+          entry === null ? [] : ([[`${entry.id}/${entry.version}`, entry]] as const),
+        ),
       ),
     );
     const { state } = this.source.projection;
@@ -161,7 +170,8 @@ export class EventHub {
         affectedInstances,
         valueOf: ({ name, version }) => {
           const entry = state.configurations.find(name);
-          const found = entry?.version === version ? entry : known.get(`${configurationId(name)}/${version}`)!;
+          const found =
+            entry?.version === version ? entry : known.get(`${configurationId(name)}/${version}`)!;
           return () => found.read().value;
         },
       });

@@ -52,7 +52,10 @@ export class EventLog {
    */
   after(
     revision: number,
-    { wanted, eventsMax }: { readonly wanted: (event: ConfigurationEvent) => boolean; readonly eventsMax: number },
+    {
+      wanted,
+      eventsMax,
+    }: { readonly wanted: (event: ConfigurationEvent) => boolean; readonly eventsMax: number },
   ): { readonly batches: readonly EventBatch[]; readonly isWhole: boolean } {
     const batches: EventBatch[] = [];
     let count = 0;

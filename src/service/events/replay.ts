@@ -1,7 +1,7 @@
 import type { Kv } from '../../kv/kv.ts';
 import { type ChangeId, changeIds, readChanges, type StoredChange } from '../audit/change-log.ts';
-import { readVersions } from '../configurations/versions.ts';
 import type { ConfigurationIndex } from '../configuration-index.ts';
+import { readVersions } from '../configurations/versions.ts';
 import { configurationId } from '../keyspace.ts';
 import { serviceErrorOf } from '../kv-errors.ts';
 import type { Scope, StoredValue } from '../model.ts';
@@ -203,7 +203,10 @@ function keyOf({ name, version }: ConfigurationHeld): string {
   return `${configurationId(name)}/${version}`;
 }
 
-function presentValue(configurations: ConfigurationIndex, { name, version }: ConfigurationHeld): StoredValue | null {
+function presentValue(
+  configurations: ConfigurationIndex,
+  { name, version }: ConfigurationHeld,
+): StoredValue | null {
   const entry = configurations.find(name);
   return entry?.version === version ? entry.read().value : null;
 }

@@ -38,7 +38,10 @@ async function rowOf(memory: MemoryKv, key: Buffer) {
 }
 
 async function overwrite(memory: MemoryKv, key: Buffer, value: Buffer): Promise<number> {
-  const { revision } = await memory.txn({ compare: [], success: [{ type: 'put', key, value }], failure: [] }, call);
+  const { revision } = await memory.txn(
+    { compare: [], success: [{ type: 'put', key, value }], failure: [] },
+    call,
+  );
   return revision;
 }
 
@@ -81,9 +84,7 @@ describe('sealing', () => {
       for (let round = 0; round < 20; round += 1) {
         await putMany(world, 9);
         for (const other of others) await other.projection.catchUp(signal);
-        const counts = await Promise.all(
-          [service, ...others].map(({ sealer }) => sealer.seal(signal)),
-        );
+        const counts = await Promise.all([service, ...others].map(({ sealer }) => sealer.seal(signal)));
         expect(counts.reduce((sum, count) => sum + count)).toBe(9);
       }
       expect(await verify(memory)).toMatchObject({ sealed: 180, unsealed: 0, findings: [] });
@@ -101,7 +102,10 @@ describe('sealing', () => {
       },
       { memory },
     );
-    const { revision } = await memory.range({ key: Buffer.from('x'), consistency: { type: 'linearizable' } }, call);
+    const { revision } = await memory.range(
+      { key: Buffer.from('x'), consistency: { type: 'linearizable' } },
+      call,
+    );
     memory.compact(revision);
     await inWorld(
       async (world) => {

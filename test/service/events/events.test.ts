@@ -83,7 +83,10 @@ describe('an event', () => {
       const { environments, configurations } = service;
       await environments.update(ada, { tenant: 'default', id: 'staging', parent: 'production' });
       await environments.update(ada, { tenant: 'default', id: 'test', parent: 'staging' });
-      await configurations.create(ada, { name: named('own', { environment: 'staging' }), value: { json: 1 } });
+      await configurations.create(ada, {
+        name: named('own', { environment: 'staging' }),
+        value: { json: 1 },
+      });
       const reader = await Reader.open(service, { ...ALL, environment: 'test' });
       await put({ service }, 'inherited', 1);
       const revision = await put({ service }, 'own', 2);
@@ -115,7 +118,11 @@ describe('a cursor', () => {
       await expect(Reader.open(service, { ...ALL, keys: [] })).rejects.toMatchObject({ code: 'invalid' });
       // What others put moves the store on, not the service.
       const { revision } = await memory.txn(
-        { compare: [], success: [{ type: 'put', key: Buffer.from('/x'), value: Buffer.alloc(0) }], failure: [] },
+        {
+          compare: [],
+          success: [{ type: 'put', key: Buffer.from('/x'), value: Buffer.alloc(0) }],
+          failure: [],
+        },
         call,
       );
       const reader = await Reader.open(service, ALL, revision);
@@ -131,7 +138,10 @@ describe('a cursor', () => {
       async (world) => {
         const changes: string[] = [];
         for (let at = 0; at < 5; at += 1) {
-          const answer = await world.service.configurations.put(ada, { name: named('a'), value: { json: at } });
+          const answer = await world.service.configurations.put(ada, {
+            name: named('a'),
+            value: { json: at },
+          });
           changes.push(answer.changeId!);
         }
         await world.service.sealer.seal(signal);
@@ -248,7 +258,8 @@ describe('a replay', () => {
     const source = { kv: memory as Kv, projection: reader.projection, instancesOf: () => [] };
     const first = new Replay(source, 0, signal);
     const told: number[] = [];
-    const tell = ({ events }: EventBatch): number => told.push(...events.map(({ newValue }) => newValue as number));
+    const tell = ({ events }: EventBatch): number =>
+      told.push(...events.map(({ newValue }) => newValue as number));
     const batches = first.batches();
     for (let taken = 0; taken < 30; taken += 1) tell((await batches.next()).value as EventBatch);
     gate.shut();

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MemoryKv } from '../../../src/kv/memory-kv.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
-import { environmentsOf, effectiveOf } from '../../../src/service/environments/inheritance.ts';
+import { effectiveOf, environmentsOf } from '../../../src/service/environments/inheritance.ts';
 import type { EventFilter } from '../../../src/service/events/event-filter.ts';
 import type { EventLimits } from '../../../src/service/events/event-hub.ts';
 import type { Json } from '../../../src/service/model.ts';
@@ -31,7 +31,11 @@ type Step =
   | { readonly type: 'many'; readonly at: readonly Place[]; readonly json: Json }
   | { readonly type: 'environment'; readonly id: string; readonly parent: string | null }
   | { readonly type: 'remove-environment'; readonly id: string }
-  | { readonly type: 'defaults'; readonly application: string; readonly defaults: { readonly [key: string]: number } }
+  | {
+      readonly type: 'defaults';
+      readonly application: string;
+      readonly defaults: { readonly [key: string]: number };
+    }
   | { readonly type: 'remove-application'; readonly application: string }
   | { readonly type: 'expire' | 'seal' | 'compact' | 'shut' | 'open' | 'restart' }
   | { readonly type: 'read'; readonly filter: Omit<EventFilter, 'tenant'>; readonly back: number }
@@ -47,10 +51,19 @@ const only = <T extends string>(...types: readonly T[]): fc.Arbitrary<T> => fc.c
 
 const step = fc.oneof(
   { weight: 12, arbitrary: fc.record({ type: only('put'), at, json, ttl: fc.boolean() }) },
-  { weight: 8, arbitrary: fc.record({ type: only('secret', 'delete', 'undelete', 'describe', 'reveal'), at }) },
-  { weight: 2, arbitrary: fc.record({ type: only('rollback'), at, version: fc.integer({ min: 1, max: 4 }) }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({ type: only('secret', 'delete', 'undelete', 'describe', 'reveal'), at }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ type: only('rollback'), at, version: fc.integer({ min: 1, max: 4 }) }),
+  },
   { weight: 3, arbitrary: fc.record({ type: only('many'), at: fc.uniqueArray(at, { maxLength: 6 }), json }) },
-  { weight: 4, arbitrary: fc.record({ type: only('environment'), id: environment, parent: fc.option(environment) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ type: only('environment'), id: environment, parent: fc.option(environment) }),
+  },
   { weight: 2, arbitrary: fc.record({ type: only('remove-environment'), id: fc.constantFrom(...CUSTOM) }) },
   {
     weight: 3,
@@ -143,7 +156,10 @@ class Trial {
       const revisions = [...told, reader].flatMap((each) => each.revisions);
       expect(revisions).toEqual([...new Set(revisions)].sort((left, right) => left - right));
       expect(events.map(toldOf).sort()).toEqual(
-        this.#expected.filter((each) => each.revision > from && isWanted(filter, each.place)).map(textOf).sort(),
+        this.#expected
+          .filter((each) => each.revision > from && isWanted(filter, each.place))
+          .map(textOf)
+          .sort(),
       );
       expect(new Set(events.map(({ id }) => id)).size).toBe(events.length);
     }
@@ -180,7 +196,11 @@ class Trial {
         });
         return;
       case 'secret':
-        await configurations.put(ada, { name: named('', next.at), value: { json: 's3cret' }, type: 'secret' });
+        await configurations.put(ada, {
+          name: named('', next.at),
+          value: { json: 's3cret' },
+          type: 'secret',
+        });
         return;
       case 'describe':
         await configurations.put(ada, { name: named('', next.at), description: String(this.#revision) });
@@ -354,16 +374,21 @@ function isWanted(filter: EventFilter, { environment, application, key }: Place)
 describe('the stream of events', () => {
   test('tells every change of what holds in every environment, each once, in order, from any cursor', async () => {
     await fc.assert(
-      fc.asyncProperty(limits, fc.nat(30), fc.array(step, { minLength: 5, maxLength: 40 }), async (each, turns, steps) => {
-        const trial = new Trial(each, turns);
-        await trial.open();
-        try {
-          for (const next of steps) await trial.run(next);
-          await trial.check();
-        } finally {
-          await trial.close();
-        }
-      }),
+      fc.asyncProperty(
+        limits,
+        fc.nat(30),
+        fc.array(step, { minLength: 5, maxLength: 40 }),
+        async (each, turns, steps) => {
+          const trial = new Trial(each, turns);
+          await trial.open();
+          try {
+            for (const next of steps) await trial.run(next);
+            await trial.check();
+          } finally {
+            await trial.close();
+          }
+        },
+      ),
       { numRuns: Number(process.env['RUNS'] ?? 100) },
     );
   });
