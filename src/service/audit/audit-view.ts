@@ -41,27 +41,35 @@ export interface AuditItem {
   readonly versionsNotKept: readonly number[];
 }
 
-/**
- * A change with the values before and after, read from the versions that it names.
- *
- * @param items of the record, those that the caller may see
- * @throws ServiceError
- */
-export async function auditEntryOf(
+/** A change, and what of it its reader may see. */
+export interface VisibleChange {
+  readonly change: StoredChange;
+  readonly items: readonly ChangeItem[];
+}
+
+/** How many versions must be read to show the items. */
+export function versionCount(items: readonly ChangeItem[]): number {
+  return items.reduce((sum, item) => sum + versionsOf(item).length, 0);
+}
+
+/** Changes with the values before and after, read from the versions that they name. @throws ServiceError */
+export async function auditEntriesOf(
   kv: Kv,
-  { change, items }: { readonly change: StoredChange; readonly items: readonly ChangeItem[] },
+  visible: readonly VisibleChange[],
   signal: AbortSignal,
-): Promise<AuditEntry> {
-  const wanted = items.flatMap((item) => versionsOf(item).map((version) => ({ id: idOf(item), version })));
+): Promise<readonly AuditEntry[]> {
+  const wanted = visible
+    .flatMap(({ items }) => items)
+    .flatMap((item) => versionsOf(item).map((version) => ({ id: idOf(item), version })));
   const found = await readVersions(kv, wanted, signal);
   const versions = new Map(
     found.map((stored, at) => [`${wanted[at]!.id}/${wanted[at]!.version}`, stored] as const),
   );
-  return {
+  return visible.map(({ change, items }) => ({
     ...headOf(change.record),
     revision: change.revision,
     items: items.map((item) => itemOf(item, (version) => versions.get(`${idOf(item)}/${version}`) ?? null)),
-  };
+  }));
 }
 
 function headOf({

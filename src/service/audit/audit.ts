@@ -6,7 +6,7 @@ import type { ChangeItem, ConfigurationName } from '../model.ts';
 import { invalid } from '../service-error.ts';
 import { type AuditFilter, checkFilter, matchesRecord } from './audit-filter.ts';
 import type { AuditIndex } from './audit-index.ts';
-import { type AuditEntry, auditEntryOf } from './audit-view.ts';
+import { type AuditEntry, auditEntriesOf, type VisibleChange, versionCount } from './audit-view.ts';
 import { idsBefore, readStanding, type StoredChange } from './change-log.ts';
 import { type AuditFormat, auditLines } from './export.ts';
 
@@ -17,6 +17,8 @@ const AUDIT_PAGE_DEFAULT = 100;
 const SCANNED_MAX = 20_000;
 /** Changes that are read together. */
 const CHUNK = 100;
+/** Versions that are read together, and a few more. */
+const VERSIONS_AT_ONCE = 100;
 /** About how much JSON one page holds: beyond it the page ends early. */
 const PAGE_LENGTH_MAX = 8 * 1024 * 1024;
 
@@ -102,10 +104,8 @@ export class Audit {
         before: cursor,
         limit: CHUNK,
       });
-      for (const change of await readStanding(this.#context.kv, changes, page.signal)) {
-        await page.take(change);
-        if (page.isFull) return change.revision;
-      }
+      const last = await page.take(await readStanding(this.#context.kv, changes, page.signal));
+      if (last !== null) return last;
       cursor = changes.at(-1)?.revision ?? cursor;
       if (isExhausted) return after === 0 ? null : this.#scan(page, Math.min(cursor, after + 1));
     }
@@ -118,11 +118,9 @@ export class Audit {
     for await (const ids of idsBefore(kv, before, page.signal)) {
       for (let at = 0; at < ids.length; at += CHUNK) {
         const chunk = ids.slice(at, at + CHUNK);
-        for (const change of await readStanding(kv, chunk, page.signal)) {
-          if (!matchesRecord(page.filter, change.record)) continue;
-          await page.take(change);
-          if (page.isFull) return change.revision;
-        }
+        const changes = await readStanding(kv, chunk, page.signal);
+        const last = await page.take(changes.filter(({ record }) => matchesRecord(page.filter, record)));
+        if (last !== null) return last;
         scanned += chunk.length;
         if (scanned >= SCANNED_MAX) return chunk.at(-1)!.revision;
       }
@@ -159,19 +157,39 @@ class Page {
     this.#mayRead = context.access.filter(caller, 'read');
   }
 
-  get isFull(): boolean {
-    return this.entries.length >= this.#size || this.#length >= PAGE_LENGTH_MAX;
+  /** @returns when it is full the revision of the last change that it took, else null */
+  async take(changes: readonly StoredChange[]): Promise<number | null> {
+    let waiting: VisibleChange[] = [];
+    let versions = 0;
+    for (const change of changes) {
+      const items = await this.#visibleItems(change);
+      if (items.length === 0) continue;
+      waiting.push({ change, items });
+      versions += versionCount(items);
+      const isEnough = this.entries.length + waiting.length >= this.#size;
+      if (!isEnough && versions < VERSIONS_AT_ONCE) continue;
+      await this.#show(waiting);
+      waiting = [];
+      versions = 0;
+      if (isEnough || this.#length >= PAGE_LENGTH_MAX) return change.revision;
+    }
+    await this.#show(waiting);
+    return this.#length >= PAGE_LENGTH_MAX ? (changes.at(-1)?.revision ?? null) : null;
   }
 
-  async take(change: StoredChange): Promise<void> {
+  async #show(visible: readonly VisibleChange[]): Promise<void> {
+    for (const entry of await auditEntriesOf(this.#context.kv, visible, this.signal)) {
+      this.entries.push(entry);
+      this.#length += lengthOf(entry);
+    }
+  }
+
+  async #visibleItems({ record }: StoredChange): Promise<readonly ChangeItem[]> {
     const items: ChangeItem[] = [];
-    for (const item of change.record.items) {
+    for (const item of record.items) {
       if (item.tenant === this.filter.tenant && (await this.#isVisible(item))) items.push(item);
     }
-    if (items.length === 0) return;
-    const entry = await auditEntryOf(this.#context.kv, { change, items }, this.signal);
-    this.entries.push(entry);
-    this.#length += lengthOf(entry);
+    return items;
   }
 
   async #isVisible(item: ChangeItem): Promise<boolean> {

@@ -267,8 +267,8 @@ export class EventHub {
 
   /** @param unless it has everything up to this revision */
   #endAll(error: ServiceError, unless = Infinity): void {
-    for (const place of [...this.#places.values()]) {
-      for (const subscription of [...place]) if (!subscription.has(unless)) subscription.end(error);
+    for (const place of this.#places.values()) {
+      for (const subscription of place) if (!subscription.has(unless)) subscription.end(error);
     }
   }
 }

@@ -1,4 +1,4 @@
-import { ServiceError } from '../service-error.ts';
+import type { ServiceError } from '../service-error.ts';
 import type { ConfigurationEvent, EventBatch } from './event.ts';
 import { type EventFilter, placeOf, wantedBy } from './event-filter.ts';
 import type { EventHub } from './event-hub.ts';

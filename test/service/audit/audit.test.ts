@@ -203,7 +203,7 @@ describe('pages', () => {
     key: fc.constantFrom(...keys),
     environment: fc.constantFrom('test', 'production'),
     changeSet: fc.constantFrom(undefined, 'r1', 'r2'),
-    then: fc.constantFrom('', 'seal', 'compact', 'restart'),
+    next: fc.constantFrom('', 'seal', 'compact', 'restart'),
   });
   const filter = fc.record(
     {
@@ -237,11 +237,11 @@ describe('pages', () => {
             signal,
           };
           let service = await openService({ ...options, indexedChangesMax });
-          const expected: (Omit<(typeof changes)[0], 'then'> & {
+          const expected: (Omit<(typeof changes)[0], 'next'> & {
             readonly id: string;
             readonly at: string;
           })[] = [];
-          for (const [json, { then, ...each }] of changes.entries()) {
+          for (const [json, { next, ...each }] of changes.entries()) {
             clock.advance(1_000);
             const { actor, changeSet } = each;
             const name = named(each.key, { environment: each.environment });
@@ -252,9 +252,9 @@ describe('pages', () => {
             });
             expected.unshift({ ...each, id: answer.changeId!, at: new Date(clock.ms).toISOString() });
             await service.projection.catchUp(signal);
-            if (then === 'seal') await service.sealer.seal(signal);
-            if (then === 'compact') memory.compact(service.projection.revision);
-            if (then === 'restart') {
+            if (next === 'seal') await service.sealer.seal(signal);
+            if (next === 'compact') memory.compact(service.projection.revision);
+            if (next === 'restart') {
               await service.close();
               service = await openService({ ...options, indexedChangesMax });
             }
