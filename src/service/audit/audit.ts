@@ -12,9 +12,9 @@ import { type AuditFormat, auditLines } from './export.ts';
 
 /** Changes of one page. */
 export const AUDIT_PAGE_MAX = 1_000;
-const AUDIT_PAGE_DEFAULT = 100;
-/** Changes that one request reads from the store where the index ends: beyond it the page ends early. */
-const SCANNED_MAX = 20_000;
+const PAGE_DEFAULT = 100;
+/** Changes that one request reads: beyond it the page ends early. */
+export const AUDIT_SCANNED_MAX = 20_000;
 /** Changes that are read together. */
 const CHUNK = 100;
 /** Versions that are read together, and a few more. */
@@ -55,7 +55,7 @@ export class Audit {
    */
   async query(caller: Caller, query: AuditQuery): Promise<AuditPage> {
     checkFilter(query);
-    const { size = AUDIT_PAGE_DEFAULT, cursor } = query;
+    const { size = PAGE_DEFAULT, cursor } = query;
     if (!Number.isInteger(size) || size < 1 || size > AUDIT_PAGE_MAX) {
       throw invalid({ field: 'size', message: `must be from 1 to ${AUDIT_PAGE_MAX}` });
     }
@@ -99,7 +99,7 @@ export class Audit {
   /** @returns the next cursor */
   async #fill(page: Page, before: number): Promise<number | null> {
     let cursor = before;
-    for (;;) {
+    for (let scanned = 0; scanned < AUDIT_SCANNED_MAX; scanned += CHUNK) {
       const { changes, isExhausted, after } = this.#index.search(page.filter, {
         before: cursor,
         limit: CHUNK,
@@ -109,6 +109,7 @@ export class Audit {
       cursor = changes.at(-1)?.revision ?? cursor;
       if (isExhausted) return after === 0 ? null : this.#scan(page, Math.min(cursor, after + 1));
     }
+    return cursor;
   }
 
   /** What the index does not have, from the store. @returns the next cursor */
@@ -122,7 +123,7 @@ export class Audit {
         const last = await page.take(changes.filter(({ record }) => matchesRecord(page.filter, record)));
         if (last !== null) return last;
         scanned += chunk.length;
-        if (scanned >= SCANNED_MAX) return chunk.at(-1)!.revision;
+        if (scanned >= AUDIT_SCANNED_MAX) return chunk.at(-1)!.revision;
       }
     }
     return null;
