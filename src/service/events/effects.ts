@@ -1,4 +1,3 @@
-import { configurationId } from '../keyspace.ts';
 import type { ChangeItem, ChangeRecord, ConfigurationName } from '../model.ts';
 import { sameJson } from '../values/json-limits.ts';
 import { chainIn, changesVersion, type Held, heldIn, type View } from './view.ts';
@@ -18,7 +17,7 @@ export function effectsOf(record: ChangeRecord, before: View, after: View): read
   const seen = new Set<string>();
   for (const item of record.items) {
     for (const name of namesReached(item, [chainsBefore, chainsAfter])) {
-      const id = configurationId(name);
+      const id = [name.tenant, name.environment, name.application, name.key].join('/');
       if (seen.has(id)) continue;
       seen.add(id);
       const was = heldIn(before, name, chainsBefore.of(name.tenant, name.environment));

@@ -12,6 +12,9 @@ import { Subscription } from './subscription.ts';
 /** How long an answer about what the caller may read is believed. */
 const ACCESS_MS = 10_000;
 
+/** The longest that a poll waits. */
+const WAIT_MS_MAX = 60_000;
+
 export interface SubscribeRequest {
   readonly filter: EventFilter;
   /** The cursor: everything after this revision is told; default: what comes from now on. */
@@ -28,7 +31,21 @@ export interface EventStream extends AsyncIterable<EventBatch> {
    * the next one is asked for.
    */
   readonly position: number;
+  /** Ends it as soon as everything is told that there is now. */
+  finish(): void;
   close(): void;
+}
+
+export interface PollRequest extends SubscribeRequest {
+  /** How long to wait for the first event, from 0 to 60,000 ms. */
+  readonly waitMs: number;
+}
+
+/** What came, if anything did, and where to go on. */
+export interface PollAnswer {
+  readonly events: readonly ConfigurationEvent[];
+  /** The cursor of the next poll. */
+  readonly next: number;
 }
 
 /** The use case that tells what changed. */
@@ -65,6 +82,25 @@ export class Events {
     return new PermittedStream(this.#context, caller, subscription);
   }
 
+  /**
+   * Waits for the next change that is wanted, for those that cannot hold a stream: one batch, or none in time.
+   *
+   * @throws ServiceError as `subscribe` and its stream
+   */
+  async poll(caller: Caller, { waitMs, ...request }: PollRequest): Promise<PollAnswer> {
+    if (!(waitMs >= 0 && waitMs <= WAIT_MS_MAX)) {
+      throw invalid({ field: 'waitMs', message: `must be from 0 to ${WAIT_MS_MAX}` });
+    }
+    const stream = await this.subscribe(caller, request);
+    const timer = setTimeout(() => stream.finish(), waitMs);
+    try {
+      for await (const { revision, events } of stream) return { events, next: revision };
+      return { events: [], next: stream.position };
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   /** The projection hears of changes only: the store may be further. */
   async #checkCursor({ signal }: Caller, after: number): Promise<void> {
     const { revision } = await asService(
@@ -98,6 +134,10 @@ class PermittedStream implements EventStream {
 
   get position(): number {
     return this.#subscription.position;
+  }
+
+  finish(): void {
+    this.#subscription.finish();
   }
 
   close(): void {

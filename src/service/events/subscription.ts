@@ -24,6 +24,7 @@ export class Subscription implements AsyncIterable<EventBatch> {
   #delivered: number;
   /** The last batch is still being looked at. */
   #isInHand = false;
+  #isFinishing = false;
   #error: ServiceError | null = null;
   #wake: () => void = () => undefined;
 
@@ -77,6 +78,12 @@ export class Subscription implements AsyncIterable<EventBatch> {
     this.#wake();
   }
 
+  /** Ends it as soon as everything is told that there is now. */
+  finish(): void {
+    this.#isFinishing = true;
+    this.#wake();
+  }
+
   /** Can be gone through once. @throws ServiceError `gone`, `unavailable` */
   async *[Symbol.asyncIterator](): AsyncGenerator<EventBatch> {
     try {
@@ -88,8 +95,10 @@ export class Subscription implements AsyncIterable<EventBatch> {
         } else if (this.#stop.signal.aborted) {
           if (this.#error !== null) throw this.#error;
           return;
-        } else if (!this.#isBehind) await this.#nextOffer();
-        else if (!this.#catchUp()) yield* this.#replayed();
+        } else if (!this.#isBehind) {
+          if (this.#isFinishing) return;
+          await this.#nextOffer();
+        } else if (!this.#catchUp()) yield* this.#replayed();
       }
     } finally {
       this.end(this.#error);

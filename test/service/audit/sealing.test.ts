@@ -77,6 +77,19 @@ describe('sealing', () => {
     });
   });
 
+  test('is done by a server that runs, again and again', async () => {
+    const memory = new MemoryKv();
+    const service = await openService({ kv: memory, logger: silentLogger, keyring: KEYRING, signal });
+    for (let count = 1; count <= 2; count += 1) {
+      await put({ service }, 'a');
+      while ((await readSealHead(memory, signal)).head.count < count) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    }
+    await service.close();
+    expect(await verify(memory)).toMatchObject({ sealed: 2, findings: [] });
+  });
+
   test('several servers seal one chain together', async () => {
     await inWorld(async (world) => {
       const { service, memory } = world;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Kv, KvCall } from '../../../src/kv/kv.ts';
+import { type Kv, type KvCall, KvError } from '../../../src/kv/kv.ts';
 import { MemoryKv } from '../../../src/kv/memory-kv.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
 import type { EventBatch } from '../../../src/service/events/event.ts';
@@ -198,6 +198,39 @@ describe('a subscriber', () => {
     });
   });
 
+  test('hears of what was compacted before it was read, also when the store answers late', async () => {
+    const memory = new MemoryKv();
+    const gate = new Gate();
+    let failures = 0;
+    const kv: Kv = {
+      ...gate.before(memory),
+      txn: (request, each) => {
+        if (failures === 0) return memory.txn(request, each);
+        failures -= 1;
+        return Promise.reject(new KvError('unavailable', 'no leader'));
+      },
+    };
+    const [writer, service] = [await open(memory), await open(kv)];
+    const reader = await Reader.open(service, ALL);
+    const now = await put({ service: writer }, 'a', 1);
+    await reader.reach(now);
+    gate.shut();
+    let revision = 0;
+    for (let json = 2; json < 10; json += 1) revision = await put({ service: writer }, 'a', json);
+    memory.compact(revision);
+    failures = 2;
+    gate.open();
+    await service.projection.reach(revision, signal);
+    revision = await put({ service: writer }, 'a', 10);
+    await reader.reach(revision);
+    expect(reader.events.map(({ newValue }) => newValue)).toEqual(
+      Array.from({ length: 10 }, (_, at) => at + 1),
+    );
+    expect(failures).toBe(0);
+    await service.close();
+    await writer.close();
+  });
+
   test('is ended with the reason when the service is closed, and by its own signal', async () => {
     await inWorld(async ({ service }) => {
       const ended = await Reader.open(service, ALL);
@@ -238,6 +271,32 @@ describe('a subscriber', () => {
       await hub.close();
       const ended = await Promise.allSettled(done);
       expect(ended.every(({ status }) => status === 'rejected')).toBe(true);
+    });
+  });
+});
+
+describe('a poll', () => {
+  test('waits for one change, or as long as it may, and says where to go on', async () => {
+    await inWorld(async (world) => {
+      const { events } = world.service;
+      const filter = { ...ALL, keys: ['a'] };
+      const first = await put(world, 'a', 1);
+      const second = await put(world, 'a', 2);
+      const known = await events.poll(ada, { filter, after: 0, waitMs: 60_000 });
+      expect(known).toMatchObject({ events: [{ newValue: 1 }], next: first });
+      expect(await events.poll(ada, { filter, after: first, waitMs: 60_000 })).toMatchObject({
+        next: second,
+      });
+      expect(await events.poll(ada, { filter, after: 0, waitMs: 0 })).toMatchObject({ next: first });
+      const other = await put(world, 'b', 1);
+      const none = await events.poll(ada, { filter, after: second, waitMs: 20 });
+      expect(none.events).toEqual([]);
+      expect(none.next).toBeGreaterThanOrEqual(second);
+      expect(none.next).toBeLessThanOrEqual(other);
+      const waiting = events.poll(ada, { filter, after: none.next, waitMs: 60_000 });
+      const third = await put(world, 'a', 3);
+      expect(await waiting).toMatchObject({ events: [{ oldValue: 2, newValue: 3 }], next: third });
+      await expect(events.poll(ada, { filter, waitMs: 60_001 })).rejects.toMatchObject({ code: 'invalid' });
     });
   });
 });
