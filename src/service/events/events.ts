@@ -1,3 +1,4 @@
+import type { Target } from '../access.ts';
 import type { Caller } from '../caller.ts';
 import type { ServiceContext } from '../context.ts';
 import { HEAD_KEY } from '../keyspace.ts';
@@ -79,7 +80,7 @@ export class Events {
     await this.#hub.start();
     if (after !== undefined && after > projection.revision) await this.#checkCursor(caller, after);
     const subscription = new Subscription(this.#hub, filter, after ?? projection.revision);
-    return new PermittedStream(this.#context, caller, subscription);
+    return new PermittedStream(this.#context, caller, { filter, subscription });
   }
 
   /**
@@ -119,15 +120,24 @@ class PermittedStream implements EventStream {
   readonly #caller: Caller;
   readonly #subscription: Subscription;
   readonly #close = (): void => this.#subscription.end();
+  /** What all of the events are about. */
+  readonly #target: Target;
+  #askedAtMs = -Infinity;
   #mayRead: (name: ConfigurationName) => Promise<boolean>;
-  #askedAtMs: number;
+  /** Null = it must be asked for. */
+  #mayReadAll: boolean | null = null;
 
-  constructor(context: ServiceContext, caller: Caller, subscription: Subscription) {
+  constructor(
+    context: ServiceContext,
+    caller: Caller,
+    { filter, subscription }: { readonly filter: EventFilter; readonly subscription: Subscription },
+  ) {
+    const { tenant, environment, application } = filter;
+    this.#target = { tenant, environment, application };
     this.#context = context;
     this.#caller = caller;
     this.#subscription = subscription;
     this.#mayRead = context.access.filter(caller, 'read');
-    this.#askedAtMs = context.clock.nowMs();
     caller.signal.addEventListener('abort', this.#close);
     if (caller.signal.aborted) this.close();
   }
@@ -145,24 +155,45 @@ class PermittedStream implements EventStream {
     this.#subscription.end();
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<EventBatch> {
-    try {
-      for await (const { revision, events } of this.#subscription) {
-        const permitted: ConfigurationEvent[] = [];
-        for (const event of events) if (await this.#isPermitted(event)) permitted.push(event);
-        if (permitted.length > 0) yield { revision, events: permitted };
-      }
-    } finally {
-      this.close();
-    }
+  [Symbol.asyncIterator](): AsyncIterator<EventBatch> {
+    const batches = this.#subscription[Symbol.asyncIterator]();
+    return {
+      next: () => this.#next(batches),
+      return: async () => {
+        this.close();
+        await batches.return?.();
+        return { done: true, value: undefined };
+      },
+    };
   }
 
-  async #isPermitted({ name }: ConfigurationEvent): Promise<boolean> {
+  async #next(batches: AsyncIterator<EventBatch>): Promise<IteratorResult<EventBatch>> {
+    try {
+      for (;;) {
+        const next = await batches.next();
+        if (next.done === true) break;
+        const events = await this.#permitted(next.value.events);
+        if (events.length > 0) return { done: false, value: { revision: next.value.revision, events } };
+      }
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+    this.close();
+    return { done: true, value: undefined };
+  }
+
+  async #permitted(events: readonly ConfigurationEvent[]): Promise<readonly ConfigurationEvent[]> {
     const nowMs = this.#context.clock.nowMs();
     if (nowMs - this.#askedAtMs >= ACCESS_MS) {
+      this.#mayReadAll = null;
       this.#mayRead = this.#context.access.filter(this.#caller, 'read');
       this.#askedAtMs = nowMs;
     }
-    return this.#mayRead(name);
+    this.#mayReadAll ??= await this.#context.access.permits(this.#caller, 'read', this.#target);
+    if (this.#mayReadAll) return events;
+    const permitted: ConfigurationEvent[] = [];
+    for (const event of events) if (await this.#mayRead(event.name)) permitted.push(event);
+    return permitted;
   }
 }

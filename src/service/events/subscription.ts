@@ -22,8 +22,9 @@ export class Subscription implements AsyncIterable<EventBatch> {
   #tail: number;
   #isBehind = true;
   #delivered: number;
-  /** The last batch is still being looked at. */
-  #isInHand = false;
+  /** Of the batch that is still being looked at; 0 = there is none. */
+  #inHand = 0;
+  #replaying: AsyncGenerator<EventBatch, void> | null = null;
   #isFinishing = false;
   #error: ServiceError | null = null;
   #wake: () => void = () => undefined;
@@ -40,7 +41,7 @@ export class Subscription implements AsyncIterable<EventBatch> {
 
   /** A cursor: everything up to here that was wanted has been taken, and more was asked for since. */
   get position(): number {
-    const isIdle = this.#buffer.length === 0 && !this.#isBehind && !this.#isInHand;
+    const isIdle = this.#buffer.length === 0 && !this.#isBehind && this.#inHand === 0;
     if (!isIdle || this.#stop.signal.aborted) return this.#delivered;
     return Math.max(this.#delivered, this.#tail, this.#hub.revision);
   }
@@ -84,32 +85,64 @@ export class Subscription implements AsyncIterable<EventBatch> {
     this.#wake();
   }
 
-  /** Can be gone through once. @throws ServiceError `gone`, `unavailable` */
-  async *[Symbol.asyncIterator](): AsyncGenerator<EventBatch> {
-    try {
-      for (;;) {
-        const batch = this.#buffer.shift();
-        if (batch !== undefined) {
-          this.#buffered -= batch.events.length;
-          yield* this.#handed(batch);
-        } else if (this.#stop.signal.aborted) {
-          if (this.#error !== null) throw this.#error;
-          return;
-        } else if (!this.#isBehind) {
-          if (this.#isFinishing) return;
-          await this.#nextOffer();
-        } else if (!this.#catchUp()) yield* this.#replayed();
-      }
-    } finally {
-      this.end(this.#error);
-    }
+  /** Can be gone through once, and asked for one batch at a time. @throws ServiceError `gone`, `unavailable` */
+  [Symbol.asyncIterator](): AsyncIterator<EventBatch> {
+    return {
+      next: () => this.#next(),
+      return: async () => {
+        this.end();
+        await this.#replaying?.return();
+        return { done: true, value: undefined };
+      },
+    };
   }
 
-  *#handed(batch: EventBatch): Generator<EventBatch> {
-    this.#isInHand = true;
-    yield batch;
-    this.#isInHand = false;
-    this.#delivered = Math.max(this.#delivered, batch.revision);
+  async #next(): Promise<IteratorResult<EventBatch>> {
+    // Whoever asks for more has done with what it got.
+    this.#delivered = Math.max(this.#delivered, this.#inHand);
+    this.#inHand = 0;
+    try {
+      for (;;) {
+        const batch =
+          this.#drained() ?? (this.#replaying === null ? null : await this.#replayedNext(this.#replaying));
+        if (batch !== null) return this.#handed(batch);
+        if (this.#stop.signal.aborted) break;
+        if (!this.#isBehind) {
+          if (this.#isFinishing) break;
+          await this.#nextOffer();
+        } else if (!this.#catchUp()) this.#replaying = this.#replayed();
+      }
+    } catch (error) {
+      this.end();
+      throw error;
+    }
+    this.end();
+    if (this.#error !== null) throw this.#error;
+    return { done: true, value: undefined };
+  }
+
+  /** All that is buffered, in one batch. */
+  #drained(): EventBatch | null {
+    const buffer = this.#buffer;
+    const last = buffer.at(-1);
+    if (last === undefined) return null;
+    this.#buffer = [];
+    this.#buffered = 0;
+    if (buffer.length === 1) return last;
+    return { revision: last.revision, events: buffer.flatMap(({ events }) => events) };
+  }
+
+  /** Null = none is under way any more. */
+  async #replayedNext(replaying: AsyncGenerator<EventBatch, void>): Promise<EventBatch | null> {
+    const next = await replaying.next();
+    if (next.done !== true) return next.value;
+    this.#replaying = null;
+    return null;
+  }
+
+  #handed(batch: EventBatch): IteratorResult<EventBatch> {
+    this.#inHand = batch.revision;
+    return { done: false, value: batch };
   }
 
   #take(batch: EventBatch): void {
@@ -142,7 +175,7 @@ export class Subscription implements AsyncIterable<EventBatch> {
   }
 
   /** From the records, when it is its turn. */
-  async *#replayed(): AsyncGenerator<EventBatch> {
+  async *#replayed(): AsyncGenerator<EventBatch, void> {
     const turn = await this.#turn();
     const { signal } = this.#stop;
     const replay = new Replay(this.#hub.source, this.#tail, signal);
@@ -157,7 +190,7 @@ export class Subscription implements AsyncIterable<EventBatch> {
           turn.over();
         }, IDLE_MS_MAX);
         timer.unref();
-        yield* this.#handed({ revision, events: wanted });
+        yield { revision, events: wanted };
         clearTimeout(timer);
       }
       this.#tail = replay.reached;

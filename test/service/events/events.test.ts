@@ -9,6 +9,7 @@ import { Subscription } from '../../../src/service/events/subscription.ts';
 import { changeKey } from '../../../src/service/keyspace.ts';
 import { openService, type Service } from '../../../src/service/service.ts';
 import { bareKey, prefixedKey } from '../../../src/service/service-prefix.ts';
+import { withTxn } from '../kv-wrappers.ts';
 import { ada, inWorld, KEYRING, named, TestClock, type World } from '../world.ts';
 import { Gate } from './gated-kv.ts';
 import { Reader } from './reader.ts';
@@ -273,6 +274,36 @@ describe('a subscriber', () => {
       expect(ended.every(({ status }) => status === 'rejected')).toBe(true);
     });
   });
+});
+
+test('a stream tells what its reader may read, and asks again after some time', async () => {
+  let prefix = '/default/production/pay/db.';
+  const permitting = (kv: Kv): Kv => ({
+    ...withTxn(kv, (perform, request, each) => perform(request, each)),
+    permits: ({ key, access }) =>
+      Promise.resolve({ user: 'ada', permitted: access === 'write' || key.toString().startsWith(prefix) }),
+  });
+  await inWorld(
+    async (world) => {
+      const reader = await Reader.open(world.service, ALL);
+      const told = async (): Promise<readonly string[]> => {
+        await put(world, 'db.a', world.clock.ms);
+        await reader.reach(await put(world, 'log', world.clock.ms));
+        return reader.events.splice(0).map(({ name }) => name.key);
+      };
+      expect(await told()).toEqual(['db.a']);
+      prefix = '/';
+      world.clock.advance(9_999);
+      expect(await told()).toEqual(['db.a']);
+      world.clock.advance(1);
+      expect(await told()).toEqual(['db.a', 'log']);
+      prefix = '/none/';
+      world.clock.advance(10_000);
+      expect(await told()).toEqual([]);
+      await reader.close();
+    },
+    { wrap: permitting },
+  );
 });
 
 describe('a poll', () => {
