@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { canonicalEnvironment } from '../config-format/environments.ts';
 import { naturalNumber, UsageError } from './arguments.ts';
+import { verifyAuditCommand } from './audit-verify.ts';
 import { cell, plainText, when } from './config-words.ts';
 import { formatTable } from './format.ts';
 import { addScopeFlags, addServiceFlags, type HttpContext, jsonOf, withHttp } from './http-context.ts';
@@ -51,6 +52,7 @@ export function auditCommands(parent: Command, io: CliIo): void {
   );
   addList(audit, io);
   addExport(audit, io);
+  verifyAuditCommand(audit, io);
 }
 
 function filtered(command: Command): Command {
