@@ -1,8 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { HTTP_ANSWER_BYTES_MAX, HttpClient, type HttpClientOptions } from '../../src/client/http-client.ts';
 import { ProblemError } from '../../src/client/problem.ts';
+import { TestAuthority } from '../support/certificates.ts';
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -173,6 +175,29 @@ test('an answer that is too large is not read to its end', async () => {
     }
   })();
   await expect(reading).rejects.toMatchObject({ code: 'canceled' });
+});
+
+test('over TLS a member must prove who it is, and is told who asks', async () => {
+  const authority = new TestAuthority();
+  const own = authority.issue('member');
+  const asking = authority.issue('client');
+  const server = createTlsServer(
+    { cert: own.cert, key: own.key, ca: authority.cert, requestCert: true, rejectUnauthorized: true },
+    (_request, response) => response.end('{}'),
+  );
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const endpoint = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const [ca, cert, key] = [authority.cert, asking.cert, asking.key].map((text) => Buffer.from(text)) as [
+    Buffer,
+    Buffer,
+    Buffer,
+  ];
+  expect((await client([endpoint], { tls: { ca, cert, key } }).call(GET)).status).toBe(200);
+  const careless = client([endpoint], { tls: { cert, key, insecureSkipVerify: true } });
+  expect((await careless.call(GET)).status).toBe(200);
+  for (const tls of [{ ca }, { cert, key }, undefined])
+    await expect(client([endpoint], { tls }).call(GET)).rejects.toMatchObject({ code: 'unavailable' });
 });
 
 test('what is no address is refused', () => {
