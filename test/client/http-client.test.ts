@@ -90,6 +90,20 @@ test('what a member may have done is asked of another one only when it may be do
   expect(second).toBe(2);
 });
 
+test('a member that is alone is asked again when it cut the call off, so long as that may be', async () => {
+  let calls = 0;
+  const endpoint = await serve((request, response) => {
+    calls += 1;
+    if (calls % 2 === 1) request.socket.destroy();
+    else response.end();
+  });
+  await client([endpoint]).call(GET);
+  await client([endpoint]).call({ ...POST, isRepeatable: true });
+  expect(calls).toBe(4);
+  await expect(client([endpoint]).call(POST)).rejects.toMatchObject({ code: 'unavailable' });
+  expect(calls).toBe(5);
+});
+
 test('a member that cannot answer now is passed over; a refusal is told', async () => {
   const busy = await serve((_request, response) => response.writeHead(503).end());
   const refusing = await serve((_request, response) => {
