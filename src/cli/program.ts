@@ -54,6 +54,7 @@ Examples:
   $ conclave kv watch --prefix app/
   $ conclave status --endpoints localhost:2379,localhost:22379,localhost:32379
   $ conclave snapshot save backup.db
+  $ conclave config get db.pool.max --application pay --environment PROD
 
 'conclave COMMAND --help' tells more. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
     );

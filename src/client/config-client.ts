@@ -86,7 +86,9 @@ export class ConfigClient {
   readonly #onReady = new Set<() => void>();
   #feed: ConfigFeed | null = null;
   #source: 'cluster' | 'snapshot' | 'none' = 'none';
+  /** Of the last feed, while there is none. */
   #revision = 0;
+  #chain: readonly string[] = [];
 
   private constructor(options: ConfigClientOptions) {
     const { tenant = TENANT_DEFAULT, application, snapshotFile, http, timeoutMs, tls } = options;
@@ -226,7 +228,7 @@ export class ConfigClient {
 
   /** The environment and those that it inherits from, nearest first; empty until the cluster was reached. */
   get environments(): readonly string[] {
-    return this.#feed?.chain ?? [];
+    return this.#feed?.chain ?? this.#chain;
   }
 
   /**
@@ -380,6 +382,7 @@ export class ConfigClient {
   #lost(error: unknown): void {
     if (this.#closing.signal.aborted) return;
     this.#revision = this.revision;
+    this.#chain = this.environments;
     this.#feed = null;
     this.#problem(error);
     void this.#reconnect();

@@ -116,7 +116,9 @@ export class HttpClient {
         this.#at = at;
         return answer;
       } catch (error) {
-        if (tries === this.#urls.length || !mayGoOn(error, isRepeatable)) throw error;
+        // A connection that was kept may have been closed meanwhile: even a member that is alone gets another chance.
+        const most = isRepeatable && wasCutOff(error) ? Math.max(2, this.#urls.length) : this.#urls.length;
+        if (tries >= most || !mayGoOn(error, isRepeatable)) throw error;
       }
     }
   }
@@ -227,6 +229,10 @@ function failureOf(
   const unsent = error instanceof Error && UNSENT.has(String((error as NodeJS.ErrnoException).code));
   const text = error instanceof Error ? error.message || String((error as NodeJS.ErrnoException).code) : '';
   return new ClientError('unavailable', text, { unsent, uncertain: !unsent, cause: error });
+}
+
+function wasCutOff(error: unknown): boolean {
+  return error instanceof ClientError && error.code === 'unavailable' && !error.unsent;
 }
 
 function mayGoOn(error: unknown, isRepeatable: boolean): boolean {

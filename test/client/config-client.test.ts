@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ConfigClient, type ConfigClientOptions, type ConfigUpdate } from '../../src/client/config-client.ts';
+import { RpcError, rpcStatus } from '../../src/rpc/status.ts';
 import { applicationKey, environmentKey, plainKey } from '../../src/service/keyspace.ts';
 import type { Application, Environment, Json } from '../../src/service/model.ts';
 import { encodeApplication, encodeEnvironment, valueBytes } from '../../src/service/rows.ts';
@@ -436,6 +437,30 @@ test('a member that goes away is left for another one', async () => {
   await one.start();
   await expect.poll(() => config.integer('a'), { timeout: 10_000 }).toBe(3);
   expect(config.source).toBe('cluster');
+});
+
+test('a refusal, and another cluster in the place of the one before, leave the values until they are got over', async () => {
+  inherit('production', 'staging');
+  put('production', 'a', 1);
+  const config = await opened();
+  const told = toldBy(config);
+  one.failing = two.failing = () => new RpcError(rpcStatus.permissionDenied, 'etcdserver: permission denied');
+  await one.stop();
+  await two.stop();
+  await one.start();
+  await expect.poll(() => problems, { timeout: 10_000 }).toContain('etcdserver: permission denied');
+  put('production', 'a', 2);
+  expect(config.integer('a')).toBe(1);
+  expect(config.environments).toEqual(['production', 'staging']);
+  one.failing = null;
+  await expect.poll(() => config.integer('a'), { timeout: 10_000 }).toBe(2);
+  one.clusterId = 0x99;
+  await one.stop();
+  put('production', 'a', 3);
+  await one.start();
+  await expect.poll(() => config.integer('a'), { timeout: 10_000 }).toBe(3);
+  expect(problems.join()).toContain('another cluster');
+  expect(told).toEqual(['a: 1 -> 2', 'a: 2 -> 3']);
 });
 
 test('a signal gives up the opening, or closes the client', async () => {
