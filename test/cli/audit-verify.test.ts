@@ -61,12 +61,9 @@ test('a change that was rewritten, or taken out, is found', async () => {
   expect({ code, err }).toEqual({ code: 1, err: 'error: 2 changes are not as they were sealed\n' });
   const lines = out.split('\n');
   expect(lines[0]).toMatch(/^FOUND +REVISION +CHANGE +WHAT$/);
-  expect(
-    lines
-      .slice(1, 3)
-      .map((line) => line.split(/ +/)[0])
-      .sort(),
-  ).toEqual(['changed', 'removed']);
+  expect(new Set(lines.slice(1, 3).map((line) => line.split(/ +/)[0]))).toEqual(
+    new Set(['changed', 'removed']),
+  );
   for (const id of [changes[0]!, changes[2]!]) expect(out).toContain(id);
 });
 
