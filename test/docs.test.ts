@@ -48,6 +48,7 @@ import { INSTANCES_MAX } from '../src/service/delivery/instances.ts';
 import { SHARDS } from '../src/service/delivery/shards.ts';
 import { ENVIRONMENTS_MAX } from '../src/service/environments/environments.ts';
 import { CHAIN_MAX } from '../src/service/environments/inheritance.ts';
+import { AFFECTED_INSTANCES_MAX } from '../src/service/events/event.ts';
 import { FILTER_KEYS_MAX } from '../src/service/events/event-filter.ts';
 import { EVENT_LIMITS_DEFAULT, SUBSCRIBERS_MAX } from '../src/service/events/event-hub.ts';
 import { REPLAY_CHANGES_MAX } from '../src/service/events/replay.ts';
@@ -309,7 +310,7 @@ describe('limits', () => {
       'Keys that a subscription': [count(FILTER_KEYS_MAX)],
       'Instances of a server': [count(INSTANCES_MAX)],
       'Id of an instance': [count(INSTANCE_ID_MAX)],
-      'Instances that a report': [count(DELIVERY_INSTANCES_MAX)],
+      'Instances that a report': [`${count(DELIVERY_INSTANCES_MAX)}; ${count(AFFECTED_INSTANCES_MAX)}`],
       "Rows of a server's instances": [count(SHARDS)],
       'JSON within JSON': [`${DEPTH_MAX} deep`],
     };

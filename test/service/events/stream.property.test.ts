@@ -389,7 +389,7 @@ describe('the stream of events', () => {
           }
         },
       ),
-      { numRuns: Number(process.env['RUNS'] ?? 100) },
+      { numRuns: 200 },
     );
   });
 });
