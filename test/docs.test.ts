@@ -29,6 +29,10 @@ import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
 import { APPLICATIONS_MAX } from '../src/service/applications/applications.ts';
+import { AUDIT_PAGE_MAX, AUDIT_SCANNED_MAX } from '../src/service/audit/audit.ts';
+import { INDEXED_CHANGES_MAX } from '../src/service/audit/audit-index.ts';
+import { BLOCK_ENTRIES } from '../src/service/audit/seal-rows.ts';
+import { FINDINGS_MAX as AUDIT_FINDINGS_MAX } from '../src/service/audit/verify.ts';
 import { CHANGE_SET_CHANGES_MAX, CHANGE_SET_ITEMS_MAX } from '../src/service/change-set-row.ts';
 import { AMBIGUOUS_MAX, ATTEMPTS_MAX } from '../src/service/commit.ts';
 import { DIFFERENCES_MAX } from '../src/service/configurations/comparison.ts';
@@ -38,8 +42,16 @@ import { VERSIONS_PAGE_MAX } from '../src/service/configurations/history.ts';
 import { IMPORT_KEYS_MAX } from '../src/service/configurations/importing.ts';
 import { MANY_MAX, PAGE_SIZE_MAX } from '../src/service/configurations/reads.ts';
 import { DEFAULTS_MAX, RULES_MAX } from '../src/service/configurations/rule-checks.ts';
+import { DELIVERY_INSTANCES_MAX } from '../src/service/delivery/delivery.ts';
+import { INSTANCE_ID_MAX } from '../src/service/delivery/instance.ts';
+import { INSTANCES_MAX } from '../src/service/delivery/instances.ts';
+import { SHARDS } from '../src/service/delivery/shards.ts';
 import { ENVIRONMENTS_MAX } from '../src/service/environments/environments.ts';
 import { CHAIN_MAX } from '../src/service/environments/inheritance.ts';
+import { AFFECTED_INSTANCES_MAX } from '../src/service/events/event.ts';
+import { FILTER_KEYS_MAX } from '../src/service/events/event-filter.ts';
+import { EVENT_LIMITS_DEFAULT, SUBSCRIBERS_MAX } from '../src/service/events/event-hub.ts';
+import { REPLAY_CHANGES_MAX } from '../src/service/events/replay.ts';
 import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
 import { LENGTHS, TAGS_MAX } from '../src/service/names.ts';
 import { CATCH_UP_MS_MAX } from '../src/service/projection.ts';
@@ -284,6 +296,22 @@ describe('limits', () => {
         `${count(SET_LENGTH_MAX)} characters, ${count(ENTRIES_MAX)}, ${count(PROBLEMS_MAX)}`,
       ],
       'YAML that is imported': [`${count(YAML_LENGTH_MAX)} characters`],
+      'Changes of a page of the audit': [count(AUDIT_PAGE_MAX), count(AUDIT_SCANNED_MAX)],
+      'Changes that the audit finds': [count(INDEXED_CHANGES_MAX)],
+      'Changes of a block': [count(BLOCK_ENTRIES)],
+      'Findings that a check': [count(AUDIT_FINDINGS_MAX)],
+      'Events that a server keeps': [
+        count(EVENT_LIMITS_DEFAULT.logEvents),
+        count(EVENT_LIMITS_DEFAULT.warmChanges),
+      ],
+      'Events that wait': [count(EVENT_LIMITS_DEFAULT.bufferedEvents)],
+      "Changes that a subscriber's cursor": [count(REPLAY_CHANGES_MAX)],
+      'Subscribers of a server': [count(SUBSCRIBERS_MAX)],
+      'Keys that a subscription': [count(FILTER_KEYS_MAX)],
+      'Instances of a server': [count(INSTANCES_MAX)],
+      'Id of an instance': [count(INSTANCE_ID_MAX)],
+      'Instances that a report': [`${count(DELIVERY_INSTANCES_MAX)}; ${count(AFFECTED_INSTANCES_MAX)}`],
+      "Rows of a server's instances": [count(SHARDS)],
       'JSON within JSON': [`${DEPTH_MAX} deep`],
     };
     expect(rows.some(([name]) => name!.includes(`${ENTRY_BYTES} bytes more for each entry`))).toBe(true);
