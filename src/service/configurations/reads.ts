@@ -3,7 +3,7 @@ import type { ConfigurationEntry } from '../configuration-index.ts';
 import type { ServiceContext } from '../context.ts';
 import { allEffectiveOf, type Effective, effectiveOf } from '../environments/inheritance.ts';
 import { idOf } from '../keyspace.ts';
-import type { ChangeItem, ConfigurationName, Json, Scope, ValueType } from '../model.ts';
+import type { ChangeItem, ConfigType, ConfigurationName, Json, Scope, ValueType } from '../model.ts';
 import { checkEnvironmentName, checkTenant, LENGTHS } from '../names.ts';
 import type { Consistency } from '../projection.ts';
 import { invalid, ServiceError } from '../service-error.ts';
@@ -31,9 +31,12 @@ export interface EffectiveView {
   /** The environment that has it; null for a default. */
   readonly environment: string | null;
   readonly value: ShownValue;
-  /** Null for a default, as are version and time. */
+  readonly configType: ConfigType;
+  readonly description: string;
+  /** Null for a default, as are version and times. */
   readonly id: string | null;
   readonly version: number | null;
+  readonly createdAt: string | null;
   readonly updatedAt: string | null;
   readonly etag: string;
 }
@@ -200,16 +203,21 @@ export class Reads {
         source: 'default',
         environment: null,
         value,
+        configType: 'APPLICATION_CONFIG',
+        description: '',
         id: null,
         version: null,
+        createdAt: null,
         updatedAt: null,
         etag,
       };
     }
     const { source, entry } = found;
-    const { id, environment, version, value, updatedAt } = entry.read();
+    const { value, ...row } = entry.read();
     const etag = source === 'own' ? String(entry.modRevision) : idOf(['inherited', ...partsOf(entry)]);
-    return { key, source, environment, value: shown(value), id, version, updatedAt, etag };
+    const { id, environment, configType, description, version, createdAt, updatedAt } = row;
+    const common = { key, source, environment, configType, description };
+    return { ...common, value: shown(value), id, version, createdAt, updatedAt, etag };
   }
 
   async #map(
