@@ -145,13 +145,21 @@ export function operation(spec: Operation): DocumentedSchema {
 function responsesOf({ answers, answerTypes = ['application/json'], kind }: Operation): Schema {
   const shown = Object.entries(answers).map(([status, { description, schema }]) => {
     if (schema === null) return [status, { description, type: 'null' }] as const;
-    const isGood = Number(status) < 300;
-    const types = isGood ? answerTypes : ['application/json', 'application/problem+json'];
+    const types = Number(status) < 300 ? answerTypes : ['application/json'];
+    const content = contentOf(schema, types);
     return [
       status,
-      { description, content: Object.fromEntries(types.map((type) => [type, { schema }])) },
+      { description, content: Number(status) < 300 ? content : { ...content, ...FAILED } },
     ] as const;
   });
   const unchanged = [['304', { description: 'The caller has it already', type: 'null' }]] as const;
   return Object.fromEntries(kind === 'read' ? [...shown, ...unchanged] : shown);
+}
+
+/** Any failure may be told so. */
+const FAILED = { 'application/problem+json': { schema: { $ref: 'Problem#' } } };
+
+function contentOf(schema: Schema, types: readonly string[]): Schema {
+  if (schema['$ref'] === 'Problem#') return {};
+  return Object.fromEntries(types.map((type) => [type, { schema }]));
 }

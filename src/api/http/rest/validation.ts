@@ -22,16 +22,21 @@ export function checkRequests(app: FastifyInstance, schemas: readonly object[]):
     largeBodies.addSchema(schema);
   }
   app.setValidatorCompiler<object>(({ schema, httpPart }) => {
-    if (httpPart !== 'body') return checkOf(parameters.compile(schema));
-    const [all, first] = [checkOf(bodies.compile(schema)), checkOf(largeBodies.compile(schema))];
+    if (httpPart !== 'body') return checkOf(parameters, schema);
+    const [all, first] = [checkOf(bodies, schema), checkOf(largeBodies, schema)];
     return (body: unknown) => (isLargeBody(body) ? first(body) : all(body));
   });
 }
 
 type Check = (data: unknown) => { readonly value: unknown } | { readonly error: Error };
 
-function checkOf(validate: ValidateFunction): Check {
-  return (data) => (validate(data) ? { value: data } : { error: failureOf(validate.errors ?? []) });
+/** Compiled when it is first needed: most are not for long, and all of them take a second at the start. */
+function checkOf(ajv: Ajv, schema: object): Check {
+  let validate: ValidateFunction | null = null;
+  return (data) => {
+    validate ??= ajv.compile(schema);
+    return validate(data) ? { value: data } : { error: failureOf(validate.errors ?? []) };
+  };
 }
 
 function failureOf(errors: readonly ErrorObject[]): Error {

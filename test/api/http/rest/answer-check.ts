@@ -11,7 +11,10 @@ interface Operation {
 
 /** Holds answers to the OpenAPI document: every status is there, and no answer has a field that is not. */
 export class AnswerCheck {
-  readonly #paths: readonly { readonly pattern: RegExp; readonly item: Readonly<Record<string, Operation>> }[];
+  readonly #paths: readonly {
+    readonly pattern: RegExp;
+    readonly item: Readonly<Record<string, Operation>>;
+  }[];
   readonly #ajv = new Ajv({ strict: false, validateFormats: false });
   readonly #validators = new Map<object, ValidateFunction>();
 
@@ -43,7 +46,8 @@ export class AnswerCheck {
     if (response.content === undefined) expect(answer.text, `${method} ${path}`).toBe('');
     else {
       expect(Object.keys(response.content), `${method} ${path}`).toContain(type);
-      if (type.endsWith('json') && status < 300) this.#holdBody(`${method} ${path}`, response.content[type]!.schema, body);
+      if (type.endsWith('json') && status < 300)
+        this.#holdBody(`${method} ${path}`, response.content[type]!.schema, body);
     }
   }
 
@@ -63,7 +67,9 @@ function closedObjects(schema: unknown): unknown {
   const copy = Object.fromEntries(Object.entries(schema).map(([name, part]) => [name, closedObjects(part)]));
   const properties = copy['properties'];
   const isObject = copy['type'] === 'object' && typeof properties === 'object';
-  return isObject && Object.keys(properties as object).length > 0 && copy['additionalProperties'] === undefined
+  return isObject &&
+    Object.keys(properties as object).length > 0 &&
+    copy['additionalProperties'] === undefined
     ? { ...copy, additionalProperties: false }
     : copy;
 }
