@@ -16,7 +16,17 @@ import { configurations } from './v1/configurations.ts';
 import { drift } from './v1/drift.ts';
 import { importExport } from './v1/import-export.ts';
 import { PROMOTION_COMPONENTS, promotions } from './v1/promotions.ts';
-import { CHANGE, CONFIGURATION, CREATION, EFFECTIVE, FINDING, PATCH, UPDATE, VERSION } from './v1/schemas.ts';
+import {
+  CHANGE,
+  CHANGED,
+  CONFIGURATION,
+  CREATION,
+  EFFECTIVE,
+  FINDING,
+  PATCH,
+  UPDATE,
+  VERSION,
+} from './v1/schemas.ts';
 
 /** The schemas that have names of their own in the document. */
 export const COMPONENTS: readonly object[] = [
@@ -34,6 +44,7 @@ export const COMPONENTS: readonly object[] = [
   EFFECTIVE,
   FINDING,
   CHANGE,
+  CHANGED,
   CREATION,
   UPDATE,
   PATCH,

@@ -4,13 +4,14 @@ import type { ServiceContext } from '../context.ts';
 import { allEffectiveOf, type Effective, effectiveOf } from '../environments/inheritance.ts';
 import { idOf } from '../keyspace.ts';
 import type { ChangeItem, ConfigType, ConfigurationName, Json, Scope, ValueType } from '../model.ts';
-import { checkEnvironmentName, checkTenant, LENGTHS } from '../names.ts';
+import { checkEnvironmentName, checkName, checkTenant, LENGTHS } from '../names.ts';
 import type { Consistency } from '../projection.ts';
 import { invalid, ServiceError } from '../service-error.ts';
 import { subtypeOf } from '../values/value-types.ts';
 import { type ConfigurationView, opened, type ShownValue, shown, viewOf } from '../views.ts';
 import { notFound } from './edits.ts';
 import { type ConfigurationRef, checkKnownScope, nameOf } from './refs.ts';
+import { within } from './requests.ts';
 
 /** How a read is answered. */
 export interface ReadOptions {
@@ -136,6 +137,7 @@ export class Reads {
     if (keys.length > KEYS_MAX) throw invalid({ field: 'keys', message: `are more than ${KEYS_MAX}` });
     await this.#freshen(caller, request.consistency);
     checkKnownScope(this.#context, scope);
+    for (const [at, key] of keys.entries()) within(`keys/${at}/`, () => checkName({ ...scope, key }));
     const names = [...new Set(keys)].map((key) => ({ ...scope, key }));
     await this.#context.access.checkAll(caller, 'read', names);
     const items = names.flatMap((name) => {

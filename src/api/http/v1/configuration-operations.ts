@@ -14,14 +14,11 @@ import {
   TIME,
   VALUE_TYPE,
 } from '../rest/schema.ts';
-import { CONFIGURATION, CREATION, ENVIRONMENT_ID, FINDING, ID, PATCH, UPDATE, VERSION } from './schemas.ts';
+import { CHANGED, CONFIGURATION, CREATION, ENVIRONMENT_ID, ID, PATCH, UPDATE, VERSION } from './schemas.ts';
 
 const TAG = 'Configurations in JSON';
 const ONE = { description: 'The configuration', schema: refTo(CONFIGURATION) };
-const WRITTEN = {
-  description: 'The configuration as it is now',
-  schema: { allOf: [refTo(CONFIGURATION), object({ warnings: list(refTo(FINDING)) })] },
-};
+const WRITTEN = { description: 'The configuration as it is now', schema: refTo(CHANGED) };
 const ONE_VERSION = { description: 'The version', schema: refTo(VERSION) };
 
 export const LIST: Operation = {

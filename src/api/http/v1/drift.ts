@@ -90,10 +90,7 @@ function validate(api: FastifyInstance, { service }: RestContext): void {
 }
 
 function namesOf(tenant: string, { names }: NamesBody): readonly ConfigurationName[] {
-  return names.map((name, at) => ({
-    ...nameOf(tenant, name),
-    environment: environmentId(name.environment, `names/${at}/environment`),
-  }));
+  return names.map((name, at) => nameOf(tenant, name, `names/${at}/`));
 }
 
 function driftOf({ tenant: _, expected, actual, modRevision, type, ...name }: Drift) {

@@ -1,7 +1,7 @@
 import type { ContentInput } from '../../../service/configurations/content.ts';
 import type { ConfigurationRef } from '../../../service/configurations/refs.ts';
 import { environmentId } from '../../../service/environments/spelling.ts';
-import type { ConfigType, Json, ValueType } from '../../../service/model.ts';
+import type { ConfigType, ConfigurationName, Json, ValueType } from '../../../service/model.ts';
 import { invalid } from '../../../service/service-error.ts';
 
 /** A configuration by its id, or by its name. */
@@ -53,8 +53,13 @@ export function refOf(tenant: string, body: RefBody, place = ''): ConfigurationR
   };
 }
 
-export function nameOf(tenant: string, { application, environment, key }: NameBody) {
-  return { tenant, environment: environmentId(environment), application, key };
+/** @param place as of `refOf`. @throws ServiceError `invalid` */
+export function nameOf(
+  tenant: string,
+  { application, environment, key }: NameBody,
+  place = '',
+): ConfigurationName {
+  return { tenant, environment: environmentId(environment, `${place}environment`), application, key };
 }
 
 export function contentOf(body: ContentBody): ContentInput {

@@ -60,28 +60,27 @@ const SHOWN: Properties = {
 
 export const SIDE: Schema = nullable(object(SHOWN));
 
-export const CONFIGURATION = named(
-  'ConfigurationResource',
-  object({
-    id: TEXT,
-    tenant: TEXT,
-    ...NAME_FIELDS,
-    ...SHOWN,
-    configType: CONFIG_TYPE,
-    description: TEXT,
-    schema: nullable(TEXT),
-    tags: TEXTS,
-    expiresAt: nullable(TIME),
-    version: NUMBER_FROM_1,
-    createdBy: TEXT,
-    createdAt: TIME,
-    updatedBy: TEXT,
-    updatedAt: TIME,
-    changeId: described(TEXT, 'The change that made this version'),
-    etag: described(TEXT, 'What If-Match takes, in quotes'),
-    revision: described(NUMBER_FROM_1, 'Of the store, at which it was last changed'),
-  }),
-);
+const CONFIGURATION_FIELDS: Properties = {
+  id: TEXT,
+  tenant: TEXT,
+  ...NAME_FIELDS,
+  ...SHOWN,
+  configType: CONFIG_TYPE,
+  description: TEXT,
+  schema: nullable(TEXT),
+  tags: TEXTS,
+  expiresAt: nullable(TIME),
+  version: NUMBER_FROM_1,
+  createdBy: TEXT,
+  createdAt: TIME,
+  updatedBy: TEXT,
+  updatedAt: TIME,
+  changeId: described(TEXT, 'The change that made this version'),
+  etag: described(TEXT, 'What If-Match takes, in quotes'),
+  revision: described(NUMBER_FROM_1, 'Of the store, at which it was last changed'),
+};
+
+export const CONFIGURATION = named('ConfigurationResource', object(CONFIGURATION_FIELDS));
 
 export const VERSION = named(
   'VersionResource',
@@ -127,6 +126,15 @@ export const FINDING = named(
     check: { type: 'string', enum: ['schema', 'rule', 'reference', 'secret'] },
     field: TEXT,
     message: TEXT,
+  }),
+);
+
+/** A configuration as a change left it. */
+export const CHANGED = named(
+  'ChangedConfiguration',
+  object({
+    ...CONFIGURATION_FIELDS,
+    warnings: described(list(refTo(FINDING)), 'What is suspicious about the change, but not wrong'),
   }),
 );
 

@@ -65,6 +65,10 @@ function closedObjects(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(closedObjects);
   if (typeof schema !== 'object' || schema === null) return schema;
   const copy = Object.fromEntries(Object.entries(schema).map(([name, part]) => [name, closedObjects(part)]));
+  // What OpenAPI 3.0 says of a reference that may be null.
+  const { nullable, allOf } = copy;
+  if (nullable === true && Array.isArray(allOf))
+    return { anyOf: [...(allOf as unknown[]), { type: 'null' }] };
   const properties = copy['properties'];
   const isObject = copy['type'] === 'object' && typeof properties === 'object';
   return isObject &&
