@@ -279,6 +279,8 @@ function byKey(error: unknown, part: readonly Wanted[]): unknown {
     const [, index, rest] = /^items\/(\d+)\/?(.*)$/.exec(field) ?? [];
     const one = index === undefined ? undefined : part[Number(index)];
     if (one === undefined) return { field, message };
+    // The same for all of them.
+    if (rest === 'environment') return { field: rest, message };
     const place = rest === undefined || rest === '' ? one.key : `${one.key}/${rest}`;
     return { field: place, message: one.line === null ? message : `line ${one.line}: ${message}` };
   });

@@ -26,7 +26,7 @@ export const REST_LIMITS_DEFAULT: RestLimits = {
 export const PROBLEMS_MAX = 100;
 /** The greatest bound of staleness, in milliseconds: about 25 days, as over gRPC. */
 export const MAX_STALENESS_MS_MAX: number = 2 ** 31;
-/** Characters of one part of a path, decoded; longer ones are of no route. */
+/** Characters of one part of a path, as they are sent. */
 export const PATH_PART_LENGTH_MAX = 1_000;
 /** A body of which, when something is wrong with it, everything is told; of larger ones the first. */
 export const CHECKED_WHOLE_BYTES_MAX: number = 64 * 1024;

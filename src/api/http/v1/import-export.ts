@@ -9,6 +9,7 @@ import type { RestContext } from '../rest/context.ts';
 import { changeOptions, type ReadQuery, readOptions, sendRead, sendWritten } from '../rest/exchange.ts';
 import { CHANGE_PROBLEMS, READ_PROBLEMS } from '../rest/problem-schema.ts';
 import {
+  ANY,
   COUNT,
   described,
   FLAG,
@@ -143,7 +144,7 @@ const EXPORT: Operation = {
     reveal: described({ ...FLAG, default: false }, 'Secrets themselves, which is recorded; else their mask'),
   },
   required: ['application', 'environment', 'format'],
-  answers: { 200: { description: 'The text', schema: TEXT }, ...READ_PROBLEMS },
+  answers: { 200: { description: 'The values', schema: ANY }, ...READ_PROBLEMS },
   answerTypes: Object.values(MEDIA_TYPES).map((type) => type.split(';', 1)[0]!),
 };
 
