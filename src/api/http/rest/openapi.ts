@@ -19,6 +19,14 @@ export async function serveDocument(app: FastifyInstance): Promise<void> {
         version: VERSION,
         description: 'Applications, environments, configurations and their versions',
       },
+      components: {
+        securitySchemes: {
+          basic: { type: 'http', scheme: 'basic' },
+          bearer: { type: 'http', scheme: 'bearer' },
+        },
+      },
+      // Needed once the store wants to know who asks.
+      security: [{}, { basic: [] }, { bearer: [] }],
     },
     refResolver: {
       buildLocalReference: (json, _base, _fragment, at) => String(json['$id'] ?? `schema-${at}`),
