@@ -29,7 +29,8 @@ export async function serveDocument(app: FastifyInstance): Promise<void> {
       security: [{}, { basic: [] }, { bearer: [] }],
     },
     refResolver: {
-      buildLocalReference: (json, _base, _fragment, at) => String(json['$id'] ?? `schema-${at}`),
+      buildLocalReference: ({ $id }, _base, _fragment, at) =>
+        typeof $id === 'string' ? $id : `schema-${at}`,
     },
     transform: ({ schema, url }) => {
       const { shownHeaders, ...rest } = (schema ?? {}) as unknown as DocumentedSchema;
