@@ -35,6 +35,7 @@ import { LEADER_REGIONS_MAX } from '../src/options.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
+import { AS_OF_MAX } from '../src/service/configurations/history.ts';
 import { IMPORT_ITEMS_SHOWN_MAX } from '../src/service/configurations/import.ts';
 import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
 import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
@@ -176,6 +177,7 @@ describe('limits', () => {
       'Fields told of a REST request': [`${REST_PROBLEMS_MAX};`, `${CHECKED_WHOLE_BYTES_MAX / 1024} KiB`],
       'Staleness that a REST read': [count(REST_STALENESS_MS_MAX)],
       'Names and passwords': [`${count(rest.signInsMax)}, for ${seconds(rest.signInMs)}`],
+      'Configurations of one look back': [count(AS_OF_MAX)],
       'Items shown of an import': [count(IMPORT_ITEMS_SHOWN_MAX)],
       'Calls of the configuration service': [count(CALLS_MAX)],
       'Batches of a watch of the configuration service': [count(BATCHES_AHEAD_MAX)],
