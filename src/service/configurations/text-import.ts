@@ -95,7 +95,7 @@ export class TextImport {
         deleteMissing,
         dryRun,
       });
-      return summaryOf(answer);
+      return summaryOf(answer, values.size);
     } catch (error) {
       throw byKey(error, lines);
     }
@@ -163,7 +163,7 @@ function holdsObject(there: Effective | undefined): boolean {
   return there.entry.type === 'json' || there.entry.type === 'secret';
 }
 
-function summaryOf({ revision, changeIds, items, findings }: ImportAnswer): TextImportAnswer {
+function summaryOf({ revision, changeIds, items, findings }: ImportAnswer, asked: number): TextImportAnswer {
   const changed = items.filter(({ type }) => type !== 'unchanged');
   const count = (wanted: WrittenItem['type']): number => items.filter(({ type }) => type === wanted).length;
   return {
@@ -172,7 +172,8 @@ function summaryOf({ revision, changeIds, items, findings }: ImportAnswer): Text
     created: count('created'),
     updated: count('updated'),
     deleted: count('deleted'),
-    unchanged: count('unchanged'),
+    // What a repetition is answered from does not name them.
+    unchanged: asked - count('created') - count('updated'),
     items: changed.slice(0, IMPORT_ITEMS_SHOWN_MAX).flatMap(itemOf),
     more: changed.length > IMPORT_ITEMS_SHOWN_MAX,
     findings: findings.slice(0, FINDINGS_MAX).map((finding) => ({ ...finding, field: bare(finding.field) })),

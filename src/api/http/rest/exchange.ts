@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Caller } from '../../../service/caller.ts';
 import type { ChangeOptions } from '../../../service/commit.ts';
-import type { ReadOptions } from '../../../service/configurations/reads.ts';
+import type { EffectiveOptions, ReadOptions } from '../../../service/configurations/reads.ts';
 import type { Json } from '../../../service/model.ts';
 import { LENGTHS } from '../../../service/names.ts';
 import type { Consistency } from '../../../service/projection.ts';
@@ -24,6 +24,12 @@ export interface ReadQuery {
   readonly maxStalenessMs?: number;
 }
 
+/** Parameters of reads of what holds in an environment. */
+export interface EffectiveQuery extends ReadQuery {
+  readonly reveal?: boolean;
+  readonly resolve?: boolean;
+}
+
 /** Of a bounded read that does not say so itself. */
 const MAX_STALENESS_MS_DEFAULT = 1_000;
 
@@ -40,6 +46,11 @@ export function readOptions({ consistency, maxStalenessMs }: ReadQuery): ReadOpt
     default:
       return {};
   }
+}
+
+/** As `readOptions`, and whether references to other keys are filled in. @throws ServiceError `invalid` */
+export function effectiveOptions(query: EffectiveQuery): Omit<EffectiveOptions, 'reveal'> {
+  return { ...readOptions(query), resolve: query.resolve };
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { EffectiveMap, EffectiveView, ReadOptions } from '../../../service/configurations/reads.ts';
+import type { EffectiveMap, EffectiveOptions, EffectiveView } from '../../../service/configurations/reads.ts';
 import type { ConfigurationName, Scope } from '../../../service/model.ts';
 import type { Service } from '../../../service/service.ts';
 import { ServiceError } from '../../../service/service-error.ts';
@@ -26,7 +26,7 @@ export async function lookedUp(
   wanted: {
     readonly name: ConfigurationName;
     readonly reveal: boolean;
-    readonly options: ReadOptions;
+    readonly options: Omit<EffectiveOptions, 'reveal'>;
     readonly shape: (view: EffectiveView) => unknown;
     readonly otherwise?: () => unknown;
   },
@@ -60,7 +60,7 @@ export async function lookedUpAll(
   wanted: {
     readonly scope: Scope;
     readonly reveal: boolean;
-    readonly options: ReadOptions;
+    readonly options: Omit<EffectiveOptions, 'reveal'>;
     readonly shape: (map: EffectiveMap) => unknown;
   },
 ): Promise<FastifyReply> {

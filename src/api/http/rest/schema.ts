@@ -97,6 +97,12 @@ const READ_QUERY: Properties = {
   ),
 };
 
+/** Of reads of what holds in an environment. */
+export const RESOLVE: Schema = described(
+  { ...FLAG, default: false },
+  'Fill in references to other keys (${other.key}); those to secrets stay as they are',
+);
+
 const CHANGE_QUERY: Properties = {
   reason: described(TEXT, 'Why; also as changeDescription, and in the body'),
   changeDescription: described(TEXT, 'The same as reason'),

@@ -4,7 +4,15 @@ import type { ItemAction } from '../../../service/configurations/requests.ts';
 import { environmentId } from '../../../service/environments/spelling.ts';
 import type { Json } from '../../../service/model.ts';
 import type { RestContext } from '../rest/context.ts';
-import { changeOptions, type ReadQuery, readOptions, sendRead, sendWritten } from '../rest/exchange.ts';
+import {
+  changeOptions,
+  type EffectiveQuery,
+  effectiveOptions,
+  type ReadQuery,
+  readOptions,
+  sendRead,
+  sendWritten,
+} from '../rest/exchange.ts';
 import { lookedUp, lookedUpAll } from '../rest/lookup.ts';
 import { CHANGE_PROBLEMS, READ_PROBLEMS } from '../rest/problem-schema.ts';
 import {
@@ -16,6 +24,7 @@ import {
   type Operation,
   object,
   operation,
+  RESOLVE,
   refTo,
   strictObject,
   TEXT,
@@ -34,10 +43,9 @@ import {
 } from './schemas.ts';
 import { effectiveOf, writtenOf } from './views.ts';
 
-interface ScopeQuery extends ReadQuery {
+interface ScopeQuery extends EffectiveQuery {
   readonly application: string;
   readonly environment: string;
-  readonly reveal?: boolean;
 }
 type ItemBody = RefBody &
   ContentBody & {
@@ -53,12 +61,12 @@ export function bulk(api: FastifyInstance, context: RestContext): void {
   const { service } = context;
 
   api.post<{
-    Body: { application: string; environment: string; keys: string[]; reveal?: boolean };
+    Body: { application: string; environment: string; keys: string[]; reveal?: boolean; resolve?: boolean };
     Querystring: ReadQuery;
   }>('/api/v1/bulk/get', { schema: operation(BULK_GET) }, async (request, reply) => {
-    const { application, environment, keys, reveal } = request.body;
+    const { application, environment, keys, reveal, resolve } = request.body;
     const scope = { tenant: request.tenant, environment: environmentId(environment), application };
-    const wanted = { scope, keys, reveal, ...readOptions(request.query) };
+    const wanted = { scope, keys, reveal, resolve, ...readOptions(request.query) };
     const { revision, result } = await service.reads.getMany(request.caller, wanted);
     const found = new Set(result.items.map(({ key }) => key));
     const missing = [...new Set(keys)].filter((key) => !found.has(key));
@@ -96,14 +104,14 @@ function effectiveValues(api: FastifyInstance, { service }: RestContext): void {
         {
           scope,
           reveal: reveal === true,
-          options: readOptions(request.query),
+          options: effectiveOptions(request.query),
           shape: ({ items }) => ({ items: items.map(effectiveOf) }),
         },
       );
     },
   );
 
-  api.get<{ Querystring: NameBody & ReadQuery & { reveal?: boolean } }>(
+  api.get<{ Querystring: NameBody & EffectiveQuery }>(
     '/api/v1/lookup',
     { schema: operation(LOOKUP) },
     async (request, reply) =>
@@ -113,7 +121,7 @@ function effectiveValues(api: FastifyInstance, { service }: RestContext): void {
         {
           name: nameOf(request.tenant, request.query),
           reveal: request.query.reveal === true,
-          options: readOptions(request.query),
+          options: effectiveOptions(request.query),
           shape: effectiveOf,
         },
       ),
@@ -141,7 +149,7 @@ const ALL_EFFECTIVE: Operation = {
   summary: 'Everything that holds for an application in an environment, and where it comes from',
   tag: TAG,
   kind: 'read',
-  query: { ...SCOPE, reveal: REVEAL },
+  query: { ...SCOPE, reveal: REVEAL, resolve: RESOLVE },
   required: ['application', 'environment'],
   answers: {
     200: { description: 'The values', schema: object({ items: list(refTo(EFFECTIVE)) }) },
@@ -154,7 +162,7 @@ const LOOKUP: Operation = {
   summary: 'What holds for one key, and where it comes from',
   tag: TAG,
   kind: 'read',
-  query: { ...NAME_FIELDS, reveal: REVEAL },
+  query: { ...NAME_FIELDS, reveal: REVEAL, resolve: RESOLVE },
   required: ['application', 'environment', 'key'],
   answers: { 200: { description: 'The value', schema: refTo(EFFECTIVE) }, ...READ_PROBLEMS },
 };
@@ -164,7 +172,7 @@ const BULK_GET: Operation = {
   summary: 'What holds for many keys',
   tag: TAG,
   kind: 'read',
-  body: strictObject({ ...SCOPE, keys: { ...TEXTS, maxItems: 1_000 }, reveal: REVEAL }, [
+  body: strictObject({ ...SCOPE, keys: { ...TEXTS, maxItems: 1_000 }, reveal: REVEAL, resolve: RESOLVE }, [
     'application',
     'environment',
     'keys',

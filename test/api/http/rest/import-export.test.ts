@@ -126,7 +126,9 @@ describe('import', () => {
       const rest = await world.call('POST', `/api/v1/import?${SCOPE}`, sent);
       expect(rest.body).toMatchObject({ created: 50, unchanged: 50 });
       const again = await world.call('POST', `/api/v1/import?${SCOPE}`, sent);
-      expect(again.body).toMatchObject({ created: 0, unchanged: 100, changeIds: [] });
+      expect(again.body).toMatchObject({ created: 50, unchanged: 50, changeIds: rest.body.changeIds });
+      const other = { payload: text(90).replace('"k1":1', '"k1":0'), headers };
+      expectProblem(await world.call('POST', `/api/v1/import?${SCOPE}`, other), 422);
     });
   });
 

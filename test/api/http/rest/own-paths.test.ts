@@ -323,6 +323,32 @@ describe('many at once', () => {
     });
   });
 
+  test('references are filled in when that is asked for', async () => {
+    await inRestWorld(async (world) => {
+      await made(world, { key: 'host', value: 'db1' });
+      await made(world, { key: 'url', value: 'postgres://${host}/pay' });
+      const scope = 'application=pay&environment=prod';
+      const filled = 'postgres://db1/pay';
+      const plain = await world.get(`/api/v1/lookup?${scope}&key=url`);
+      expect(plain.body.value).toBe('postgres://${host}/pay');
+      const one = await world.get(`/api/v1/lookup?${scope}&key=url&resolve=true`);
+      expect([one.body.value, one.headers['etag'] === plain.headers['etag']]).toEqual([filled, false]);
+      const of = async (url: string) => JSON.stringify((await world.get(`${url}&resolve=true`)).body);
+      for (const url of [
+        `/api/v1/effective?${scope}`,
+        `/configs/lookup?${scope}&key=url`,
+        `/config/get?${scope}&key=url`,
+        '/api/v1/config/pay?environment=prod',
+        '/api/v1/config/pay/url?environment=prod',
+        '/v1/config/services/pay?environment=prod',
+      ]) {
+        expect(await of(url), url).toContain(filled);
+      }
+      const body = { application: 'pay', environment: 'prod', keys: ['url'], resolve: true };
+      expect((await world.post('/api/v1/bulk/get', body)).body.items[0].value).toBe(filled);
+    });
+  });
+
   test('changes are made together or not at all', async () => {
     await inRestWorld(async (world) => {
       const id = await made(world);

@@ -3,7 +3,15 @@ import { environmentId } from '../../../../service/environments/spelling.ts';
 import type { ConfigurationName } from '../../../../service/model.ts';
 import { nameFields, type RestContext } from '../../rest/context.ts';
 import { ifMatchOf } from '../../rest/entity-tags.ts';
-import { changeOptions, type ReadQuery, readOptions, sendRead, sendWritten } from '../../rest/exchange.ts';
+import {
+  changeOptions,
+  type EffectiveQuery,
+  effectiveOptions,
+  type ReadQuery,
+  readOptions,
+  sendRead,
+  sendWritten,
+} from '../../rest/exchange.ts';
 import { lookedUp } from '../../rest/lookup.ts';
 import { CHANGE_PROBLEMS, READ_PROBLEMS } from '../../rest/problem-schema.ts';
 import {
@@ -15,6 +23,7 @@ import {
   type Operation,
   object,
   operation,
+  RESOLVE,
   refTo,
   TEXT,
 } from '../../rest/schema.ts';
@@ -35,7 +44,7 @@ export async function config(api: FastifyInstance, context: RestContext): Promis
   const { service } = context;
   nameFields(api, context, FIELDS_002);
 
-  api.get<{ Querystring: ReadQuery & NameFields & { default?: string; reveal?: boolean } }>(
+  api.get<{ Querystring: EffectiveQuery & NameFields & { default?: string } }>(
     '/config/get',
     { schema: operation(GET) },
     async (request, reply) => {
@@ -46,7 +55,7 @@ export async function config(api: FastifyInstance, context: RestContext): Promis
         {
           name: nameOf(request.tenant, request.query),
           reveal: reveal === true,
-          options: readOptions(request.query),
+          options: effectiveOptions(request.query),
           shape: valueOf,
           ...(otherwise === undefined ? {} : { otherwise: () => defaultValueOf(key, otherwise) }),
         },
@@ -134,6 +143,7 @@ const GET: Operation = {
     ...NAME,
     default: described(TEXT, 'The value when there is none'),
     reveal: described({ ...FLAG, default: false }, 'Show a secret itself, which is recorded'),
+    resolve: RESOLVE,
   },
   required: REQUIRED,
   answers: { 200: { description: 'The value', schema: refTo(VALUE) }, ...READ_PROBLEMS },

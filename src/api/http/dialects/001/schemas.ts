@@ -10,6 +10,7 @@ import {
   nullable,
   type Operation,
   object,
+  RESOLVE,
   refTo,
   TEXT,
   TEXTS,
@@ -101,7 +102,7 @@ export const GET_ALL: Operation = {
   kind: 'read',
   isLenient: true,
   params: SERVICE,
-  query: { environment: ENVIRONMENT, reveal: REVEAL },
+  query: { environment: ENVIRONMENT, reveal: REVEAL, resolve: RESOLVE },
   answers: {
     200: { description: 'Values by key', schema: { type: 'object', additionalProperties: ANY } },
     ...READ_PROBLEMS,
@@ -115,7 +116,7 @@ export const GET_ONE: Operation = {
   kind: 'read',
   isLenient: true,
   params: KEY,
-  query: { environment: ENVIRONMENT, reveal: REVEAL },
+  query: { environment: ENVIRONMENT, reveal: REVEAL, resolve: RESOLVE },
   answers: { 200: { description: 'The configuration', schema: refTo(CONFIGURATION) }, ...READ_PROBLEMS },
 };
 

@@ -7,7 +7,7 @@ import { checkLabel } from '../../../../service/names.ts';
 import { invalid } from '../../../../service/service-error.ts';
 import { nameFields, type RestContext } from '../../rest/context.ts';
 import { ifMatchOf } from '../../rest/entity-tags.ts';
-import { changeOptions, type ReadQuery, readOptions, sendWritten } from '../../rest/exchange.ts';
+import { changeOptions, type EffectiveQuery, effectiveOptions, sendWritten } from '../../rest/exchange.ts';
 import { lookedUp, lookedUpAll } from '../../rest/lookup.ts';
 import { operation } from '../../rest/schema.ts';
 import { bareKey, checkService } from './keys.ts';
@@ -20,9 +20,8 @@ interface ServiceParams {
 interface KeyParams extends ServiceParams {
   readonly config_key: string;
 }
-interface EnvironmentQuery extends ReadQuery {
+interface EnvironmentQuery extends EffectiveQuery {
   readonly environment?: string;
-  readonly reveal?: boolean;
 }
 interface UpdateBody {
   readonly config_key?: string;
@@ -73,7 +72,7 @@ export async function serviceConfig(api: FastifyInstance, context: RestContext):
         {
           scope,
           reveal: request.query.reveal === true,
-          options: readOptions(request.query),
+          options: effectiveOptions(request.query),
           shape: ({ items }) => Object.fromEntries(items.map(({ key, value }) => [key, value.json])),
         },
       );
@@ -93,7 +92,7 @@ export async function serviceConfig(api: FastifyInstance, context: RestContext):
         {
           name: { ...scope, key },
           reveal: request.query.reveal === true,
-          options: readOptions(request.query),
+          options: effectiveOptions(request.query),
           shape: (view) => effectiveOf(view, scope),
         },
       );

@@ -6,6 +6,8 @@ import { nameFields, type RestContext } from '../../rest/context.ts';
 import { ifMatchOf } from '../../rest/entity-tags.ts';
 import {
   changeOptions,
+  type EffectiveQuery,
+  effectiveOptions,
   type ReadQuery,
   readOptions,
   sendRead,
@@ -13,7 +15,17 @@ import {
   type Written,
 } from '../../rest/exchange.ts';
 import { lookedUp } from '../../rest/lookup.ts';
-import { COUNT, described, FLAG, list, type Operation, operation, refTo, TEXT } from '../../rest/schema.ts';
+import {
+  COUNT,
+  described,
+  FLAG,
+  list,
+  type Operation,
+  operation,
+  RESOLVE,
+  refTo,
+  TEXT,
+} from '../../rest/schema.ts';
 import {
   BAD_REQUEST,
   CREATE,
@@ -43,12 +55,11 @@ interface ListQuery extends ReadQuery {
   readonly tag?: string;
   readonly search?: string;
 }
-interface LookupQuery extends ReadQuery {
+interface LookupQuery extends EffectiveQuery {
   readonly key: string;
   readonly application: string;
   readonly environment: string;
   readonly default?: string;
-  readonly reveal?: boolean;
 }
 interface CreateBody extends TextContent {
   readonly key: string;
@@ -120,7 +131,7 @@ function collection(api: FastifyInstance, { service }: RestContext): void {
         {
           name,
           reveal,
-          options: readOptions(request.query),
+          options: effectiveOptions(request.query),
           shape: valueOf,
           ...(otherwise === undefined ? {} : { otherwise: () => defaultValueOf(key, otherwise) }),
         },
@@ -278,6 +289,7 @@ const LOOKUP: Operation = {
     environment: ENVIRONMENT,
     default: described(TEXT, 'The value when there is none'),
     reveal: described({ ...FLAG, default: true }, 'Show a secret itself, which is recorded'),
+    resolve: RESOLVE,
   },
   required: ['key', 'application', 'environment'],
   answers: {

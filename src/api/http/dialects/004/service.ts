@@ -4,10 +4,10 @@ import { environmentId, spellEnvironment } from '../../../../service/environment
 import { objectOf } from '../../../../service/formats/tree.ts';
 import { isObject } from '../../../../service/values/json-limits.ts';
 import { nameFields, type RestContext } from '../../rest/context.ts';
-import { type ReadQuery, readOptions } from '../../rest/exchange.ts';
+import { type EffectiveQuery, effectiveOptions } from '../../rest/exchange.ts';
 import { lookedUpAll } from '../../rest/lookup.ts';
 import { READ_PROBLEMS } from '../../rest/problem-schema.ts';
-import { ANY, described, FLAG, type Operation, operation, TEXT } from '../../rest/schema.ts';
+import { ANY, described, FLAG, type Operation, operation, RESOLVE, TEXT } from '../../rest/schema.ts';
 
 /** Where the flags of the application stand beside its values. */
 const FLAGS = 'feature_flags';
@@ -17,13 +17,13 @@ export async function services(api: FastifyInstance, context: RestContext): Prom
   nameFields(api, context, { application: 'name' });
   api.get<{
     Params: { name: string };
-    Querystring: ReadQuery & { environment?: string; reveal?: boolean };
+    Querystring: EffectiveQuery & { environment?: string };
   }>('/v1/config/services/:name', { schema: operation(GET) }, async (request, reply) => {
     const { environment: spelled, reveal } = request.query;
     const environment = spelled === undefined ? context.defaultEnvironment : environmentId(spelled);
     const scope = { tenant: request.tenant, environment, application: request.params.name };
     reply.header('conclave-environment', spellEnvironment(environment, 'lower'));
-    const options = readOptions(request.query);
+    const options = effectiveOptions(request.query);
     return lookedUpAll(
       context.service,
       { request, reply },
@@ -50,6 +50,7 @@ const GET: Operation = {
       'Else the configured one, which Conclave-Environment tells',
     ),
     reveal: described({ ...FLAG, default: false }, 'Show secrets themselves, which is recorded'),
+    resolve: RESOLVE,
   },
   answers: {
     200: { description: 'The values', schema: { type: 'object', additionalProperties: ANY } },
