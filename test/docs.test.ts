@@ -4,6 +4,13 @@ import { describe, expect, test } from 'vitest';
 import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
 import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
+import {
+  CHECKED_WHOLE_BYTES_MAX,
+  PATH_PART_LENGTH_MAX,
+  REST_LIMITS_DEFAULT,
+  PROBLEMS_MAX as REST_PROBLEMS_MAX,
+  MAX_STALENESS_MS_MAX as REST_STALENESS_MS_MAX,
+} from '../src/api/http/rest/limits.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
 import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
@@ -46,6 +53,7 @@ import { DELIVERY_INSTANCES_MAX } from '../src/service/delivery/delivery.ts';
 import { INSTANCE_ID_MAX } from '../src/service/delivery/instance.ts';
 import { INSTANCES_MAX } from '../src/service/delivery/instances.ts';
 import { SHARDS } from '../src/service/delivery/shards.ts';
+import { IMPORT_ITEMS_SHOWN_MAX } from '../src/service/configurations/text-import.ts';
 import { ENVIRONMENTS_MAX } from '../src/service/environments/environments.ts';
 import { CHAIN_MAX } from '../src/service/environments/inheritance.ts';
 import { AFFECTED_INSTANCES_MAX } from '../src/service/events/event.ts';
@@ -186,8 +194,20 @@ describe('limits', () => {
     const port = DEFAULT_PORT_LIMITS;
     const peer = defaultLimits;
     const preference = DEFAULT_PREFERENCE_TIMING;
+    const rest = REST_LIMITS_DEFAULT;
     const watchKeys = [etcd.watchKeyBytesMax, etcd.streamWatchKeyBytesMax].map(mebibytes).join(', ');
     const said: Readonly<Record<string, readonly string[]>> = {
+      'Body of a REST request': [
+        mebibytes(rest.bodyBytesMax),
+        `${mebibytes(rest.importBytesMax)} of one that is imported`,
+      ],
+      'REST requests under way': [`${count(rest.requestsMax)}, ${mebibytes(rest.heldBytesMax)}`],
+      'Part of the path': [`${count(PATH_PART_LENGTH_MAX)} characters`],
+      'Fields told of a REST request': [`${REST_PROBLEMS_MAX};`, `${CHECKED_WHOLE_BYTES_MAX / 1024} KiB`],
+      'Staleness that a REST read': [count(REST_STALENESS_MS_MAX)],
+      'Names and passwords': [`${count(rest.signInsMax)}, for ${seconds(rest.signInMs)}`],
+      'Configurations of one look back': [count(MANY_MAX)],
+      'Items shown of an import': [count(IMPORT_ITEMS_SHOWN_MAX)],
       'Calls of the configuration service': [count(CALLS_MAX)],
       'Batches of a watch of the configuration service': [count(BATCHES_AHEAD_MAX)],
       'Events, bytes that a watch': [`${count(HELD_EVENTS_MAX)}, ${mebibytes(HELD_BYTES_MAX)}`],

@@ -16,6 +16,8 @@ import { Importing } from './configurations/importing.ts';
 import { Merging } from './configurations/merging.ts';
 import { Promotion } from './configurations/promotion.ts';
 import { Reads } from './configurations/reads.ts';
+import { TextExport } from './configurations/text-export.ts';
+import { TextImport } from './configurations/text-import.ts';
 import { Validations } from './configurations/validation.ts';
 import type { ServiceContext } from './context.ts';
 import { Delivery } from './delivery/delivery.ts';
@@ -72,6 +74,8 @@ export interface Service {
   readonly promotion: Promotion;
   readonly importing: Importing;
   readonly changeSets: ChangeSets;
+  readonly textImport: TextImport;
+  readonly textExport: TextExport;
   readonly drifts: Drifts;
   readonly validations: Validations;
   readonly environments: Environments;
@@ -118,15 +122,19 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     sweepers.start();
     sealer.start();
   }
+  const importing = new Importing(context);
+  const reads = new Reads(context);
   return {
     configurations: new Configurations(context),
-    reads: new Reads(context),
+    reads,
     history: new History(context),
     comparisons: new Comparisons(context),
     merging: new Merging(context),
     promotion: new Promotion(context),
-    importing: new Importing(context),
+    importing,
     changeSets: new ChangeSets(context),
+    textImport: new TextImport(context, importing),
+    textExport: new TextExport(reads),
     drifts: new Drifts(context),
     validations: new Validations(context),
     environments: new Environments(context),

@@ -13,7 +13,7 @@ const SERVER_OPTIONS: ServerOptions = {
   connectionsCheckingInterval: 2_000,
   keepAliveTimeout: 5_000,
 };
-/** More connections than this are refused: probes and scrapers need few. */
+/** More connections than this are refused, unless it is said otherwise: probes and scrapers need few. */
 const CONNECTIONS_MAX = 256;
 /** How long `close()` waits for clients to take the answers under way. */
 const CLOSE_GRACE_MS = 2000;
@@ -31,16 +31,22 @@ export class HttpListener {
    *
    * @param urls `http://host:port` or `https://host:port`; port 0 takes a free one
    * @param tls needed for https
+   * @param connectionsMax further ones are cut; of each address
    * @throws StoreError `bad-options` naming the address that is taken or not ours
    */
   static async open(
     urls: readonly string[],
     handler: RequestListener,
     tls: TlsEndpoint | null = null,
+    connectionsMax: number = CONNECTIONS_MAX,
   ): Promise<HttpListener> {
     const servers: Server[] = [];
     try {
-      for (const url of urls) servers.push(await listen(createFor(url, handler, tls), url));
+      for (const url of urls) {
+        const server = createFor(url, handler, tls);
+        server.maxConnections = connectionsMax;
+        servers.push(await listen(server, url));
+      }
     } catch (error) {
       for (const server of servers) server.close();
       throw error;
@@ -84,7 +90,6 @@ function createFor(url: string, handler: RequestListener, tls: TlsEndpoint | nul
 async function listen(server: Server, url: string): Promise<Server> {
   const { hostname, port, protocol } = new URL(url);
   const portNumber = port !== '' ? Number(port) : protocol === 'https:' ? 443 : 80;
-  server.maxConnections = CONNECTIONS_MAX;
   server.on('request', (_, response) => {
     // While closing, a connection kept alive would hold the server open.
     response.on('close', () => {

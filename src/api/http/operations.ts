@@ -29,6 +29,15 @@ export interface OperationsSources {
   };
 }
 
+/** The paths of the operations face. */
+export const OPERATIONS_PATHS: ReadonlySet<string> = new Set([
+  '/health',
+  '/livez',
+  '/readyz',
+  '/version',
+  '/metrics',
+]);
+
 interface Page {
   readonly status: number;
   readonly contentType: string;
