@@ -7,7 +7,7 @@ import {
   type ThreadFailure,
   type ToStore,
 } from './thread-messages.ts';
-import { ThreadPort } from './thread-port.ts';
+import { ThreadPort } from '../lib/thread-port.ts';
 
 /** A call or watch under way; of a watch, how many batches may still be sent. */
 interface Served {

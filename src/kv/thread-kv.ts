@@ -25,7 +25,7 @@ import {
   type ThreadMethods,
   type ToStore,
 } from './thread-messages.ts';
-import { ThreadPort } from './thread-port.ts';
+import { ThreadPort } from '../lib/thread-port.ts';
 
 interface Waiting {
   readonly resolve: (answer: unknown) => void;
