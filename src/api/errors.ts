@@ -1,6 +1,5 @@
 import { StoreError, type StoreErrorCode } from '../lib/errors.ts';
 import { RpcError, type RpcStatusCode, rpcStatus } from '../rpc/status.ts';
-import type { ServiceErrorCode } from '../service/service-error.ts';
 
 /** What a failure becomes on the wire, the same for every face. */
 export interface ErrorMapping {
@@ -113,30 +112,6 @@ const TABLE: Readonly<Record<StoreErrorCode, ErrorMapping>> = {
 export function errorMapping(code: StoreErrorCode): ErrorMapping {
   // A newer peer may know codes that this release does not.
   return Object.hasOwn(TABLE, code) ? TABLE[code] : TABLE.unhealthy;
-}
-
-/** The failures of the configuration service, whose texts are its own. */
-const SERVICE_TABLE: Readonly<Record<ServiceErrorCode, Omit<ErrorMapping, 'text'>>> = {
-  invalid: { status: invalidArgument, http: 400, retryable: 'never' },
-  'not-found': { status: notFound, http: 404, retryable: 'never' },
-  exists: { status: rpcStatus.alreadyExists, http: 409, retryable: 'never' },
-  conflict: { status: failedPrecondition, http: 409, retryable: 'never' },
-  'precondition-failed': { status: failedPrecondition, http: 412, retryable: 'never' },
-  'idempotency-mismatch': { status: failedPrecondition, http: 422, retryable: 'never' },
-  'too-large': { status: invalidArgument, http: 413, retryable: 'never' },
-  unauthenticated: { status: rpcStatus.unauthenticated, http: 401, retryable: 'never' },
-  forbidden: { status: rpcStatus.permissionDenied, http: 403, retryable: 'never' },
-  gone: { status: outOfRange, http: 410, retryable: 'never' },
-  'too-many-requests': { status: resourceExhausted, http: 429, retryable: 'safe' },
-  'no-space': { status: resourceExhausted, http: 507, retryable: 'never' },
-  unavailable: { status: unavailable, http: 503, retryable: 'safe' },
-  ambiguous: { status: unavailable, http: 504, retryable: 'ambiguous' },
-  canceled: { status: rpcStatus.canceled, http: 499, retryable: 'ambiguous' },
-};
-
-/** The row of a failure of the configuration service. */
-export function serviceErrorMapping(code: ServiceErrorCode): Omit<ErrorMapping, 'text'> {
-  return SERVICE_TABLE[code];
 }
 
 /** What a handler's rejection becomes for a gRPC client. Bugs become `internal`, without their text. */

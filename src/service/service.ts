@@ -15,7 +15,6 @@ import { Reads } from './configurations/reads.ts';
 import { Validations } from './configurations/validation.ts';
 import type { ServiceContext } from './context.ts';
 import { Environments } from './environments/environments.ts';
-import { Identities } from './identity.ts';
 import type { Scope } from './model.ts';
 import { Projection } from './projection.ts';
 import type { Keyring } from './secrets/keyring.ts';
@@ -35,8 +34,6 @@ export interface ServiceOptions {
   readonly retention?: Retention | undefined;
   /** Default: true; false where something else sweeps. */
   readonly sweeps?: boolean | undefined;
-  /** Default: false; true where nobody calls without a name. */
-  readonly requireIdentity?: boolean | undefined;
   /** Gives up the opening. */
   readonly signal: AbortSignal;
 }
@@ -67,7 +64,6 @@ export interface Service {
   readonly environments: Environments;
   readonly applications: Applications;
   readonly sweepers: Sweepers;
-  readonly identities: Identities;
   /** Hears of every change, and answers what changed lately. */
   readonly projection: Projection;
   status(): ServiceStatus;
@@ -104,7 +100,6 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     environments: new Environments(context),
     applications: new Applications(context),
     sweepers,
-    identities: new Identities(kv, { required: options.requireIdentity ?? false }),
     projection,
     status: () => ({
       revision: projection.revision,
