@@ -66,6 +66,12 @@ test('without any option the defaults are those of etcd', () => {
     authToken: { type: 'simple' },
     authTokenTtlMs: 300_000,
     passwordCost: 10,
+    service: {
+      tenant: 'default',
+      environment: 'development',
+      secretKeyFile: null,
+      requireIdentity: false,
+    },
     logLevel: 'info',
   });
 });

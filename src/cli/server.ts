@@ -29,6 +29,7 @@ const GROUPS: readonly ServerFlag['group'][] = [
   'Cluster',
   'Security',
   'Authentication',
+  'Configuration service',
   'Limits',
   'Operations',
 ];
