@@ -28,6 +28,11 @@ export function openTls(
   return { client: endpoint('client', options, logger), peer: endpoint('peer', options, logger) };
 }
 
+/** The certificates of the clients' side once more, for another thread. @throws StoreError `bad-options` */
+export function clientEndpoint(options: ServerOptions, logger: Logger): TlsEndpoint | null {
+  return endpoint('client', options, logger);
+}
+
 function endpoint(side: Side, options: ServerOptions, logger: Logger): TlsEndpoint | null {
   const tls = side === 'client' ? options.clientTls : options.peerTls;
   if (tls === null) return null;

@@ -20,6 +20,7 @@ import { Projection } from './projection.ts';
 import type { Keyring } from './secrets/keyring.ts';
 import { RETENTION_DEFAULT, type Retention } from './sweepers/retention.ts';
 import { Sweepers } from './sweepers/sweepers.ts';
+import { Updates } from './updates/updates.ts';
 
 export interface ServiceOptions {
   readonly kv: Kv;
@@ -63,6 +64,7 @@ export interface Service {
   readonly validations: Validations;
   readonly environments: Environments;
   readonly applications: Applications;
+  readonly updates: Updates;
   readonly sweepers: Sweepers;
   /** Hears of every change, and answers what changed lately. */
   readonly projection: Projection;
@@ -99,6 +101,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     validations: new Validations(context),
     environments: new Environments(context),
     applications: new Applications(context),
+    updates: new Updates(context),
     sweepers,
     projection,
     status: () => ({
@@ -108,6 +111,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       bytes: projection.state.configurations.bytes,
       unreadableRows: projection.unreadable,
     }),
-    close: async () => projection.close(),
+    close: async () => {
+      await sweepers.close();
+      await projection.close();
+    },
   };
 }

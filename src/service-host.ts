@@ -1,0 +1,236 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { METADATA } from './api/config/metadata.ts';
+import type { Pages } from './api/http/operations.ts';
+import type { WorkerFigures } from './api/http/worker-metrics.ts';
+import type { Kv } from './kv/kv.ts';
+import { serveKv } from './kv/serve-kv.ts';
+import { StoreError } from './lib/errors.ts';
+import type { Logger } from './lib/logger.ts';
+import type { ServerOptions } from './options.ts';
+import { RemoteMethods } from './rpc/remote-methods.ts';
+import type { FromServiceThread, ServiceThreadData, ToServiceThread } from './service-messages.ts';
+
+/** Between two starts of a thread that ends, doubled each time. */
+const RESTART_MS_MIN = 100;
+const RESTART_MS_MAX = 10_000;
+/** A thread that ran for so long is started again as if it were the first. */
+const STEADY_MS = 60_000;
+/** At a stop, requests in flight may take this long; then the thread is ended. */
+const DRAIN_MS_MAX = 5_000;
+/** A page of metrics does not wait for longer for the thread's part. */
+const METRICS_MS_MAX = 1_000;
+/** JavaScript's memory of the thread: what wants more ends it, and nothing else. Configurations lie outside of it. */
+export const HEAP_MB_MAX = 4_096;
+
+const ENTRY = new URL('./service-worker.js', import.meta.url);
+
+export interface ServiceHostOptions {
+  readonly options: ServerOptions;
+  /** Of the operations face. */
+  readonly pages: Pages;
+  readonly logger: Logger;
+  /** The built entry of the thread. */
+  readonly entry?: URL;
+  /** Over the defaults. */
+  readonly timing?: { readonly restartMsMin?: number; readonly restartMsMax?: number };
+}
+
+/**
+ * Runs the configuration service in a thread of its own, so that nothing it does delays the member. When the thread ends
+ * it is started again, after a while that grows; whatever happens there, the member goes on.
+ */
+export class ServiceHost {
+  /** The service's gRPC methods: calls of them go to the thread. */
+  readonly methods = new RemoteMethods({
+    metadata: METADATA,
+    absence: 'the configuration service is starting',
+  });
+  readonly #options: ServiceHostOptions;
+  readonly #stop = new AbortController();
+  readonly #metrics = new Map<number, (text: string) => void>();
+  #kv: Kv | null = null;
+  /** Where the running thread's calls of the store will come from, until there is one. */
+  #kvPort: MessagePort | null = null;
+  #worker: Worker | null = null;
+  #serving = false;
+  #restarts = 0;
+  #nextId = 1;
+  #utilization: ReturnType<Worker['performance']['eventLoopUtilization']> | undefined;
+  #done: Promise<void> = Promise.resolve();
+
+  private constructor(options: ServiceHostOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Starts the thread, and waits until the HTTP addresses are listened on.
+   *
+   * @throws StoreError `bad-options` when they cannot be
+   */
+  static async start(options: ServiceHostOptions): Promise<ServiceHost> {
+    const host = new ServiceHost(options);
+    await new Promise<void>((resolve, reject) => {
+      host.#done = host.#run({ listening: resolve, refused: reject });
+    });
+    return host;
+  }
+
+  /** The store is there: from now on the service can open. */
+  connect(kv: Kv): void {
+    this.#kv = kv;
+    const port = this.#kvPort;
+    this.#kvPort = null;
+    if (port !== null) this.#serveKv(port, kv);
+  }
+
+  /** The thread that runs now, if one does. */
+  get worker(): Worker | null {
+    return this.#worker;
+  }
+
+  get figures(): WorkerFigures {
+    const now = this.#worker?.performance.eventLoopUtilization();
+    const since = this.#utilization;
+    this.#utilization = now;
+    return {
+      isServing: this.#serving,
+      restarts: this.#restarts,
+      utilization:
+        now === undefined ? 0 : (this.#worker?.performance.eventLoopUtilization(now, since).utilization ?? 0),
+    };
+  }
+
+  /** The thread's own metrics, in the text format; empty while it does not answer. */
+  async metrics(): Promise<string> {
+    const worker = this.#worker;
+    if (worker === null) return '';
+    const id = this.#nextId++;
+    try {
+      return await new Promise<string>((resolve) => {
+        this.#metrics.set(id, resolve);
+        setTimeout(resolve, METRICS_MS_MAX, '').unref();
+        post(worker, { type: 'metrics', id });
+      });
+    } finally {
+      this.#metrics.delete(id);
+    }
+  }
+
+  /** Lets the thread finish what is under way, for a bounded time, and ends it. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    const worker = this.#worker;
+    if (worker !== null) {
+      post(worker, { type: 'drain' });
+      const timer = setTimeout(() => {
+        this.#options.logger.warn({}, 'the configuration service does not end: it is cut off');
+        void worker.terminate();
+      }, DRAIN_MS_MAX);
+      await this.#done;
+      clearTimeout(timer);
+    }
+    await this.#done;
+    this.methods.detach();
+    this.#kvPort?.close();
+  }
+
+  async #run(first: {
+    readonly listening: () => void;
+    readonly refused: (error: unknown) => void;
+  }): Promise<void> {
+    const { logger, timing } = this.#options;
+    const shortest = timing?.restartMsMin ?? RESTART_MS_MIN;
+    let retryMs = shortest;
+    while (!this.#stop.signal.aborted) {
+      const startedMs = performance.now();
+      const { reason, error } = await this.#runOnce(first.listening);
+      if (this.#stop.signal.aborted) return;
+      if (reason !== null && this.#restarts === 0) {
+        this.#stop.abort();
+        first.refused(new StoreError('bad-options', reason));
+        return;
+      }
+      if (performance.now() - startedMs > STEADY_MS) retryMs = shortest;
+      this.#restarts += 1;
+      logger.error({ err: error, reason, retryMs }, 'the configuration service ended; it is started again');
+      await delay(retryMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+      retryMs = Math.min(timing?.restartMsMax ?? RESTART_MS_MAX, 2 * retryMs);
+    }
+  }
+
+  /** Runs a thread until it ends. @returns why, as far as it is known */
+  async #runOnce(
+    listening: () => void,
+  ): Promise<{ readonly reason: string | null; readonly error: unknown }> {
+    const [kv, methods] = [new MessageChannel(), new MessageChannel()];
+    const data: ServiceThreadData = { options: this.#options.options, kv: kv.port2, methods: methods.port2 };
+    const worker = new Worker(this.#options.entry ?? ENTRY, {
+      name: 'service',
+      workerData: data,
+      transferList: [kv.port2, methods.port2],
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MB_MAX },
+    });
+    this.#worker = worker;
+    if (this.#kv === null) this.#kvPort = kv.port1;
+    else this.#serveKv(kv.port1, this.#kv);
+    let reason: string | null = null;
+    let failure: unknown;
+    worker.on('message', (message: FromServiceThread) => {
+      if (message.type === 'listening') listening();
+      else if (message.type === 'refused') reason = message.reason;
+      else this.#take(worker, message, methods.port1);
+    });
+    worker.on('error', (error) => {
+      failure = error;
+    });
+    await new Promise((resolve) => worker.once('exit', resolve));
+    this.#worker = null;
+    this.#serving = false;
+    this.#utilization = undefined;
+    this.#kvPort?.close();
+    this.#kvPort = null;
+    this.methods.detach();
+    for (const port of [kv.port1, methods.port1]) port.close();
+    for (const resolve of this.#metrics.values()) resolve('');
+    return { reason, error: failure };
+  }
+
+  #take(
+    worker: Worker,
+    message: Exclude<FromServiceThread, { readonly type: 'listening' | 'refused' }>,
+    methods: MessagePort,
+  ): void {
+    const { logger } = this.#options;
+    switch (message.type) {
+      case 'serving':
+        this.#serving = true;
+        this.methods.attach(methods);
+        logger.info({ revision: message.revision }, 'the configuration service is served');
+        return;
+      case 'page':
+        void this.#answer(worker, message);
+        return;
+      case 'metrics':
+        this.#metrics.get(message.id)?.(message.text);
+        return;
+    }
+  }
+
+  async #answer(
+    worker: Worker,
+    { id, target }: { readonly id: number; readonly target: string },
+  ): Promise<void> {
+    post(worker, { type: 'page', id, page: await this.#options.pages(target) });
+  }
+
+  #serveKv(port: MessagePort, kv: Kv): void {
+    serveKv(port, kv, (error) => {
+      this.#options.logger.error({ err: error }, 'a call of the configuration service failed: a bug');
+    });
+  }
+}
+
+function post(worker: Worker, message: ToServiceThread): void {
+  worker.postMessage(message);
+}
