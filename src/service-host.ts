@@ -23,6 +23,8 @@ const METRICS_MS_MAX = 1_000;
 /** JavaScript's memory of the thread: what wants more ends it, and nothing else. Configurations lie outside of it. */
 export const HEAP_MB_MAX = 4_096;
 
+const NOTHING_DONE = { idle: 0, active: 0 };
+
 const ENTRY = new URL('./service-worker.js', import.meta.url);
 
 export interface ServiceHostOptions {
@@ -56,7 +58,8 @@ export class ServiceHost {
   #serving = false;
   #restarts = 0;
   #nextId = 1;
-  #utilization: ReturnType<Worker['performance']['eventLoopUtilization']> | undefined;
+  /** What the thread had done when it was last looked at, in ms. */
+  #looked = NOTHING_DONE;
   #done: Promise<void> = Promise.resolve();
 
   private constructor(options: ServiceHostOptions) {
@@ -90,15 +93,12 @@ export class ServiceHost {
   }
 
   get figures(): WorkerFigures {
-    const now = this.#worker?.performance.eventLoopUtilization();
-    const since = this.#utilization;
-    this.#utilization = now;
-    return {
-      isServing: this.#serving,
-      restarts: this.#restarts,
-      utilization:
-        now === undefined ? 0 : (this.#worker?.performance.eventLoopUtilization(now, since).utilization ?? 0),
-    };
+    const { idle, active } = this.#worker?.performance.eventLoopUtilization() ?? NOTHING_DONE;
+    const last = this.#looked;
+    this.#looked = { idle, active };
+    const passed = idle - last.idle + active - last.active;
+    const utilization = passed > 0 ? (active - last.active) / passed : 0;
+    return { isServing: this.#serving, restarts: this.#restarts, utilization };
   }
 
   /** The thread's own metrics, in the text format; empty while it does not answer. */
@@ -187,7 +187,7 @@ export class ServiceHost {
     await new Promise((resolve) => worker.once('exit', resolve));
     this.#worker = null;
     this.#serving = false;
-    this.#utilization = undefined;
+    this.#looked = NOTHING_DONE;
     this.#kvPort?.close();
     this.#kvPort = null;
     this.methods.detach();

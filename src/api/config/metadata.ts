@@ -1,3 +1,6 @@
+/** The gRPC service of this package. */
+export const CONFIGURATION_SERVICE = 'config.v1.ConfigurationService';
+
 /** Request headers that say something about a call of the configuration service. */
 export const HEADER = {
   token: 'token',

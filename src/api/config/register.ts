@@ -14,7 +14,7 @@ import { invalid, ServiceError } from '../../service/service-error.ts';
 import type { Update } from '../../service/updates/updates.ts';
 import { serviceErrorMapping } from '../service-errors.ts';
 import { Identities } from './identity.ts';
-import { HEADER } from './metadata.ts';
+import { CONFIGURATION_SERVICE, HEADER } from './metadata.ts';
 import { wireConfiguration, wireUpdate } from './translate.ts';
 
 export interface ConfigurationFaceOptions {
@@ -26,8 +26,6 @@ export interface ConfigurationFaceOptions {
   readonly requireIdentity: boolean;
 }
 
-/** The gRPC service of this package. */
-export const CONFIGURATION_SERVICE = 'config.v1.ConfigurationService';
 /** Keys of one stream of updates. */
 export const STREAM_KEYS_MAX = 1_000;
 /** Of a bounded read that does not say. */
