@@ -1,7 +1,9 @@
-import { fastify } from 'fastify';
+import { type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import type { Kv } from '../../kv/kv.ts';
 import type { Logger } from '../../lib/logger.ts';
+import type { Caller } from '../../service/caller.ts';
 import { environmentId } from '../../service/environments/spelling.ts';
+import type { ValueType } from '../../service/model.ts';
 import type { Service } from '../../service/service.ts';
 import { ServiceError } from '../../service/service-error.ts';
 import { serviceErrorMapping } from '../service-errors.ts';
@@ -22,33 +24,38 @@ export interface RestOptions {
 /** The effective values of an application, by key. */
 export async function restApp({ service, logger, ...defaults }: RestOptions): Promise<ServiceFace> {
   const app = fastify();
+  const callerOf = (request: FastifyRequest, reply: FastifyReply): Caller => {
+    const control = new AbortController();
+    reply.raw.once('close', () => control.abort());
+    const user = request.headers['x-conclave-user'];
+    const name = typeof user === 'string' ? user : 'anonymous';
+    const agent = request.headers['user-agent'] ?? null;
+    const actor = { name, isAuthenticated: false, claimed: null, address: request.ip, agent };
+    return { actor, principal: { type: 'anonymous' }, signal: control.signal };
+  };
+
+  app.post<{ readonly Body: NewConfiguration }>('/configs', async (request, reply) => {
+    const { key, application, valueType, value } = request.body;
+    const environment = environmentId(request.body.environment);
+    const name = { tenant: defaults.tenant, environment, application, key };
+    const type = valueType === 'NUMBER' ? 'float' : (valueType.toLowerCase() as ValueType);
+    const created = { name, type, value: { text: value } };
+    const { revision, items } = await service.configurations.create(callerOf(request, reply), created);
+    reply.code(201).header('conclave-revision', String(revision));
+    return items[0];
+  });
+
   app.get<{
     readonly Params: { readonly application: string };
     readonly Querystring: { readonly environment?: string };
   }>('/v1/config/services/:application', async (request, reply) => {
-    const control = new AbortController();
-    reply.raw.once('close', () => control.abort());
-    const user = request.headers['x-conclave-user'];
-    const { result, revision } = await service.reads.effective(
-      {
-        actor: {
-          name: typeof user === 'string' ? user : 'anonymous',
-          isAuthenticated: false,
-          claimed: null,
-          address: request.ip,
-          agent: request.headers['user-agent'] ?? null,
-        },
-        principal: { type: 'anonymous' },
-        signal: control.signal,
+    const { result, revision } = await service.reads.effective(callerOf(request, reply), {
+      scope: {
+        tenant: defaults.tenant,
+        environment: environmentId(request.query.environment ?? defaults.environment),
+        application: request.params.application,
       },
-      {
-        scope: {
-          tenant: defaults.tenant,
-          environment: environmentId(request.query.environment ?? defaults.environment),
-          application: request.params.application,
-        },
-      },
-    );
+    });
     reply.header('etag', `"${result.etag}"`).header('conclave-revision', String(revision));
     return Object.fromEntries(result.items.map(({ key, value }) => [key, value.json]));
   });
@@ -68,4 +75,13 @@ export async function restApp({ service, logger, ...defaults }: RestOptions): Pr
     },
     close: () => app.close(),
   };
+}
+
+/** As 002 has it. */
+interface NewConfiguration {
+  readonly key: string;
+  readonly application: string;
+  readonly environment: string;
+  readonly valueType: string;
+  readonly value: string;
 }
