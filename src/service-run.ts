@@ -3,7 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { registerConfiguration } from './api/config/register.ts';
 import { toRpcError } from './api/errors.ts';
 import type { HttpFace } from './api/http/http-face.ts';
-import { restApp } from './api/http/rest-app.ts';
+import { restFace } from './api/http/rest-face.ts';
 import { ServiceMetrics } from './api/http/service-metrics.ts';
 import type { Kv, KvLimits } from './kv/kv.ts';
 import { ThreadKv } from './kv/thread-kv.ts';
@@ -56,7 +56,7 @@ export async function runService(options: ServiceRunOptions): Promise<RunningSer
   const metrics = new ServiceMetrics({ service: opened, kv });
   const service = observed(opened, metrics.observer);
   registerConfiguration(methods, { service, kv, tenant, requireIdentity });
-  face.serve(await restApp({ service, kv, logger, tenant, environment, requireIdentity }));
+  face.serve(await restFace({ service, kv, logger, tenant, environment, requireIdentity }));
   return {
     service,
     metrics: () => metrics.render(),

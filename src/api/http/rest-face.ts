@@ -22,7 +22,7 @@ export interface RestOptions {
 }
 
 /** The effective values of an application, by key. */
-export async function restApp({ service, logger, ...defaults }: RestOptions): Promise<ServiceFace> {
+export async function restFace({ service, logger, ...defaults }: RestOptions): Promise<ServiceFace> {
   const app = fastify();
   const callerOf = (request: FastifyRequest, reply: FastifyReply): Caller => {
     const control = new AbortController();
