@@ -149,7 +149,8 @@ describe('the thread of the service', () => {
     expect(await stream.ended).toBe(rpcStatus.unavailable);
     stream.close();
     // The member serves on, whatever the service does.
-    for (let at = 0; at < 20; at += 1) await client.put({ key: '/plain', value: String(at) }, { timeoutMs: 2_000 });
+    for (let at = 0; at < 20; at += 1)
+      await client.put({ key: '/plain', value: String(at) }, { timeoutMs: 2_000 });
     await created(member(1), { key: 'meanwhile', value: 'yes' });
 
     await eventually('the service', async () => (await metric(target, 'conclave_service_up')) === 1);
