@@ -11,17 +11,32 @@ import type { ServerOptions } from './options.ts';
 import { RemoteMethods } from './rpc/remote-methods.ts';
 import type { FromServiceThread, ServiceThreadData, ToServiceThread } from './service-messages.ts';
 
-/** Between two starts of a thread that ends, doubled each time. */
-const RESTART_MS_MIN = 100;
-const RESTART_MS_MAX = 10_000;
-/** A thread that ran for so long is started again as if it were the first. */
-const STEADY_MS = 60_000;
-/** At a stop, requests in flight may take this long; then the thread is ended. */
-const DRAIN_MS_MAX = 5_000;
-/** A page of metrics does not wait for longer for the thread's part. */
-const METRICS_MS_MAX = 1_000;
-/** JavaScript's memory of the thread: what wants more ends it, and nothing else. Configurations lie outside of it. */
-export const HEAP_MB_MAX = 4_096;
+/** How a thread is waited for, and what it may take. */
+export interface HostBounds {
+  /** The member does not wait for longer for the HTTP addresses. */
+  readonly startMsMax: number;
+  /** Between two starts of a thread that ends, doubled each time. */
+  readonly restartMsMin: number;
+  readonly restartMsMax: number;
+  /** A thread that ran for so long is started again as if it were the first. */
+  readonly steadyMs: number;
+  /** At a stop, requests in flight may take this long; then the thread is ended. */
+  readonly drainMsMax: number;
+  /** A page of metrics does not wait for longer for the thread's part. */
+  readonly metricsMsMax: number;
+  /** JavaScript's memory of the thread, in MiB: what wants more ends it, and nothing else. Values lie outside of it. */
+  readonly heapMbMax: number;
+}
+
+export const DEFAULT_HOST_BOUNDS: HostBounds = {
+  startMsMax: 10_000,
+  restartMsMin: 100,
+  restartMsMax: 10_000,
+  steadyMs: 60_000,
+  drainMsMax: 5_000,
+  metricsMsMax: 1_000,
+  heapMbMax: 4_096,
+};
 
 const NOTHING_DONE = { idle: 0, active: 0 };
 
@@ -35,7 +50,7 @@ export interface ServiceHostOptions {
   /** The built entry of the thread. */
   readonly entry?: URL;
   /** Over the defaults. */
-  readonly timing?: { readonly restartMsMin?: number; readonly restartMsMax?: number };
+  readonly bounds?: Partial<HostBounds>;
 }
 
 /**
@@ -49,6 +64,7 @@ export class ServiceHost {
     absence: 'the configuration service is starting',
   });
   readonly #options: ServiceHostOptions;
+  readonly #bounds: HostBounds;
   readonly #stop = new AbortController();
   readonly #metrics = new Map<number, (text: string) => void>();
   #kv: Kv | null = null;
@@ -56,6 +72,8 @@ export class ServiceHost {
   #kvPort: MessagePort | null = null;
   #worker: Worker | null = null;
   #serving = false;
+  /** The member does not wait any more. */
+  #isStarted = false;
   #restarts = 0;
   #nextId = 1;
   /** What the thread had done when it was last looked at, in ms. */
@@ -64,17 +82,25 @@ export class ServiceHost {
 
   private constructor(options: ServiceHostOptions) {
     this.#options = options;
+    this.#bounds = { ...DEFAULT_HOST_BOUNDS, ...options.bounds };
   }
 
   /**
-   * Starts the thread, and waits until the HTTP addresses are listened on.
+   * Starts the thread, and waits until the HTTP addresses are listened on; not for one that ends or says nothing, since a
+   * member starts without it.
    *
    * @throws StoreError `bad-options` when they cannot be
    */
   static async start(options: ServiceHostOptions): Promise<ServiceHost> {
     const host = new ServiceHost(options);
     await new Promise<void>((resolve, reject) => {
-      host.#done = host.#run({ listening: resolve, refused: reject });
+      const started = (): void => {
+        host.#isStarted = true;
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(started, host.#bounds.startMsMax);
+      host.#done = host.#run({ listening: started, refused: reject });
     });
     return host;
   }
@@ -109,7 +135,7 @@ export class ServiceHost {
     try {
       return await new Promise<string>((resolve) => {
         this.#metrics.set(id, resolve);
-        setTimeout(resolve, METRICS_MS_MAX, '').unref();
+        setTimeout(resolve, this.#bounds.metricsMsMax, '').unref();
         post(worker, { type: 'metrics', id });
       });
     } finally {
@@ -126,7 +152,7 @@ export class ServiceHost {
       const timer = setTimeout(() => {
         this.#options.logger.warn({}, 'the configuration service does not end: it is cut off');
         void worker.terminate();
-      }, DRAIN_MS_MAX);
+      }, this.#bounds.drainMsMax);
       await this.#done;
       clearTimeout(timer);
     }
@@ -139,23 +165,24 @@ export class ServiceHost {
     readonly listening: () => void;
     readonly refused: (error: unknown) => void;
   }): Promise<void> {
-    const { logger, timing } = this.#options;
-    const shortest = timing?.restartMsMin ?? RESTART_MS_MIN;
-    let retryMs = shortest;
+    const { logger } = this.#options;
+    const { restartMsMin, restartMsMax, steadyMs } = this.#bounds;
+    let retryMs = restartMsMin;
     while (!this.#stop.signal.aborted) {
       const startedMs = performance.now();
       const { reason, error } = await this.#runOnce(first.listening);
       if (this.#stop.signal.aborted) return;
-      if (reason !== null && this.#restarts === 0) {
+      if (reason !== null && !this.#isStarted) {
         this.#stop.abort();
         first.refused(new StoreError('bad-options', reason));
         return;
       }
-      if (performance.now() - startedMs > STEADY_MS) retryMs = shortest;
+      first.listening();
+      if (performance.now() - startedMs > steadyMs) retryMs = restartMsMin;
       this.#restarts += 1;
       logger.error({ err: error, reason, retryMs }, 'the configuration service ended; it is started again');
       await delay(retryMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
-      retryMs = Math.min(timing?.restartMsMax ?? RESTART_MS_MAX, 2 * retryMs);
+      retryMs = Math.min(restartMsMax, 2 * retryMs);
     }
   }
 
@@ -169,7 +196,7 @@ export class ServiceHost {
       name: 'service',
       workerData: data,
       transferList: [kv.port2, methods.port2],
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MB_MAX },
+      resourceLimits: { maxOldGenerationSizeMb: this.#bounds.heapMbMax },
     });
     this.#worker = worker;
     if (this.#kv === null) this.#kvPort = kv.port1;

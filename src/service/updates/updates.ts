@@ -5,9 +5,11 @@ import type { ServiceContext } from '../context.ts';
 import { chainOf } from '../environments/inheritance.ts';
 import { configurationId } from '../keyspace.ts';
 import type { ChangeItem, ChangeRecord, ConfigurationName, Scope } from '../model.ts';
+import { checkName } from '../names.ts';
 import { subtypeOf } from '../values/value-types.ts';
 import { type ShownValue, shown } from '../views.ts';
 import { ChangeFeed, type RecordedChange } from './change-feed.ts';
+import { isShift, shiftUpdates } from './shifts.ts';
 
 /** What became of a key in an environment. */
 export interface Update {
@@ -16,7 +18,7 @@ export interface Update {
   readonly type: 'created' | 'updated' | 'deleted';
   /** What holds from now on, inherited and default values included; null after a deletion. A secret is masked. */
   readonly value: ShownValue | null;
-  /** Of the configuration that it comes from; after a deletion of the one that was deleted. */
+  /** Of the configuration that it comes from, 0 of a default; after a deletion of the one that was deleted. */
   readonly version: number;
   readonly updatedAt: string;
 }
@@ -33,7 +35,10 @@ export interface UpdatesRequest {
 export interface OpenUpdates {
   /** Those after this revision are told. */
   readonly revision: number;
-  /** In order, each once; they end when the caller's signal is aborted. */
+  /**
+   * In order, each once; they end when the caller's signal is aborted. Where an environment has got another parent, or the
+   * application other defaults, the keys for which something else holds now are told.
+   */
   readonly updates: AsyncGenerator<Update, void, undefined>;
 }
 
@@ -58,6 +63,7 @@ export class Updates {
     await projection.catchUp(caller.signal);
     checkKnownScope(this.#context, request.scope);
     const names = request.keys.map((key) => ({ ...request.scope, key }));
+    for (const name of names) checkName(name);
     if (names.length > 0) await access.checkAll(caller, 'read', names);
     else await access.check(caller, 'read', request.scope);
     const revision = request.after ?? projection.revision;
@@ -72,7 +78,11 @@ export class Updates {
     const wanted = new Set(keys);
     const isWanted = (key: string): boolean => wanted.size === 0 || wanted.has(key);
     const isRelevant = ({ items }: ChangeRecord): boolean =>
-      items.some((item) => this.#concerns(item, scope) && isWanted(item.key));
+      items.some(
+        (item) =>
+          (this.#concerns(item, scope) && isWanted(item.key)) ||
+          isShift(this.#context.projection.state, item, scope),
+      );
     let filter = this.#context.access.filter(caller, 'read');
     let askedMs = performance.now();
     for await (const change of this.#feed.follow({ after, isRelevant, signal: caller.signal })) {
@@ -107,7 +117,10 @@ export class Updates {
   }
 
   async #make(change: RecordedChange, scope: Scope): Promise<readonly Update[]> {
-    const items = change.record.items.filter((item) => this.#concerns(item, scope));
+    const { items: all } = change.record;
+    const { state } = this.#context.projection;
+    if (all.some((item) => isShift(state, item, scope))) return shiftUpdates(state, change, scope);
+    const items = all.filter((item) => this.#concerns(item, scope));
     const updates: Update[] = [];
     for (const key of new Set(items.map((item) => item.key))) {
       const changed = items.filter((item) => item.key === key);
