@@ -60,9 +60,9 @@ export function registerConfiguration(server: RpcServer, options: ConfigurationF
 
   /** All who watch a scope are told the same. */
   const encoded = new WeakMap<Update, Buffer>();
-  const { encode } = codec('config.v1.ConfigurationUpdate');
+  const wire = codec('config.v1.ConfigurationUpdate');
   const bytesOf = (update: Update): Buffer => {
-    const bytes = encoded.get(update) ?? encode(wireUpdate(update));
+    const bytes = encoded.get(update) ?? wire.encode(wireUpdate(update));
     encoded.set(update, bytes);
     return bytes;
   };
