@@ -8,7 +8,9 @@ import { ChangeSets } from './configurations/change-sets.ts';
 import { Comparisons } from './configurations/comparison.ts';
 import { Configurations } from './configurations/configurations.ts';
 import { Drifts } from './configurations/drift.ts';
+import { Exports } from './configurations/export.ts';
 import { History } from './configurations/history.ts';
+import { Imports } from './configurations/import.ts';
 import { Merging } from './configurations/merging.ts';
 import { Promotion } from './configurations/promotion.ts';
 import { Reads } from './configurations/reads.ts';
@@ -60,6 +62,8 @@ export interface Service {
   readonly merging: Merging;
   readonly promotion: Promotion;
   readonly changeSets: ChangeSets;
+  readonly imports: Imports;
+  readonly exports: Exports;
   readonly drifts: Drifts;
   readonly validations: Validations;
   readonly environments: Environments;
@@ -89,14 +93,18 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   };
   const sweepers = new Sweepers(context, { logger, retention: options.retention ?? RETENTION_DEFAULT });
   if (options.sweeps !== false) sweepers.start();
+  const configurations = new Configurations(context);
+  const reads = new Reads(context);
   return {
-    configurations: new Configurations(context),
-    reads: new Reads(context),
+    configurations,
+    reads,
     history: new History(context),
     comparisons: new Comparisons(context),
     merging: new Merging(context),
     promotion: new Promotion(context),
     changeSets: new ChangeSets(context),
+    imports: new Imports(context, configurations),
+    exports: new Exports(reads),
     drifts: new Drifts(context),
     validations: new Validations(context),
     environments: new Environments(context),

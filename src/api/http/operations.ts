@@ -29,6 +29,15 @@ export interface OperationsSources {
   };
 }
 
+/** The paths of the operations face. */
+export const OPERATIONS_PATHS: ReadonlySet<string> = new Set([
+  '/health',
+  '/livez',
+  '/readyz',
+  '/version',
+  '/metrics',
+]);
+
 export interface Page {
   readonly status: number;
   readonly contentType: string;
@@ -38,11 +47,9 @@ export interface Page {
 /** Makes the page of a path, with its query; null = there is none of that path. */
 export type Pages = (target: string) => Page | null | Promise<Page | null>;
 
-const PATHS: ReadonlySet<string> = new Set(['/health', '/livez', '/readyz', '/version', '/metrics']);
-
 /** Whether the path, with or without a query, is one of the operations face. */
 export function isOperation(target: string | undefined): boolean {
-  return PATHS.has(requestTarget(target).path);
+  return OPERATIONS_PATHS.has(requestTarget(target).path);
 }
 
 /**

@@ -1,0 +1,71 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { EffectiveMap, EffectiveView, ReadOptions } from '../../../service/configurations/reads.ts';
+import type { ConfigurationName, Scope } from '../../../service/model.ts';
+import type { Service } from '../../../service/service.ts';
+import { ServiceError } from '../../../service/service-error.ts';
+import { isNoneMatch } from './entity-tags.ts';
+import { sendRead } from './exchange.ts';
+
+interface Exchange {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+/** Secrets make another representation, with a tag of its own. */
+const REVEALED = '-revealed';
+
+/**
+ * Answers what holds for a key. A secret is revealed only to callers who do not have it already, so that polling with
+ * `If-None-Match` leaves no trail of records.
+ *
+ * @param wanted.otherwise what is answered when nothing holds; without it that is 404
+ */
+export async function lookedUp(
+  { reads }: Pick<Service, 'reads'>,
+  { request, reply }: Exchange,
+  wanted: {
+    readonly name: ConfigurationName;
+    readonly reveal: boolean;
+    readonly options: ReadOptions;
+    readonly shape: (view: EffectiveView) => unknown;
+    readonly otherwise?: () => unknown;
+  },
+): Promise<FastifyReply> {
+  const { name, reveal, options, shape, otherwise } = wanted;
+  try {
+    const masked = await reads.lookup(request.caller, { name, ...options });
+    const isSecret = reveal && masked.result.value.isMasked;
+    const etag = isSecret ? `${masked.result.etag}${REVEALED}` : masked.result.etag;
+    const isKnown = isNoneMatch(request.headers['if-none-match'], etag);
+    const { revision, result } =
+      isSecret && !isKnown ? await reads.lookup(request.caller, { name, reveal, ...options }) : masked;
+    const shownTag = isSecret ? `${result.etag}${REVEALED}` : result.etag;
+    return sendRead(request, reply, { revision, etag: shownTag, body: () => shape(result), isSecret });
+  } catch (error) {
+    const isAbsent = error instanceof ServiceError && error.code === 'not-found';
+    if (!isAbsent || otherwise === undefined) throw error;
+    return sendRead(request, reply, { revision: 0, body: otherwise });
+  }
+}
+
+/** As `lookedUp`, of everything that holds for an application in an environment. */
+export async function lookedUpAll(
+  { reads }: Pick<Service, 'reads'>,
+  { request, reply }: Exchange,
+  wanted: {
+    readonly scope: Scope;
+    readonly reveal: boolean;
+    readonly options: ReadOptions;
+    readonly shape: (map: EffectiveMap) => unknown;
+  },
+): Promise<FastifyReply> {
+  const { scope, reveal, options, shape } = wanted;
+  const masked = await reads.effective(request.caller, { scope, ...options });
+  const isSecret = reveal && masked.result.items.some(({ value }) => value.isMasked);
+  const isKnown =
+    isSecret && isNoneMatch(request.headers['if-none-match'], `${masked.result.etag}${REVEALED}`);
+  const { revision, result } =
+    isSecret && !isKnown ? await reads.effective(request.caller, { scope, reveal, ...options }) : masked;
+  const etag = isSecret ? `${result.etag}${REVEALED}` : result.etag;
+  return sendRead(request, reply, { revision, etag, body: () => shape(result), isSecret });
+}
