@@ -196,6 +196,9 @@ export class ServiceHost {
       name: 'service',
       workerData: data,
       transferList: [kv.port2, methods.port2],
+      // What is loaded into the process before its program is meant for the program's own thread.
+      execArgv: [],
+      env: { ...process.env, NODE_OPTIONS: '' },
       resourceLimits: { maxOldGenerationSizeMb: this.#bounds.heapMbMax },
     });
     this.#worker = worker;

@@ -216,6 +216,40 @@ describe('options', () => {
   });
 });
 
+test('with authentication on, REST and gRPC know their callers as users of the store', async () => {
+  const other = await Cluster.start(1, ['--bcrypt-cost=4']);
+  try {
+    const [place] = other.members;
+    await served(place!);
+    await created(place!, { key: 'k', value: 'v' });
+    using client = new KvClient({ endpoints: [place!.clientUrl] });
+    await client.auth.userAdd({ name: 'root', password: 'pw' });
+    await client.auth.roleAdd('root');
+    await client.auth.userGrantRole({ user: 'root', role: 'root' });
+    await client.auth.userAdd({ name: 'ada', password: 'pw' });
+    await client.auth.enable();
+    const status = async (authorization?: string): Promise<number> => {
+      const url = `${place!.httpUrl}/configs/lookup?key=k&application=pay&environment=DEV`;
+      return (await fetch(url, { headers: authorization === undefined ? {} : { authorization } })).status;
+    };
+    const basic = (user: string): string => `Basic ${Buffer.from(`${user}:pw`).toString('base64')}`;
+    expect(await status()).toBe(401);
+    expect(await status(basic('root'))).toBe(200);
+    // She may read nothing yet.
+    expect(await status(basic('ada'))).toBe(403);
+    const token = await client.auth.authenticate({ user: 'ada', password: 'pw' });
+    const asked = { ...SCOPE, key: 'k' };
+    expect(await configCall(place!.clientUrl, 'GetConfiguration', asked, { token })).toMatchObject({
+      code: rpcStatus.permissionDenied,
+    });
+    expect(await configCall(place!.clientUrl, 'GetConfiguration', asked)).toMatchObject({
+      code: rpcStatus.unauthenticated,
+    });
+  } finally {
+    await other.destroy();
+  }
+});
+
 async function served({ process }: ClusterMember): Promise<void> {
   await process!.ready();
   await process!.logged('the configuration service is served');

@@ -101,6 +101,22 @@ test('a thread that uses too much memory ends alone', async () => {
   await host.close();
 });
 
+test('what is loaded before the program stays out of the thread', async () => {
+  const before = process.env['NODE_OPTIONS'];
+  process.env['NODE_OPTIONS'] = '--import=data:text/javascript,globalThis.isLoaded=true';
+  try {
+    const host = await start(
+      doing(
+        "tell(globalThis.isLoaded ? { type: 'refused', reason: 'loaded' } : { type: 'listening' }); parentPort.once('message', () => undefined);",
+      ),
+    );
+    expect(host.worker).not.toBeNull();
+  } finally {
+    if (before === undefined) delete process.env['NODE_OPTIONS'];
+    else process.env['NODE_OPTIONS'] = before;
+  }
+});
+
 test('one that does not let go is cut off', async () => {
   const entry = doing("tell({ type: 'listening' }); parentPort.on('message', () => undefined);");
   const host = await start(entry, { bounds: { drainMsMax: 10 } });
