@@ -6,6 +6,13 @@ import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
 import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
 import { HTTP_CONNECTIONS_MAX } from '../src/api/http/http-face.ts';
+import {
+  CHECKED_WHOLE_BYTES_MAX,
+  PATH_PART_LENGTH_MAX,
+  REST_LIMITS_DEFAULT,
+  PROBLEMS_MAX as REST_PROBLEMS_MAX,
+  MAX_STALENESS_MS_MAX as REST_STALENESS_MS_MAX,
+} from '../src/api/http/rest/limits.ts';
 import { APPLICATIONS_SHOWN_MAX } from '../src/api/http/service-metrics.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
@@ -32,6 +39,8 @@ import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
 import { AHEAD_BYTES_MAX, AHEAD_MESSAGES_MAX, REMOTE_CALLS_MAX } from '../src/rpc/thread-calls.ts';
+import { AS_OF_MAX } from '../src/service/configurations/history.ts';
+import { IMPORT_ITEMS_SHOWN_MAX } from '../src/service/configurations/import.ts';
 import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
 import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
 import { RECORDS_MAX } from '../src/service/updates/change-feed.ts';
@@ -162,8 +171,20 @@ describe('limits', () => {
     const port = DEFAULT_PORT_LIMITS;
     const peer = defaultLimits;
     const preference = DEFAULT_PREFERENCE_TIMING;
+    const rest = REST_LIMITS_DEFAULT;
     const watchKeys = [etcd.watchKeyBytesMax, etcd.streamWatchKeyBytesMax].map(mebibytes).join(', ');
     const said: Readonly<Record<string, readonly string[]>> = {
+      'Body of a REST request': [
+        mebibytes(rest.bodyBytesMax),
+        `${mebibytes(rest.importBytesMax)} of one that is imported`,
+      ],
+      'REST requests under way': [`${count(rest.requestsMax)}, ${mebibytes(rest.heldBytesMax)}`],
+      'Part of the path': [`${count(PATH_PART_LENGTH_MAX)} characters`],
+      'Fields told of a REST request': [`${REST_PROBLEMS_MAX};`, `${CHECKED_WHOLE_BYTES_MAX / 1024} KiB`],
+      'Staleness that a REST read': [count(REST_STALENESS_MS_MAX)],
+      'Names and passwords': [`${count(rest.signInsMax)}, for ${seconds(rest.signInMs)}`],
+      'Configurations of one look back': [count(AS_OF_MAX)],
+      'Items shown of an import': [count(IMPORT_ITEMS_SHOWN_MAX)],
       'Calls of the configuration service': [count(CALLS_MAX)],
       'Batches of a watch of the configuration service': [count(BATCHES_AHEAD_MAX)],
       'gRPC calls of the configuration service': [count(REMOTE_CALLS_MAX)],

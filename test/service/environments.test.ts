@@ -35,7 +35,7 @@ describe('spellings', () => {
 });
 
 async function make({ service }: World, id: string, parent: string | null = null) {
-  return await service.environments.create(ada, { tenant: TENANT, id, parent });
+  return service.environments.create(ada, { tenant: TENANT, id, parent });
 }
 
 test('the standard ones are there, and can be changed', async () => {

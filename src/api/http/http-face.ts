@@ -79,7 +79,7 @@ export class HttpFace {
         },
       },
       options.tls,
-      { connectionsMax: HTTP_CONNECTIONS_MAX },
+      HTTP_CONNECTIONS_MAX,
     );
     return new HttpFace(listener, served);
   }

@@ -20,7 +20,7 @@ const SERVER_OPTIONS: ServerOptions = {
   connectionsCheckingInterval: 2_000,
   keepAliveTimeout: 5_000,
 };
-/** More connections than this are refused, by default: probes and scrapers need few. */
+/** More connections than this are refused, unless it is said otherwise: probes and scrapers need few. */
 const CONNECTIONS_MAX = 256;
 /** How long `close()` waits for clients to take the answers under way. */
 const CLOSE_GRACE_MS = 2000;
@@ -45,13 +45,14 @@ export class HttpListener {
    *
    * @param urls `http://host:port` or `https://host:port`; port 0 takes a free one
    * @param tls needed for https
+   * @param connectionsMax further ones are cut; of each address
    * @throws StoreError `bad-options` naming the address that is taken or not ours
    */
   static async open(
     urls: readonly string[],
     handler: RequestListener | HttpHandler,
     tls: TlsEndpoint | null = null,
-    { connectionsMax = CONNECTIONS_MAX }: { readonly connectionsMax?: number } = {},
+    connectionsMax: number = CONNECTIONS_MAX,
   ): Promise<HttpListener> {
     const whole = typeof handler === 'function' ? { request: handler } : handler;
     const servers: Server[] = [];

@@ -3,21 +3,23 @@ import type { ChangeMeta, ChangeOptions } from '../commit.ts';
 import type { ConfigurationEntry } from '../configuration-index.ts';
 import type { ServiceContext } from '../context.ts';
 import { configurationId } from '../keyspace.ts';
-import type { ConfigurationName } from '../model.ts';
+import type { ConfigurationName, Scope } from '../model.ts';
 import { invalid, ServiceError } from '../service-error.ts';
 import { type VersionView, versionViewOf } from '../views.ts';
 import { applyEdits, type WriteAnswer } from './apply.ts';
 import { type Content, contentOf, type Edit } from './content.ts';
 import { isLive, notFound, storedOf } from './edits.ts';
-import { type PointInTime, versionAt } from './points-in-time.ts';
+import { type PointInTime, versionAt, versionsAt } from './points-in-time.ts';
 import type { Answer, ReadOptions } from './reads.ts';
-import { type ConfigurationRef, nameOf } from './refs.ts';
+import { type ConfigurationRef, checkKnownScope, nameOf } from './refs.ts';
 import { type Conditions, checkConditions } from './requests.ts';
 import { rangeVersions, readVersion, type StoredVersion } from './versions.ts';
 
 /** Versions of one page. */
 export const VERSIONS_PAGE_MAX = 1_000;
 const VERSIONS_PAGE_DEFAULT = 100;
+/** Configurations of one look back, deleted ones included. */
+export const AS_OF_MAX = 1_000;
 /** What one page may take, about, going by the size of the present version. */
 const PAGE_BYTES = 8 * 1024 * 1024;
 
@@ -101,6 +103,42 @@ export class History {
   }
 
   /**
+   * What an environment itself had of an application at a time or revision, in the order of the keys.
+   *
+   * @throws ServiceError `too-large` for more than 1,000 configurations, `gone` when one of the versions was not kept
+   */
+  async allAsOf(
+    caller: Caller,
+    request: ReadOptions & {
+      readonly scope: Scope;
+      readonly keyPrefix?: string | undefined;
+      readonly at: PointInTime;
+    },
+  ): Promise<Answer<readonly (VersionView & { readonly key: string })[]>> {
+    const { scope, keyPrefix = '', at, consistency } = request;
+    const { projection, access, kv } = this.#context;
+    await projection.freshen(consistency ?? { type: 'strong' }, caller.signal);
+    checkKnownScope(this.#context, scope);
+    await access.check(caller, 'read', scope);
+    const { revision, state } = projection;
+    const entries: ConfigurationEntry[] = [];
+    // By what they are found by, only those are known that were not deleted since.
+    for (const entry of state.configurations.all()) {
+      if (isOf(scope, entry) && entry.key.startsWith(keyPrefix)) entries.push(entry);
+    }
+    entries.sort((left, right) => (left.key < right.key ? -1 : 1));
+    if (entries.length > AS_OF_MAX) {
+      throw new ServiceError('too-large', `one answer shows ${AS_OF_MAX} configurations: ask by keyPrefix`);
+    }
+    const versions = await versionsAt(kv, { entries, at }, caller.signal);
+    const result = versions.flatMap((stored, index) => {
+      if (stored === null || stored.version.isDeleted) return [];
+      return [{ ...versionViewOf(stored.version, stored.revision), key: entries[index]!.key }];
+    });
+    return { revision, result };
+  }
+
+  /**
    * Makes a new version that is what an old one was.
    *
    * @throws ServiceError `not-found`, `invalid` for the version of a deletion, `precondition-failed`, `conflict`
@@ -140,6 +178,10 @@ export class History {
     if (entry === undefined) throw notFound(name);
     return entry;
   }
+}
+
+function isOf({ tenant, environment, application }: Scope, entry: ConfigurationEntry): boolean {
+  return entry.application === application && entry.environment === environment && entry.tenant === tenant;
 }
 
 /** What a version held, to be held again. @throws ServiceError `invalid` for the version of a deletion */

@@ -6,7 +6,7 @@ import { type ParsedEntry, PROBLEMS_MAX, valueOf } from '../formats/parsed-set.t
 import { parseSet, type SetFormat } from '../formats/set-format.ts';
 import type { Shape } from '../formats/tree.ts';
 import { idOf } from '../keyspace.ts';
-import type { Json, Scope, ValueType } from '../model.ts';
+import type { Scope, ValueType } from '../model.ts';
 import { checkName, checkScope } from '../names.ts';
 import { MASK } from '../secrets/keyring.ts';
 import { type FieldProblem, invalid, ServiceError } from '../service-error.ts';

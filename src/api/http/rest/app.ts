@@ -63,6 +63,7 @@ export async function restApp(options: RestOptions): Promise<FastifyInstance> {
   for (const component of COMPONENTS) app.addSchema(component);
   checkRequests(app, COMPONENTS);
   takeJson(app);
+  bound(app, limits);
   await serveDocument(app);
   await app.register(async (api) => {
     admit(api, options, limits);
@@ -87,21 +88,27 @@ export function restHandler(
   };
 }
 
-/** Lets requests in one by one: within the limits, and knowing who asks for what tenant, before their body is read. */
-function admit(api: FastifyInstance, options: RestOptions, limits: RestLimits): void {
-  const identity = new Identity(options.identity, limits);
+/** Lets requests in within the limits, also those that lead nowhere. */
+function bound(app: FastifyInstance, limits: RestLimits): void {
   const held = new HeldRequests(limits);
   const releases = new WeakMap<FastifyRequest, () => void>();
-  api.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', async (request) => {
     releases.set(request, held.take(request));
+  });
+  app.addHook('onResponse', async (request) => {
+    releases.get(request)?.();
+    releases.delete(request);
+  });
+}
+
+/** Lets requests in that say who asks for what tenant, before their body is read. */
+function admit(api: FastifyInstance, options: RestOptions, limits: RestLimits): void {
+  const identity = new Identity(options.identity, limits);
+  api.addHook('onRequest', async (request, reply) => {
     checkEncoding(request);
     request.tenant = tenantOf(request, options.defaultTenant ?? 'default');
     const signal = gone(reply);
     request.caller = { ...(await identity.of(request, signal)), signal };
-  });
-  api.addHook('onResponse', async (request) => {
-    releases.get(request)?.();
-    releases.delete(request);
   });
 }
 

@@ -93,17 +93,17 @@ export function sendRead(
   reply: FastifyReply,
   { revision, etag, body, mediaType, isSecret }: Representation,
 ): FastifyReply {
+  const isKnown = etag !== undefined && isNoneMatch(request.headers['if-none-match'], etag);
   if (revision > 0) reply.header('conclave-revision', revision);
   reply.header('cache-control', isSecret === true ? 'no-store' : 'private, no-cache');
-  if (etag !== undefined) {
-    reply.header('etag', `"${etag}"`);
-    if (isNoneMatch(request.headers['if-none-match'], etag)) return reply.code(304).send();
-  }
+  if (etag !== undefined) reply.header('etag', `"${etag}"`);
+  if (isKnown) return reply.code(304).send();
   return sendBody(reply, body(), mediaType);
 }
 
 /** What a change did. */
 export interface Written {
+  /** 0 = nothing was done. */
   readonly revision: number;
   readonly isRepeated?: boolean;
   /** Of what it left; undefined = it left several things, or none. */
@@ -120,7 +120,8 @@ export function sendWritten(
   reply: FastifyReply,
   { revision, isRepeated, etag, status, location, body }: Written,
 ): FastifyReply {
-  reply.header('conclave-revision', revision).header('cache-control', 'no-store');
+  if (revision > 0) reply.header('conclave-revision', revision);
+  reply.header('cache-control', 'no-store');
   if (isRepeated === true) reply.header('idempotency-replayed', 'true');
   if (etag !== undefined) reply.header('etag', `"${etag}"`);
   if (location !== undefined) reply.header('location', location);

@@ -46,14 +46,14 @@ export class Identity {
     const { kv, requireIdentity } = this.#options;
     const from = {
       claimed: null,
-      address: request.ip,
+      address: addressOf(request),
       agent: request.headers['user-agent']?.slice(0, AGENT_LENGTH_MAX) ?? null,
     };
     const principal = { type: 'anonymous' } as const;
     if (await asService(kv.authEnabled({ principal, signal }))) {
       const { user, token } = await this.#authenticated(request, signal);
-      const name = user ?? nameIn(request) ?? ANONYMOUS;
-      return { actor: { ...from, name, isAuthenticated: true }, principal: { type: 'token', token } };
+      const actor = { ...from, name: user ?? ANONYMOUS, isAuthenticated: true };
+      return { actor, principal: { type: 'token', token } };
     }
     const name = nameIn(request);
     if (name === null && requireIdentity) throw nobody('say who you are in X-Conclave-User');
@@ -64,13 +64,14 @@ export class Identity {
     request: FastifyRequest,
     signal: AbortSignal,
   ): Promise<{ readonly user: string | null; readonly token: string }> {
+    // A gateway does not know the user of every token.
     const [, scheme = '', credentials = ''] =
       /^(\w+) +(\S+)$/.exec(request.headers.authorization ?? '') ?? [];
     switch (scheme.toLowerCase()) {
       case 'bearer':
         return { user: await this.#userOf(credentials, signal), token: credentials };
       case 'basic':
-        return this.#signedIn(loginOf(credentials, request.ip), signal);
+        return this.#signedIn(loginOf(credentials, addressOf(request)), signal);
       default:
         throw nobody('authenticate with Basic or Bearer as a user of the store');
     }
@@ -82,13 +83,14 @@ export class Identity {
     signal: AbortSignal,
   ): Promise<{ readonly user: string | null; readonly token: string }> {
     const token = await this.#signIns.tokenOf(login, signal);
+    const userOf = async (of: string) => (await this.#userOf(of, signal)) ?? login.name;
     try {
-      return { user: await this.#userOf(token, signal), token };
+      return { user: await userOf(token), token };
     } catch (error) {
       if (!(error instanceof ServiceError) || error.code !== 'unauthenticated') throw error;
       this.#signIns.forget(login);
       const fresh = await this.#signIns.tokenOf(login, signal);
-      return { user: await this.#userOf(fresh, signal), token: fresh };
+      return { user: await userOf(fresh), token: fresh };
     }
   }
 
@@ -143,6 +145,10 @@ class SignIns {
   #idOf({ name, password }: Login): string {
     return createHmac('sha256', this.#salt).update(`${name.length}:${name}${password}`).digest('base64');
   }
+}
+
+function addressOf({ raw }: FastifyRequest): string {
+  return raw.socket.remoteAddress ?? '';
 }
 
 function loginOf(credentials: string, address: string): Login {

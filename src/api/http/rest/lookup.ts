@@ -32,19 +32,24 @@ export async function lookedUp(
   },
 ): Promise<FastifyReply> {
   const { name, reveal, options, shape, otherwise } = wanted;
+  const masked = await found(reads.lookup(request.caller, { name, ...options }), otherwise !== undefined);
+  if (masked === null) return sendRead(request, reply, { revision: 0, body: otherwise! });
+  const isSecret = reveal && masked.result.value.isMasked;
+  const isKnown =
+    isSecret && isNoneMatch(request.headers['if-none-match'], `${masked.result.etag}${REVEALED}`);
+  const { revision, result } =
+    isSecret && !isKnown ? await reads.lookup(request.caller, { name, reveal, ...options }) : masked;
+  const etag = isSecret ? `${result.etag}${REVEALED}` : result.etag;
+  return sendRead(request, reply, { revision, etag, body: () => shape(result), isSecret });
+}
+
+/** What was looked up; null for what is not there, if that may be. */
+async function found<T>(looking: Promise<T>, mayBeAbsent: boolean): Promise<T | null> {
   try {
-    const masked = await reads.lookup(request.caller, { name, ...options });
-    const isSecret = reveal && masked.result.value.isMasked;
-    const etag = isSecret ? `${masked.result.etag}${REVEALED}` : masked.result.etag;
-    const isKnown = isNoneMatch(request.headers['if-none-match'], etag);
-    const { revision, result } =
-      isSecret && !isKnown ? await reads.lookup(request.caller, { name, reveal, ...options }) : masked;
-    const shownTag = isSecret ? `${result.etag}${REVEALED}` : result.etag;
-    return sendRead(request, reply, { revision, etag: shownTag, body: () => shape(result), isSecret });
+    return await looking;
   } catch (error) {
-    const isAbsent = error instanceof ServiceError && error.code === 'not-found';
-    if (!isAbsent || otherwise === undefined) throw error;
-    return sendRead(request, reply, { revision: 0, body: otherwise });
+    if (mayBeAbsent && error instanceof ServiceError && error.code === 'not-found') return null;
+    throw error;
   }
 }
 

@@ -19,9 +19,18 @@ export async function serveDocument(app: FastifyInstance): Promise<void> {
         version: VERSION,
         description: 'Applications, environments, configurations and their versions',
       },
+      components: {
+        securitySchemes: {
+          basic: { type: 'http', scheme: 'basic' },
+          bearer: { type: 'http', scheme: 'bearer' },
+        },
+      },
+      // Needed once the store wants to know who asks.
+      security: [{}, { basic: [] }, { bearer: [] }],
     },
     refResolver: {
-      buildLocalReference: (json, _base, _fragment, at) => String(json['$id'] ?? `schema-${at}`),
+      buildLocalReference: ({ $id }, _base, _fragment, at) =>
+        typeof $id === 'string' ? $id : `schema-${at}`,
     },
     transform: ({ schema, url }) => {
       const { shownHeaders, ...rest } = (schema ?? {}) as unknown as DocumentedSchema;

@@ -14,7 +14,17 @@ import {
   TIME,
   VALUE_TYPE,
 } from '../rest/schema.ts';
-import { CHANGED, CONFIGURATION, CREATION, ENVIRONMENT_ID, ID, PATCH, UPDATE, VERSION } from './schemas.ts';
+import {
+  CHANGED,
+  CONFIGURATION,
+  CREATION,
+  ENVIRONMENT_ID,
+  ID,
+  PATCH,
+  UPDATE,
+  VERSION,
+  VERSION_FIELDS,
+} from './schemas.ts';
 
 const TAG = 'Configurations in JSON';
 const ONE = { description: 'The configuration', schema: refTo(CONFIGURATION) };
@@ -151,5 +161,29 @@ export const AS_OF: Operation = {
     200: ONE_VERSION,
     ...READ_PROBLEMS,
     410: { description: 'That version was not kept', schema: READ_PROBLEMS[404]!.schema },
+  },
+};
+
+export const ALL_AS_OF: Operation = {
+  operationId: 'getConfigurationsAsOf',
+  summary: 'What an environment itself had of an application at a time, or at a revision of the store',
+  tag: TAG,
+  kind: 'read',
+  query: {
+    application: TEXT,
+    environment: ENVIRONMENT_ID,
+    keyPrefix: described(TEXT, 'Keys that begin so'),
+    time: TIME,
+    revision: NUMBER_FROM_1,
+  },
+  required: ['application', 'environment'],
+  answers: {
+    200: {
+      description: 'The versions that stood, in the order of their keys',
+      schema: object({ items: list(object({ key: TEXT, ...VERSION_FIELDS })) }),
+    },
+    ...READ_PROBLEMS,
+    410: { description: 'One of the versions was not kept', schema: READ_PROBLEMS[404]!.schema },
+    413: { description: 'There are more than 1,000', schema: READ_PROBLEMS[404]!.schema },
   },
 };

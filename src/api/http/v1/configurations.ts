@@ -16,6 +16,7 @@ import {
 } from '../rest/exchange.ts';
 import { operation } from '../rest/schema.ts';
 import {
+  ALL_AS_OF,
   AS_OF,
   CREATE,
   DELETE,
@@ -44,6 +45,13 @@ interface ListQuery extends ReadQuery {
   readonly page?: number;
   readonly size?: number;
 }
+interface AsOfQuery extends ReadQuery {
+  readonly application: string;
+  readonly environment: string;
+  readonly keyPrefix?: string;
+  readonly time?: string;
+  readonly revision?: number;
+}
 type UpdateBody = ContentBody & { readonly oldValue?: Json };
 
 /** Our own configurations: as 002's, but with values in JSON and the finer types. */
@@ -52,6 +60,7 @@ export function configurations(api: FastifyInstance, context: RestContext): void
   single(api, context);
   changes(api, context);
   history(api, context);
+  allAsOf(api, context);
 }
 
 function collection(api: FastifyInstance, { service }: RestContext): void {
@@ -190,6 +199,24 @@ function history(api: FastifyInstance, { service }: RestContext): void {
       const wanted = { ref: refOf(request), at: pointOf(request.query), ...readOptions(request.query) };
       const { revision, result } = await service.history.asOf(request.caller, wanted);
       return sendRead(request, reply, { revision, body: () => versionOf(result) });
+    },
+  );
+}
+
+function allAsOf(api: FastifyInstance, { service }: RestContext): void {
+  api.get<{ Querystring: AsOfQuery }>(
+    '/api/v1/as-of',
+    { schema: operation(ALL_AS_OF) },
+    async (request, reply) => {
+      const { application, environment, keyPrefix } = request.query;
+      const { revision, result } = await service.history.allAsOf(request.caller, {
+        scope: { tenant: request.tenant, environment: environmentId(environment), application },
+        keyPrefix,
+        at: pointOf(request.query),
+        ...readOptions(request.query),
+      });
+      const body = () => ({ items: result.map((version) => versionOf(version)) });
+      return sendRead(request, reply, { revision, body });
     },
   );
 }

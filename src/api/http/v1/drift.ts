@@ -93,7 +93,8 @@ function namesOf(tenant: string, { names }: NamesBody): readonly ConfigurationNa
   return names.map((name, at) => nameOf(tenant, name, `names/${at}/`));
 }
 
-function driftOf({ tenant: _, expected, actual, modRevision, type, ...name }: Drift) {
+function driftOf({ environment, application, key, expected, actual, modRevision, type }: Drift) {
+  const name = { environment, application, key };
   return { ...name, drift: type, expected: sideOf(expected), actual: sideOf(actual), revision: modRevision };
 }
 

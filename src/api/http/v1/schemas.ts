@@ -82,25 +82,24 @@ const CONFIGURATION_FIELDS: Properties = {
 
 export const CONFIGURATION = named('ConfigurationResource', object(CONFIGURATION_FIELDS));
 
-export const VERSION = named(
-  'VersionResource',
-  object({
-    configurationId: TEXT,
-    version: NUMBER_FROM_1,
-    ...SHOWN,
-    configType: CONFIG_TYPE,
-    description: TEXT,
-    schema: nullable(TEXT),
-    tags: TEXTS,
-    expiresAt: nullable(TIME),
-    createdBy: TEXT,
-    createdAt: TIME,
-    changeId: TEXT,
-    reason: TEXT,
-    deleted: described(FLAG, 'It is the version of a deletion'),
-    revision: NUMBER_FROM_1,
-  }),
-);
+export const VERSION_FIELDS: Properties = {
+  configurationId: TEXT,
+  version: NUMBER_FROM_1,
+  ...SHOWN,
+  configType: CONFIG_TYPE,
+  description: TEXT,
+  schema: nullable(TEXT),
+  tags: TEXTS,
+  expiresAt: nullable(TIME),
+  createdBy: TEXT,
+  createdAt: TIME,
+  changeId: TEXT,
+  reason: TEXT,
+  deleted: described(FLAG, 'It is the version of a deletion'),
+  revision: NUMBER_FROM_1,
+};
+
+export const VERSION = named('VersionResource', object(VERSION_FIELDS));
 
 export const EFFECTIVE = named(
   'EffectiveValue',

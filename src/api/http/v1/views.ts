@@ -19,7 +19,7 @@ export function configurationOf({ value, modRevision, ...rest }: ConfigurationVi
   return { ...rest, ...valueOf(value), revision: modRevision };
 }
 
-export function versionOf(view: VersionView) {
+export function versionOf<T extends VersionView>(view: T) {
   const { value, isDeleted, ...rest } = view;
   return { ...rest, ...valueOf(value), deleted: isDeleted };
 }

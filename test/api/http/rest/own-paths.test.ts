@@ -219,6 +219,39 @@ describe('what was', () => {
   });
 });
 
+test('an application as it was', async () => {
+  await inRestWorld(async (world) => {
+    const id = await made(world, { key: 'a', value: 1 });
+    const gone = await made(world, { key: 'b', value: 2 });
+    const { revision } = (await world.get(`${PATH}/${gone}`)).body;
+    world.clock.advance(60_000);
+    await world.put(`${PATH}/${id}`, { value: 3 });
+    await world.del(`${PATH}/${gone}`);
+    await made(world, { key: 'c', value: 4 });
+    const values = async (query: string) =>
+      (await world.get(`/api/v1/as-of?application=pay&environment=prod&${query}`)).body.items.map(
+        ({ key, value }: { key: string; value: unknown }) => [key, value],
+      );
+    const before = [
+      ['a', 1],
+      ['b', 2],
+    ];
+    expect(await values('time=2026-03-01T00:00:30Z')).toEqual(before);
+    expect(await values(`revision=${revision}`)).toEqual(before);
+    expect(await values('time=2026-03-01T00:01:00Z')).toEqual([
+      ['a', 3],
+      ['c', 4],
+    ]);
+    expect(await values('time=2025-01-01T00:00:00Z')).toEqual([]);
+    expect(await values(`revision=${revision}&keyPrefix=b`)).toEqual([['b', 2]]);
+    const of = async (query: string) => world.get(`/api/v1/as-of?${query}`);
+    expectProblem(await of(''), 400, ['application', 'environment']);
+    expectProblem(await of('application=pay&environment=prod'), 400, ['time']);
+    expectProblem(await of('application=pay&environment=prod&time=x'), 400, ['time']);
+    expectProblem(await of('application=none&environment=prod&revision=1'), 404, ['application']);
+  });
+});
+
 describe('many at once', () => {
   test('bulk get tells what holds, and what does not', async () => {
     await inRestWorld(async (world) => {

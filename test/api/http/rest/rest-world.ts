@@ -9,6 +9,8 @@ import { AnswerCheck } from './answer-check.ts';
 
 export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'OPTIONS';
 
+type Headers = Readonly<Record<string, string>>;
+
 /** What came back. */
 export interface Answered {
   readonly status: number;
@@ -28,11 +30,11 @@ export interface Sent {
 /** A REST face on a service on a store in memory. */
 export interface RestWorld extends World {
   readonly app: FastifyInstance;
-  call(method: Method, url: string, sent?: Sent): Promise<Answered>;
-  get(url: string, headers?: Readonly<Record<string, string>>): Promise<Answered>;
-  post(url: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answered>;
-  put(url: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answered>;
-  del(url: string, headers?: Readonly<Record<string, string>>): Promise<Answered>;
+  readonly call: (method: Method, url: string, sent?: Sent) => Promise<Answered>;
+  readonly get: (url: string, headers?: Headers) => Promise<Answered>;
+  readonly post: (url: string, body?: unknown, headers?: Headers) => Promise<Answered>;
+  readonly put: (url: string, body?: unknown, headers?: Headers) => Promise<Answered>;
+  readonly del: (url: string, headers?: Headers) => Promise<Answered>;
 }
 
 export interface RestWorldOptions extends WorldOptions {
@@ -87,7 +89,8 @@ export function answeredOf(
   headers: Readonly<Record<string, unknown>>,
   text: string,
 ): Answered {
-  const isJson = /json/.test(String(headers['content-type'] ?? ''));
+  const { 'content-type': type } = headers;
+  const isJson = typeof type === 'string' && type.includes('json');
   return {
     status,
     headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)])),
