@@ -1,8 +1,11 @@
 import { expect, test } from 'vitest';
+import type { Kv } from '../../../src/kv/kv.ts';
+import { MemoryKv } from '../../../src/kv/memory-kv.ts';
 import type { Caller } from '../../../src/service/caller.ts';
 import type { Json } from '../../../src/service/model.ts';
 import type { Update } from '../../../src/service/updates/updates.ts';
 import { failure } from '../failure.ts';
+import { withTxn } from '../kv-wrappers.ts';
 import { ada, inWorld, named, type World } from '../world.ts';
 
 const TENANT = 'default';
@@ -119,6 +122,55 @@ test('one who comes back is told every version since, each once, wherever they a
       );
     }
   });
+});
+
+test('a stream goes on where the projection was left behind by a compaction, and misses nothing', async () => {
+  const memory = new MemoryKv();
+  let letGo = (): void => undefined;
+  let gate = Promise.resolve();
+  const gated = (kv: Kv): Kv => ({
+    ...withTxn(kv, (perform, request, call) => perform(request, call)),
+    async *watch(request, call) {
+      for await (const batch of kv.watch(request, call)) {
+        await gate;
+        yield batch;
+      }
+    },
+  });
+  await inWorld(
+    async (other) => {
+      await inWorld(
+        async (world) => {
+          await put(other, 'staging', 'a', 0);
+          const { caller, leave } = leaving();
+          const { updates } = await world.service.updates.open(caller, {
+            scope: SCOPE,
+            keys: [],
+            after: null,
+          });
+          const jumps: unknown[] = [];
+          world.service.projection.subscribe({ changed: () => undefined, jumped: (gap) => jumps.push(gap) });
+          const first = updates.next();
+          gate = new Promise((resolve) => {
+            letGo = resolve;
+          });
+          let last = 0;
+          for (let at = 1; at <= 8; at += 1) last = await put(other, 'staging', 'a', at);
+          memory.compact(last);
+          letGo();
+          const told = [(await first).value as Update];
+          for (let at = 2; at <= 8; at += 1) told.push((await updates.next()).value as Update);
+          expect(jumps).toHaveLength(1);
+          expect(told.map(({ value, version }) => [value?.json, version])).toEqual(
+            [1, 2, 3, 4, 5, 6, 7, 8].map((n) => [n, n + 1]),
+          );
+          leave();
+        },
+        { memory, wrap: gated },
+      );
+    },
+    { memory },
+  );
 });
 
 test('keys that are not wanted, other applications and reads of secrets are passed over', async () => {
