@@ -39,10 +39,27 @@ import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
 import { AHEAD_BYTES_MAX, AHEAD_MESSAGES_MAX, REMOTE_CALLS_MAX } from '../src/rpc/thread-calls.ts';
-import { AS_OF_MAX } from '../src/service/configurations/history.ts';
-import { IMPORT_ITEMS_SHOWN_MAX } from '../src/service/configurations/import.ts';
+import { APPLICATIONS_MAX } from '../src/service/applications/applications.ts';
+import { CHANGE_SET_CHANGES_MAX, CHANGE_SET_ITEMS_MAX } from '../src/service/change-set-row.ts';
+import { AMBIGUOUS_MAX, ATTEMPTS_MAX } from '../src/service/commit.ts';
+import { DIFFERENCES_MAX } from '../src/service/configurations/comparison.ts';
+import { EDITS_MAX } from '../src/service/configurations/edits.ts';
+import { FINDINGS_MAX } from '../src/service/configurations/findings.ts';
+import { VERSIONS_PAGE_MAX } from '../src/service/configurations/history.ts';
+import { IMPORT_KEYS_MAX } from '../src/service/configurations/importing.ts';
+import { MANY_MAX, PAGE_SIZE_MAX } from '../src/service/configurations/reads.ts';
+import { DEFAULTS_MAX, RULES_MAX } from '../src/service/configurations/rule-checks.ts';
+import { IMPORT_ITEMS_SHOWN_MAX } from '../src/service/configurations/text-import.ts';
+import { ENVIRONMENTS_MAX } from '../src/service/environments/environments.ts';
+import { CHAIN_MAX } from '../src/service/environments/inheritance.ts';
 import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
+import { LENGTHS, TAGS_MAX } from '../src/service/names.ts';
+import { CATCH_UP_MS_MAX } from '../src/service/projection.ts';
+import { CONFIGURATION_BYTES_MAX, CONFIGURATIONS_MAX } from '../src/service/projection-limits.ts';
+import { RECENT_BYTES_MAX, RECENT_CHANGES_MAX } from '../src/service/recent-changes.ts';
+import { ROW_VALUE_BYTES_MAX } from '../src/service/rows.ts';
 import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
+import { RETENTION_DEFAULT } from '../src/service/sweepers/retention.ts';
 import { RECORDS_MAX } from '../src/service/updates/change-feed.ts';
 import { SCHEMA_STEPS_MAX, VIOLATIONS_MAX } from '../src/service/values/compiled-schema.ts';
 import { RULE_LENGTH_MAX, RULE_STEPS_MAX, RULES_STEPS_MAX } from '../src/service/values/cross-key-rules.ts';
@@ -183,7 +200,7 @@ describe('limits', () => {
       'Fields told of a REST request': [`${REST_PROBLEMS_MAX};`, `${CHECKED_WHOLE_BYTES_MAX / 1024} KiB`],
       'Staleness that a REST read': [count(REST_STALENESS_MS_MAX)],
       'Names and passwords': [`${count(rest.signInsMax)}, for ${seconds(rest.signInMs)}`],
-      'Configurations of one look back': [count(AS_OF_MAX)],
+      'Configurations of one look back': [count(MANY_MAX)],
       'Items shown of an import': [count(IMPORT_ITEMS_SHOWN_MAX)],
       'Calls of the configuration service': [count(CALLS_MAX)],
       'Batches of a watch of the configuration service': [count(BATCHES_AHEAD_MAX)],
@@ -262,6 +279,38 @@ describe('limits', () => {
       ],
       'A text that has a format': [`${count(FORMAT_LENGTH_MAX)} characters`],
       'Changes that a comparison': [count(CHANGES_MAX)],
+      'Lengths: key': [
+        [
+          LENGTHS.key,
+          LENGTHS.application,
+          LENGTHS.tenant,
+          LENGTHS.environment,
+          LENGTHS.tag,
+          LENGTHS.changeSet,
+        ].join(', '),
+      ],
+      'Description, reason': [
+        count(LENGTHS.description),
+        count(LENGTHS.reason),
+        count(LENGTHS.idempotencyKey),
+      ],
+      'Tags of a configuration': [count(TAGS_MAX)],
+      'Configurations that one change': [count(EDITS_MAX)],
+      'Keys of an import': [count(IMPORT_KEYS_MAX)],
+      'Value that stands': [`${ROW_VALUE_BYTES_MAX / 1024} KiB`],
+      'Configurations, deleted': [count(CONFIGURATIONS_MAX), `${CONFIGURATION_BYTES_MAX / 1024 ** 3} GiB`],
+      'Changes that a server': [count(RECENT_CHANGES_MAX), mebibytes(RECENT_BYTES_MAX)],
+      'Time that a read': [seconds(CATCH_UP_MS_MAX)],
+      'Attempts of a change': [count(ATTEMPTS_MAX), count(AMBIGUOUS_MAX)],
+      'Environments of a tenant': [count(ENVIRONMENTS_MAX), count(CHAIN_MAX)],
+      'Applications of a tenant': [count(APPLICATIONS_MAX)],
+      'Default values': [count(DEFAULTS_MAX), count(RULES_MAX)],
+      'Configurations of a page': [count(PAGE_SIZE_MAX), count(MANY_MAX)],
+      'Versions of a page': [count(VERSIONS_PAGE_MAX)],
+      'Keys that a comparison': [count(DIFFERENCES_MAX)],
+      'Findings, problems': [count(FINDINGS_MAX)],
+      'Changes of a change set': [count(CHANGE_SET_CHANGES_MAX), count(CHANGE_SET_ITEMS_MAX)],
+      'Versions that were replaced': [`${RETENTION_DEFAULT.keepMs! / 86_400_000} days`],
       'Strings that a comparison': [`${count(LINE_DIFFS_MAX)}, ${count(LINE_EDITS_MAX)}`],
       'A value with its references': [`${RESOLVED_LENGTH_MAX / 1024} KiB, ${REFERENCE_DEPTH_MAX}`],
       'Rule over several keys': [

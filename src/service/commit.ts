@@ -12,9 +12,9 @@ import { decodeChange, encodeChange, encodeChangeSet } from './rows.ts';
 import { ServiceError } from './service-error.ts';
 
 /** How often a change is planned anew because others came first. */
-const ATTEMPTS_MAX = 30;
+export const ATTEMPTS_MAX = 30;
 /** How often a transaction of unknown outcome is repeated. */
-const AMBIGUOUS_MAX = 3;
+export const AMBIGUOUS_MAX = 3;
 /** Lost races before the next attempt waits a little. */
 const RACES_AT_ONCE = 3;
 const WAIT_MS_MAX = 100;

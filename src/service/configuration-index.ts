@@ -21,7 +21,7 @@ export class ConfigurationEntry implements ConfigurationName {
   readonly expiresAtMs: number;
   readonly hasSchema: boolean;
   readonly modRevision: number;
-  /** The description in lower case, to search in. */
+  /** Key, application, description and tags in lower case, a line each, to search in. */
   readonly #searchText: string;
   readonly #bytes: Buffer;
 
@@ -40,7 +40,8 @@ export class ConfigurationEntry implements ConfigurationName {
     this.expiresAtMs = configuration.expiresAt === null ? Infinity : Date.parse(configuration.expiresAt);
     this.hasSchema = configuration.schema !== null;
     this.modRevision = at.modRevision;
-    this.#searchText = configuration.description.toLowerCase();
+    const { key, application, description, tags } = configuration;
+    this.#searchText = [key, application, description, ...tags].join('\n').toLowerCase();
     this.#bytes = ownCopy(at.bytes);
   }
 
@@ -68,13 +69,7 @@ export class ConfigurationEntry implements ConfigurationName {
 
   /** Whether all of the words, which are in lower case, stand somewhere in its key, application, tags or description. */
   contains(words: readonly string[]): boolean {
-    return words.every(
-      (word) =>
-        this.key.toLowerCase().includes(word) ||
-        this.application.toLowerCase().includes(word) ||
-        this.#searchText.includes(word) ||
-        this.tags.some((tag) => tag.toLowerCase().includes(word)),
-    );
+    return words.every((word) => this.#searchText.includes(word));
   }
 
   read(): Configuration {
@@ -177,13 +172,23 @@ export class ConfigurationIndex {
     return [...this.#mortal].filter((entry) => entry.expiresAtMs <= nowMs);
   }
 
-  /** Those of the filter, deleted ones left out, in the order of application, environment and key. */
+  /**
+   * Those of the filter, deleted ones left out, in the order of application, environment and key: in runs, so that whole
+   * ones can be passed over.
+   */
+  runs(filter: EntryFilter): readonly (readonly ConfigurationEntry[])[] {
+    if (filter.tag !== undefined) return [this.#tagged(filter.tag, filter)];
+    return this.#scopesOf(filter).map((scope) => scope.inOrder());
+  }
+
+  /** As `runs`, one after another. */
   *matching(filter: EntryFilter): Generator<ConfigurationEntry> {
-    if (filter.tag !== undefined) {
-      yield* this.#tagged(filter.tag, filter);
-      return;
-    }
-    for (const scope of this.#scopesOf(filter)) yield* scope.inOrder();
+    for (const run of this.runs(filter)) yield* run;
+  }
+
+  /** Whether any of them expires one day. */
+  get hasMortals(): boolean {
+    return this.#mortal.size > 0;
   }
 
   /** Takes the place of the one with the same id. @returns the new entry */

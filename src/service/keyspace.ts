@@ -51,11 +51,6 @@ export function versionKey(id: string, version: number): Buffer {
   return Buffer.from(`${PREFIXES.version}${id}/${String(version).padStart(VERSION_DIGITS, '0')}`);
 }
 
-/** All versions of one configuration start with this. */
-export function versionsPrefix(id: string): Buffer {
-  return Buffer.from(`${PREFIXES.version}${id}/`);
-}
-
 export function environmentKey(tenant: string, id: string): Buffer {
   return Buffer.from(`${PREFIXES.environment}${tenant}/${id}`);
 }

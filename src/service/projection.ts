@@ -29,7 +29,7 @@ export interface ProjectionListener {
 }
 
 /** How long a read waits for the projection to reach a revision. */
-const CATCH_UP_MS_MAX = 10_000;
+export const CATCH_UP_MS_MAX = 10_000;
 /** Between two attempts to read the store, doubled each time. */
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
@@ -242,15 +242,21 @@ export class Projection {
           this.#isLive = true;
           retryMs = RETRY_MS_MIN;
         }
+        // A watch that just ends is begun again, but not at once.
+        await this.#pause(RETRY_MS_MIN);
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         if (error instanceof KvError && error.code === 'compacted' && (await this.#tryReload())) continue;
         this.#isLive = false;
         this.#logger.warn({ error: String(error), retryMs }, 'the configurations cannot be watched');
-        await delay(retryMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+        await this.#pause(retryMs);
         retryMs = Math.min(RETRY_MS_MAX, retryMs * 2);
       }
     }
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await delay(ms, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
 
   #watch(): ReturnType<Kv['watch']> {

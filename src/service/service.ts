@@ -8,12 +8,13 @@ import { ChangeSets } from './configurations/change-sets.ts';
 import { Comparisons } from './configurations/comparison.ts';
 import { Configurations } from './configurations/configurations.ts';
 import { Drifts } from './configurations/drift.ts';
-import { Exports } from './configurations/export.ts';
 import { History } from './configurations/history.ts';
-import { Imports } from './configurations/import.ts';
+import { Importing } from './configurations/importing.ts';
 import { Merging } from './configurations/merging.ts';
 import { Promotion } from './configurations/promotion.ts';
 import { Reads } from './configurations/reads.ts';
+import { TextExport } from './configurations/text-export.ts';
+import { TextImport } from './configurations/text-import.ts';
 import { Validations } from './configurations/validation.ts';
 import type { ServiceContext } from './context.ts';
 import { Environments } from './environments/environments.ts';
@@ -61,9 +62,10 @@ export interface Service {
   readonly comparisons: Comparisons;
   readonly merging: Merging;
   readonly promotion: Promotion;
+  readonly importing: Importing;
   readonly changeSets: ChangeSets;
-  readonly imports: Imports;
-  readonly exports: Exports;
+  readonly textImport: TextImport;
+  readonly textExport: TextExport;
   readonly drifts: Drifts;
   readonly validations: Validations;
   readonly environments: Environments;
@@ -93,18 +95,19 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   };
   const sweepers = new Sweepers(context, { logger, retention: options.retention ?? RETENTION_DEFAULT });
   if (options.sweeps !== false) sweepers.start();
-  const configurations = new Configurations(context);
+  const importing = new Importing(context);
   const reads = new Reads(context);
   return {
-    configurations,
+    configurations: new Configurations(context),
     reads,
     history: new History(context),
     comparisons: new Comparisons(context),
     merging: new Merging(context),
     promotion: new Promotion(context),
+    importing,
     changeSets: new ChangeSets(context),
-    imports: new Imports(context, configurations),
-    exports: new Exports(reads),
+    textImport: new TextImport(context, importing),
+    textExport: new TextExport(reads),
     drifts: new Drifts(context),
     validations: new Validations(context),
     environments: new Environments(context),

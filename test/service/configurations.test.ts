@@ -330,6 +330,13 @@ test('lists filter, search and page in the order of application, environment and
       size: 3,
       items: [{ key: 'c' }],
     });
+    const all = await names({});
+    for (let size = 1; size <= 5; size += 1) {
+      const paged: string[] = [];
+      for (let page = 0; page * size < all.length; page += 1) paged.push(...(await names({ page, size })));
+      expect(paged).toEqual(all);
+      expect(await list({ page: 9, size })).toMatchObject({ total: 4, items: [] });
+    }
     await expect(list({ size: 1_001 })).rejects.toEqual(failure('invalid', 'size'));
   });
 });

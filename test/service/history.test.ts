@@ -114,6 +114,27 @@ test('as of a time, or of a revision, it is what it was then', async () => {
   });
 });
 
+test('an application is shown whole, as of a time', async () => {
+  await inWorld(async (world) => {
+    const { service, clock } = world;
+    await versions(world, 3);
+    const b = await service.configurations.create(ada, { name: named('b'), value: { json: 'b' } });
+    clock.advance(60_000);
+    await service.configurations.delete(ada, { ref: named('b') });
+    const scope = { tenant: 'default', environment: 'production', application: 'pay' };
+    const at = async (point: { time: string } | { revision: number }) =>
+      (await service.history.allAsOf(ada, { scope, at: point })).result.map(
+        ({ key, version }) => `${key}${version}`,
+      );
+    expect(await at({ time: '2026-03-01T00:01:30Z' })).toEqual(['a2']);
+    expect(await at({ revision: b.revision })).toEqual(['a3', 'b1']);
+    expect(await at({ revision: b.revision + 1 })).toEqual(['a3']);
+    await expect(
+      service.history.allAsOf(ada, { scope: { ...scope, application: 'none' }, at: { revision: 1 } }),
+    ).rejects.toEqual(failure('not-found', 'application'));
+  });
+});
+
 describe('comparison', () => {
   test('of versions: the value in both ways, and every other field', async () => {
     await inWorld(async ({ service }) => {

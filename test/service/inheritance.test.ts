@@ -190,6 +190,20 @@ test('references: cycles are refused, unknown ones and ends of others are told',
       { severity: 'warning', check: 'reference', field: 'value' },
     ]);
     expect((await make('host', 'a.example')).findings).toEqual([]);
+    const lookup = async (key: string, resolve: boolean) =>
+      (await service.reads.lookup(ada, { name: named(key), resolve })).result;
+    expect((await lookup('url', true)).value.json).toBe('http://a.example/x');
+    expect((await lookup('url', false)).value.json).toBe('http://${host}/x');
+    const before = (await lookup('url', true)).etag;
+    await make('host', 'b.example');
+    expect((await lookup('url', true)).etag).not.toBe(before);
+    await service.configurations.create(ada, {
+      name: named('key'),
+      type: 'secret',
+      value: { text: 'hunter2' },
+    });
+    await make('leak', '${key}');
+    expect((await lookup('leak', true)).value.json).toBe('${key}');
     await expect(make('host', '${url}')).rejects.toEqual(failure('invalid', 'value'));
     const deleted = await service.configurations.delete(ada, { ref: named('host') });
     expect(deleted.findings).toMatchObject([{ check: 'reference', message: 'url refers to it' }]);

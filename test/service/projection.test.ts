@@ -104,6 +104,31 @@ describe('reads', () => {
   });
 });
 
+test('a change is never refused for what is stale, nor said to change nothing', async () => {
+  const held = new HeldBack();
+  const memory = new MemoryKv();
+  await inWorld(
+    async (other) => {
+      await put(other, 'a', 1);
+      await inWorld(
+        async ({ service }) => {
+          held.hold();
+          await put(other, 'new', 1);
+          await put(other, 'a', 2);
+          const updated = service.configurations.update(ada, { ref: named('new'), value: { json: 2 } });
+          const same = service.configurations.update(ada, { ref: named('a'), value: { json: 1 } });
+          await new Promise((resolve) => setImmediate(resolve));
+          held.letGo();
+          expect((await updated).items[0]).toMatchObject({ type: 'updated', after: { version: 2 } });
+          expect((await same).items[0]).toMatchObject({ type: 'updated', after: { version: 3 } });
+        },
+        { memory, wrap: held.wrap },
+      );
+    },
+    { memory },
+  );
+});
+
 test('what was compacted before it was read is read anew, in one step, and told as a jump', async () => {
   const held = new HeldBack();
   const memory = new MemoryKv();

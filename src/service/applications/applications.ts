@@ -114,11 +114,22 @@ export class Applications {
       (meta) => this.#planPut({ request, action, meta }),
     );
     const { revision } = committed;
-    const isRepeated = committed.type === 'repeated';
-    await this.#context.projection.reach(revision, caller.signal);
-    const stored = this.#state.application(tenant, name);
-    if (stored === undefined) throw notFound(name);
-    return { revision, isRepeated, application: viewOf(stored) };
+    switch (committed.type) {
+      case 'done':
+        return {
+          revision,
+          isRepeated: false,
+          application: viewOf({ ...committed.result, modRevision: revision }),
+        };
+      case 'unchanged':
+        return { revision, isRepeated: false, application: viewOf(committed.result) };
+      case 'repeated': {
+        await this.#context.projection.catchUp(caller.signal);
+        const stored = this.#state.application(tenant, name);
+        if (stored === undefined) throw notFound(name);
+        return { revision, isRepeated: true, application: viewOf(stored) };
+      }
+    }
   }
 
   /** An application is in all environments: its keys are all keys of the tenant that have its name in third place. */
@@ -139,7 +150,7 @@ export class Applications {
     readonly request: ApplicationRequest;
     readonly action: 'create' | 'update';
     readonly meta: ChangeMeta;
-  }): Plan<null> {
+  }): Plan<Stored<Application>> {
     const { tenant, name } = request;
     const stored = this.#state.application(tenant, name);
     if (action === 'create' && stored !== undefined) throw exists(name);
@@ -151,7 +162,8 @@ export class Applications {
     const before = stored?.row ?? null;
     const after = changed(before, request, meta);
     const fields = differences(before, after);
-    if (fields.length === 0 && before !== null) return { guards: [], ops: [], items: [], result: null };
+    if (fields.length === 0 && stored !== undefined)
+      return { guards: [], ops: [], items: [], result: stored };
     checkRules(this.#context, { before, after, nowMs: meta.atMs });
     const key = applicationKey(tenant, name);
     const order = applicationOrderKey(tenant, name);
@@ -176,7 +188,7 @@ export class Applications {
         { type: 'put', key: order, value: Buffer.from(meta.id) },
       ],
       items: [item],
-      result: null,
+      result: { row: after, modRevision: 0 },
     };
   }
 

@@ -78,11 +78,6 @@ export class Configurations {
 
   /** Several changes in one transaction. @throws ServiceError `too-large` for more than 40; as the single ones */
   async bulk(caller: Caller, request: BulkRequest): Promise<WriteAnswer> {
-    return this.bulkAs(caller, request, 'bulk');
-  }
-
-  /** `bulk` under another name in the records. */
-  async bulkAs(caller: Caller, request: BulkRequest, operation: Operation): Promise<WriteAnswer> {
     const { tenant, items } = request;
     checkTenant(tenant);
     if (items.length === 0) throw invalid({ field: 'items', message: 'must not be empty' });
@@ -103,7 +98,7 @@ export class Configurations {
     return applyEdits(
       this.#context,
       caller,
-      { operation, tenant, options: request, body: request, dryRun: request.dryRun },
+      { operation: 'bulk', tenant, options: request, body: request, dryRun: request.dryRun },
       (meta) => named.map((item) => editOf(this.#context, meta, item)),
     );
   }

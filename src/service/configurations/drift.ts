@@ -20,7 +20,7 @@ import { type ShownValue, shown } from '../views.ts';
 import { applyEdits, type WriteAnswer } from './apply.ts';
 import { type Content, contentFrom, contentOf, type Edit } from './content.ts';
 import { EDITS_MAX, isLive, storedOf } from './edits.ts';
-import { type Answer, KEYS_MAX } from './reads.ts';
+import { type Answer, MANY_MAX } from './reads.ts';
 import { within } from './requests.ts';
 
 /** A plain value that is not what the service put there. */
@@ -67,7 +67,7 @@ export class Drifts {
     await this.#context.projection.catchUp(caller.signal);
     const suspects = this.#suspects(request, { rows, revision });
     const items: Drift[] = [];
-    for (let at = 0; at < suspects.length && items.length <= KEYS_MAX; at += EDITS_MAX) {
+    for (let at = 0; at < suspects.length && items.length <= MANY_MAX; at += EDITS_MAX) {
       const names = suspects.slice(at, at + EDITS_MAX);
       const now = await this.#readPlain(caller, names);
       names.forEach((name, index) => {
@@ -75,7 +75,7 @@ export class Drifts {
         if (drift !== null) items.push(drift);
       });
     }
-    return { revision, result: { items: items.slice(0, KEYS_MAX), more: items.length > KEYS_MAX } };
+    return { revision, result: { items: items.slice(0, MANY_MAX), more: items.length > MANY_MAX } };
   }
 
   /**

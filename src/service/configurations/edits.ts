@@ -19,7 +19,7 @@ import type {
   ConfigurationName,
   ConfigurationVersion,
 } from '../model.ts';
-import { ENTRIES_MAX, ENTRY_BYTES_MAX } from '../projection-limits.ts';
+import { CONFIGURATION_BYTES_MAX, CONFIGURATIONS_MAX } from '../projection-limits.ts';
 import type { ProjectionState, Stored } from '../projection-state.ts';
 import { encodeApplication, encodeConfiguration, encodeVersion, valueBytes } from '../rows.ts';
 import { invalid, ServiceError } from '../service-error.ts';
@@ -186,7 +186,7 @@ function checked(
   }
   const grows = changed.some(({ type }) => type === 'created');
   const { size, bytes } = state.configurations;
-  if (grows && (size >= ENTRIES_MAX || bytes >= ENTRY_BYTES_MAX)) {
+  if (grows && (size >= CONFIGURATIONS_MAX || bytes >= CONFIGURATION_BYTES_MAX)) {
     throw new ServiceError('no-space', 'there are too many configurations');
   }
   // What was promised to end does, whatever it leaves.

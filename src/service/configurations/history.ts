@@ -10,7 +10,7 @@ import { applyEdits, type WriteAnswer } from './apply.ts';
 import { type Content, contentOf, type Edit } from './content.ts';
 import { isLive, notFound, storedOf } from './edits.ts';
 import { type PointInTime, versionAt, versionsAt } from './points-in-time.ts';
-import type { Answer, ReadOptions } from './reads.ts';
+import { type Answer, MANY_MAX, type ReadOptions } from './reads.ts';
 import { type ConfigurationRef, checkKnownScope, nameOf } from './refs.ts';
 import { type Conditions, checkConditions } from './requests.ts';
 import { rangeVersions, readVersion, type StoredVersion } from './versions.ts';
@@ -18,8 +18,6 @@ import { rangeVersions, readVersion, type StoredVersion } from './versions.ts';
 /** Versions of one page. */
 export const VERSIONS_PAGE_MAX = 1_000;
 const VERSIONS_PAGE_DEFAULT = 100;
-/** Configurations of one look back, deleted ones included. */
-export const AS_OF_MAX = 1_000;
 /** What one page may take, about, going by the size of the present version. */
 const PAGE_BYTES = 8 * 1024 * 1024;
 
@@ -127,8 +125,8 @@ export class History {
       if (isOf(scope, entry) && entry.key.startsWith(keyPrefix)) entries.push(entry);
     }
     entries.sort((left, right) => (left.key < right.key ? -1 : 1));
-    if (entries.length > AS_OF_MAX) {
-      throw new ServiceError('too-large', `one answer shows ${AS_OF_MAX} configurations: ask by keyPrefix`);
+    if (entries.length > MANY_MAX) {
+      throw new ServiceError('too-large', `one answer shows ${MANY_MAX} configurations: ask by keyPrefix`);
     }
     const versions = await versionsAt(kv, { entries, at }, caller.signal);
     const result = versions.flatMap((stored, index) => {

@@ -1,3 +1,4 @@
+import type { Target } from '../access.ts';
 import type { Caller } from '../caller.ts';
 import type { ConfigurationEntry } from '../configuration-index.ts';
 import type { ServiceContext } from '../context.ts';
@@ -7,6 +8,7 @@ import type { ChangeItem, ConfigType, ConfigurationName, Json, Scope, ValueType 
 import { checkEnvironmentName, checkName, checkTenant, LENGTHS } from '../names.ts';
 import type { Consistency } from '../projection.ts';
 import { invalid, ServiceError } from '../service-error.ts';
+import { resolve } from '../values/references.ts';
 import { subtypeOf } from '../values/value-types.ts';
 import { type ConfigurationView, opened, type ShownValue, shown, viewOf } from '../views.ts';
 import { notFound } from './edits.ts';
@@ -17,6 +19,14 @@ import { within } from './requests.ts';
 export interface ReadOptions {
   /** Default: strong. */
   readonly consistency?: Consistency | undefined;
+}
+
+/** How values are shown that hold for an environment. */
+export interface EffectiveOptions extends ReadOptions {
+  /** Show secrets themselves, which is recorded first. */
+  readonly reveal?: boolean | undefined;
+  /** Fill in references to other keys; those to secrets, and unknown ones, stay as they are. */
+  readonly resolve?: boolean | undefined;
 }
 
 /** What was read, with the revision that it reflects. */
@@ -78,7 +88,7 @@ export interface Page {
 export const PAGE_SIZE_DEFAULT = 20;
 export const PAGE_SIZE_MAX = 1_000;
 /** Configurations of one bulk read, and secrets revealed by one request. */
-export const KEYS_MAX = 1_000;
+export const MANY_MAX = 1_000;
 const SEARCH_LENGTH_MAX = 200;
 
 /** The use cases that read configurations as they stand. Secrets are masked unless they are asked for. */
@@ -105,12 +115,11 @@ export class Reads {
   /**
    * What holds for a key in an environment, inherited and default values included.
    *
-   * @param request.reveal show a secret itself, which is recorded first
    * @throws ServiceError `not-found`, with the field named when there is no such environment or application
    */
   async lookup(
     caller: Caller,
-    request: ReadOptions & { readonly name: ConfigurationName; readonly reveal?: boolean | undefined },
+    request: EffectiveOptions & { readonly name: ConfigurationName },
   ): Promise<Answer<EffectiveView>> {
     await this.#freshen(caller, request.consistency);
     const name = await nameOf(this.#context, caller, request.name);
@@ -118,7 +127,7 @@ export class Reads {
     checkKnownScope(this.#context, name);
     const found = effectiveOf(this.#state, name, this.#nowMs);
     if (found === null) throw notFound(name);
-    const answer = this.#answer(this.#effectiveView(name, found));
+    const answer = this.#answer(this.#effectiveView(name, found, request));
     if (request.reveal !== true) return answer;
     const [revealed] = await this.#reveal(caller, name, [answer.result]);
     return { ...answer, result: revealed! };
@@ -127,14 +136,10 @@ export class Reads {
   /** What holds for each of the keys; those for which nothing does are left out. @throws ServiceError as `lookup` */
   async getMany(
     caller: Caller,
-    request: ReadOptions & {
-      readonly scope: Scope;
-      readonly keys: readonly string[];
-      readonly reveal?: boolean | undefined;
-    },
+    request: EffectiveOptions & { readonly scope: Scope; readonly keys: readonly string[] },
   ): Promise<Answer<EffectiveMap>> {
     const { scope, keys } = request;
-    if (keys.length > KEYS_MAX) throw invalid({ field: 'keys', message: `are more than ${KEYS_MAX}` });
+    if (keys.length > MANY_MAX) throw invalid({ field: 'keys', message: `are more than ${MANY_MAX}` });
     await this.#freshen(caller, request.consistency);
     checkKnownScope(this.#context, scope);
     for (const [at, key] of keys.entries()) within(`keys/${at}/`, () => checkName({ ...scope, key }));
@@ -142,7 +147,7 @@ export class Reads {
     await this.#context.access.checkAll(caller, 'read', names);
     const items = names.flatMap((name) => {
       const found = effectiveOf(this.#state, name, this.#nowMs);
-      return found === null ? [] : [this.#effectiveView(name, found)];
+      return found === null ? [] : [this.#effectiveView(name, found, request)];
     });
     return this.#map(caller, { scope, items, reveal: request.reveal });
   }
@@ -154,7 +159,7 @@ export class Reads {
    */
   async effective(
     caller: Caller,
-    request: ReadOptions & { readonly scope: Scope; readonly reveal?: boolean | undefined },
+    request: EffectiveOptions & { readonly scope: Scope },
   ): Promise<Answer<EffectiveMap>> {
     const { scope } = request;
     await this.#freshen(caller, request.consistency);
@@ -162,7 +167,7 @@ export class Reads {
     const mayRead = await this.#readable(caller, scope);
     const items = [...allEffectiveOf(this.#state, scope, this.#nowMs)]
       .filter(([key]) => mayRead === 'all' || mayRead.has(key))
-      .map(([key, found]) => this.#effectiveView({ ...scope, key }, found));
+      .map(([key, found]) => this.#effectiveView({ ...scope, key }, found, request));
     return this.#map(caller, { scope, items, reveal: request.reveal });
   }
 
@@ -170,13 +175,14 @@ export class Reads {
   async list(caller: Caller, request: ListRequest): Promise<Answer<Page>> {
     const { page, size } = checkList(request);
     await this.#freshen(caller, request.consistency);
+    const isWhole = await this.#context.access.permits(caller, 'read', targetOf(request));
     const { revision } = this.#context.projection;
-    const matches = this.#matching(request);
-    const shownEntries = await this.#permitted(caller, request, matches);
-    const items = shownEntries.slice(page * size, (page + 1) * size);
-    const etag = idOf(['list', String(shownEntries.length), ...items.flatMap(partsOf)]);
+    const { items, total } = isWhole
+      ? this.#page(request, { page, size })
+      : await this.#permittedPage(caller, request, { page, size });
+    const etag = idOf(['list', String(total), ...items.flatMap(partsOf)]);
     const views = items.map((entry) => viewOf(entry.read(), entry.modRevision));
-    return { revision, result: { etag, items: views, page, size, total: shownEntries.length } };
+    return { revision, result: { etag, items: views, page, size, total } };
   }
 
   get #state() {
@@ -195,7 +201,29 @@ export class Reads {
     return { revision: this.#context.projection.revision, result };
   }
 
-  #effectiveView(name: ConfigurationName, found: Effective): EffectiveView {
+  #effectiveView(
+    name: ConfigurationName,
+    found: Effective,
+    { resolve: resolves }: EffectiveOptions,
+  ): EffectiveView {
+    const view = this.#storedView(name, found);
+    if (resolves !== true || view.value.isMasked) return view;
+    const { json } = resolve(view.value.json, (key) => this.#filling({ ...name, key }));
+    if (json === view.value.json) return view;
+    const etag = idOf(['resolved', view.etag, JSON.stringify(json)]);
+    return { ...view, value: { ...view.value, json }, etag };
+  }
+
+  /** What a reference is replaced by: never by a secret, which would show it. */
+  #filling(name: ConfigurationName): Json | undefined {
+    const found = effectiveOf(this.#state, name, this.#nowMs);
+    if (found === null) return undefined;
+    if (found.source === 'default') return found.json;
+    const { value } = found.entry.read();
+    return value.type === 'secret' ? undefined : value.json;
+  }
+
+  #storedView(name: ConfigurationName, found: Effective): EffectiveView {
     const { key } = name;
     if (found.source === 'default') {
       const value = { type: subtypeOf(found.json), json: found.json, isMasked: false };
@@ -257,8 +285,8 @@ export class Reads {
       const name = { tenant, environment, application, key };
       items.push({ ...name, kind: 'configuration', type: 'revealed', id, before: version, after: version });
     }
-    if (items.length > KEYS_MAX)
-      throw new ServiceError('too-large', `one request reveals ${KEYS_MAX} secrets`);
+    if (items.length > MANY_MAX)
+      throw new ServiceError('too-large', `one request reveals ${MANY_MAX} secrets`);
     if (items.length > 0) {
       // Whoever inherits a secret must be allowed to read it where it comes from, too.
       await this.#context.access.checkAll(caller, 'read', items);
@@ -277,37 +305,49 @@ export class Reads {
     );
   }
 
-  #matching(request: ListRequest): ConfigurationEntry[] {
-    const nowMs = this.#nowMs;
-    const words = (request.search ?? '')
-      .toLowerCase()
-      .split(/\s+/)
-      .filter((word) => word !== '');
-    const { keyPrefix, type } = request;
-    const found: ConfigurationEntry[] = [];
-    for (const entry of this.#state.configurations.matching(request)) {
-      if (!entry.isLive(nowMs)) continue;
-      if (keyPrefix !== undefined && !entry.key.startsWith(keyPrefix)) continue;
-      if (type !== undefined && entry.type !== type) continue;
-      if (words.length === 0 || entry.contains(words)) found.push(entry);
+  /** Where every entry of the filter is shown, most are only counted. */
+  #page(request: ListRequest, { page, size }: PagePlace): PageEntries {
+    const { configurations } = this.#state;
+    const isCounted = isPlain(request) && !configurations.hasMortals;
+    if (!isCounted) return sliced(this.#matching(request), { page, size });
+    const items: ConfigurationEntry[] = [];
+    let total = 0;
+    for (const run of configurations.runs(request)) {
+      const from = page * size + items.length - total;
+      if (items.length < size && from < run.length)
+        items.push(...run.slice(from, from + size - items.length));
+      total += run.length;
     }
-    return found;
+    return { items, total };
   }
 
-  async #permitted(
-    caller: Caller,
-    { tenant, environment, application }: ListRequest,
-    entries: readonly ConfigurationEntry[],
-  ): Promise<readonly ConfigurationEntry[]> {
-    if (await this.#context.access.permits(caller, 'read', { tenant, environment, application }))
-      return entries;
+  #matching(request: ListRequest): readonly ConfigurationEntry[] {
+    const nowMs = this.#nowMs;
+    const words = wordsOf(request);
+    const { keyPrefix, type } = request;
+    return this.#state.configurations
+      .runs(request)
+      .flatMap((run) =>
+        run.filter(
+          (entry) =>
+            entry.isLive(nowMs) &&
+            (keyPrefix === undefined || entry.key.startsWith(keyPrefix)) &&
+            (type === undefined || entry.type === type) &&
+            (words.length === 0 || entry.contains(words)),
+        ),
+      );
+  }
+
+  /** Of those that the caller may read. */
+  async #permittedPage(caller: Caller, request: ListRequest, place: PagePlace): Promise<PageEntries> {
+    const entries = this.#matching(request);
     const filter = this.#context.access.filter(caller, 'read');
     const permitted: ConfigurationEntry[] = [];
     for (const entry of entries) if (await filter(entry)) permitted.push(entry);
     if (permitted.length === 0 && entries.length > 0) {
-      await this.#context.access.check(caller, 'read', { tenant, environment, application });
+      await this.#context.access.check(caller, 'read', targetOf(request));
     }
-    return permitted;
+    return sliced(permitted, place);
   }
 
   async #readable(caller: Caller, scope: Scope): Promise<'all' | ReadonlySet<string>> {
@@ -319,6 +359,36 @@ export class Reads {
     if (readable.size === 0) await this.#context.access.check(caller, 'read', scope);
     return readable;
   }
+}
+
+interface PagePlace {
+  readonly page: number;
+  readonly size: number;
+}
+interface PageEntries {
+  readonly items: readonly ConfigurationEntry[];
+  readonly total: number;
+}
+
+function sliced(entries: readonly ConfigurationEntry[], { page, size }: PagePlace): PageEntries {
+  return { items: entries.slice(page * size, (page + 1) * size), total: entries.length };
+}
+
+function targetOf({ tenant, environment, application }: ListRequest): Target {
+  return { tenant, environment, application };
+}
+
+/** Whether it asks for nothing but a scope. */
+function isPlain(request: ListRequest): boolean {
+  const { keyPrefix, type, tag } = request;
+  return keyPrefix === undefined && type === undefined && tag === undefined && wordsOf(request).length === 0;
+}
+
+function wordsOf({ search }: ListRequest): readonly string[] {
+  return (search ?? '')
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((word) => word !== '');
 }
 
 function checkList(request: ListRequest): { readonly page: number; readonly size: number } {

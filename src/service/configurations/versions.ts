@@ -1,5 +1,5 @@
 import type { Kv, KvOp, KvRow } from '../../kv/kv.ts';
-import { versionKey, versionsPrefix } from '../keyspace.ts';
+import { versionKey } from '../keyspace.ts';
 import { asService } from '../kv-errors.ts';
 import type { ConfigurationVersion } from '../model.ts';
 import { decodeVersion } from '../rows.ts';
@@ -72,12 +72,8 @@ export async function rangeVersions(
   return answer.rows.map((row) => storedVersionOf(row)!);
 }
 
-/** The number of a version from its key. */
-export function versionOfKey(id: string, key: Buffer): number {
-  return Number(key.subarray(versionsPrefix(id).length).toString());
-}
-
-export function noVersion(version: number): ServiceError {
+/** There is no such version. */
+function noVersion(version: number): ServiceError {
   const message = `there is no version ${version}`;
   return new ServiceError('not-found', message, { problems: [{ field: 'version', message }] });
 }

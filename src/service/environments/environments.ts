@@ -49,6 +49,13 @@ export interface EnvironmentAnswer {
   readonly environment: EnvironmentView;
 }
 
+/** An environment as a change leaves it; `modRevision` is that of a row that stays as it is. */
+interface Planned {
+  readonly row: Environment;
+  readonly modRevision: number;
+  readonly inherits: readonly string[];
+}
+
 const NO_RULES: DeploymentRules = { locked: false, promoteOnlyFrom: null, reasonRequired: false };
 const NEVER = '1970-01-01T00:00:00.000Z';
 
@@ -129,13 +136,20 @@ export class Environments {
       (meta) => this.#planPut({ request, action, meta }),
     );
     const { revision } = committed;
-    if (committed.type !== 'repeated') {
-      await this.#context.projection.reach(revision, caller.signal);
-      return { revision, isRepeated: false, environment: viewOf(this.#state, tenant, id) };
+    switch (committed.type) {
+      case 'done':
+        return { revision, isRepeated: false, environment: shown(committed.result, revision) };
+      case 'unchanged':
+        return {
+          revision,
+          isRepeated: false,
+          environment: shown(committed.result, committed.result.modRevision),
+        };
+      case 'repeated':
+        await this.#context.projection.catchUp(caller.signal);
+        if (!hasEnvironment(this.#state, tenant, id)) throw notFound(id);
+        return { revision, isRepeated: true, environment: viewOf(this.#state, tenant, id) };
     }
-    await this.#context.projection.catchUp(caller.signal);
-    if (!hasEnvironment(this.#state, tenant, id)) throw notFound(id);
-    return { revision, isRepeated: true, environment: viewOf(this.#state, tenant, id) };
   }
 
   async #mayWrite(caller: Caller, { tenant, id }: EnvironmentRef): Promise<void> {
@@ -155,7 +169,7 @@ export class Environments {
     readonly request: EnvironmentRequest;
     readonly action: 'create' | 'update';
     readonly meta: ChangeMeta;
-  }): Plan<null> {
+  }): Plan<Planned> {
     const { tenant, id } = request;
     const stored = this.#state.environment(tenant, id);
     const exists = hasEnvironment(this.#state, tenant, id);
@@ -169,7 +183,11 @@ export class Environments {
     const after = changed(before, request, meta);
     this.#checkRules(after);
     const fields = differences(before, after);
-    if (fields.length === 0 && exists) return { guards: [], ops: [], items: [], result: null };
+    const inherits = after.parent === null ? [] : chainOf(this.#state, tenant, after.parent);
+    if (fields.length === 0 && exists) {
+      const result = { row: before, modRevision: stored?.modRevision ?? 0, inherits };
+      return { guards: [], ops: [], items: [], result };
+    }
     const key = environmentKey(tenant, id);
     const guards: Guard[] = [{ key, modRevision: stored?.modRevision ?? 0 }];
     if (after.parent !== before.parent) {
@@ -180,7 +198,7 @@ export class Environments {
       guards,
       ops: [{ type: 'put', key, value: encodeEnvironment(after) }],
       items: [itemOf(before, after, exists ? 'updated' : 'created')],
-      result: null,
+      result: { row: after, modRevision: 0, inherits },
     };
   }
 
@@ -288,9 +306,13 @@ function checkRef({ tenant, id }: EnvironmentRef): void {
 
 function viewOf(state: ProjectionState, tenant: string, id: string): EnvironmentView {
   const stored = state.environment(tenant, id);
-  const { format: _, ...row } = stored?.row ?? unmade(tenant, id);
-  const inherits = chainOf(state, tenant, id).slice(1);
-  return { ...row, isStandard: isStandard(id), inherits, etag: String(stored?.modRevision ?? 0) };
+  const row = stored?.row ?? unmade(tenant, id);
+  return shown({ row, inherits: chainOf(state, tenant, id).slice(1) }, stored?.modRevision ?? 0);
+}
+
+function shown({ row, inherits }: Pick<Planned, 'row' | 'inherits'>, modRevision: number): EnvironmentView {
+  const { format: _, ...rest } = row;
+  return { ...rest, isStandard: isStandard(row.id), inherits, etag: String(modRevision) };
 }
 
 /** A standard environment that nobody has changed yet. */

@@ -82,14 +82,14 @@ export class Identity {
     login: Login,
     signal: AbortSignal,
   ): Promise<{ readonly user: string | null; readonly token: string }> {
-    const token = await this.#signIns.tokenOf(login, signal);
+    const token = await this.#signIns.tokenOf(login);
     const userOf = async (of: string) => (await this.#userOf(of, signal)) ?? login.name;
     try {
       return { user: await userOf(token), token };
     } catch (error) {
       if (!(error instanceof ServiceError) || error.code !== 'unauthenticated') throw error;
       this.#signIns.forget(login);
-      const fresh = await this.#signIns.tokenOf(login, signal);
+      const fresh = await this.#signIns.tokenOf(login);
       return { user: await userOf(fresh), token: fresh };
     }
   }
@@ -115,6 +115,7 @@ class SignIns {
   readonly #limits: Pick<RestLimits, 'signInsMax' | 'signInMs'>;
   /** Passwords are not kept, not even so that they could be guessed at. */
   readonly #salt = randomBytes(32);
+  readonly #underWay = new Map<string, Promise<string>>();
   /** In the order in which they were made. */
   readonly #tokens = new Map<string, { readonly token: string; readonly untilMs: number }>();
 
@@ -123,15 +124,23 @@ class SignIns {
     this.#limits = limits;
   }
 
-  /** @throws ServiceError `unauthenticated` */
-  async tokenOf(login: Login, signal: AbortSignal): Promise<string> {
+  /** Those who ask at once from one address wait for one answer. @throws ServiceError `unauthenticated` */
+  async tokenOf(login: Login): Promise<string> {
     const id = this.#idOf(login);
     const known = this.#tokens.get(id);
     if (known !== undefined && performance.now() < known.untilMs) return known.token;
-    const { name, password, address } = login;
-    const token = await asService(
-      this.#kv.signIn({ name, password, address }, { principal: { type: 'anonymous' }, signal }),
-    );
+    const asked = `${id} ${login.address}`;
+    const underWay = this.#underWay.get(asked);
+    if (underWay !== undefined) return underWay;
+    const signIn = this.#signIn(login, id).finally(() => this.#underWay.delete(asked));
+    this.#underWay.set(asked, signIn);
+    return signIn;
+  }
+
+  async #signIn({ name, password, address }: Login, id: string): Promise<string> {
+    // Others may wait for it: it does not end with the one who asked first.
+    const call = { principal: { type: 'anonymous' }, signal: new AbortController().signal } as const;
+    const token = await asService(this.#kv.signIn({ name, password, address }, call));
     this.#tokens.delete(id);
     this.#tokens.set(id, { token, untilMs: performance.now() + this.#limits.signInMs });
     if (this.#tokens.size > this.#limits.signInsMax) this.#tokens.delete(this.#tokens.keys().next().value!);

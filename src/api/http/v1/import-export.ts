@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import type { ImportedItem } from '../../../service/configurations/import.ts';
+import type { ImportedItem } from '../../../service/configurations/text-import.ts';
 import { environmentId } from '../../../service/environments/spelling.ts';
 import { SET_FORMATS, type SetFormat } from '../../../service/formats/set-format.ts';
 import type { Shape } from '../../../service/formats/tree.ts';
@@ -69,7 +69,7 @@ export async function importExport(api: FastifyInstance, context: RestContext): 
       const { application, environment, format, shape, inherited, reveal } = request.query;
       const scope = { tenant: request.tenant, environment: environmentId(environment), application };
       const wanted = { scope, format, shape, inherited, reveal, ...readOptions(request.query) };
-      const { revision, result } = await service.exports.export(request.caller, wanted);
+      const { revision, result } = await service.textExport.export(request.caller, wanted);
       const form = [
         format,
         shape ?? 'flat',
@@ -94,7 +94,7 @@ export async function importExport(api: FastifyInstance, context: RestContext): 
       async (request, reply) => {
         const { application, environment, shape, dryRun, deleteMissing, secretKeys } = request.query;
         const format = request.query.format ?? formatOf(request.headers['content-type']);
-        const { revision, items, findings, ...counts } = await service.imports.import(request.caller, {
+        const { revision, items, findings, ...counts } = await service.textImport.import(request.caller, {
           scope: { tenant: request.tenant, environment: environmentId(environment), application },
           format,
           text: request.body ?? '',

@@ -24,7 +24,7 @@ export interface ExportedSet {
 }
 
 /** The use case that writes the values of an application as one text. */
-export class Exports {
+export class TextExport {
   readonly #reads: Reads;
 
   constructor(reads: Reads) {
