@@ -1,9 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { STREAM_KEYS_MAX } from '../src/api/config/register.ts';
 import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
 import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
+import { HTTP_CONNECTIONS_MAX } from '../src/api/http/http-face.ts';
 import {
   CHECKED_WHOLE_BYTES_MAX,
   PATH_PART_LENGTH_MAX,
@@ -11,6 +13,7 @@ import {
   PROBLEMS_MAX as REST_PROBLEMS_MAX,
   MAX_STALENESS_MS_MAX as REST_STALENESS_MS_MAX,
 } from '../src/api/http/rest/limits.ts';
+import { APPLICATIONS_SHOWN_MAX } from '../src/api/http/service-metrics.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
 import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
@@ -35,6 +38,7 @@ import { LEADER_REGIONS_MAX } from '../src/options.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
+import { AHEAD_BYTES_MAX, AHEAD_MESSAGES_MAX, REMOTE_CALLS_MAX } from '../src/rpc/thread-calls.ts';
 import { APPLICATIONS_MAX } from '../src/service/applications/applications.ts';
 import { AUDIT_PAGE_MAX, AUDIT_SCANNED_MAX } from '../src/service/audit/audit.ts';
 import { INDEXED_CHANGES_MAX } from '../src/service/audit/audit-index.ts';
@@ -68,6 +72,7 @@ import { RECENT_BYTES_MAX, RECENT_CHANGES_MAX } from '../src/service/recent-chan
 import { ROW_VALUE_BYTES_MAX } from '../src/service/rows.ts';
 import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
 import { RETENTION_DEFAULT } from '../src/service/sweepers/retention.ts';
+import { RECORDS_MAX } from '../src/service/updates/change-feed.ts';
 import { SCHEMA_STEPS_MAX, VIOLATIONS_MAX } from '../src/service/values/compiled-schema.ts';
 import { RULE_LENGTH_MAX, RULE_STEPS_MAX, RULES_STEPS_MAX } from '../src/service/values/cross-key-rules.ts';
 import { CHANGES_MAX, LINE_DIFFS_MAX, LINE_EDITS_MAX } from '../src/service/values/diff.ts';
@@ -81,6 +86,7 @@ import { SUBSCHEMAS_MAX } from '../src/service/values/schema-shape.ts';
 import { SUSPICIONS_MAX } from '../src/service/values/secret-scan.ts';
 import { VALUE_BYTES_MAX } from '../src/service/values/value-types.ts';
 import { YAML_LENGTH_MAX } from '../src/service/values/yaml-text.ts';
+import { DEFAULT_HOST_BOUNDS } from '../src/service-host.ts';
 import { REGRESSION_SEEDS } from './sim/regression-seeds.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -210,6 +216,18 @@ describe('limits', () => {
       'Items shown of an import': [count(IMPORT_ITEMS_SHOWN_MAX)],
       'Calls of the configuration service': [count(CALLS_MAX)],
       'Batches of a watch of the configuration service': [count(BATCHES_AHEAD_MAX)],
+      'gRPC calls of the configuration service': [count(REMOTE_CALLS_MAX)],
+      'Answers of one such call': [`${count(AHEAD_MESSAGES_MAX)}, ${AHEAD_BYTES_MAX / 1024} KiB`],
+      'Keys that one stream of updates names': [count(STREAM_KEYS_MAX)],
+      'Changes that a stream is told of': [count(RECORDS_MAX)],
+      'Connections of each HTTP address': [count(HTTP_CONNECTIONS_MAX)],
+      "JavaScript memory of the service's thread": [`${count(DEFAULT_HOST_BOUNDS.heapMbMax)} MiB`],
+      "Time between two starts of the service's thread": [
+        `${seconds(DEFAULT_HOST_BOUNDS.restartMsMin)}, doubled to ${seconds(DEFAULT_HOST_BOUNDS.restartMsMax)}`,
+        `ran for ${seconds(DEFAULT_HOST_BOUNDS.steadyMs)}`,
+      ],
+      "Time that the service's thread has": [seconds(DEFAULT_HOST_BOUNDS.drainMsMax)],
+      'Applications with metrics of their own': [count(APPLICATIONS_SHOWN_MAX)],
       'Events, bytes that a watch': [`${count(HELD_EVENTS_MAX)}, ${mebibytes(HELD_BYTES_MAX)}`],
       'Age of what a gateway knows': [seconds(RIGHTS_AGE_MS_MAX)],
       'Tokens whose users': [count(TOKENS_MAX)],
