@@ -21,7 +21,7 @@ function walkRuleList(rules: readonly Rule[], place: Place | null, visit: Visit)
   rules.forEach(({ when }, index) => walkConditions(when, inside(inside(place, index), 'when'), visit));
 }
 
-function walkOne(condition: Condition, place: Place | null, visit: Visit): void {
+function walkOne(condition: Condition, place: Place, visit: Visit): void {
   visit(condition, place);
   if ('all' in condition) walkConditions(condition.all, inside(place, 'all'), visit);
   else if ('any' in condition) walkConditions(condition.any, inside(place, 'any'), visit);
