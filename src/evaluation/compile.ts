@@ -17,6 +17,8 @@ import {
 export interface CompiledFlag {
   readonly definition: FlagDefinition;
   readonly type: FlagType;
+  /** What everybody gets as long as the definition stays; null = it depends. */
+  readonly fixed: Evaluation | null;
   /** From the first, which has always been, to the last of the schedule. */
   readonly stages: readonly Stage[];
   readonly prerequisites: readonly CompiledPrerequisite[];
@@ -82,6 +84,7 @@ export function compileFlag(
   return {
     definition,
     type,
+    fixed: isStatic(definition) && definition.enabled ? fixedAnswer(definition.fallthrough, answers) : null,
     stages: stagesOf(definition, answers, segments),
     prerequisites: definition.prerequisites.map((prerequisite) => {
       const flag = flags.get(prerequisite.flag);
@@ -108,6 +111,11 @@ export function definitionsOf(
     stages.push({ fromMs: parseInstant(at), definition: { ...stages.at(-1)!.definition, ...set } });
   }
   return stages;
+}
+
+/** The definition as it stands at a time. */
+export function definitionAt(definition: FlagDefinition, nowMs: number): FlagDefinition {
+  return definitionsOf(definition).findLast(({ fromMs }) => fromMs <= nowMs)!.definition;
 }
 
 /** The conditions that stand for the services and for the map of conditions, in the order in which they are asked. */
@@ -141,6 +149,10 @@ function isStatic(definition: FlagDefinition): boolean {
   const { targets, rules, prerequisites, targetServices, conditions, schedule } = definition;
   const dynamic = [targets, rules, prerequisites, targetServices, Object.keys(conditions), schedule];
   return dynamic.every(({ length }) => length === 0);
+}
+
+function fixedAnswer(serve: Serve, answers: Answers): Evaluation | null {
+  return 'split' in serve ? null : answers.of(serve.variant, 'STATIC');
 }
 
 function targetsOf({ targets }: FlagDefinition, answers: Answers): ReadonlyMap<string, Evaluation> | null {

@@ -96,6 +96,7 @@ export class FlagSet {
     if (flag === null) return member.broken;
     if (typeof context !== 'object' || context === null) return flag.errors.badContext;
     if (options.type !== undefined && options.type !== flag.type) return flag.errors.typeMismatch;
+    if (flag.fixed !== null) return flag.fixed;
     try {
       return decide(flag, context, options.nowMs, null);
     } catch {

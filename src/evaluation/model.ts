@@ -54,7 +54,7 @@ export interface FlagDefinition {
   readonly metadata: FlagMetadata;
 }
 
-/** What a match answers: one variant, or one of several by weight. Null = the caller's default; only in a fallthrough. */
+/** What a match answers: one variant, or one of several by weight. Null = the caller's default. */
 export type Serve = { readonly variant: string | null } | { readonly split: Split };
 
 /**

@@ -27,19 +27,16 @@ export function hashPrefix(text: string): HashState {
   return { hash, tail, tailBytes, bytes };
 }
 
-/** The hash of the prefix and `text`, unsigned. */
+/** The hash of the prefix and `text`, unsigned. The usual case has all of its state in registers, and is ASCII. */
 export function hashAfter(prefix: HashState, text: string): number {
-  for (let at = 0; at < text.length; at += 1) if (text.charCodeAt(at) >= 0x80) return hashWide(prefix, text);
-  return hashAscii(prefix, text);
-}
-
-/** The usual case, with all of the state in registers. */
-function hashAscii(prefix: HashState, text: string): number {
   let mixed = prefix.hash;
   let word = prefix.tail;
   let shift = prefix.tailBytes * 8;
+  let seen = 0;
   for (let at = 0; at < text.length; at += 1) {
-    word |= text.charCodeAt(at) << shift;
+    const code = text.charCodeAt(at);
+    seen |= code;
+    word |= code << shift;
     shift += 8;
     if (shift < 32) continue;
     mixed ^= scramble(word);
@@ -47,6 +44,7 @@ function hashAscii(prefix: HashState, text: string): number {
     word = 0;
     shift = 0;
   }
+  if (seen >= 0x80) return hashWide(prefix, text);
   if (shift > 0) mixed ^= scramble(word);
   return finish(mixed ^ (prefix.bytes + text.length));
 }

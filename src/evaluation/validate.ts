@@ -95,7 +95,7 @@ function readFlag(fields: Fields): FlagDefinition {
     enabled: fields.has('enabled') ? (fields.boolean('enabled') ?? false) : (fields.get('enabled'), true),
     variants,
     offVariant: reader.variantOrNull(fields, 'offVariant'),
-    fallthrough: reader.serveAt(fields.get('fallthrough'), fields.at('fallthrough'), true),
+    fallthrough: reader.serveAt(fields.get('fallthrough'), fields.at('fallthrough')),
     targets: reader.targets(fields),
     rules: reader.rules(fields),
     prerequisites: readPrerequisites(fields, key),
@@ -155,23 +155,22 @@ class FlagReader {
     return '';
   }
 
-  /** @param mayBeNull whether the caller's default may be served */
-  serveAt(value: unknown, place: Place, mayBeNull: boolean): Serve {
+  serveAt(value: unknown, place: Place): Serve {
     const fields = Fields.of(value, place, this.#findings);
     if (fields === null) return { variant: null };
-    const serve = this.#serve(fields, mayBeNull);
+    const serve = this.#serve(fields);
     fields.end();
     return serve;
   }
 
-  #serve(fields: Fields, mayBeNull: boolean): Serve {
+  #serve(fields: Fields): Serve {
     if (fields.has('split') && !fields.has('variant')) return { split: this.#split(fields) };
     if (!fields.has('variant') || fields.has('split')) {
       fields.get('split');
       this.#findings.add(fields.place, 'must have either a variant or a split');
     }
     const variant = fields.get('variant');
-    if (variant === undefined || (variant === null && mayBeNull)) return { variant: null };
+    if (variant === undefined || variant === null) return { variant: null };
     return { variant: this.#variant(variant, fields.at('variant')) };
   }
 
@@ -220,7 +219,7 @@ class FlagReader {
       const name = inner.has('name') ? (inner.text('name', { min: 0, max: NAME_LENGTH_MAX }) ?? '') : '';
       const when = readConditions(inner, 'when');
       const rollout = this.#rollout(inner);
-      const serve = this.serveAt(inner.get('serve'), inner.at('serve'), false);
+      const serve = this.serveAt(inner.get('serve'), inner.at('serve'));
       inner.end();
       this.#checkSeeds(inner, rollout, serve);
       return { name, when, rollout, serve };
@@ -265,7 +264,7 @@ class FlagReader {
       ...(fields.has('enabled') ? { enabled: fields.boolean('enabled') ?? false } : {}),
       ...(fields.has('offVariant') ? { offVariant: this.variantOrNull(fields, 'offVariant') } : {}),
       ...(fields.has('fallthrough')
-        ? { fallthrough: this.serveAt(fields.get('fallthrough'), fields.at('fallthrough'), true) }
+        ? { fallthrough: this.serveAt(fields.get('fallthrough'), fields.at('fallthrough')) }
         : {}),
       ...(fields.has('targets') ? { targets: this.targets(fields) } : {}),
       ...(fields.has('rules') ? { rules: this.rules(fields) } : {}),
