@@ -23,7 +23,7 @@ export function checkSet(
   const noSegments = new Map<string, number>();
   const knots = new Map([...segments].map(([key, segment]) => [key, segmentKnot(segment, noSegments)]));
   const checkedSegments = untangle(knots, 'segment');
-  const { steps } = checkedSegments;
+  const steps = new Map([...checkedSegments.steps].filter(([key]) => !checkedSegments.findings.has(key)));
   const flagKnots = new Map(
     [...flags].map(([key, flag]) => [key, flagKnot({ flag, flags, segments, steps })]),
   );
@@ -49,14 +49,16 @@ function untangle(
     const place = references.find(({ name }) => circles.has(name))?.place ?? null;
     findings.add(place, `goes round in a circle: ${circle.join(' -> ')}`);
   }
+  const noun = kind === 'segment' ? 'segment' : 'flag';
   const steps = new Map<string, number>();
   const depths = new Map<string, number>();
   for (const key of order) {
     const { references, steps: own, findings } = knots.get(key)!;
     let [sum, depth] = [own, 1];
     for (const { place, name } of references) {
-      if (!knots.has(name))
-        findings.add(place, `there is no ${kind === 'segment' ? 'segment' : 'flag'} ${name}`);
+      const referred = knots.get(name);
+      if (referred === undefined) findings.add(place, `there is no ${noun} ${name}`);
+      else if (referred.findings.list.length > 0) findings.add(place, `${noun} ${name} cannot be evaluated`);
       sum += steps.get(name) ?? 0;
       depth = Math.max(depth, 1 + (depths.get(name) ?? 0));
     }
@@ -98,9 +100,7 @@ function flagKnot({
   walkRules(flag, (condition, place) => {
     if ('segment' in condition) {
       const { segment } = condition;
-      if (!segments.has(segment)) findings.add(inside(place, 'segment'), `there is no segment ${segment}`);
-      else if (!steps.has(segment))
-        findings.add(inside(place, 'segment'), `segment ${segment} cannot be used`);
+      if (!steps.has(segment)) findings.add(inside(place, 'segment'), segmentProblem(segment, segments));
     }
     sum += stepsOf(condition, steps);
   });
@@ -116,6 +116,10 @@ function flagKnot({
     return { place: inside(place, 'flag'), name };
   });
   return { references, steps: sum, findings };
+}
+
+function segmentProblem(key: string, segments: ReadonlyMap<string, Segment>): string {
+  return segments.has(key) ? `segment ${key} cannot be evaluated` : `there is no segment ${key}`;
 }
 
 /** Of the condition itself, without its parts. */

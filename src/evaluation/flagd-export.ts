@@ -161,9 +161,7 @@ export class FlagdWriter {
           '==': [fractional(rollout, shares, { key, isNamed }), 'in'],
         });
     }
-    // Whoever has nothing to split by goes on to the next rule; the targeting key is another matter.
-    if ('split' in serve && (isNamed || !isByTargetingKey(serve.split)))
-      conditions.push(present(serve.split));
+    if ('split' in serve) conditions.push(...guards(serve.split, isNamed));
     return [[all(conditions), this.#serve(serve, key, isNamed)]];
   }
 
@@ -333,7 +331,6 @@ function fractional(
   { key, isNamed }: { readonly key: string; readonly isNamed: boolean },
 ): Json {
   const { seed, bucketBy } = bucketing;
-  if (!isNamed && (seed === null || seed === key) && isByTargetingKey(bucketing))
-    return { fractional: shares };
+  if (isOwn(bucketing, isNamed)) return { fractional: shares };
   return { fractional: [{ cat: [seed ?? key, { var: bucketBy ?? TARGETING_KEY }] }, ...shares] };
 }
