@@ -104,8 +104,8 @@ export function shareAt({ share, ramp }: CompiledRollout, nowMs: number): number
 
 /** Whole hundredths that were gone from one point on the way to the next. */
 function progress(from: RampPoint, to: RampPoint, nowMs: number): number {
-  const part = (nowMs - from.atMs) / (to.atMs - from.atMs);
-  return Math.trunc((to.share - from.share) * part);
+  // The product comes first: it is exact, so that a share that is reached is not missed by a hair.
+  return Math.trunc(((to.share - from.share) * (nowMs - from.atMs)) / (to.atMs - from.atMs));
 }
 
 /** When the share changes next, after that time; Infinity = never. */
