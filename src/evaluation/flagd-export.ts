@@ -146,9 +146,7 @@ export class FlagdWriter {
     { when, rollout, serve }: Rule,
     { key, isNamed, place }: { readonly key: string; readonly isNamed: boolean; readonly place: Place },
   ): readonly Pair[] {
-    const conditions = when.map((condition, index) =>
-      this.#condition(condition, inside(inside(place, 'when'), index)),
-    );
+    const conditions = this.#conditions(when, inside(place, 'when'));
     if (rollout !== null) {
       const share = shareAt(compileRollout(rollout, key), this.#nowMs);
       if (share <= 0) return [];
@@ -158,7 +156,7 @@ export class FlagdWriter {
       ];
       if (share < WHOLE)
         conditions.push(...guards(rollout, isNamed), {
-          '==': [fractional(rollout, shares, { key, isNamed }), 'in'],
+          '===': [fractional(rollout, shares, { key, isNamed }), 'in'],
         });
     }
     if ('split' in serve) conditions.push(...guards(serve.split, isNamed));
@@ -172,15 +170,17 @@ export class FlagdWriter {
   }
 
   #condition(condition: Condition, place: Place): Json {
-    if ('all' in condition)
-      return all(condition.all.map((part, index) => this.#condition(part, inside(place, index))));
-    if ('any' in condition)
-      return any(condition.any.map((part, index) => this.#condition(part, inside(place, index))));
+    if ('all' in condition) return all(this.#conditions(condition.all, inside(place, 'all')));
+    if ('any' in condition) return any(this.#conditions(condition.any, inside(place, 'any')));
     if ('not' in condition) return { '!': [this.#condition(condition.not, inside(place, 'not'))] };
-    if ('segment' in condition) return this.#segment(condition.segment, place);
+    if ('segment' in condition) return this.#segment(condition.segment, inside(place, 'segment'));
     return condition.attribute === NOW_ATTRIBUTE
       ? this.#time(condition, place)
       : this.#attribute(condition, place);
+  }
+
+  #conditions(conditions: readonly Condition[], place: Place): Json[] {
+    return conditions.map((condition, index) => this.#condition(condition, inside(place, index)));
   }
 
   /** Referred to from flags; written out inside of other segments, since not every reader follows references twice. */
@@ -209,7 +209,7 @@ export class FlagdWriter {
 
   #segmentLogic({ included, excluded, when }: Segment, place: Place): Json {
     const isOneOf = (keys: readonly string[]): Json => ({ in: [{ var: TARGETING_KEY }, keys] });
-    const rules = when.map((condition, index) => this.#condition(condition, inside(place, index)));
+    const rules = this.#conditions(when, place);
     const belongs = [
       ...(included.length === 0 ? [] : [isOneOf(included)]),
       ...(when.length === 0 ? [] : [all(rules)]),
@@ -237,7 +237,7 @@ export class FlagdWriter {
       case 'ENDS_WITH':
         return any(values.map((value): Json => ({ ends_with: [variable, String(value)] })));
       case 'EXISTS':
-        return { '!=': [variable, null] };
+        return { '!==': [variable, null] };
       default:
         return this.#comparison(condition, place);
     }
@@ -312,7 +312,7 @@ function formsOf(value: Json): readonly Json[] {
 
 /** Whether there is something to make a bucket of. */
 function present({ bucketBy }: Bucketing): Json {
-  return { '!=': [{ var: bucketBy ?? TARGETING_KEY }, null] };
+  return { '!==': [{ var: bucketBy ?? TARGETING_KEY }, null] };
 }
 
 /** Ahead of a bucket that is written out: without the attribute the seed alone would be hashed. */
