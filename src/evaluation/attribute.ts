@@ -36,6 +36,11 @@ export function textOf(value: unknown): string | null {
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : null;
 }
 
+/** The texts of those that have one. */
+export function textsOf(values: readonly unknown[]): readonly string[] {
+  return values.flatMap((value) => textOf(value) ?? []);
+}
+
 /** Numbers, and texts that are written as one; NaN for everything else. */
 export function numberOf(value: unknown): number {
   if (typeof value === 'number') return value;

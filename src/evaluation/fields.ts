@@ -14,8 +14,8 @@ export class Fields {
   readonly #values: Readonly<Record<string, unknown>>;
   readonly #asked = new Set<string>();
 
-  private constructor(values: object, place: Place | null, findings: Findings) {
-    this.#values = values as Readonly<Record<string, unknown>>;
+  private constructor(values: Readonly<Record<string, unknown>>, place: Place | null, findings: Findings) {
+    this.#values = values;
     this.place = place;
     this.findings = findings;
   }
@@ -145,7 +145,8 @@ export function textAt(
   );
 }
 
-export function isObject(value: unknown): value is object {
+/** An object that is no array. */
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

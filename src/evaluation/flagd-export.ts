@@ -1,4 +1,4 @@
-import { textOf } from './attribute.ts';
+import { textOf, textsOf } from './attribute.ts';
 import { compileRollout, shareAt } from './bucketing.ts';
 import { requirementsIn } from './compile.ts';
 import { Findings, inside, type Place } from './finding.ts';
@@ -221,6 +221,7 @@ export class FlagdWriter {
   #attribute(condition: AttributeCondition, place: Place): Json {
     const { attribute, operator, values } = condition;
     const variable: Json = { var: attribute };
+    const anyText = (logic: (text: string) => Json): Json => any(textsOf(values).map(logic));
     switch (operator) {
       case 'EQUALS':
       case 'IN':
@@ -229,13 +230,13 @@ export class FlagdWriter {
       case 'NOT_IN':
         return { '!': [this.#equality(condition, place)] };
       case 'CONTAINS':
-        return any(values.map((value): Json => ({ in: [String(value), variable] })));
+        return anyText((text) => ({ in: [text, variable] }));
       case 'NOT_CONTAINS':
-        return { '!': [any(values.map((value): Json => ({ in: [String(value), variable] })))] };
+        return { '!': [anyText((text) => ({ in: [text, variable] }))] };
       case 'STARTS_WITH':
-        return any(values.map((value): Json => ({ starts_with: [variable, String(value)] })));
+        return anyText((text) => ({ starts_with: [variable, text] }));
       case 'ENDS_WITH':
-        return any(values.map((value): Json => ({ ends_with: [variable, String(value)] })));
+        return anyText((text) => ({ ends_with: [variable, text] }));
       case 'EXISTS':
         return { '!==': [variable, null] };
       default:
@@ -250,7 +251,7 @@ export class FlagdWriter {
       return { [relation]: [{ var: [attribute, absent] }, Number(values[0])] };
     }
     const version = VERSION_RELATIONS[operator];
-    if (version !== undefined) return { sem_ver: [{ var: attribute }, version, String(values[0])] };
+    if (version !== undefined) return { sem_ver: [{ var: attribute }, version, ...textsOf(values)] };
     this.findings.add(place, `flagd has nothing like ${operator}`);
     return false;
   }

@@ -1,3 +1,4 @@
+import { textOf } from './attribute.ts';
 import { compileCondition, holds } from './condition.ts';
 import { isObject } from './fields.ts';
 import { Findings, inside, type Place } from './finding.ts';
@@ -97,9 +98,16 @@ export class FlagdReader {
       this.findings.add(null, 'must be an object');
       return {};
     }
-    const { state, variants, defaultVariant, targeting, metadata } = value as Readonly<Record<string, Json>>;
+    const {
+      state,
+      variants,
+      defaultVariant,
+      targeting,
+      metadata = {},
+    } = value as Readonly<Record<string, Json>>;
     if (state !== 'ENABLED' && state !== 'DISABLED')
       this.findings.add(inside(null, 'state'), 'must be ENABLED or DISABLED');
+    if (!isObject(metadata)) this.findings.add(inside(null, 'metadata'), 'must be an object');
     this.#defaultVariant =
       typeof defaultVariant === 'string' && defaultVariant !== '' ? defaultVariant : null;
     const branches = hasLogic(targeting)
@@ -142,7 +150,7 @@ export class FlagdReader {
     const at = inside(place, name);
     if (name === 'if' || name === '?:') return this.#ifBranches(operands, guard, at);
     if (name === 'fractional') return this.#fractionalBranches(operands, guard, at);
-    if (name === '$ref' && !this.#segments.has(String(operands[0]))) {
+    if (name === '$ref' && !this.#segments.has(textOf(operands[0]) ?? '')) {
       const referred = this.#refer(operands[0], at);
       const branches = referred === null ? [] : this.#branches(referred, guard, at);
       this.#referencesDeep -= 1;
@@ -336,7 +344,7 @@ export class FlagdReader {
     if (this.#references > REFERENCES_MAX)
       return this.findings.add(place, `more than ${REFERENCES_MAX} references`);
     if (typeof named !== 'string' || !Object.hasOwn(this.#evaluators, named))
-      return this.findings.add(place, `there is no evaluator ${String(named)}`);
+      return this.findings.add(place, `there is no evaluator ${textOf(named) ?? 'of this name'}`);
     return this.#evaluators[named]!;
   }
 
@@ -360,7 +368,7 @@ export class FlagdReader {
 
   #versionCondition(operands: readonly Json[], place: Place): Condition | null {
     const [variable, relation, version] = [variableOf(operands[0] ?? null), operands[1], operands[2]];
-    const operator = VERSION_OPERATORS[String(relation)];
+    const operator = VERSION_OPERATORS[textOf(relation) ?? ''];
     if (variable !== null && operator !== undefined && version !== undefined)
       return this.#attribute(variable, operator, [version], place);
     return this.findings.add(place, 'must be an attribute, an operator and a version');

@@ -1,6 +1,6 @@
 import { RE2JS } from 're2js';
 import { unreachable } from '../lib/assert.ts';
-import { numberOf, textOf } from './attribute.ts';
+import { numberOf, textOf, textsOf } from './attribute.ts';
 import { parseInstant } from './instant.ts';
 import { PATTERN_INPUT_LENGTH_MAX } from './limits.ts';
 import type { AttributeCondition, Json, Operator } from './model.ts';
@@ -60,13 +60,13 @@ export function testOf({ operator, values }: AttributeCondition): Test {
       return equalityOf(values);
     case 'CONTAINS':
     case 'NOT_CONTAINS':
-      return { kind: 'contains', texts: values.map(String) };
+      return { kind: 'contains', texts: textsOf(values) };
     case 'STARTS_WITH':
-      return { kind: 'starts-with', texts: values.map(String) };
+      return { kind: 'starts-with', texts: textsOf(values) };
     case 'ENDS_WITH':
-      return { kind: 'ends-with', texts: values.map(String) };
+      return { kind: 'ends-with', texts: textsOf(values) };
     case 'MATCHES':
-      return { kind: 'matches', patterns: values.map((value) => RE2JS.compile(String(value))) };
+      return { kind: 'matches', patterns: textsOf(values).map((text) => RE2JS.compile(text)) };
     case 'EXISTS':
       return { kind: 'exists' };
     default:
@@ -75,7 +75,7 @@ export function testOf({ operator, values }: AttributeCondition): Test {
 }
 
 function equalityOf(values: readonly Json[]): Test {
-  const texts = values.flatMap((value) => textOf(value) ?? []);
+  const texts = textsOf(values);
   const structures = values.filter((value) => textOf(value) === null);
   if (texts.length === 1 && structures.length === 0) return { kind: 'equals-text', text: texts[0]! };
   return { kind: 'equals', texts: new Set(texts), structures };
@@ -86,7 +86,7 @@ function comparisonOf(operator: Operator, value: Json | undefined): Test {
   if (number !== undefined) return { kind: 'number', relation: number, bound: numberOf(value) };
   const time = TIME_RELATIONS[operator];
   if (time !== undefined) return { kind: 'time', relation: time, boundMs: instantOf(value) };
-  const bound = parseVersion(String(value));
+  const bound = parseVersion(textOf(value) ?? '');
   const relation = VERSION_RELATIONS[operator];
   if (bound === null || relation === undefined) throw new Error('not a semantic version');
   return { kind: 'version', relation, bound };
