@@ -2,9 +2,9 @@
 
 /** Characters of the key of a flag or a segment. */
 export const KEY_LENGTH_MAX = 255;
-/** Characters of the name of a variant, a rule or a service. */
+/** Characters of the name of a variant, a rule, a service or an attribute. */
 export const NAME_LENGTH_MAX = 100;
-/** Characters of an attribute's name, a value of a condition, a targeting key, a seed, a text of the metadata. */
+/** Characters of a regular expression, a value of a condition, a targeting key, a seed, a text of the metadata. */
 export const TEXT_LENGTH_MAX = 1_024;
 /** Characters of a whole definition as JSON. */
 export const DEFINITION_LENGTH_MAX = 1_048_576;
