@@ -53,7 +53,7 @@ export class FlagdWriter {
   /** As they stand at that time. */
   readonly #flags: ReadonlyMap<string, FlagDefinition>;
   readonly #segments: ReadonlyMap<string, Segment>;
-  readonly #evaluators: Record<string, Json>;
+  readonly #evaluators: Map<string, Json>;
   readonly #nowMs: number;
   /** Segments and prerequisites that are being written: a circle would have no end. */
   readonly #open = new Set<string>();
@@ -62,7 +62,7 @@ export class FlagdWriter {
     readonly flags: ReadonlyMap<string, FlagDefinition>;
     readonly segments: ReadonlyMap<string, Segment>;
     /** Gains the segments that are referred to. */
-    readonly evaluators: Record<string, Json>;
+    readonly evaluators: Map<string, Json>;
     readonly nowMs: number;
   }) {
     this.#flags = options.flags;
@@ -195,7 +195,7 @@ export class FlagdWriter {
       return false;
     }
     const isInner = [...this.#open].some((open) => open.startsWith('segment '));
-    const known = isInner ? undefined : this.#evaluators[key];
+    const known = isInner ? undefined : this.#evaluators.get(key);
     if (known !== undefined) return { $ref: key };
     const before = this.findings.list.length;
     this.#open.add(name);
@@ -203,7 +203,7 @@ export class FlagdWriter {
     this.#open.delete(name);
     const isReferable = !isInner && SAFE_NAME.test(key) && !JSON.stringify(written).includes('$');
     if (!isReferable || this.findings.list.length > before) return written;
-    this.#evaluators[key] = written;
+    this.#evaluators.set(key, written);
     return { $ref: key };
   }
 

@@ -42,27 +42,27 @@ const REFERENCES_DEEP_MAX = 16;
 const REFERENCES_MAX = 1_000;
 
 /** Of JsonLogic's comparisons: what they are, and what they are with their sides changed. */
-const COMPARISONS: { readonly [name: string]: readonly [Operator, Operator] } = {
-  '==': ['EQUALS', 'EQUALS'],
-  '===': ['EQUALS', 'EQUALS'],
-  '!=': ['NOT_EQUALS', 'NOT_EQUALS'],
-  '!==': ['NOT_EQUALS', 'NOT_EQUALS'],
-  '<': ['LESS_THAN', 'GREATER_THAN'],
-  '<=': ['LESS_OR_EQUAL', 'GREATER_OR_EQUAL'],
-  '>': ['GREATER_THAN', 'LESS_THAN'],
-  '>=': ['GREATER_OR_EQUAL', 'LESS_OR_EQUAL'],
-};
+const COMPARISONS: ReadonlyMap<string, readonly [Operator, Operator]> = new Map([
+  ['==', ['EQUALS', 'EQUALS']],
+  ['===', ['EQUALS', 'EQUALS']],
+  ['!=', ['NOT_EQUALS', 'NOT_EQUALS']],
+  ['!==', ['NOT_EQUALS', 'NOT_EQUALS']],
+  ['<', ['LESS_THAN', 'GREATER_THAN']],
+  ['<=', ['LESS_OR_EQUAL', 'GREATER_OR_EQUAL']],
+  ['>', ['GREATER_THAN', 'LESS_THAN']],
+  ['>=', ['GREATER_OR_EQUAL', 'LESS_OR_EQUAL']],
+]);
 
-const VERSION_OPERATORS: { readonly [name: string]: Operator } = {
-  '=': 'SEMVER_EQUALS',
-  '!=': 'SEMVER_NOT_EQUALS',
-  '>': 'SEMVER_GREATER_THAN',
-  '>=': 'SEMVER_GREATER_OR_EQUAL',
-  '<': 'SEMVER_LESS_THAN',
-  '<=': 'SEMVER_LESS_OR_EQUAL',
-  '^': 'SEMVER_CARET',
-  '~': 'SEMVER_TILDE',
-};
+const VERSION_OPERATORS: ReadonlyMap<string, Operator> = new Map([
+  ['=', 'SEMVER_EQUALS'],
+  ['!=', 'SEMVER_NOT_EQUALS'],
+  ['>', 'SEMVER_GREATER_THAN'],
+  ['>=', 'SEMVER_GREATER_OR_EQUAL'],
+  ['<', 'SEMVER_LESS_THAN'],
+  ['<=', 'SEMVER_LESS_OR_EQUAL'],
+  ['^', 'SEMVER_CARET'],
+  ['~', 'SEMVER_TILDE'],
+]);
 
 interface Variable {
   readonly name: string;
@@ -315,8 +315,7 @@ export class FlagdReader {
     if (name === 'sem_ver') return this.#versionCondition(operands, at);
     if (name === 'starts_with') return this.#textCondition('STARTS_WITH', operands, at);
     if (name === 'ends_with') return this.#textCondition('ENDS_WITH', operands, at);
-    const comparison = COMPARISONS[name];
-    if (comparison !== undefined) return this.#comparison(name, operands, at);
+    if (COMPARISONS.has(name)) return this.#comparison(name, operands, at);
     return this.findings.add(at, 'cannot be carried over');
   }
 
@@ -368,7 +367,7 @@ export class FlagdReader {
 
   #versionCondition(operands: readonly Json[], place: Place): Condition | null {
     const [variable, relation, version] = [variableOf(operands[0] ?? null), operands[1], operands[2]];
-    const operator = VERSION_OPERATORS[textOf(relation) ?? ''];
+    const operator = VERSION_OPERATORS.get(textOf(relation) ?? '');
     if (variable !== null && operator !== undefined && version !== undefined)
       return this.#attribute(variable, operator, [version], place);
     return this.findings.add(place, 'must be an attribute, an operator and a version');
@@ -381,7 +380,7 @@ export class FlagdReader {
       return this.#group('all', [{ [name]: [low, middle] }, { [name]: [middle, high] }], place);
     }
     const [left = null, right = null] = operands;
-    const [operator, changed] = COMPARISONS[name]!;
+    const [operator, changed] = COMPARISONS.get(name)!;
     const [first, second] = [variableOf(left), variableOf(right)];
     if (operands.length === 2 && first !== null && second === null)
       return this.#compared(first, operator, right, place);

@@ -121,7 +121,7 @@ export function exportFlagd(
 ): FlagdExport {
   const definitions = new Map([...flags].map((flag) => [flag.key, definitionAt(flag, nowMs)]));
   const segmentsByKey = new Map([...segments].map((segment) => [segment.key, segment]));
-  const evaluators: Record<string, Json> = {};
+  const evaluators = new Map<string, Json>();
   const written: [string, FlagdFlag][] = [];
   const findings: (Finding & { readonly flag: string })[] = [];
   for (const [key, definition] of definitions) {
@@ -133,7 +133,7 @@ export function exportFlagd(
   const document = {
     $schema: 'https://flagd.dev/schema/v0/flags.json',
     flags: Object.fromEntries(written),
-    ...(Object.keys(evaluators).length === 0 ? {} : { $evaluators: evaluators }),
+    ...(evaluators.size === 0 ? {} : { $evaluators: Object.fromEntries(evaluators) }),
   };
   return { document, findings };
 }
