@@ -160,8 +160,7 @@ function targetsOf({ targets }: FlagDefinition, answers: Answers): ReadonlyMap<s
   const byKey = new Map<string, Evaluation>();
   for (const { variant, keys } of targets) {
     const answer = answers.of(variant, 'TARGETING_MATCH');
-    // The first that names somebody wins, as with rules.
-    for (const key of keys) if (!byKey.has(key)) byKey.set(key, answer);
+    for (const key of keys) byKey.set(key, answer);
   }
   return byKey;
 }

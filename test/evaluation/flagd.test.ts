@@ -88,6 +88,18 @@ describe('import', () => {
     );
   });
 
+  test('of fractional by an attribute that is absent answers the default, as flagd does, and no later rule', () => {
+    const byCompany = { fractional: [variable('company'), ['on', 1]] };
+    const flag = { ...ON_OFF, targeting: { if: [{ '==': [variable('a'), 'x'] }, byCompany, 'on'] } };
+    const set = compileFlags(importOne(flag).flags);
+    const core = flagdOf({ flags: { f: flag } });
+    for (const context of [{ a: 'x' }, { a: 'x', company: 'acme' }, { a: 'y' }]) {
+      const { variant } = set.evaluate('f', { targetingKey: 'anna', ...context }, { nowMs: 0 });
+      expect(variant).toBe(flagdVariant(core, 'f', { targetingKey: 'anna', ...context }));
+      expect(variant).toBe(context.a === 'x' && context.company === undefined ? 'off' : 'on');
+    }
+  });
+
   test('of evaluators that are conditions makes segments, of others puts them in', () => {
     const evaluators = {
       staff: { ends_with: [variable('email'), '@example.com'] },
@@ -327,6 +339,23 @@ describe('export', () => {
     });
     expect(variantOf([flag], 'flag', { service: 'shop' })).toBe('on');
     expect(variantOf([flag], 'flag', { service: 'mail' })).toBe(undefined);
+  });
+
+  test.each([
+    ['AFTER', 0, '>=', 1],
+    ['GREATER_THAN', 999, '>=', 1],
+    ['GREATER_OR_EQUAL', 0, '>=', 0],
+    ['GREATER_OR_EQUAL', 1, '>=', 1],
+    ['BEFORE', 0, '<', 0],
+    ['BEFORE', 1, '<', 1],
+    ['LESS_THAN', 1, '<', 1],
+    ['LESS_OR_EQUAL', 0, '<', 1],
+  ])('of the time is to the second: %s %d ms', (operator, ms, relation, seconds) => {
+    const when = { attribute: '$now', operator, values: [NEW_YEAR_MS + ms] };
+    const { document } = exportFlagd({ flags: [flagOf({ rules: [ruleOn(when)] })] }, 0);
+    expect(document.flags['flag']!.targeting).toEqual({
+      if: [{ [relation]: [{ var: '$flagd.timestamp' }, NEW_YEAR_MS / 1000 + seconds] }, 'on'],
+    });
   });
 
   test('refers to segments by evaluators', () => {
