@@ -1,6 +1,7 @@
 import { definitionAt } from './compile.ts';
 import { isJson, isObject } from './fields.ts';
-import type { Finding } from './finding.ts';
+import { type Finding, Findings } from './finding.ts';
+import { FlagdConditions } from './flagd-condition.ts';
 import { FlagdWriter } from './flagd-export.ts';
 import { FlagdReader } from './flagd-import.ts';
 import { JSON_DEPTH_MAX } from './limits.ts';
@@ -61,8 +62,8 @@ function importAll(document: {
   };
   const asSegments = new Set<string>();
   for (const [name, expression] of Object.entries(document.evaluators)) {
-    const reader = new FlagdReader({ key: null, evaluators: document.evaluators, segments: asSegments });
-    const condition = reader.condition(expression, null);
+    const of = { findings: new Findings(), evaluators: document.evaluators, segments: asSegments };
+    const condition = new FlagdConditions(of).condition(expression, null);
     // What is no condition is put in wherever it is referred to.
     if (condition === null) continue;
     const segment = keep(`$evaluators/${name}`, validateSegment({ key: name, when: [condition] }));

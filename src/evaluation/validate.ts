@@ -89,10 +89,10 @@ function readFlag(fields: Fields): FlagDefinition {
   const type = fields.oneOf('type', FLAG_TYPES);
   const variants = readVariants(fields, type);
   const reader = new FlagReader(fields.findings, new Set(Object.keys(variants)));
-  const flag = {
+  return {
     key,
     type: type ?? 'object',
-    enabled: fields.has('enabled') ? (fields.boolean('enabled') ?? false) : (fields.get('enabled'), true),
+    enabled: fields.has('enabled') ? (fields.boolean('enabled') ?? false) : true,
     variants,
     offVariant: reader.variantOrNull(fields, 'offVariant'),
     fallthrough: reader.serveAt(fields.get('fallthrough'), fields.at('fallthrough')),
@@ -105,7 +105,6 @@ function readFlag(fields: Fields): FlagDefinition {
     expiresAt: readTime(fields, 'expiresAt', true),
     metadata: readMetadata(fields),
   };
-  return flag;
 }
 
 function readVariants(fields: Fields, type: FlagType | null): { readonly [name: string]: Json } {

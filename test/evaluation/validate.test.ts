@@ -3,6 +3,7 @@ import { checkSet } from '../../src/evaluation/check-set.ts';
 import {
   CONDITION_DEPTH_MAX,
   CONDITIONS_MAX,
+  DEFINITION_LENGTH_MAX,
   FINDINGS_MAX,
   JSON_DEPTH_MAX,
   KEY_LENGTH_MAX,
@@ -164,6 +165,13 @@ describe('refused, with the field named', () => {
     for (let depth = 0; depth < JSON_DEPTH_MAX; depth += 1) value = [value];
     expect(problemsOf({ metadata: value })).toEqual([
       `: must be JSON, nested at most ${JSON_DEPTH_MAX} deep`,
+    ]);
+  });
+
+  test('a definition that is too large', () => {
+    const variants = { on: 'x'.repeat(DEFINITION_LENGTH_MAX) };
+    expect(problemsOf({ type: 'string', variants })).toEqual([
+      `: must have at most ${DEFINITION_LENGTH_MAX} characters as JSON`,
     ]);
   });
 
