@@ -136,7 +136,7 @@ function compare({ ours, theirs, keys, people }: Load): void {
     for (const person of people.slice(0, PEOPLE / 10)) {
       const { value } = ours.evaluate(key, person, OPTIONS);
       const other = theirs.resolveStringEvaluation(key, 'none', person as never).value;
-      if (value !== other) throw new Error(`${key}: ${String(value)}, of flagd ${other}`);
+      if (value !== other) throw new Error(`${key}: ${JSON.stringify(value)}, of flagd ${other}`);
     }
   }
 }

@@ -26,6 +26,7 @@ interface Guard {
 const ANYBODY: Guard = { when: [], rollout: null };
 
 const FLAG_KEY = '$flagd.flagKey';
+
 /** Reads one flag. */
 export class FlagdReader {
   readonly findings: Findings = new Findings();
