@@ -16,6 +16,9 @@ import { TXN_DEPTH_MAX } from '../src/core/command-kv.ts';
 import { LEASES_MAX } from '../src/core/lease/lessor.ts';
 import { WATCH_LIMITS_DEFAULT } from '../src/core/watch/hub.ts';
 import * as flagLimits from '../src/evaluation/limits.ts';
+import { RIGHTS_AGE_MS_MAX, TOKENS_MAX } from '../src/kv/etcd-access.ts';
+import { HELD_BYTES_MAX, HELD_EVENTS_MAX } from '../src/kv/local-watch.ts';
+import { BATCHES_AHEAD_MAX, CALLS_MAX } from '../src/kv/thread-messages.ts';
 import { REGION_LENGTH_MAX } from '../src/lib/region.ts';
 import { FRESHNESS_INTERVAL_MS_DEFAULT } from '../src/member/freshness.ts';
 import { DEFAULT_PREFERENCE_TIMING } from '../src/member/leader-preference.ts';
@@ -26,6 +29,39 @@ import { LEADER_REGIONS_MAX } from '../src/options.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
+import { APPLICATIONS_MAX } from '../src/service/applications/applications.ts';
+import { CHANGE_SET_CHANGES_MAX, CHANGE_SET_ITEMS_MAX } from '../src/service/change-set-row.ts';
+import { AMBIGUOUS_MAX, ATTEMPTS_MAX } from '../src/service/commit.ts';
+import { DIFFERENCES_MAX } from '../src/service/configurations/comparison.ts';
+import { EDITS_MAX } from '../src/service/configurations/edits.ts';
+import { FINDINGS_MAX } from '../src/service/configurations/findings.ts';
+import { VERSIONS_PAGE_MAX } from '../src/service/configurations/history.ts';
+import { IMPORT_KEYS_MAX } from '../src/service/configurations/importing.ts';
+import { MANY_MAX, PAGE_SIZE_MAX } from '../src/service/configurations/reads.ts';
+import { DEFAULTS_MAX, RULES_MAX } from '../src/service/configurations/rule-checks.ts';
+import { ENVIRONMENTS_MAX } from '../src/service/environments/environments.ts';
+import { CHAIN_MAX } from '../src/service/environments/inheritance.ts';
+import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
+import { LENGTHS, TAGS_MAX } from '../src/service/names.ts';
+import { CATCH_UP_MS_MAX } from '../src/service/projection.ts';
+import { CONFIGURATION_BYTES_MAX, CONFIGURATIONS_MAX } from '../src/service/projection-limits.ts';
+import { RECENT_BYTES_MAX, RECENT_CHANGES_MAX } from '../src/service/recent-changes.ts';
+import { ROW_VALUE_BYTES_MAX } from '../src/service/rows.ts';
+import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
+import { RETENTION_DEFAULT } from '../src/service/sweepers/retention.ts';
+import { SCHEMA_STEPS_MAX, VIOLATIONS_MAX } from '../src/service/values/compiled-schema.ts';
+import { RULE_LENGTH_MAX, RULE_STEPS_MAX, RULES_STEPS_MAX } from '../src/service/values/cross-key-rules.ts';
+import { CHANGES_MAX, LINE_DIFFS_MAX, LINE_EDITS_MAX } from '../src/service/values/diff.ts';
+import { DEPTH_MAX } from '../src/service/values/json-limits.ts';
+import { SCHEMA_LENGTH_MAX } from '../src/service/values/json-schema.ts';
+import { PATTERN_INSTRUCTIONS_MAX, PATTERN_LENGTH_MAX } from '../src/service/values/linear-regex.ts';
+import { REFERENCE_DEPTH_MAX, RESOLVED_LENGTH_MAX } from '../src/service/values/references.ts';
+import { RULE_DEPTH_MAX, RULE_NODES_MAX } from '../src/service/values/rule-environment.ts';
+import { FORMAT_LENGTH_MAX } from '../src/service/values/schema-formats.ts';
+import { SUBSCHEMAS_MAX } from '../src/service/values/schema-shape.ts';
+import { SUSPICIONS_MAX } from '../src/service/values/secret-scan.ts';
+import { VALUE_BYTES_MAX } from '../src/service/values/value-types.ts';
+import { YAML_LENGTH_MAX } from '../src/service/values/yaml-text.ts';
 import { REGRESSION_SEEDS } from './sim/regression-seeds.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -142,6 +178,11 @@ describe('limits', () => {
     const preference = DEFAULT_PREFERENCE_TIMING;
     const watchKeys = [etcd.watchKeyBytesMax, etcd.streamWatchKeyBytesMax].map(mebibytes).join(', ');
     const said: Readonly<Record<string, readonly string[]>> = {
+      'Calls of the configuration service': [count(CALLS_MAX)],
+      'Batches of a watch of the configuration service': [count(BATCHES_AHEAD_MAX)],
+      'Events, bytes that a watch': [`${count(HELD_EVENTS_MAX)}, ${mebibytes(HELD_BYTES_MAX)}`],
+      'Age of what a gateway knows': [seconds(RIGHTS_AGE_MS_MAX)],
+      'Tokens whose users': [count(TOKENS_MAX)],
       'Request that writes': [mebibytes(etcd.requestBytesMax)],
       'Operations in each part': [count(etcd.txnOpsMax)],
       'Fields of a request': [count(REQUEST_PARTS_MAX)],
@@ -221,6 +262,60 @@ describe('limits', () => {
       'Steps of one evaluation': [count(flagLimits.STEPS_MAX)],
       'References of flags to flags': [`${flagLimits.REFERENCE_DEPTH_MAX} deep`],
       'Findings that are listed': [count(flagLimits.FINDINGS_MAX)],
+      'A value of a configuration': [`${VALUE_BYTES_MAX / 1024} KiB`],
+      'File of keys that seal': [`${KEY_FILE_BYTES_MAX / 1024} KiB`, count(KEYS_MAX)],
+      'Schema of a configuration': [`${count(SCHEMA_LENGTH_MAX)} characters, ${count(SUBSCHEMAS_MAX)}`],
+      'Check of one value': [`${count(SCHEMA_STEPS_MAX)} steps`],
+      'Findings of a schema': [count(VIOLATIONS_MAX)],
+      'Pattern of a schema': [
+        `${count(PATTERN_LENGTH_MAX)} characters, ${count(PATTERN_INSTRUCTIONS_MAX)} instructions`,
+      ],
+      'A text that has a format': [`${count(FORMAT_LENGTH_MAX)} characters`],
+      'Changes that a comparison': [count(CHANGES_MAX)],
+      'Lengths: key': [
+        [
+          LENGTHS.key,
+          LENGTHS.application,
+          LENGTHS.tenant,
+          LENGTHS.environment,
+          LENGTHS.tag,
+          LENGTHS.changeSet,
+        ].join(', '),
+      ],
+      'Description, reason': [
+        count(LENGTHS.description),
+        count(LENGTHS.reason),
+        count(LENGTHS.idempotencyKey),
+      ],
+      'Tags of a configuration': [count(TAGS_MAX)],
+      'Configurations that one change': [count(EDITS_MAX)],
+      'Keys of an import': [count(IMPORT_KEYS_MAX)],
+      'Value that stands': [`${ROW_VALUE_BYTES_MAX / 1024} KiB`],
+      'Configurations, deleted': [count(CONFIGURATIONS_MAX), `${CONFIGURATION_BYTES_MAX / 1024 ** 3} GiB`],
+      'Changes that a server': [count(RECENT_CHANGES_MAX), mebibytes(RECENT_BYTES_MAX)],
+      'Time that a read': [seconds(CATCH_UP_MS_MAX)],
+      'Attempts of a change': [count(ATTEMPTS_MAX), count(AMBIGUOUS_MAX)],
+      'Environments of a tenant': [count(ENVIRONMENTS_MAX), count(CHAIN_MAX)],
+      'Applications of a tenant': [count(APPLICATIONS_MAX)],
+      'Default values': [count(DEFAULTS_MAX), count(RULES_MAX)],
+      'Configurations of a page': [count(PAGE_SIZE_MAX), count(MANY_MAX)],
+      'Versions of a page': [count(VERSIONS_PAGE_MAX)],
+      'Keys that a comparison': [count(DIFFERENCES_MAX)],
+      'Findings, problems': [count(FINDINGS_MAX)],
+      'Changes of a change set': [count(CHANGE_SET_CHANGES_MAX), count(CHANGE_SET_ITEMS_MAX)],
+      'Versions that were replaced': [`${RETENTION_DEFAULT.keepMs! / 86_400_000} days`],
+      'Strings that a comparison': [`${count(LINE_DIFFS_MAX)}, ${count(LINE_EDITS_MAX)}`],
+      'A value with its references': [`${RESOLVED_LENGTH_MAX / 1024} KiB, ${REFERENCE_DEPTH_MAX}`],
+      'Rule over several keys': [
+        `${count(RULE_LENGTH_MAX)} characters, ${count(RULE_NODES_MAX)} parts, ${RULE_DEPTH_MAX} deep`,
+      ],
+      'Check of one rule': [`${count(RULE_STEPS_MAX)}, ${count(RULES_STEPS_MAX)} steps`],
+      'Suspected secrets': [count(SUSPICIONS_MAX)],
+      'Text that is imported': [
+        `${count(SET_LENGTH_MAX)} characters, ${count(ENTRIES_MAX)}, ${count(PROBLEMS_MAX)}`,
+      ],
+      'YAML that is imported': [`${count(YAML_LENGTH_MAX)} characters`],
+      'JSON within JSON': [`${DEPTH_MAX} deep`],
     };
     expect(rows.some(([name]) => name!.includes(`${ENTRY_BYTES} bytes more for each entry`))).toBe(true);
     for (const [limit, parts] of Object.entries(said)) {

@@ -26,7 +26,7 @@ export interface Context {
   readonly io: CliIo;
   readonly client: KvClient;
   /** To be given to every call: the time it may take, and Ctrl-C. */
-  readonly call: Required<CallOptions>;
+  readonly call: Required<Omit<CallOptions, 'token'>>;
   readonly json: boolean;
   /** Prints a result in the form asked for. */
   readonly print: (result: Printable) => Promise<void>;

@@ -1,12 +1,16 @@
 import type { Method } from './connection.ts';
 import type { CallOptions } from './kv-client.ts';
+import type { Login } from './sign-in.ts';
 import type { AuthStatusAnswer, Bytes, Permission, ResponseHeader } from './types.ts';
 import { header, METHODS, permission, permissionMessage } from './wire.ts';
 
 /** Sends one request with the client's bounds and token. */
 type Send = <Req, Res>(method: Method<Req, Res>, request: Partial<Req>, call: CallOptions) => Promise<Res>;
 
-/** Users, roles and permissions. Every method throws ClientError; all but `status` are for root once it is enabled. */
+/**
+ * Users, roles and permissions. Every method throws ClientError; all but `status` and `authenticate` are for root once
+ * it is enabled, save that users may look at themselves and their roles.
+ */
 export class AuthClient {
   readonly #send: Send;
 
@@ -29,6 +33,12 @@ export class AuthClient {
       enabled: answer.enabled,
       authRevision: Number(answer.authRevision),
     };
+  }
+
+  /** A token for `CallOptions.token`; a client that was given a login signs in by itself. */
+  async authenticate({ user, password }: Login, call: CallOptions = {}): Promise<string> {
+    const request = { name: user, password };
+    return (await this.#send(METHODS.authenticate, request, { ...call, token: null })).token;
   }
 
   /** @param user without a password he signs in by certificate only */

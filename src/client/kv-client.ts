@@ -90,6 +90,8 @@ export interface KvClientOptions {
 export interface CallOptions {
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** Who is asking, in the place of the client's own login; null = nobody who signed in. */
+  readonly token?: string | null;
 }
 
 const TIMEOUT_MS_DEFAULT = 5000;
@@ -226,7 +228,8 @@ export class KvClient {
 
   /** Renews the lease once. @returns its new remaining time in seconds, 0 when it is gone */
   async leaseKeepAlive(id: bigint, call: CallOptions = {}): Promise<number> {
-    return renewLease({ channels: this.#channels, signIn: this.#signIn }, id, this.#limits(call));
+    const signIn = { with: this.#as(call) };
+    return renewLease({ channels: this.#channels, signIn }, id, this.#limits(call));
   }
 
   async leaseTimeToLive(
@@ -282,7 +285,7 @@ export class KvClient {
   /** @param endpoint one of `endpoints` */
   async status(endpoint: string, call: CallOptions = {}): Promise<StatusAnswer> {
     const limits = this.#limits(call);
-    return this.#signIn.with(limits, async (token) =>
+    return this.#as(call)(limits, async (token) =>
       statusAnswer(await this.#channels.unaryAt(endpoint, METHODS.status, { request: {}, ...limits, token })),
     );
   }
@@ -378,7 +381,13 @@ export class KvClient {
     call: CallOptions & Omit<RoutedCall, keyof CallLimits>,
   ): Promise<Res> {
     const limits = { ...call, ...this.#limits(call) };
-    return this.#signIn.with(limits, (token) => this.#channels.unary(method, request, { ...limits, token }));
+    return this.#as(call)(limits, (token) => this.#channels.unary(method, request, { ...limits, token }));
+  }
+
+  /** Calls with the token that the call was given, else with that of this client's login. */
+  #as({ token }: CallOptions): SignIn['with'] {
+    if (token === undefined) return (limits, work) => this.#signIn.with(limits, work);
+    return (_limits, work) => work(token);
   }
 
   #limits(call: CallOptions): CallLimits {

@@ -24,7 +24,7 @@ interface RenewalLimits {
  * @throws ClientError `deadline-exceeded`, `canceled`, and what the server refuses
  */
 export async function renewLease(
-  link: { readonly channels: Channels; readonly signIn: SignIn },
+  link: { readonly channels: Channels; readonly signIn: Pick<SignIn, 'with'> },
   id: bigint,
   limits: RenewalLimits,
 ): Promise<number> {

@@ -122,6 +122,8 @@ export interface WatchOptions extends KeyRange {
   /** Ends the watch when this lease ends, on members that know of it; etcd's do not. */
   readonly lease?: bigint;
   readonly signal?: AbortSignal;
+  /** Who is watching, in the place of the client's own login; null = nobody who signed in. */
+  readonly token?: string | null;
 }
 export interface WatchEvent {
   readonly type: 'put' | 'delete';

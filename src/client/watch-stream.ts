@@ -169,7 +169,7 @@ class WatchStream implements WatchStreamHandle {
       yield* this.#follow();
     } catch (failure) {
       if (this.#signal.aborted) return;
-      const isStale = this.#connection.signIn.isStale(failure);
+      const isStale = this.#isStale(failure);
       if (!(failure instanceof ClientError) || !(isStale || heals(failure))) throw failure;
       this.#failures += 1;
       if (this.#failures > (this.#options.failuresMax ?? FAILURES_MAX)) throw failure;
@@ -183,7 +183,8 @@ class WatchStream implements WatchStreamHandle {
     const signal = this.#signal;
     this.#address = null;
     this.#isGoingHome = false;
-    const token = await signIn.token({ timeoutMs, signal });
+    const own = this.#options.token;
+    const token = own === undefined ? await signIn.token({ timeoutMs, signal }) : { value: own };
     const { address, stream } = await channels.duplex(METHODS.watch, {
       signal,
       token: token.value,
@@ -200,7 +201,7 @@ class WatchStream implements WatchStreamHandle {
       throw new ClientError('unavailable', `${address} ended the watch`);
     } catch (error) {
       const failure = asClientError(error);
-      if (signIn.isStale(failure)) signIn.forget(token);
+      if (this.#isStale(failure)) signIn.forget(token);
       else if (!this.#isGoingHome && heals(failure)) channels.fail(address);
       throw failure;
     } finally {
@@ -210,6 +211,11 @@ class WatchStream implements WatchStreamHandle {
       stream.on('error', () => {});
       stream.cancel();
     }
+  }
+
+  /** Whether another token may help: there is no other than the one that was given. */
+  #isStale(failure: unknown): boolean {
+    return this.#options.token === undefined && this.#connection.signIn.isStale(failure);
   }
 
   async *#items(stream: Stream, address: string): AsyncGenerator<WatchStreamItem, void, undefined> {

@@ -15,13 +15,14 @@ export interface Kv {
 
   /**
    * Every change of the range from `startRevision` on, in order, each once, whole revisions at a time; it survives lost
-   * connections. It ends when the signal is aborted or the iteration is left.
+   * connections. It begins when its first batch is asked for, and ends when the signal is aborted or the iteration is
+   * left; `close` ends it with `closed`.
    *
    * @throws KvError `compacted` with `compactRevision` when history from its revision on is gone
    */
   watch(request: KvWatchRequest, call: KvCall): AsyncIterable<KvWatchBatch>;
 
-  /** @returns the id of a new lease. @throws KvError */
+  /** @param request.ttlSeconds a whole number from 1. @returns the id of a new lease. @throws KvError */
   leaseGrant(request: { readonly ttlSeconds: number }, call: KvCall): Promise<bigint>;
   /** Renews the lease once. @returns its remaining seconds, 0 when it is gone */
   leaseKeepAlive(id: bigint, call: KvCall): Promise<number>;
@@ -30,8 +31,12 @@ export interface Kv {
 
   /** Whether the store wants to know who is asking. */
   authEnabled(call: KvCall): Promise<boolean>;
-  /** @returns a token for `Principal`. @throws KvError `unauthenticated` for a wrong name or password */
-  signIn(login: { readonly name: string; readonly password: string }, call: KvCall): Promise<string>;
+  /**
+   * @param login `address`: where the client is, for counting its failures, where the store does
+   * @returns a token for `Principal`
+   * @throws KvError `unauthenticated` for a wrong name or password, `invalid-argument` while authentication is off
+   */
+  signIn(login: KvLogin, call: KvCall): Promise<string>;
   /**
    * Who the principal is and whether it may do this to every key of the range; with authentication off everybody may.
    *
@@ -49,6 +54,12 @@ export type Principal =
   | { readonly type: 'service' }
   | { readonly type: 'anonymous' }
   | { readonly type: 'token'; readonly token: string };
+
+export interface KvLogin {
+  readonly name: string;
+  readonly password: string;
+  readonly address?: string;
+}
 
 /** On whose behalf, and for how long. */
 export interface KvCall {
@@ -124,7 +135,7 @@ export type KvOp =
   | { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer; readonly lease?: bigint }
   | ({ readonly type: 'delete' } & KvKeys);
 
-/** `success` when all of `compare` holds, else `failure`. */
+/** `success` when all of `compare` hold, else `failure`. A key is put once on a side, and not deleted beside. */
 export interface KvTxnRequest {
   readonly compare: readonly KvCompare[];
   readonly success: readonly KvOp[];
@@ -177,7 +188,8 @@ export interface KvPermit {
 
 /**
  * `unavailable`: nothing was done. `ambiguous`: a write may have been done. `closed`: this port was closed.
- * `too-large`: more operations or bytes than the store takes. The others speak for themselves.
+ * `too-large`: more operations or bytes than the store takes. `canceled`: the signal was aborted; a write may have been
+ * done. The others speak for themselves.
  */
 export type KvErrorCode =
   | 'invalid-argument'

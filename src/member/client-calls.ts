@@ -261,6 +261,25 @@ export class ClientCalls {
     );
   }
 
+  /**
+   * Who asks, and whether that is permitted, as of now: for those who do something else on somebody's behalf.
+   *
+   * @throws StoreError `auth-token-invalid`, and `user-empty` for nobody
+   */
+  permits(
+    context: ClientContext,
+    refusal: (state: AccessState, principal: Principal) => StoreErrorCode | null,
+  ): Promise<{ readonly user: string; readonly permitted: boolean }> {
+    return this.#options.access.as(context, async (principal) => {
+      const { user } = principal;
+      if (refusal(this.machine.access, principal) === null) return { user, permitted: true };
+      await this.#caughtUp(context.signal);
+      const code = refusal(this.machine.access, principal);
+      if (code !== null && code !== 'permission-denied') throw new StoreError(code);
+      return { user, permitted: code === null };
+    });
+  }
+
   async #permit(refusal: () => StoreErrorCode | null, signal: CancelSignal): Promise<void> {
     if (refusal() === null) return;
     await this.#caughtUp(signal);

@@ -16,6 +16,7 @@ export const PREFIXES = {
   version: `${SERVICE_PREFIX}version/`,
   environment: `${SERVICE_PREFIX}environment/`,
   application: `${SERVICE_PREFIX}application/`,
+  applicationOrder: `${SERVICE_PREFIX}application-order/`,
   change: `${SERVICE_PREFIX}change/`,
   changeSet: `${SERVICE_PREFIX}change-set/`,
   seal: `${SERVICE_PREFIX}seal/`,
@@ -50,17 +51,24 @@ export function versionKey(id: string, version: number): Buffer {
   return Buffer.from(`${PREFIXES.version}${id}/${String(version).padStart(VERSION_DIGITS, '0')}`);
 }
 
-/** All versions of one configuration start with this. */
-export function versionsPrefix(id: string): Buffer {
-  return Buffer.from(`${PREFIXES.version}${id}/`);
-}
-
 export function environmentKey(tenant: string, id: string): Buffer {
   return Buffer.from(`${PREFIXES.environment}${tenant}/${id}`);
 }
 
 export function applicationKey(tenant: string, name: string): Buffer {
   return Buffer.from(`${PREFIXES.application}${tenant}/${name}`);
+}
+
+/**
+ * Put and guarded by every change of an application that has rules over several keys, so that of two changes neither
+ * relies on what the other one is just changing.
+ */
+export function applicationOrderKey(tenant: string, name: string): Buffer {
+  return Buffer.from(`${PREFIXES.applicationOrder}${tenant}/${name}`);
+}
+
+export function changeSetKey(tenant: string, name: string): Buffer {
+  return Buffer.from(`${PREFIXES.changeSet}${tenant}/${name}`);
 }
 
 export function changeKey(id: string): Buffer {
@@ -75,4 +83,15 @@ export function plainKey({ tenant, environment, application, key }: Configuratio
 /** All plain values of a scope start with this. */
 export function plainPrefix({ tenant, environment, application }: Scope): Buffer {
   return Buffer.from(`/${tenant}/${environment}/${application}/`);
+}
+
+/** Everything of an environment, or of a tenant, starts with this. */
+export function plainPrefixOf({
+  tenant,
+  environment,
+}: {
+  readonly tenant: string;
+  readonly environment?: string | undefined;
+}): Buffer {
+  return Buffer.from(environment === undefined ? `/${tenant}/` : `/${tenant}/${environment}/`);
 }

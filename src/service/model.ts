@@ -139,6 +139,22 @@ export interface CrossKeyRule {
   readonly message: string;
 }
 
+/** A named release: the changes that were made under its name, and what they did to each configuration. */
+export interface ChangeSet {
+  readonly format: 1;
+  readonly tenant: string;
+  readonly name: string;
+  /** Of the changes, in the order in which they were made. */
+  readonly changes: readonly string[];
+  /** Each configuration once: its version before the first of the changes, and after the last. */
+  readonly items: readonly { readonly id: string; readonly before: number; readonly after: number }[];
+  /** When it was rolled back, or null; from then on it is closed. */
+  readonly rolledBackAt: string | null;
+  readonly createdBy: string;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
 /** Who asks, as far as the service knows. */
 export interface Actor {
   /** The authenticated user, or what the caller named itself, or `anonymous`. */

@@ -43,6 +43,6 @@ export type EtcdBackend = Pick<
   | 'hasLeader'
   | 'onLeaderChange'
 > & {
-  readonly accounts: Pick<Accounts, keyof Accounts>;
+  readonly accounts: Omit<Pick<Accounts, keyof Accounts>, 'enabled' | 'permits'>;
   openWatch(sink: WatchSink, context: ClientContext): WatchStream;
 };

@@ -41,6 +41,7 @@ export const ANONYMOUS: Principal = { user: '', revision: 0 };
 
 /** The members themselves. No user can have this name. */
 export const INTERNAL_USER = '\0';
+export const INTERNAL: Principal = { user: INTERNAL_USER, revision: 0 };
 
 /** Whether an operation can take something away from somebody. */
 export function narrows({ type }: AuthOperation): boolean {

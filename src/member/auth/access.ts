@@ -1,5 +1,5 @@
 import type { AuthStore } from '../../core/auth/auth-store.ts';
-import { ANONYMOUS, INTERNAL_USER, type Principal } from '../../core/auth/operations.ts';
+import { ANONYMOUS, INTERNAL, INTERNAL_USER, type Principal } from '../../core/auth/operations.ts';
 import type { CancelSignal } from '../../lib/cancellation.ts';
 import { abortError, StoreError, type StoreErrorCode } from '../../lib/errors.ts';
 import type { AccessOutcome } from '../observer.ts';
@@ -31,6 +31,8 @@ export interface ClientContext {
   readonly credentials?: Credentials | undefined;
   /** Noted in the log where authentication is disabled; it gives no right to anything. */
   readonly user?: string | undefined;
+  /** This process asks for its own sake, and may do everything. Never set by what a client says. */
+  readonly isInternal?: boolean | undefined;
 }
 
 export interface AccessOptions {
@@ -122,7 +124,8 @@ export class Access {
    *
    * @throws StoreError `auth-token-invalid`
    */
-  principal({ credentials, user }: ClientContext): Principal {
+  principal({ credentials, user, isInternal }: ClientContext): Principal {
+    if (isInternal === true) return INTERNAL;
     const auth = this.#options.auth();
     if (!auth.enabled) return user === undefined ? ANONYMOUS : { user, revision: 0 };
     if (credentials === undefined) return ANONYMOUS;

@@ -62,6 +62,26 @@ export class Accounts {
     return this.#calls.answer({ enabled, revision });
   }
 
+  /** As this member has applied it: without a round. */
+  get enabled(): boolean {
+    return this.#auth.enabled;
+  }
+
+  /**
+   * Who asks, and whether that user may read or write every key of a range; with authentication disabled everybody may.
+   * Who may write is asked of the state of now, who may read of what this member has applied, as a read would be.
+   *
+   * @throws StoreError `auth-token-invalid`, and `user-empty` for nobody
+   */
+  async permits(
+    { access, ...range }: Pick<Permission, 'key' | 'rangeEnd'> & { readonly access: 'read' | 'write' },
+    context: ClientContext,
+  ): Promise<{ readonly user: string; readonly permitted: boolean }> {
+    if (!this.enabled) return { user: '', permitted: true };
+    if (access === 'write') await this.#calls.linearizable(context.signal);
+    return this.#calls.permits(context, ({ auth }, principal) => auth.refusal(principal, access, range));
+  }
+
   /**
    * Answers a token for a name and a password. A password that fits is bound to the revision at which it was checked:
    * when it is changed meanwhile, there is no token.

@@ -1,4 +1,4 @@
-import type { Principal } from '../../core/auth/operations.ts';
+import { INTERNAL_USER, type Principal } from '../../core/auth/operations.ts';
 import { leaseReadRefusal } from '../../core/auth/txn-access.ts';
 import type { StateMachine } from '../../core/state-machine.ts';
 import type { WatchHub, WatchOptions, WatchSink, WatchStream } from '../../core/watch/hub.ts';
@@ -115,6 +115,7 @@ export class WatchGuard {
   /** What identified the owner may be over; permissions are those of now. */
   #refusal(owner: Principal, range: ReturnType<typeof targetRange>): StoreErrorCode | null {
     const { auth } = this.#options.machine();
+    if (owner.user === INTERNAL_USER) return null;
     if (owner.revision === 0) return 'user-empty';
     if (auth.user(owner.user) === undefined) return 'permission-denied';
     if (!auth.isFresh(owner)) return 'auth-token-invalid';

@@ -1,0 +1,83 @@
+import type { Kv, KvOp, KvRow } from '../../kv/kv.ts';
+import { versionKey } from '../keyspace.ts';
+import { asService } from '../kv-errors.ts';
+import type { ConfigurationVersion } from '../model.ts';
+import { decodeVersion } from '../rows.ts';
+import { ServiceError } from '../service-error.ts';
+
+/** A version as it is stored, with the revision at which it was made. */
+export interface StoredVersion {
+  readonly version: ConfigurationVersion;
+  readonly revision: number;
+}
+
+/** Of which configuration, which version. */
+export interface VersionId {
+  readonly id: string;
+  readonly version: number;
+}
+
+/** Ranges of one transaction. */
+const READS_MAX = 100;
+
+/**
+ * Versions as they were written, which never changes; in the order in which they were asked for.
+ *
+ * @returns null for one that is not there
+ * @throws ServiceError
+ */
+export async function readVersions(
+  kv: Kv,
+  ids: readonly VersionId[],
+  signal: AbortSignal,
+): Promise<readonly (StoredVersion | null)[]> {
+  const found: (StoredVersion | null)[] = [];
+  for (let at = 0; at < ids.length; at += READS_MAX) {
+    const success = ids.slice(at, at + READS_MAX).map(({ id, version }): KvOp => {
+      return { type: 'range', key: versionKey(id, version) };
+    });
+    const answer = await asService(
+      kv.txn({ compare: [], success, failure: [] }, { principal: { type: 'service' }, signal }),
+    );
+    for (const response of answer.responses) {
+      found.push(response.type === 'range' ? storedVersionOf(response.rows[0]) : null);
+    }
+  }
+  return found;
+}
+
+/** @throws ServiceError `not-found` */
+export async function readVersion(kv: Kv, wanted: VersionId, signal: AbortSignal): Promise<StoredVersion> {
+  const [found] = await readVersions(kv, [wanted], signal);
+  if (found === undefined || found === null) throw noVersion(wanted.version);
+  return found;
+}
+
+/** The versions from `first` to `last`, oldest first; those that retention took are left out. @throws ServiceError */
+export async function rangeVersions(
+  kv: Kv,
+  { id, first, last }: { readonly id: string; readonly first: number; readonly last: number },
+  signal: AbortSignal,
+): Promise<readonly StoredVersion[]> {
+  const answer = await asService(
+    kv.range(
+      {
+        key: versionKey(id, first),
+        rangeEnd: versionKey(id, last + 1),
+        consistency: { type: 'linearizable' },
+      },
+      { principal: { type: 'service' }, signal },
+    ),
+  );
+  return answer.rows.map((row) => storedVersionOf(row)!);
+}
+
+/** There is no such version. */
+function noVersion(version: number): ServiceError {
+  const message = `there is no version ${version}`;
+  return new ServiceError('not-found', message, { problems: [{ field: 'version', message }] });
+}
+
+function storedVersionOf(row: KvRow | undefined): StoredVersion | null {
+  return row === undefined ? null : { version: decodeVersion(row.value), revision: row.modRevision };
+}

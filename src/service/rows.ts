@@ -1,0 +1,127 @@
+import type {
+  Application,
+  ChangeRecord,
+  ChangeSet,
+  Configuration,
+  ConfigurationVersion,
+  Environment,
+  StoredValue,
+} from './model.ts';
+
+/**
+ * The codec of the service's rows: JSON with its format's number first. Rows of a format that this program does not know
+ * were written by a later one; they are refused, never guessed at.
+ */
+const FORMAT = 1;
+
+/**
+ * A value longer than this, in bytes of JSON, stands in its version and not in the configuration's row besides: the
+ * plain value, the version and the row must fit one request of 1.5 MiB.
+ */
+export const ROW_VALUE_BYTES_MAX = 128 * 1024;
+
+/** Bytes of the service that it cannot read. */
+export class RowError extends Error {
+  override readonly name = 'RowError';
+}
+
+/** A configuration's row: with its value, or without it when that stands in its version only. */
+export type ConfigurationRow =
+  | { readonly isWhole: true; readonly configuration: Configuration }
+  | { readonly isWhole: false; readonly configuration: Omit<Configuration, 'value'> };
+
+/** The row as it is put. */
+export function encodeConfiguration(configuration: Configuration): Buffer {
+  const bytes = encode(configuration);
+  if (bytes.length <= ROW_VALUE_BYTES_MAX || valueBytes(configuration.value).length <= ROW_VALUE_BYTES_MAX) {
+    return bytes;
+  }
+  const { value: _, ...rest } = configuration;
+  return encode(rest);
+}
+
+/** @throws RowError */
+export function decodeConfiguration(bytes: Buffer): ConfigurationRow {
+  const configuration = decode<Configuration>(bytes);
+  if (Object.hasOwn(configuration, 'value')) return { isWhole: true, configuration };
+  return { isWhole: false, configuration };
+}
+
+/** A configuration with its value, whatever its size: how it is kept in memory. */
+export function encodeWhole(configuration: Configuration): Buffer {
+  return encode(configuration);
+}
+
+/** Of `encodeWhole`. @throws RowError */
+export function decodeWhole(bytes: Buffer): Configuration {
+  return decode<Configuration>(bytes);
+}
+
+export function encodeVersion(version: ConfigurationVersion): Buffer {
+  return encode(version);
+}
+
+/** @throws RowError */
+export function decodeVersion(bytes: Buffer): ConfigurationVersion {
+  return decode<ConfigurationVersion>(bytes);
+}
+
+export function encodeEnvironment(environment: Environment): Buffer {
+  return encode(environment);
+}
+
+/** @throws RowError */
+export function decodeEnvironment(bytes: Buffer): Environment {
+  return decode<Environment>(bytes);
+}
+
+export function encodeApplication(application: Application): Buffer {
+  return encode(application);
+}
+
+/** @throws RowError */
+export function decodeApplication(bytes: Buffer): Application {
+  return decode<Application>(bytes);
+}
+
+export function encodeChange(record: ChangeRecord): Buffer {
+  return encode(record);
+}
+
+/** @throws RowError */
+export function decodeChange(bytes: Buffer): ChangeRecord {
+  return decode<ChangeRecord>(bytes);
+}
+
+export function encodeChangeSet(changeSet: ChangeSet): Buffer {
+  return encode(changeSet);
+}
+
+/** @throws RowError */
+export function decodeChangeSet(bytes: Buffer): ChangeSet {
+  return decode<ChangeSet>(bytes);
+}
+
+/** What plain clients find: the JSON text of the value, of a secret its envelope. */
+export function valueBytes(value: StoredValue): Buffer {
+  return Buffer.from(JSON.stringify(value.type === 'secret' ? value.sealed : value.json));
+}
+
+function encode(row: { readonly format: 1 }): Buffer {
+  return Buffer.from(JSON.stringify(row));
+}
+
+function decode<T extends { readonly format: 1 }>(bytes: Buffer): T {
+  const row = parse(bytes);
+  const format: unknown = typeof row === 'object' && row !== null && 'format' in row ? row.format : undefined;
+  if (format !== FORMAT) throw new RowError(`a row has the unknown format ${JSON.stringify(format)}`);
+  return row as T;
+}
+
+function parse(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString());
+  } catch (error) {
+    throw new RowError('a row is not JSON', { cause: error });
+  }
+}

@@ -1,0 +1,116 @@
+import type { Kv } from '../kv/kv.ts';
+import type { Logger } from '../lib/logger.ts';
+import { Access } from './access.ts';
+import { Applications } from './applications/applications.ts';
+import type { Clock } from './caller.ts';
+import { Committer } from './commit.ts';
+import { ChangeSets } from './configurations/change-sets.ts';
+import { Comparisons } from './configurations/comparison.ts';
+import { Configurations } from './configurations/configurations.ts';
+import { Drifts } from './configurations/drift.ts';
+import { History } from './configurations/history.ts';
+import { Importing } from './configurations/importing.ts';
+import { Merging } from './configurations/merging.ts';
+import { Promotion } from './configurations/promotion.ts';
+import { Reads } from './configurations/reads.ts';
+import { Validations } from './configurations/validation.ts';
+import type { ServiceContext } from './context.ts';
+import { Environments } from './environments/environments.ts';
+import type { Scope } from './model.ts';
+import { Projection } from './projection.ts';
+import type { Keyring } from './secrets/keyring.ts';
+import { RETENTION_DEFAULT, type Retention } from './sweepers/retention.ts';
+import { Sweepers } from './sweepers/sweepers.ts';
+
+export interface ServiceOptions {
+  readonly kv: Kv;
+  readonly logger: Logger;
+  /** Default: the system's. */
+  readonly clock?: Clock | undefined;
+  /** Null = secrets are refused. */
+  readonly keyring: Keyring | null;
+  /** The instances that run an application in an environment, as far as they registered; default: none known. */
+  readonly instancesOf?: ((scope: Scope) => readonly string[]) | undefined;
+  /** Default: versions are kept for 12 months at least. */
+  readonly retention?: Retention | undefined;
+  /** Default: true; false where something else sweeps. */
+  readonly sweeps?: boolean | undefined;
+  /** Gives up the opening. */
+  readonly signal: AbortSignal;
+}
+
+/** How the service is doing. */
+export interface ServiceStatus {
+  readonly revision: number;
+  /** False while the store cannot be watched. */
+  readonly isLive: boolean;
+  /** Deleted ones included. */
+  readonly configurations: number;
+  /** In memory, about. */
+  readonly bytes: number;
+  readonly unreadableRows: number;
+}
+
+/** The configuration service: its use cases by what they are about. Faces translate, and decide nothing. */
+export interface Service {
+  readonly configurations: Configurations;
+  readonly reads: Reads;
+  readonly history: History;
+  readonly comparisons: Comparisons;
+  readonly merging: Merging;
+  readonly promotion: Promotion;
+  readonly importing: Importing;
+  readonly changeSets: ChangeSets;
+  readonly drifts: Drifts;
+  readonly validations: Validations;
+  readonly environments: Environments;
+  readonly applications: Applications;
+  readonly sweepers: Sweepers;
+  /** Hears of every change, and answers what changed lately. */
+  readonly projection: Projection;
+  status(): ServiceStatus;
+  /** Ends what runs; the port stays open. */
+  close(): Promise<void>;
+}
+
+/** Reads the store, and is ready when it returns. @throws ServiceError when the store cannot be read */
+export async function openService(options: ServiceOptions): Promise<Service> {
+  const { kv, logger, keyring, signal } = options;
+  const clock = options.clock ?? { nowMs: () => Date.now() };
+  const projection = await Projection.open(kv, { logger, signal });
+  const context: ServiceContext = {
+    kv,
+    clock,
+    projection,
+    committer: new Committer(kv, { projection, clock }),
+    access: new Access(kv),
+    keyring,
+    instancesOf: options.instancesOf ?? (() => []),
+  };
+  const sweepers = new Sweepers(context, { logger, retention: options.retention ?? RETENTION_DEFAULT });
+  if (options.sweeps !== false) sweepers.start();
+  return {
+    configurations: new Configurations(context),
+    reads: new Reads(context),
+    history: new History(context),
+    comparisons: new Comparisons(context),
+    merging: new Merging(context),
+    promotion: new Promotion(context),
+    importing: new Importing(context),
+    changeSets: new ChangeSets(context),
+    drifts: new Drifts(context),
+    validations: new Validations(context),
+    environments: new Environments(context),
+    applications: new Applications(context),
+    sweepers,
+    projection,
+    status: () => ({
+      revision: projection.revision,
+      isLive: projection.isLive,
+      configurations: projection.state.configurations.size,
+      bytes: projection.state.configurations.bytes,
+      unreadableRows: projection.unreadable,
+    }),
+    close: async () => projection.close(),
+  };
+}

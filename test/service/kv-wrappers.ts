@@ -1,0 +1,63 @@
+import { type Kv, type KvCall, KvError, type KvTxnAnswer, type KvTxnRequest } from '../../src/kv/kv.ts';
+
+type Perform = (request: KvTxnRequest, call: KvCall) => Promise<KvTxnAnswer>;
+
+/** The store with another way of doing transactions that write; everything else goes through. */
+export function withTxn(
+  kv: Kv,
+  txn: (perform: Perform, request: KvTxnRequest, call: KvCall) => Promise<KvTxnAnswer>,
+): Kv {
+  const perform: Perform = (request, call) => kv.txn(request, call);
+  return {
+    limits: kv.limits,
+    range: (request, call) => kv.range(request, call),
+    txn: (request, call) =>
+      request.success.some(({ type }) => type !== 'range')
+        ? txn(perform, request, call)
+        : perform(request, call),
+    watch: (request, call) => kv.watch(request, call),
+    leaseGrant: (request, call) => kv.leaseGrant(request, call),
+    leaseKeepAlive: (id, call) => kv.leaseKeepAlive(id, call),
+    leaseRevoke: (id, call) => kv.leaseRevoke(id, call),
+    authEnabled: (call) => kv.authEnabled(call),
+    signIn: (login, call) => kv.signIn(login, call),
+    permits: (request, call) => kv.permits(request, call),
+    close: () => kv.close(),
+  };
+}
+
+/** While `isOn`, one more transaction is done and the following ones fail. */
+export function failingAfterOne(kv: Kv, isOn: () => boolean): Kv {
+  let done = 0;
+  return withTxn(kv, (perform, request, call) => {
+    if (!isOn()) return perform(request, call);
+    done += 1;
+    if (done > 1) return Promise.reject(new KvError('unavailable', 'no leader'));
+    return perform(request, call);
+  });
+}
+
+/** Runs something, once, just before a transaction that writes reaches the store: it comes first. */
+export function interleaving(kv: Kv, intruders: (() => Promise<unknown>)[]): Kv {
+  return withTxn(kv, async (perform, request, call) => {
+    const intrude = intruders.shift();
+    if (intrude !== undefined) await intrude();
+    return perform(request, call);
+  });
+}
+
+/** What becomes of the next transactions that write: of each its outcome is unknown to whoever asked. */
+export type Fate = 'fine' | 'lost' | 'done' | 'late';
+
+/** `lost`: never done. `done`: done, without an answer. `late`: done when the next one comes. */
+export function ambiguous(kv: Kv, fates: Fate[]): Kv {
+  const late: (() => Promise<unknown>)[] = [];
+  return withTxn(kv, async (perform, request, call) => {
+    for (const run of late.splice(0)) await run();
+    const fate = fates.shift() ?? 'fine';
+    if (fate === 'fine') return perform(request, call);
+    if (fate === 'done') await perform(request, call);
+    if (fate === 'late') late.push(() => perform(request, call));
+    throw new KvError('ambiguous', 'request timed out');
+  });
+}
