@@ -259,6 +259,7 @@ describe('limits', () => {
         `${count(flagLimits.TEXT_LENGTH_MAX)} characters and ${flagLimits.PATTERN_PROGRAM_MAX} instructions`,
         `${count(flagLimits.PATTERN_INPUT_LENGTH_MAX)} characters`,
       ],
+      'Texts whose traces': [`${count(flagLimits.PATTERN_MEMORY_LENGTH)} characters`],
       'Steps of one evaluation': [count(flagLimits.STEPS_MAX)],
       'References of flags to flags': [`${flagLimits.REFERENCE_DEPTH_MAX} deep`],
       'Findings that are listed': [count(flagLimits.FINDINGS_MAX)],

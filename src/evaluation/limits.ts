@@ -30,16 +30,19 @@ export const KEYS_MAX = 50_000;
 export const TOTAL_WEIGHT_MAX = 2_147_483_647;
 
 /** Instructions of a compiled regular expression. */
-export const PATTERN_PROGRAM_MAX = 500;
+export const PATTERN_PROGRAM_MAX = 250;
 /** Characters of a text that a regular expression is tried on; a longer one does not match. */
 export const PATTERN_INPUT_LENGTH_MAX = 1_024;
+
+/** Characters of texts after which a regular expression forgets what it has learnt of them, which may be megabytes. */
+export const PATTERN_MEMORY_LENGTH = 4_096;
 
 /**
  * Steps of one evaluation at worst, with all that it refers to: one for each condition, for each value that is compared
  * one by one, and so many for each pattern.
  */
 export const STEPS_MAX = 10_000;
-export const PATTERN_STEPS = 250;
+export const PATTERN_STEPS = 500;
 
 /** How far references may reach: a flag that requires one that requires one, a segment in a segment. */
 export const REFERENCE_DEPTH_MAX = 8;

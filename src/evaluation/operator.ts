@@ -1,9 +1,8 @@
-import { RE2JS } from 're2js';
 import { unreachable } from '../lib/assert.ts';
 import { numberOf, textOf, textsOf } from './attribute.ts';
 import { parseInstant } from './instant.ts';
-import { PATTERN_INPUT_LENGTH_MAX } from './limits.ts';
 import type { AttributeCondition, Json, Operator } from './model.ts';
+import { Pattern } from './pattern.ts';
 import { compareVersions, parseVersion, type SemanticVersion } from './semantic-version.ts';
 
 /** An operator with its values, made ready to be applied to many attributes. Negations are the condition's. */
@@ -16,7 +15,7 @@ export type Test =
       readonly structures: readonly Json[];
     }
   | { readonly kind: 'contains' | 'starts-with' | 'ends-with'; readonly texts: readonly string[] }
-  | { readonly kind: 'matches'; readonly patterns: readonly RE2JS[] }
+  | { readonly kind: 'matches'; readonly patterns: readonly Pattern[] }
   | { readonly kind: 'number'; readonly relation: Relation; readonly bound: number }
   | { readonly kind: 'time'; readonly relation: Relation; readonly boundMs: number }
   | { readonly kind: 'version'; readonly relation: VersionRelation; readonly bound: SemanticVersion }
@@ -66,7 +65,7 @@ export function testOf({ operator, values }: AttributeCondition): Test {
     case 'ENDS_WITH':
       return { kind: 'ends-with', texts: textsOf(values) };
     case 'MATCHES':
-      return { kind: 'matches', patterns: textsOf(values).map((text) => RE2JS.compile(text)) };
+      return { kind: 'matches', patterns: textsOf(values).map((text) => new Pattern(text)) };
     case 'EXISTS':
       return { kind: 'exists' };
     default:
@@ -111,7 +110,7 @@ export function applies(test: Test, value: unknown): boolean {
     }
     case 'matches': {
       const text = textOf(value);
-      return text !== null && matches(test.patterns, text);
+      return text !== null && test.patterns.some((pattern) => pattern.matches(text));
     }
     case 'number':
       return relates(numberOf(value), test.relation, test.bound);
@@ -168,12 +167,6 @@ function hasPart(
 
 function hasEnd(kind: 'starts-with' | 'ends-with', text: string, part: string): boolean {
   return kind === 'starts-with' ? text.startsWith(part) : text.endsWith(part);
-}
-
-/** A text that is too long does not match: time is linear in it, but linear is not free. */
-function matches(patterns: readonly RE2JS[], text: string): boolean {
-  if (text.length > PATTERN_INPUT_LENGTH_MAX) return false;
-  return patterns.some((pattern) => pattern.test(text));
 }
 
 /** Milliseconds since 1970; NaN for what is no instant. */

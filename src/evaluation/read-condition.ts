@@ -1,4 +1,3 @@
-import { RE2JS } from 're2js';
 import { numberOf } from './attribute.ts';
 import { Fields } from './fields.ts';
 import type { Findings, Place } from './finding.ts';
@@ -25,6 +24,7 @@ import {
   VERSION_OPERATORS,
 } from './model.ts';
 import { instantOf } from './operator.ts';
+import { Pattern } from './pattern.ts';
 import { parseVersion } from './semantic-version.ts';
 
 const FORMS = ['attribute', 'all', 'any', 'not', 'segment'] as const;
@@ -152,7 +152,7 @@ function patternProblem(value: Json): string | null {
   if (typeof value !== 'string') return 'must be a regular expression';
   if (value.length > TEXT_LENGTH_MAX) return `must have at most ${TEXT_LENGTH_MAX} characters`;
   try {
-    const size = RE2JS.compile(value).programSize();
+    const size = new Pattern(value).instructions;
     return size > PATTERN_PROGRAM_MAX
       ? `is too large: ${size} instructions, at most ${PATTERN_PROGRAM_MAX}`
       : null;

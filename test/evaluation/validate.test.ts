@@ -207,7 +207,7 @@ describe('conditions', () => {
       where('MATCHES', '(?=x)'),
       '/values/0: is no regular expression of RE2: error parsing regexp: invalid or unsupported Perl syntax: `(?=`',
     ],
-    [where('MATCHES', 'a{900}'), '/values/0: is too large: 902 instructions, at most 500'],
+    [where('MATCHES', 'a{900}'), '/values/0: is too large: 902 instructions, at most 250'],
     [{ rules: [ruleOn({})] }, ': must have exactly one of attribute, all, any, not, segment'],
     [
       { rules: [ruleOn({ all: [], any: [] })] },
