@@ -27,6 +27,9 @@ const TIMESTAMP: Json = { var: '$flagd.timestamp' };
 /** Of an absent attribute, where null would count as 0. */
 const FAR = 1e308;
 
+/** Values and targeting keys of a flag, with all of what it refers to that must be written out. */
+const VALUES_WRITTEN_MAX = 200_000;
+
 const NUMBER_RELATIONS: { readonly [operator in Operator]?: string } = {
   GREATER_THAN: '>',
   GREATER_OR_EQUAL: '>=',
@@ -55,9 +58,10 @@ export class FlagdWriter {
   readonly #segments: ReadonlyMap<string, Segment>;
   readonly #evaluators: Map<string, Json>;
   readonly #nowMs: number;
-  /** Segments and prerequisites that are being written: a circle would have no end. */
-  readonly #open = new Set<string>();
+  #segmentsDeep = 0;
+  #valuesWritten = 0;
 
+  /** @param options a set without findings, as `checkSet` tells, at least of what the flag refers to */
   constructor(options: {
     readonly flags: ReadonlyMap<string, FlagDefinition>;
     readonly segments: ReadonlyMap<string, Segment>;
@@ -77,7 +81,6 @@ export class FlagdWriter {
     const rest = Object.keys(metadata).length === 0 ? { variants } : { variants, metadata };
     if (!enabled && offVariant === null) return { state: 'DISABLED', defaultVariant: null, ...rest };
     if (!enabled) return { state: 'ENABLED', defaultVariant: offVariant, ...rest };
-    this.#open.add(`flag ${definition.key}`);
     const pairs = this.#pairs(definition, false);
     if ('split' in fallthrough) {
       // Null comes of what cannot be split, and is the default: the off variant, as with us.
@@ -104,32 +107,22 @@ export class FlagdWriter {
   #pairs(definition: FlagDefinition, isNamed: boolean): readonly Pair[] {
     const { key, offVariant, targets, rules, prerequisites } = definition;
     const required = [
-      ...prerequisites.map((prerequisite, index) => this.#prerequisite(prerequisite, index)),
+      ...prerequisites.map((prerequisite) => this.#prerequisite(prerequisite)),
       ...requirementsIn(definition).map((condition) =>
         this.#condition(condition, inside(null, 'conditions')),
       ),
     ];
     return [
       ...(required.length === 0 ? [] : [[{ '!': [all(required)] }, offVariant] as Pair]),
-      ...targets.map(({ variant, keys }): Pair => [{ in: [{ var: TARGETING_KEY }, keys] }, variant]),
+      ...targets.map(({ variant, keys }): Pair => [this.#isOneOf(keys, inside(null, 'targets')), variant]),
       ...rules.flatMap((rule, index) =>
         this.#rule(rule, { key, isNamed, place: inside(inside(null, 'rules'), index) }),
       ),
     ];
   }
 
-  #prerequisite({ flag: key, variants }: FlagDefinition['prerequisites'][number], index: number): Json {
-    const place = inside(inside(null, 'prerequisites'), index);
-    const flag = this.#flags.get(key);
-    const name = `flag ${key}`;
-    if (flag === undefined || this.#open.has(name)) {
-      this.findings.add(place, flag === undefined ? `there is no flag ${key}` : 'goes round in a circle');
-      return false;
-    }
-    this.#open.add(name);
-    const answer = this.#answer(flag);
-    this.#open.delete(name);
-    return { in: [answer, variants] };
+  #prerequisite({ flag, variants }: FlagDefinition['prerequisites'][number]): Json {
+    return { in: [this.#answer(this.#flags.get(flag)!), variants] };
   }
 
   /** The variant of another flag as an expression; null = none. */
@@ -185,41 +178,47 @@ export class FlagdWriter {
 
   /** Referred to from flags; written out inside of other segments, since not every reader follows references twice. */
   #segment(key: string, place: Place): Json {
-    const segment = this.#segments.get(key);
-    const name = `segment ${key}`;
-    if (segment === undefined || this.#open.has(name)) {
-      this.findings.add(
-        place,
-        segment === undefined ? `there is no segment ${key}` : 'goes round in a circle',
-      );
-      return false;
-    }
-    const isInner = [...this.#open].some((open) => open.startsWith('segment '));
-    const known = isInner ? undefined : this.#evaluators.get(key);
-    if (known !== undefined) return { $ref: key };
-    const before = this.findings.list.length;
-    this.#open.add(name);
-    const written = this.#segmentLogic(segment, place);
-    this.#open.delete(name);
+    const isInner = this.#segmentsDeep > 0;
+    if (!isInner && this.#evaluators.has(key)) return { $ref: key };
+    const findingsBefore = this.findings.list.length;
+    this.#segmentsDeep += 1;
+    const written = this.#segmentLogic(this.#segments.get(key)!, place);
+    this.#segmentsDeep -= 1;
     const isReferable = !isInner && SAFE_NAME.test(key) && !JSON.stringify(written).includes('$');
-    if (!isReferable || this.findings.list.length > before) return written;
+    if (!isReferable || this.findings.list.length > findingsBefore) return written;
     this.#evaluators.set(key, written);
     return { $ref: key };
   }
 
   #segmentLogic({ included, excluded, when }: Segment, place: Place): Json {
-    const isOneOf = (keys: readonly string[]): Json => ({ in: [{ var: TARGETING_KEY }, keys] });
     const rules = this.#conditions(when, place);
     const belongs = [
-      ...(included.length === 0 ? [] : [isOneOf(included)]),
+      ...(included.length === 0 ? [] : [this.#isOneOf(included, place)]),
       ...(when.length === 0 ? [] : [all(rules)]),
     ];
     const isIn = any(belongs);
-    return excluded.length === 0 ? isIn : all([{ '!': [isOneOf(excluded)] }, isIn]);
+    return excluded.length === 0 ? isIn : all([{ '!': [this.#isOneOf(excluded, place)] }, isIn]);
+  }
+
+  #isOneOf(keys: readonly string[], place: Place): Json {
+    return this.#spend(keys.length, place) ? { in: [{ var: TARGETING_KEY }, keys] } : false;
+  }
+
+  /** @returns whether there is room for them; when not, nothing more is written */
+  #spend(values: number, place: Place): boolean {
+    const before = this.#valuesWritten;
+    this.#valuesWritten += values;
+    if (before <= VALUES_WRITTEN_MAX && this.#valuesWritten > VALUES_WRITTEN_MAX)
+      this.findings.add(
+        place,
+        `takes more than ${VALUES_WRITTEN_MAX} values of flagd, with what it refers to`,
+      );
+    return this.#valuesWritten <= VALUES_WRITTEN_MAX;
   }
 
   #attribute(condition: AttributeCondition, place: Place): Json {
     const { attribute, operator, values } = condition;
+    if (!this.#spend(1 + values.length, place)) return false;
     const variable: Json = { var: attribute };
     const anyText = (logic: (text: string) => Json): Json => any(textsOf(values).map(logic));
     switch (operator) {

@@ -1,3 +1,4 @@
+import { checkSet } from './check-set.ts';
 import { definitionAt } from './compile.ts';
 import { isJson, isObject } from './fields.ts';
 import { type Finding, Findings } from './finding.ts';
@@ -125,11 +126,13 @@ export function exportFlagd(
   const evaluators = new Map<string, Json>();
   const written: [string, FlagdFlag][] = [];
   const findings: (Finding & { readonly flag: string })[] = [];
+  const { findings: wrong } = checkSet(definitions, segmentsByKey).flags;
   for (const [key, definition] of definitions) {
     const writer = new FlagdWriter({ flags: definitions, segments: segmentsByKey, evaluators, nowMs });
-    const flag = writer.flag(definition);
-    if (writer.findings.list.length === 0) written.push([key, flag]);
-    for (const finding of writer.findings.list) findings.push({ flag: key, ...finding });
+    const flag = wrong.has(key) ? null : writer.flag(definition);
+    const found = wrong.get(key) ?? writer.findings.list;
+    if (flag !== null && found.length === 0) written.push([key, flag]);
+    for (const finding of found) findings.push({ flag: key, ...finding });
   }
   const document = {
     $schema: 'https://flagd.dev/schema/v0/flags.json',

@@ -405,6 +405,22 @@ describe('export', () => {
   });
 });
 
+test('an export that would grow beyond all bounds is a finding', () => {
+  const keys = Array.from({ length: 40_000 }, (_, at) => `person-${at}`);
+  const crowd = segmentOf({ key: 'crowd', included: keys });
+  const outer = segmentOf({ key: 'outer', when: Array.from({ length: 6 }, () => ({ segment: 'crowd' })) });
+  const flags = [flagOf({ key: 'good' }), flagOf({ rules: [ruleOn({ segment: 'outer' })] })];
+  const { document, findings } = exportFlagd({ flags, segments: [crowd, outer] }, 0);
+  expect(Object.keys(document.flags)).toEqual(['good']);
+  expect(findings).toEqual([
+    {
+      flag: 'flag',
+      field: expect.stringMatching(/^rules\/0\/when\/0\/segment/),
+      message: 'takes more than 200000 values of flagd, with what it refers to',
+    },
+  ]);
+});
+
 describe('any flag that can be carried', () => {
   const scene = fc.record({
     flag: anyFlag,
