@@ -150,10 +150,20 @@ export function isObject(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Whether it is JSON, nested no deeper than `depth`. */
-export function isJson(value: unknown, depth: number): boolean {
-  if (value === null || typeof value === 'string' || typeof value === 'boolean') return true;
-  if (typeof value === 'number') return Number.isFinite(value);
-  if (typeof value !== 'object' || depth === 0) return false;
-  return Object.values(value).every((part) => isJson(part, depth - 1));
+/**
+ * How many characters it has as JSON, escapes not counted; more than `lengthMax` where it has more, without looking at
+ * the rest. NaN of what is no JSON or nested deeper than `depthMax`.
+ */
+export function jsonLength(value: unknown, depthMax: number, lengthMax: number): number {
+  if (typeof value === 'string') return value.length + 2;
+  if (value === null || typeof value === 'boolean') return String(value).length;
+  if (typeof value === 'number') return Number.isFinite(value) ? String(value).length : Number.NaN;
+  if (typeof value !== 'object' || depthMax === 0) return Number.NaN;
+  const isList = Array.isArray(value);
+  let length = 2;
+  for (const [name, part] of Object.entries(value)) {
+    length += (isList ? 1 : name.length + 4) + jsonLength(part, depthMax - 1, lengthMax - length);
+    if (!(length <= lengthMax)) break;
+  }
+  return length;
 }

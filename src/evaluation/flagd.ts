@@ -1,6 +1,6 @@
 import { checkSet } from './check-set.ts';
 import { definitionAt } from './compile.ts';
-import { isJson, isObject } from './fields.ts';
+import { isObject, jsonLength } from './fields.ts';
 import { type Finding, Findings } from './finding.ts';
 import { FlagdConditions } from './flagd-condition.ts';
 import { FlagdWriter } from './flagd-export.ts';
@@ -30,7 +30,7 @@ export interface FlagdImport {
 /** Reads a document. @param document parsed JSON */
 export function importFlagd(document: unknown): FlagdImport {
   const nothing = { flags: [], segments: [] };
-  if (!isObject(document) || !isJson(document, JSON_DEPTH_MAX)) {
+  if (!isObject(document) || Number.isNaN(jsonLength(document, JSON_DEPTH_MAX, Number.POSITIVE_INFINITY))) {
     const message = `must be a JSON object, nested at most ${JSON_DEPTH_MAX} deep`;
     return { ...nothing, findings: [{ field: '', message }] };
   }

@@ -1,4 +1,4 @@
-import { Fields, isJson, isObject } from './fields.ts';
+import { Fields, isObject, jsonLength } from './fields.ts';
 import { type Finding, Findings, inside, type Place } from './finding.ts';
 import { parseInstant } from './instant.ts';
 import {
@@ -69,9 +69,10 @@ export function validateSegment(input: unknown): Validated<Segment> {
 
 function validated<Thing>(input: unknown, read: (fields: Fields) => Thing): Validated<Thing> {
   const findings = new Findings();
-  if (!isJson(input, JSON_DEPTH_MAX)) {
+  const length = jsonLength(input, JSON_DEPTH_MAX, DEFINITION_LENGTH_MAX);
+  if (Number.isNaN(length)) {
     findings.add(null, `must be JSON, nested at most ${JSON_DEPTH_MAX} deep`);
-  } else if (JSON.stringify(input).length > DEFINITION_LENGTH_MAX) {
+  } else if (length > DEFINITION_LENGTH_MAX) {
     findings.add(null, `must have at most ${DEFINITION_LENGTH_MAX} characters as JSON`);
   } else {
     const fields = Fields.of(input, null, findings);

@@ -262,6 +262,18 @@ describe('import', () => {
     );
     expect(importOne({ ...ON_OFF, targeting }, bomb).flags).toEqual([]);
   });
+
+  test('of large evaluators that are put in often is refused before it is written out', () => {
+    const keys = Array.from({ length: 100_000 }, (_, at) => `person-${at}`);
+    // No condition, so that it is put in wherever it is referred to.
+    const large = { if: [{ in: [variable('targetingKey'), keys] }, 'on'] };
+    const targeting = {
+      if: Array.from({ length: 900 }, (_, at) => [{ '==': [variable('a'), at] }, { $ref: 'large' }]).flat(),
+    };
+    const { flags, findings } = importOne({ ...ON_OFF, targeting }, { large });
+    expect(flags).toEqual([]);
+    expect(findings).toEqual([{ field: 'flags/f', message: 'must have at most 1048576 characters as JSON' }]);
+  });
 });
 
 describe('export', () => {
