@@ -25,6 +25,7 @@ import { NAME_BYTES_MAX, PRINCIPALS_MAX, ROLE_BYTES_MAX } from '../src/core/auth
 import { TXN_DEPTH_MAX } from '../src/core/command-kv.ts';
 import { LEASES_MAX } from '../src/core/lease/lessor.ts';
 import { WATCH_LIMITS_DEFAULT } from '../src/core/watch/hub.ts';
+import * as flagLimits from '../src/evaluation/limits.ts';
 import { RIGHTS_AGE_MS_MAX, TOKENS_MAX } from '../src/kv/etcd-access.ts';
 import { HELD_BYTES_MAX, HELD_EVENTS_MAX } from '../src/kv/local-watch.ts';
 import { BATCHES_AHEAD_MAX, CALLS_MAX } from '../src/kv/thread-messages.ts';
@@ -194,6 +195,7 @@ describe('limits', () => {
   test('those that tests set, or take from the code, are what the table says', () => {
     const mebibytes = (bytes: number): string => `${bytes / 1024 / 1024} MiB`;
     const count = (value: number): string => value.toLocaleString('en');
+    const counts = (...values: readonly number[]): readonly string[] => values.map(count);
     const seconds = (ms: number): string => `${ms / 1_000} s`;
     const etcd = DEFAULT_ETCD_LIMITS;
     const call = DEFAULT_CALL_LIMITS;
@@ -281,6 +283,36 @@ describe('limits', () => {
       ],
       "Bound of a cache's freshness lease": [`${count(MAX_AGE_MS_MIN)} ms to ${count(MAX_AGE_MS_MAX)} ms`],
       'Renewals of a freshness lease': [count(RENEWALS_MAX)],
+      'Key of a flag': counts(
+        flagLimits.KEY_LENGTH_MAX,
+        flagLimits.NAME_LENGTH_MAX,
+        flagLimits.TEXT_LENGTH_MAX,
+      ),
+      'Flag or segment as JSON': [
+        `${count(flagLimits.DEFINITION_LENGTH_MAX)} characters`,
+        `${flagLimits.JSON_DEPTH_MAX} deep, conditions ${flagLimits.CONDITION_DEPTH_MAX}`,
+      ],
+      'Variants, rules': counts(
+        flagLimits.VARIANTS_MAX,
+        flagLimits.RULES_MAX,
+        flagLimits.SCHEDULE_MAX,
+        flagLimits.RAMP_POINTS_MAX,
+      ),
+      'Prerequisites, services': counts(
+        flagLimits.PREREQUISITES_MAX,
+        flagLimits.SERVICES_MAX,
+        flagLimits.METADATA_MAX,
+      ),
+      'Conditions in a list': counts(flagLimits.CONDITIONS_MAX, flagLimits.VALUES_MAX, flagLimits.KEYS_MAX),
+      'Weights of a split': [count(flagLimits.TOTAL_WEIGHT_MAX)],
+      'Regular expression of a flag': [
+        `${count(flagLimits.TEXT_LENGTH_MAX)} characters and ${flagLimits.PATTERN_PROGRAM_MAX} instructions`,
+        `${count(flagLimits.PATTERN_INPUT_LENGTH_MAX)} characters`,
+      ],
+      'Texts whose traces': [`${count(flagLimits.PATTERN_MEMORY_LENGTH)} characters`],
+      'Steps of one evaluation': [count(flagLimits.STEPS_MAX)],
+      'References of flags to flags': [`${flagLimits.REFERENCE_DEPTH_MAX} deep`],
+      'Findings that are listed': [count(flagLimits.FINDINGS_MAX)],
       'A value of a configuration': [`${VALUE_BYTES_MAX / 1024} KiB`],
       'File of keys that seal': [`${KEY_FILE_BYTES_MAX / 1024} KiB`, count(KEYS_MAX)],
       'Schema of a configuration': [`${count(SCHEMA_LENGTH_MAX)} characters, ${count(SUBSCHEMAS_MAX)}`],
@@ -356,6 +388,7 @@ describe('limits', () => {
     for (const [limit, parts] of Object.entries(said)) {
       for (const part of parts) expect(valueOf(limit)).toContain(part);
     }
+    expect(rows.some(([name]) => name!.includes(`counted as ${flagLimits.PATTERN_STEPS}`))).toBe(true);
     expect(rows.filter(([name]) => name!.includes(`${CALL_BYTES / 1024} KiB each`))).toHaveLength(2);
   });
 });
