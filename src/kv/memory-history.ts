@@ -153,9 +153,9 @@ export class MemoryHistory {
     return new KvError('compacted', 'revision has been compacted', { compactRevision: this.compactRevision });
   }
 
-  /** A deletion goes with what it deleted. */
+  /** A deletion goes with what it deleted; one at the very revision is still told by a watch from there. */
   #isGone(row: KvRow): boolean {
-    return row.version === 0 && row.modRevision <= this.compactRevision;
+    return row.version === 0 && row.modRevision < this.compactRevision;
   }
 
   #readable(revision: number): number {

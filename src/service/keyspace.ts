@@ -33,6 +33,8 @@ export const PREFIXES = {
 
 /** Versions are numbered with so many digits, so that their order is that of their keys. */
 const VERSION_DIGITS = 10;
+/** As many as the greatest revision has. */
+const REVISION_DIGITS = 16;
 
 export { configurationId, idOf } from '../config-format/ids.ts';
 
@@ -66,6 +68,19 @@ export function changeSetKey(tenant: string, name: string): Buffer {
 
 export function changeKey(id: string): Buffer {
   return Buffer.from(`${PREFIXES.change}${id}`);
+}
+
+/** What is sealed so far, and the end of the chain. It lies behind all blocks. */
+export const SEAL_HEAD_KEY: Buffer = Buffer.from(`${PREFIXES.seal}head`);
+
+/** A block of sealed changes, by the revision of its last one: the order of the keys is that of the chain. */
+export function sealKey(revision: number): Buffer {
+  return Buffer.from(`${PREFIXES.seal}${String(revision).padStart(REVISION_DIGITS, '0')}`);
+}
+
+/** Some of the instances that are connected to one server. */
+export function instanceShardKey(server: string, shard: number): Buffer {
+  return Buffer.from(`${PREFIXES.instance}${server}/${shard}`);
 }
 
 /** Where plain clients find the value: its JSON text, of a secret its envelope. */

@@ -2,6 +2,9 @@ import type { Kv } from '../kv/kv.ts';
 import type { Logger } from '../lib/logger.ts';
 import { Access } from './access.ts';
 import { Applications } from './applications/applications.ts';
+import { Audit } from './audit/audit.ts';
+import { AuditIndex } from './audit/audit-index.ts';
+import { Sealer } from './audit/sealer.ts';
 import type { Clock } from './caller.ts';
 import { Committer } from './commit.ts';
 import { ChangeSets } from './configurations/change-sets.ts';
@@ -13,14 +16,21 @@ import { Importing } from './configurations/importing.ts';
 import { Merging } from './configurations/merging.ts';
 import { Promotion } from './configurations/promotion.ts';
 import { Reads } from './configurations/reads.ts';
+import { TextExport } from './configurations/text-export.ts';
+import { TextImport } from './configurations/text-import.ts';
 import { Validations } from './configurations/validation.ts';
 import type { ServiceContext } from './context.ts';
+import { Delivery } from './delivery/delivery.ts';
+import { Instances } from './delivery/instances.ts';
 import { Environments } from './environments/environments.ts';
+import { EventHub, type EventLimits } from './events/event-hub.ts';
+import { Events } from './events/events.ts';
 import type { Scope } from './model.ts';
 import { Projection } from './projection.ts';
 import type { Keyring } from './secrets/keyring.ts';
 import { RETENTION_DEFAULT, type Retention } from './sweepers/retention.ts';
 import { Sweepers } from './sweepers/sweepers.ts';
+import { Updates } from './updates/updates.ts';
 
 export interface ServiceOptions {
   readonly kv: Kv;
@@ -29,11 +39,15 @@ export interface ServiceOptions {
   readonly clock?: Clock | undefined;
   /** Null = secrets are refused. */
   readonly keyring: Keyring | null;
-  /** The instances that run an application in an environment, as far as they registered; default: none known. */
+  /** The instances that run an application in an environment; default: those that registered. */
   readonly instancesOf?: ((scope: Scope) => readonly string[]) | undefined;
   /** Default: versions are kept for 12 months at least. */
   readonly retention?: Retention | undefined;
-  /** Default: true; false where something else sweeps. */
+  /** The newest changes that the audit finds in memory; default 500,000. */
+  readonly indexedChangesMax?: number | undefined;
+  /** Default: `EVENT_LIMITS_DEFAULT`. */
+  readonly eventLimits?: EventLimits | undefined;
+  /** Default: true; false where something else sweeps, and seals. */
   readonly sweeps?: boolean | undefined;
   /** Gives up the opening. */
   readonly signal: AbortSignal;
@@ -61,11 +75,19 @@ export interface Service {
   readonly promotion: Promotion;
   readonly importing: Importing;
   readonly changeSets: ChangeSets;
+  readonly textImport: TextImport;
+  readonly textExport: TextExport;
   readonly drifts: Drifts;
   readonly validations: Validations;
   readonly environments: Environments;
   readonly applications: Applications;
+  readonly audit: Audit;
+  readonly events: Events;
+  readonly delivery: Delivery;
+  readonly instances: Instances;
+  readonly updates: Updates;
   readonly sweepers: Sweepers;
+  readonly sealer: Sealer;
   /** Hears of every change, and answers what changed lately. */
   readonly projection: Projection;
   status(): ServiceStatus;
@@ -78,6 +100,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   const { kv, logger, keyring, signal } = options;
   const clock = options.clock ?? { nowMs: () => Date.now() };
   const projection = await Projection.open(kv, { logger, signal });
+  const instances = new Instances(kv, { clock, logger });
+  instances.start();
+  const instancesOf = options.instancesOf ?? ((scope: Scope) => instances.idsOf(scope));
   const context: ServiceContext = {
     kv,
     clock,
@@ -85,24 +110,44 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     committer: new Committer(kv, { projection, clock }),
     access: new Access(kv),
     keyring,
-    instancesOf: options.instancesOf ?? (() => []),
+    instancesOf,
   };
+  const auditIndex = new AuditIndex(kv, {
+    projection,
+    logger,
+    changesMax: options.indexedChangesMax,
+  });
+  const hub = new EventHub({ kv, projection, instancesOf }, { logger, limits: options.eventLimits });
+  const sealer = new Sealer(kv, { projection, logger });
   const sweepers = new Sweepers(context, { logger, retention: options.retention ?? RETENTION_DEFAULT });
-  if (options.sweeps !== false) sweepers.start();
+  if (options.sweeps !== false) {
+    sweepers.start();
+    sealer.start();
+  }
+  const importing = new Importing(context);
+  const reads = new Reads(context);
   return {
     configurations: new Configurations(context),
-    reads: new Reads(context),
+    reads,
     history: new History(context),
     comparisons: new Comparisons(context),
     merging: new Merging(context),
     promotion: new Promotion(context),
-    importing: new Importing(context),
+    importing,
     changeSets: new ChangeSets(context),
+    textImport: new TextImport(context, importing),
+    textExport: new TextExport(reads),
     drifts: new Drifts(context),
     validations: new Validations(context),
     environments: new Environments(context),
     applications: new Applications(context),
+    audit: new Audit(context, auditIndex),
+    events: new Events(context, hub),
+    delivery: new Delivery(context, instances),
+    instances,
+    updates: new Updates(context),
     sweepers,
+    sealer,
     projection,
     status: () => ({
       revision: projection.revision,
@@ -111,6 +156,15 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       bytes: projection.state.configurations.bytes,
       unreadableRows: projection.unreadable,
     }),
-    close: async () => projection.close(),
+    close: async () => {
+      await Promise.all([
+        hub.close(),
+        auditIndex.close(),
+        sealer.close(),
+        instances.close(),
+        sweepers.close(),
+      ]);
+      await projection.close();
+    },
   };
 }

@@ -50,3 +50,22 @@ test('limits are those that it was given', async () => {
   expect(await txn(put('a', ''), put('b', ''))).toBe('too-large');
   expect(await txn(put('a', 'v'.repeat(1_000)))).toBe('too-large');
 });
+
+test('a deletion at the compacted revision is told by a watch from there, as a member and etcd from 3.5.13 on do', async () => {
+  const kv = new MemoryKv();
+  const put = { type: 'put', key, value: key } as const;
+  await kv.txn({ compare: [], success: [put], failure: [] }, AS_SERVICE);
+  await kv.txn({ compare: [], success: [{ type: 'delete', key }], failure: [] }, AS_SERVICE);
+  kv.compact(3);
+  const watch = kv.watch({ key, startRevision: 3 }, AS_SERVICE);
+  expect((await watch.next()).value).toMatchObject({ revision: 3, events: [{ type: 'delete' }] });
+  expect(await kv.range({ key, consistency: { type: 'linearizable' } }, AS_SERVICE)).toMatchObject({
+    count: 0,
+  });
+  await kv.txn({ compare: [], success: [put], failure: [] }, AS_SERVICE);
+  kv.compact(4);
+  expect((await kv.range({ key, consistency: { type: 'linearizable' } }, AS_SERVICE)).rows).toMatchObject([
+    { createRevision: 4, version: 1 },
+  ]);
+  await watch.return();
+});

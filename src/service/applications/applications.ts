@@ -213,6 +213,8 @@ export class Applications {
     }
     const key = applicationKey(tenant, name);
     const before = stored.row.version;
+    // What was: the history of its default values can be told from it.
+    const fields = differences(stored.row, { ...stored.row, description: '', defaults: {}, rules: [] });
     return {
       // Nothing at all may have changed: a configuration that was just put does not touch the application's row.
       guards: [
@@ -223,7 +225,7 @@ export class Applications {
         { type: 'delete', key },
         { type: 'delete', key: applicationOrderKey(tenant, name) },
       ],
-      items: [{ kind: 'application', type: 'deleted', tenant, name, before, after: 0, fields: [] }],
+      items: [{ kind: 'application', type: 'deleted', tenant, name, before, after: 0, fields }],
       result: null,
     };
   }

@@ -234,7 +234,8 @@ export class Environments {
           name: id,
           before: stored.row.version,
           after: 0,
-          fields: [],
+          // What was: the history of what others inherited can be told from it.
+          fields: differences(stored.row, unmade(tenant, id)),
         },
       ],
       result: null,

@@ -1,0 +1,88 @@
+import type { ShownValue } from '../views.ts';
+import type { AuditEntry, AuditItem } from './audit-view.ts';
+
+/** `json-lines`: one JSON object a line for each change. `csv`: RFC 4180, one line for each thing that was changed. */
+export type AuditFormat = 'json-lines' | 'csv';
+
+const COLUMNS = [
+  'revision',
+  'change_id',
+  'at',
+  'actor',
+  'authenticated',
+  'claimed',
+  'address',
+  'agent',
+  'operation',
+  'reason',
+  'change_set',
+  'kind',
+  'type',
+  'environment',
+  'application',
+  'key',
+  'version_before',
+  'version_after',
+  'old_value',
+  'new_value',
+  'fields',
+] as const;
+
+/** What a spreadsheet would take for a formula. */
+const FORMULA = /^[=+\-@\t\r]/;
+const QUOTED = /[",\r\n]/;
+
+/** The entries as text, a piece for each; CSV begins with the names of its columns. */
+export async function* auditLines(
+  entries: AsyncIterable<AuditEntry>,
+  format: AuditFormat,
+): AsyncGenerator<string> {
+  if (format === 'csv') yield csvLine(COLUMNS);
+  for await (const entry of entries) {
+    if (format === 'json-lines') yield `${JSON.stringify(entry)}\n`;
+    else yield entry.items.map((item) => csvLine(cellsOf(entry, item))).join('');
+  }
+}
+
+function cellsOf(entry: AuditEntry, item: AuditItem): readonly string[] {
+  const { actor } = entry;
+  return [
+    String(entry.revision),
+    entry.id,
+    entry.at,
+    text(actor.name),
+    String(actor.isAuthenticated),
+    text(actor.claimed),
+    text(actor.address),
+    text(actor.agent),
+    entry.operation,
+    text(entry.reason),
+    text(entry.changeSet),
+    item.kind,
+    item.type,
+    text(item.environment),
+    text(item.application),
+    text(item.key),
+    String(item.versionBefore),
+    String(item.versionAfter),
+    json(item.oldValue),
+    json(item.newValue),
+    item.fields.length === 0 ? '' : JSON.stringify(item.fields),
+  ];
+}
+
+/** What people wrote; an apostrophe before it keeps spreadsheets from calculating it. */
+function text(value: string | null): string {
+  if (value === null) return '';
+  return FORMULA.test(value) ? `'${value}` : value;
+}
+
+/** The JSON of a value; empty where there was none. */
+function json(value: ShownValue | null): string {
+  return value === null ? '' : JSON.stringify(value.json);
+}
+
+function csvLine(cells: readonly string[]): string {
+  const quoted = cells.map((cell) => (QUOTED.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell));
+  return `${quoted.join(',')}\r\n`;
+}

@@ -1,0 +1,237 @@
+import { changeIds, readStanding, type StoredChange } from '../audit/change-log.ts';
+import type { Caller } from '../caller.ts';
+import { type ConfigurationRef, nameOf } from '../configurations/refs.ts';
+import type { ServiceContext } from '../context.ts';
+import { chainOf, environmentsOf, heirsOf } from '../environments/inheritance.ts';
+import { changeKey, configurationId } from '../keyspace.ts';
+import { asService } from '../kv-errors.ts';
+import type { ChangeItem, ConfigurationName, Operation, Scope } from '../model.ts';
+import { decodeChange } from '../rows.ts';
+import { invalid, ServiceError } from '../service-error.ts';
+import { checkInstance, type Instance, type InstanceInfo } from './instance.ts';
+import type { Instances, Lifetime, Registration } from './instances.ts';
+
+/** Instances that one answer names; all are counted. */
+export const DELIVERY_INSTANCES_MAX = 1_000;
+/** The longest a registration without a watch lasts without a word. */
+const TTL_MS_MAX = 3_600_000;
+
+/** How an instance stands to a change. */
+export type DeliveryState = 'applied' | 'lagging' | 'rejected';
+
+export interface InstanceDelivery {
+  readonly id: string;
+  readonly environment: string;
+  readonly application: string;
+  readonly version: string;
+  readonly region: string;
+  readonly state: DeliveryState;
+  /** What it has applied; 0 = it has not said. */
+  readonly applied: number;
+  /** Why it rejected the change, or a later one before it had this one; else null. */
+  readonly reason: string | null;
+  readonly reportedAt: string;
+}
+
+/** Who has a change. */
+export interface DeliveryReport {
+  readonly revision: number;
+  readonly changeId: string;
+  readonly at: string;
+  readonly operation: Operation;
+  readonly counts: Readonly<Record<DeliveryState, number>>;
+  /** The rejecting ones first, then those that lag; the first 1,000. */
+  readonly instances: readonly InstanceDelivery[];
+}
+
+/** A change by its revision, or the last one of a configuration. */
+export type DeliveryRequest =
+  | { readonly tenant: string; readonly revision: number }
+  | { readonly configuration: ConfigurationRef };
+
+/** The use cases about instances: who runs what, and how far each is. */
+export class Delivery {
+  readonly #context: ServiceContext;
+  readonly #instances: Instances;
+
+  constructor(context: ServiceContext, instances: Instances) {
+    this.#context = context;
+    this.#instances = instances;
+  }
+
+  /**
+   * An instance that runs an application here. It lasts as long as its watch, or as the time it names.
+   *
+   * @throws ServiceError `invalid`, `forbidden` unless the caller may read the application there, `too-many-requests`
+   */
+  async register(caller: Caller, instance: InstanceInfo, lifetime: Lifetime): Promise<Registration> {
+    checkInstance(instance);
+    if ('ttlMs' in lifetime && !(lifetime.ttlMs >= 1_000 && lifetime.ttlMs <= TTL_MS_MAX)) {
+      throw invalid({ field: 'ttlMs', message: `must be from 1,000 to ${TTL_MS_MAX}` });
+    }
+    const { tenant, environment, application } = instance;
+    await this.#context.access.check(caller, 'read', { tenant, environment, application });
+    return this.#instances.register(instance, lifetime);
+  }
+
+  /** Those that are known now. @throws ServiceError `forbidden` */
+  async instances(caller: Caller, { tenant, environment, application }: Scope): Promise<readonly Instance[]> {
+    await this.#context.access.check(caller, 'read', { tenant, environment, application });
+    return this.#instances.of({ tenant, environment, application });
+  }
+
+  /**
+   * Which instances have a change, which lag, and which rejected it: of all environments that it reached.
+   *
+   * @throws ServiceError `not-found` when nothing was changed at the revision, or the configuration is not there
+   */
+  async report(caller: Caller, request: DeliveryRequest): Promise<DeliveryReport> {
+    await this.#context.projection.catchUp(caller.signal);
+    const { change, items } = await this.#changeOf(caller, request);
+    const { revision, record } = change;
+    const found = this.#reached(items)
+      .flatMap((scope) => this.#instances.of(scope))
+      .map((instance) => deliveryOf(instance, revision));
+    const counts = { applied: 0, lagging: 0, rejected: 0 };
+    for (const { state } of found) counts[state] += 1;
+    const order: readonly DeliveryState[] = ['rejected', 'lagging', 'applied'];
+    return {
+      revision,
+      changeId: record.id,
+      at: record.at,
+      operation: record.operation,
+      counts,
+      instances: order
+        .flatMap((state) => found.filter((each) => each.state === state))
+        .slice(0, DELIVERY_INSTANCES_MAX),
+    };
+  }
+
+  async #changeOf(
+    caller: Caller,
+    request: DeliveryRequest,
+  ): Promise<{ readonly change: StoredChange; readonly items: readonly ChangeItem[] }> {
+    if ('revision' in request) {
+      const { tenant, revision } = request;
+      const change = await this.#changeAt(revision, caller.signal);
+      const items = (change?.record.items ?? []).filter((item) => item.tenant === tenant);
+      if (change === null || items.length === 0) throw noChange(revision);
+      for (const item of items) await this.#mayRead(caller, item);
+      return { change, items };
+    }
+    const name = await nameOf(this.#context, caller, request.configuration);
+    await this.#context.access.check(caller, 'read', name);
+    const entry = this.#context.projection.state.configurations.byId(configurationId(name));
+    if (entry === undefined) throw new ServiceError('not-found', `there is no configuration ${name.key}`);
+    // Its row may have been put again since, without another version.
+    const { changeId } = entry.read();
+    const change = await this.#changeOfVersion(
+      name,
+      { changeId, modRevision: entry.modRevision },
+      caller.signal,
+    );
+    const items = change.record.items.filter((item) => item.kind === 'configuration' && item.id === entry.id);
+    return { change, items };
+  }
+
+  async #changeAt(revision: number, signal: AbortSignal): Promise<StoredChange | null> {
+    if (!Number.isSafeInteger(revision) || revision < 1) {
+      throw invalid({ field: 'revision', message: 'must be a whole number from 1' });
+    }
+    const ids = await asService(changeIds(this.#context.kv, { after: revision - 1, upTo: revision }, signal));
+    const [change] = await asService(readStanding(this.#context.kv, ids, signal));
+    return change ?? null;
+  }
+
+  async #changeOfVersion(
+    name: ConfigurationName,
+    { changeId, modRevision }: { readonly changeId: string; readonly modRevision: number },
+    signal: AbortSignal,
+  ): Promise<StoredChange> {
+    const answer = await asService(
+      this.#context.kv.range(
+        { key: changeKey(changeId), consistency: { type: 'linearizable' } },
+        { principal: { type: 'service' }, signal },
+      ),
+    );
+    const [row] = answer.rows;
+    if (row === undefined) throw new ServiceError('gone', `the record of the change of ${name.key} is gone`);
+    return {
+      id: changeId,
+      revision: Math.min(row.modRevision, modRevision),
+      record: decodeChange(row.value),
+    };
+  }
+
+  async #mayRead(caller: Caller, item: ChangeItem): Promise<void> {
+    const { tenant } = item;
+    if (item.kind === 'configuration') return this.#context.access.check(caller, 'read', item);
+    const environment = item.kind === 'environment' ? item.name : undefined;
+    return this.#context.access.check(caller, 'read', { tenant, environment });
+  }
+
+  /** Where instances use what was changed: each place once. */
+  #reached(items: readonly ChangeItem[]): readonly Scope[] {
+    const scopes = new Map<string, Scope>();
+    for (const scope of items.flatMap((item) => this.#scopesOf(item))) {
+      scopes.set(`${scope.tenant}/${scope.environment}/${scope.application}`, scope);
+    }
+    return [...scopes.values()];
+  }
+
+  #scopesOf(item: ChangeItem): readonly Scope[] {
+    const { state } = this.#context.projection;
+    const { tenant } = item;
+    switch (item.kind) {
+      case 'configuration':
+        return this.#environmentsUsing(item).map((environment) => ({ ...item, environment }));
+      case 'application':
+        return environmentsOf(state, tenant).map((environment) => ({
+          tenant,
+          environment,
+          application: item.name,
+        }));
+      case 'environment': {
+        const environments = new Set([item.name, ...heirsOf(state, tenant, item.name)]);
+        return this.#instances
+          .scopes()
+          .filter((scope) => scope.tenant === tenant && environments.has(scope.environment));
+      }
+    }
+  }
+
+  /** Its own environment, and those that inherit from it without having something nearer. */
+  #environmentsUsing(name: ConfigurationName): readonly string[] {
+    const { projection, clock } = this.#context;
+    const { state } = projection;
+    const nowMs = clock.nowMs();
+    const heirs = heirsOf(state, name.tenant, name.environment).filter((heir) => {
+      const chain = chainOf(state, name.tenant, heir);
+      return !chain
+        .slice(0, chain.indexOf(name.environment))
+        .some((environment) => state.configurations.find({ ...name, environment })?.isLive(nowMs) === true);
+    });
+    return [name.environment, ...heirs];
+  }
+}
+
+function deliveryOf(instance: Instance, revision: number): InstanceDelivery {
+  const { id, environment, application, version, region, applied, rejected, reportedMs } = instance;
+  const refused = applied < revision && rejected !== null && rejected.revision >= revision ? rejected : null;
+  return {
+    id,
+    environment,
+    application,
+    version,
+    region,
+    state: applied >= revision ? 'applied' : refused === null ? 'lagging' : 'rejected',
+    applied,
+    reason: refused?.reason ?? null,
+    reportedAt: new Date(reportedMs).toISOString(),
+  };
+}
+
+function noChange(revision: number): ServiceError {
+  const message = `nothing was changed at revision ${revision}`;
+  return new ServiceError('not-found', message, { problems: [{ field: 'revision', message }] });
+}
