@@ -9,9 +9,9 @@ import { type Run, type RunInput, run } from './captured-io.ts';
 /** The commands of the configuration service against the service itself: its REST face over a store in memory. */
 interface Commands {
   /** Runs `conclave config` for `pay` in PROD, and returns what it printed. */
-  config(words: string, input?: RunInput): Promise<string>;
+  readonly config: (words: string, input?: RunInput) => Promise<string>;
   /** Any command, in words. */
-  conclave(words: readonly string[], input?: RunInput): Promise<Run>;
+  readonly conclave: (words: readonly string[], input?: RunInput) => Promise<Run>;
   readonly directory: string;
 }
 
