@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { inRestWorld, type RestWorldOptions } from '../api/http/rest/rest-world.ts';
+import { inRestWorld, type RestWorld, type RestWorldOptions } from '../api/http/rest/rest-world.ts';
 import { type Run, type RunInput, run } from './captured-io.ts';
 
 /** The commands of the configuration service against the service itself: its REST face over a store in memory. */
@@ -13,6 +13,7 @@ interface Commands {
   /** Any command, in words. */
   readonly conclave: (words: readonly string[], input?: RunInput) => Promise<Run>;
   readonly directory: string;
+  readonly world: RestWorld;
 }
 
 async function withCommands(
@@ -33,7 +34,7 @@ async function withCommands(
         expect({ words, code, err }).toEqual({ words, code: 0, err: '' });
         return out;
       };
-      await work({ config, conclave, directory });
+      await work({ config, conclave, directory, world });
     }, options);
   } finally {
     await rm(directory, { recursive: true });
@@ -185,6 +186,35 @@ test('what was exported is imported elsewhere, and promoted', async () => {
       'updated  db.pool.max  20      30',
     ]);
     expect((await conclave(words)).out).toBe('Nothing is different\n');
+  });
+});
+
+test('a long import is followed, and one that is refused says why', async () => {
+  await withCommands(async ({ config, conclave, world }) => {
+    const values = Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`k${n}`, n]));
+    const stdin = JSON.stringify(values);
+    expect(await config('import - --format json', { stdin })).toContain('100 created');
+    const answer = await world.app.inject({
+      method: 'POST',
+      url: '/api/v1/import?application=other&environment=TEST',
+      headers: { 'content-type': 'application/json', accept: 'application/x-ndjson' },
+      payload: stdin,
+    });
+    expect(answer.headers['content-type']).toBe('application/x-ndjson');
+    const told = lines(answer.body).map((line) => JSON.parse(line));
+    expect(told.slice(0, -1).map(({ progress }) => progress)).toEqual([
+      { done: 40, total: 100 },
+      { done: 80, total: 100 },
+      { done: 100, total: 100 },
+    ]);
+    expect(told.at(-1)).toMatchObject({ created: 100, unchanged: 0 });
+    await conclave(['env', 'lock', 'PROD']);
+    const locked = await conclave(
+      ['config', 'import', '-', '--format', 'json', '--application', 'pay', '--environment', 'PROD'],
+      { stdin: '{"k1":2}' },
+    );
+    expect(locked).toMatchObject({ code: 1, out: '' });
+    expect(locked.err).toContain('locked');
   });
 });
 
