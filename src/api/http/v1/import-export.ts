@@ -114,8 +114,8 @@ export async function importExport(api: FastifyInstance, context: RestContext): 
             wanted,
           );
           const body = { revision, ...counts, items: items.map(itemOf), warnings: findingsOf(findings) };
-          if (!lines.isBegun) return sendWritten(reply, { revision, body });
-          lines.end(body);
+          if (lines.isBegun) lines.end(body);
+          else sendWritten(reply, { revision, body });
         } catch (error) {
           if (!lines.isBegun) throw error;
           lines.end({ problem: problemOf(error) });
