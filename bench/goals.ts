@@ -8,8 +8,8 @@ export interface Goal {
   readonly figure: string;
   readonly is: 'at least' | 'at most';
   readonly bound: number;
-  /** `times`: ours divided by etcd's, medians; `ms`: ours alone. */
-  readonly unit: 'times' | 'ms';
+  /** `times`: ours divided by etcd's, medians; the others: ours alone. */
+  readonly unit: 'times' | 'ms' | 'req/s' | "times flagd-core's";
 }
 
 export interface Verdict extends Goal {
@@ -74,6 +74,22 @@ export const GOALS: readonly Goal[] = [
       bound: 0.5,
     }),
   ),
+  {
+    what: 'flag evaluations on one core',
+    question: 'flag evaluation',
+    figure: 'all kinds: evaluations',
+    is: 'at least',
+    bound: 1_000_000,
+    unit: 'req/s',
+  },
+  {
+    what: 'flag evaluations',
+    question: 'flag evaluation',
+    figure: "all kinds: times flagd-core's",
+    is: 'at least',
+    bound: 5,
+    unit: "times flagd-core's",
+  },
   ...STALLS.map(
     (name): Goal => ({
       what: `longest write stall, ${name}`,

@@ -4,6 +4,7 @@ import { judge } from './goals.ts';
 import { machine } from './machine.ts';
 import type { Question } from './question.ts';
 import { CACHED_READS } from './questions/cached-reads.ts';
+import { EVALUATION } from './questions/evaluation.ts';
 import { FAILOVER } from './questions/failover.ts';
 import { LATENCY_CURVES } from './questions/latency-curve.ts';
 import { LEASE_KEEP_ALIVE } from './questions/lease-keep-alive.ts';
@@ -45,6 +46,7 @@ const QUESTIONS: readonly Question[] = [
   ONE_CLIENT,
   ...RANGES,
   CACHED_READS,
+  EVALUATION,
   MIXED,
   TXN,
   ...LATENCY_CURVES,

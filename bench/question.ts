@@ -1,5 +1,5 @@
 import type { Chance } from './chance.ts';
-import type { ServerCluster } from './server-cluster.ts';
+import type { Contestant, ServerCluster } from './server-cluster.ts';
 import type { Spread } from './statistics.ts';
 
 export type Unit = 'req/s' | 'events/s' | 'ms' | 's' | 'CPU s' | 'MiB' | 'cores' | 'calls' | 'times';
@@ -28,6 +28,8 @@ export interface Question {
   readonly load: string;
   /** Takes so much memory, disk or time that it must be asked for. */
   readonly large?: boolean;
+  /** Who is asked; absent = both. */
+  readonly contestants?: readonly Contestant[];
   /** Measures a fresh cluster. @throws Error when an answer was wrong */
   readonly measure: (trial: Trial) => Promise<readonly Figure[]>;
 }

@@ -32,8 +32,8 @@ export function section({ question, load, figures }: QuestionSummary): string {
 export function goalsTable(verdicts: readonly Verdict[]): string {
   const rows = verdicts.map(({ what, is, bound, unit, measured, reached }) => {
     const sign = is === 'at least' ? '>=' : '<=';
-    const suffix = unit === 'times' ? 'x' : ' ms';
-    return `| ${what} | ${sign} ${bound}${suffix} | ${shown(measured)}${suffix} | ${reached ? 'yes' : '**no**'} |`;
+    const suffix = unit === 'times' ? 'x' : ` ${unit}`;
+    return `| ${what} | ${sign} ${bound.toLocaleString('en')}${suffix} | ${shown(measured)}${suffix} | ${reached ? 'yes' : '**no**'} |`;
   });
   return ['| | goal | measured | reached |', '|---|---|---|---|', ...rows, ''].join('\n');
 }

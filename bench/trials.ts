@@ -20,7 +20,9 @@ export interface TrialOptions {
 export async function ask(question: Question, options: TrialOptions): Promise<void> {
   for (let run = 1; run <= options.runs; run++) {
     // Whoever comes first finds the machine as the other left it: they take turns in that, too.
-    const order = run % 2 === 1 ? options.contestants : options.contestants.toReversed();
+    const { contestants = CONTESTANTS } = question;
+    const asked = options.contestants.filter((contestant) => contestants.includes(contestant));
+    const order = run % 2 === 1 ? asked : asked.toReversed();
     for (const contestant of order) options.onRecord(await trial(question, { contestant, run, ...options }));
   }
 }

@@ -34,6 +34,7 @@ const TS_PROTO_OPTIONS = [
   'unrecognizedEnum=false',
   'useNullAsOptional=true',
   'importSuffix=.ts',
+  'useDate=false',
   'env=node',
 ].join(',');
 

@@ -8,5 +8,6 @@ process.exit(
   await runCli(process.argv.slice(2), {
     // Commands do not wait for a server to be loaded that they do not run.
     runServer: async (options) => (await import('./server.ts')).runServer(options),
+    runGateway: async (options) => (await import('./gateway.ts')).runGateway(options),
   }),
 );

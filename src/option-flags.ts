@@ -6,7 +6,14 @@ export interface ServerFlag {
   /** As text, like every source gives it; empty = worked out from other options. */
   readonly default: string;
   readonly help: string;
-  readonly group: 'Member' | 'Cluster' | 'Security' | 'Authentication' | 'Limits' | 'Operations';
+  readonly group:
+    | 'Member'
+    | 'Cluster'
+    | 'Security'
+    | 'Authentication'
+    | 'Configuration service'
+    | 'Limits'
+    | 'Operations';
 }
 
 /** Every option there is, in the order a person should read them. */
@@ -362,11 +369,39 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     help: 'cost of a password hash (scrypt): each step doubles time and memory; 4 to 13',
   },
   {
+    name: 'tenant',
+    kind: 'text',
+    default: 'default',
+    group: 'Configuration service',
+    help: 'whose configurations are meant where a request does not say',
+  },
+  {
+    name: 'default-environment',
+    kind: 'text',
+    default: 'development',
+    group: 'Configuration service',
+    help: 'the environment of requests that do not name one, where they may',
+  },
+  {
+    name: 'secret-key-file',
+    kind: 'text',
+    default: '',
+    group: 'Configuration service',
+    help: "keys that seal secrets, lines 'id:base64 of 32 bytes'; the first seals (default: no secrets)",
+  },
+  {
+    name: 'require-identity',
+    kind: 'boolean',
+    default: 'false',
+    group: 'Configuration service',
+    help: 'refuse requests that do not say who makes them',
+  },
+  {
     name: 'listen-http-urls',
     kind: 'urls',
     default: '',
     group: 'Operations',
-    help: 'where /health /livez /readyz /version /metrics are served besides the client URLs',
+    help: 'where the configuration service, /health /livez /readyz /version and /metrics are served over HTTP',
   },
   {
     name: 'cors',

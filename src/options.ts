@@ -1,21 +1,24 @@
-import { parseDocument } from 'yaml';
 import { parseDuration } from './lib/duration.ts';
-import { StoreError } from './lib/errors.ts';
 import { isRegion, REGION_LENGTH_MAX } from './lib/region.ts';
 import { type AuthTokenOptions, parseAuthToken } from './option-auth.ts';
+import { EXPERIMENTAL_PREFIX, FIXED_FLAGS, SERVER_FLAGS, UNSUPPORTED_FLAGS } from './option-flags.ts';
+import { type ServiceSettings, serviceSettings } from './option-service.ts';
 import {
-  EXPERIMENTAL_PREFIX,
-  FIXED_FLAGS,
-  SERVER_FLAGS,
-  type ServerFlag,
-  UNSUPPORTED_FLAGS,
-} from './option-flags.ts';
+  badOptions,
+  type FlagTable,
+  type OptionSources,
+  parseUrl,
+  readSettings,
+  type Settings,
+  urlList,
+} from './option-settings.ts';
 import { isLoopback, type TlsOptions, tlsOptions } from './option-tls.ts';
 
 export { SERVER_FLAGS, type ServerFlag } from './option-flags.ts';
 
 /** debug: per message; info: roles, membership, start; warn: may heal; error: a request or data is lost. */
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type LogLevel = (typeof LOG_LEVELS)[number];
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 
 /** One line of `--initial-cluster`: a member's name and all its peer URLs, in the order given. */
 export interface InitialMember {
@@ -32,7 +35,7 @@ export interface ServerOptions {
   readonly advertiseClientUrls: readonly string[];
   readonly listenPeerUrls: readonly string[];
   readonly initialAdvertisePeerUrls: readonly string[];
-  /** Where health and metrics are served besides the client port; may be empty. */
+  /** Where the configuration service, health and metrics are served over HTTP; may be empty. */
   readonly listenHttpUrls: readonly string[];
   /** How https addresses for clients, and `listenHttpUrls`, are served; null = there is no certificate. */
   readonly clientTls: TlsOptions | null;
@@ -72,6 +75,7 @@ export interface ServerOptions {
   readonly authTokenTtlMs: number;
   /** Cost of a password hash: each step doubles its time and memory. */
   readonly passwordCost: number;
+  readonly service: ServiceSettings;
   readonly logLevel: LogLevel;
 }
 
@@ -79,13 +83,6 @@ export interface ServerOptions {
 export type AutoCompactionOption =
   | { readonly mode: 'periodic'; readonly periodMs: number }
   | { readonly mode: 'revision'; readonly revisions: number };
-
-/** Where options come from besides the command line. */
-export interface OptionSources {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Reads the file of `--config-file` as text; whatever it throws becomes a bad option. */
-  readonly readFile: (path: string) => string;
-}
 
 /**
  * The options of `conclave server`. A flag (`--name n1`, `--name=n1`, one dash as well) wins over the environment
@@ -96,82 +93,8 @@ export interface OptionSources {
  * @throws StoreError `bad-options` naming the flag, its source and the value
  */
 export function parseServerOptions(argv: readonly string[], sources: OptionSources): ServerOptions {
-  const flags = readArgv(argv);
-  const environment = readEnvironment(sources.env);
-  const configFile = flags.get('config-file') ?? environment.get('config-file');
-  const file =
-    configFile === undefined ? new Map<string, Setting>() : readConfigFile(configFile, sources.readFile);
-  const settings = new Settings([flags, environment, file]);
-  return validated(settings);
+  return validated(readSettings(SERVER_TABLE, argv, sources));
 }
-
-/** What went wrong, in one sentence, without the code that precedes it in an error's message. */
-export function badOptions(detail: string, cause?: unknown): StoreError {
-  return new StoreError('bad-options', detail, cause === undefined ? undefined : { cause });
-}
-
-/** A value and what a person calls the place it was set in: `--name`, `CONCLAVE_NAME` or `name in conclave.yaml`. */
-interface Setting {
-  readonly label: string;
-  readonly text: string;
-}
-type Source = ReadonlyMap<string, Setting>;
-
-const FLAGS: ReadonlyMap<string, ServerFlag> = new Map(SERVER_FLAGS.map((flag) => [flag.name, flag]));
-
-/** Refuses what is unknown or not built; a fixed flag passes when it asks for what always holds. */
-function admit(name: string, setting: Setting): 'take' | 'drop' {
-  if (FLAGS.has(name)) return 'take';
-  const fixed = FIXED_FLAGS.get(name);
-  if (fixed !== undefined) {
-    if (setting.text === fixed.only) return 'drop';
-    throw badOptions(`${setting.label}=${setting.text} is not supported by this version: ${fixed.reason}`);
-  }
-  if (UNSUPPORTED_FLAGS.has(name) || name.startsWith(EXPERIMENTAL_PREFIX)) {
-    const hint = UNSUPPORTED_FLAGS.get(name) ?? '';
-    throw badOptions(`${setting.label} is not supported by this version${hint === '' ? '' : `: ${hint}`}`);
-  }
-  throw badOptions(`unknown option ${setting.label}; 'conclave server --help' lists what there is`);
-}
-
-function isKnown(name: string): boolean {
-  return FLAGS.has(name) || FIXED_FLAGS.has(name) || UNSUPPORTED_FLAGS.has(name);
-}
-
-// ---- command line -------------------------------------------------------------------------------------------
-
-function readArgv(argv: readonly string[]): Source {
-  const found = new Map<string, Setting>();
-  for (let at = 0; at < argv.length; at += 1) {
-    const word = argv[at]!;
-    const match = /^--?([a-z0-9][a-z0-9-]*)(?:=(.*))?$/s.exec(word);
-    if (match === null) throw badOptions(`'${word}' is not a flag; every option starts with --`);
-    const name = match[1]!;
-    const label = `--${name}`;
-    let text = match[2];
-    if (text === undefined) {
-      // A boolean flag never takes the next word, as in etcd: `--force-new-cluster --name n1`.
-      if (takesNoWord(name)) text = 'true';
-      else if (FLAGS.has(name)) {
-        at += 1;
-        text = argv[at];
-        if (text === undefined) throw badOptions(`${label} needs a value`);
-      } else text = '';
-    }
-    if (admit(name, { label, text }) === 'drop') continue;
-    if (found.has(name)) throw badOptions(`${label} is given twice`);
-    found.set(name, { label, text });
-  }
-  return found;
-}
-
-function takesNoWord(name: string): boolean {
-  return FLAGS.get(name)?.kind === 'boolean' || FIXED_FLAGS.has(name);
-}
-
-// ---- environment --------------------------------------------------------------------------------------------
-
-const ENVIRONMENT_PREFIX = 'CONCLAVE_';
 
 /** Variables of the same prefix that the client commands read. */
 const CLIENT_VARIABLES: ReadonlySet<string> = new Set([
@@ -186,130 +109,14 @@ const CLIENT_VARIABLES: ReadonlySet<string> = new Set([
   'CONCLAVE_PASSWORD',
 ]);
 
-/** What container platforms set for every service whose name starts with ours (`CONCLAVE_PORT_2379_TCP_ADDR`). */
-const SERVICE_LINK =
-  /^CONCLAVE(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/;
-
-function readEnvironment(env: OptionSources['env']): Source {
-  const found = new Map<string, Setting>();
-  for (const label of Object.keys(env).sort()) {
-    const text = env[label];
-    if (!label.startsWith(ENVIRONMENT_PREFIX) || text === undefined) continue;
-    const name = label.slice(ENVIRONMENT_PREFIX.length).toLowerCase().replaceAll('_', '-');
-    if (CLIENT_VARIABLES.has(label) || (SERVICE_LINK.test(label) && !isKnown(name))) continue;
-    if (admit(name, { label, text }) === 'take') found.set(name, { label, text });
-  }
-  return found;
-}
-
-// ---- file ---------------------------------------------------------------------------------------------------
-
-function readConfigFile(path: Setting, readFile: OptionSources['readFile']): Source {
-  const document = loadYaml(path, readFile);
-  const found = new Map<string, Setting>();
-  if (document === null || document === undefined) return found;
-  if (typeof document !== 'object' || Array.isArray(document)) {
-    throw badOptions(`${path.label}: ${path.text} must hold 'option: value' lines`);
-  }
-  for (const [name, value] of Object.entries(document)) {
-    const label = `'${name}' in ${path.text}`;
-    if (name === 'config-file') throw badOptions(`${label}: a file cannot name another file`);
-    const text = scalarText(value);
-    if (text === null)
-      throw badOptions(`${label} must be a text, a number, true or false, or a list of texts`);
-    if (admit(name, { label, text }) === 'take') found.set(name, { label, text });
-  }
-  return found;
-}
-
-function loadYaml(path: Setting, readFile: OptionSources['readFile']): unknown {
-  let text: string;
-  try {
-    text = readFile(path.text);
-  } catch (cause) {
-    throw badOptions(`${path.label}: cannot read ${path.text}: ${reasonOf(cause)}`, cause);
-  }
-  try {
-    const document = parseDocument(text, { stringKeys: true });
-    // What it only warns of, such as an unknown tag, it would take for something else than was meant.
-    const problem = document.errors[0] ?? document.warnings[0];
-    if (problem !== undefined) throw problem;
-    return document.toJS() as unknown;
-  } catch (cause) {
-    throw badOptions(`${path.label}: ${path.text} is not YAML: ${reasonOf(cause)}`, cause);
-  }
-}
-
-function scalarText(value: unknown): string | null {
-  if (typeof value === 'string') return value;
-  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
-  if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value.join(',');
-  return null;
-}
-
-function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message.split('\n')[0]! : String(cause);
-}
-
-// ---- typed access -------------------------------------------------------------------------------------------
-
-/** The sources in order of precedence; answers typed values, the flag table's default when no source has one. */
-class Settings {
-  readonly #sources: readonly Source[];
-
-  constructor(sources: readonly Source[]) {
-    this.#sources = sources;
-  }
-
-  /** Null when no source sets it; an empty text counts as not set, as in etcd. */
-  given(name: string): Setting | null {
-    for (const source of this.#sources) {
-      const setting = source.get(name);
-      if (setting !== undefined && setting.text !== '') return setting;
-    }
-    return null;
-  }
-
-  or(name: string): Setting {
-    return this.given(name) ?? { label: `--${name}`, text: FLAGS.get(name)!.default };
-  }
-
-  text(name: string): string {
-    return this.or(name).text;
-  }
-
-  boolean(name: string): boolean {
-    const { label, text } = this.or(name);
-    if (text === 'true' || text === '1') return true;
-    if (text === 'false' || text === '0') return false;
-    throw badOptions(`${label}: '${text}' is neither true nor false`);
-  }
-
-  integer(name: string, bounds: { readonly min: number; readonly max: number }): number {
-    const { label, text } = this.or(name);
-    const value = /^-?\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (Number.isNaN(value)) throw badOptions(`${label}: '${text}' is not a whole number`);
-    if (value < bounds.min || value > bounds.max) {
-      throw badOptions(`${label}: ${text} is outside ${bounds.min} to ${bounds.max}`);
-    }
-    return value;
-  }
-
-  oneOf<T extends string>(name: string, values: readonly T[]): T {
-    const { label, text } = this.or(name);
-    const value = values.find((candidate) => candidate === text);
-    if (value === undefined) throw badOptions(`${label}: '${text}' is none of ${values.join(', ')}`);
-    return value;
-  }
-
-  urls(name: string): readonly string[] {
-    return urlList(this.or(name));
-  }
-
-  refuse(detail: string): StoreError {
-    return badOptions(detail);
-  }
-}
+const SERVER_TABLE: FlagTable = {
+  command: 'server',
+  flags: SERVER_FLAGS,
+  fixed: FIXED_FLAGS,
+  unsupported: UNSUPPORTED_FLAGS,
+  unsupportedPrefix: EXPERIMENTAL_PREFIX,
+  otherVariables: CLIENT_VARIABLES,
+};
 
 // ---- validation ---------------------------------------------------------------------------------------------
 
@@ -394,7 +201,8 @@ function validated(settings: Settings): ServerOptions {
     authToken: parseAuthToken(settings.or('auth-token')),
     authTokenTtlMs: 1_000 * settings.integer('auth-token-ttl', LIMITS.tokenTtlSeconds),
     passwordCost: settings.integer('bcrypt-cost', LIMITS.passwordCost),
-    logLevel: settings.oneOf('log-level', ['debug', 'info', 'warn', 'error']),
+    service: serviceSettings(settings),
+    logLevel: settings.oneOf('log-level', LOG_LEVELS),
   };
 }
 
@@ -453,8 +261,8 @@ function corsOrigins(settings: Settings): readonly string[] {
   return origins;
 }
 
-/** Plain text stays on this machine unless it was asked for. */
-function refusePlain(label: string, urls: readonly string[]): void {
+/** Plain text stays on this machine unless it was asked for. @throws StoreError `bad-options` */
+export function refusePlain(label: string, urls: readonly string[]): void {
   const plain = urls.find((url) => url.startsWith('http:') && !isLoopback(url));
   if (plain === undefined) return;
   throw badOptions(
@@ -542,33 +350,4 @@ export function parseInitialCluster(text: string, label: string): readonly Initi
  */
 export function parseUrlList(text: string, label: string): readonly string[] {
   return urlList({ text, label });
-}
-
-function urlList({ label, text }: Setting): readonly string[] {
-  if (text.trim() === '') return [];
-  const urls = text.split(',').map((part) => parseUrl(part.trim(), label));
-  const twice = urls.find((url, at) => urls.indexOf(url) !== at);
-  if (twice !== undefined) throw badOptions(`${label}: ${twice} is given twice`);
-  return urls;
-}
-
-function parseUrl(text: string, label: string): string {
-  const url = URL.canParse(text) ? new URL(text) : null;
-  if (url === null || !text.includes('://'))
-    throw badOptions(`${label}: '${text}' is not of the form http://host:port`);
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    throw badOptions(`${label}: '${text}': ${url.protocol}// is not supported; use http:// or https://`);
-  }
-  if (
-    url.pathname !== '/' ||
-    url.search !== '' ||
-    url.hash !== '' ||
-    url.username !== '' ||
-    url.password !== ''
-  ) {
-    throw badOptions(`${label}: '${text}' must hold nothing but scheme, host and port`);
-  }
-  // URL drops a scheme's usual port, so the text itself tells whether one was written.
-  if (!/:\d+\/?$/.test(text)) throw badOptions(`${label}: '${text}' has no port`);
-  return `${url.protocol}//${url.hostname}:${url.port === '' ? (url.protocol === 'https:' ? '443' : '80') : url.port}`;
 }

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { assert } from './lib/assert.ts';
 import type { Logger } from './lib/logger.ts';
 import { isLoopback, type TlsOptions } from './option-tls.ts';
 import type { ServerOptions } from './options.ts';
@@ -26,6 +27,18 @@ export function openTls(
     logger.warn({ urls: plain }, 'plain text leaves this machine: anybody on the way can read and change it');
   }
   return { client: endpoint('client', options, logger), peer: endpoint('peer', options, logger) };
+}
+
+/** The certificates of the clients' side once more, for another thread. @throws StoreError `bad-options` */
+export function clientEndpoint(options: ServerOptions, logger: Logger): TlsEndpoint | null {
+  return endpoint('client', options, logger);
+}
+
+/** An endpoint whose certificates come from files. @throws StoreError `bad-options` */
+export function fileEndpoint(tls: TlsOptions, logger: Logger): TlsEndpoint {
+  const { source } = tls;
+  assert(source.type === 'files', 'only a member makes certificates for itself');
+  return new TlsEndpoint({ settings: { ...rulesOf(tls), ...source }, logger });
 }
 
 function endpoint(side: Side, options: ServerOptions, logger: Logger): TlsEndpoint | null {

@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { pino } from 'pino';
+import { CONFIGURATION_SERVICE } from './api/config/metadata.ts';
 import { toRpcError } from './api/errors.ts';
 import { Gateway } from './api/etcd/gateway.ts';
 import { DEFAULT_ETCD_LIMITS, GRPC_OVERHEAD_BYTES } from './api/etcd/limits.ts';
 import { registerEtcd } from './api/etcd/register.ts';
-import { HttpListener } from './api/http/listener.ts';
 import { Metrics } from './api/http/metrics.ts';
 import type { NetworkFigures } from './api/http/network-metrics.ts';
-import { operationsHandler } from './api/http/operations.ts';
+import { operationsPages, type Pages, pagesHandler } from './api/http/operations.ts';
+import { LocalKv } from './kv/local-kv.ts';
 import { StoreError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { ETCD_VERSION, VERSION } from './lib/version.ts';
@@ -29,6 +30,8 @@ import { MethodTable } from './rpc/method-table.ts';
 import { registerReflection } from './rpc/reflection.ts';
 import { UnreadBudget } from './rpc/unread-budget.ts';
 import { openTls } from './server-tls.ts';
+import { readKeyring } from './service/secrets/keyring.ts';
+import { ServiceHost } from './service-host.ts';
 import type { TlsEndpoint } from './tls/endpoint.ts';
 
 /** Live values kept in memory; older and colder ones are read from disk. */
@@ -50,6 +53,12 @@ export async function runServer(options: ServerOptions): Promise<number> {
   return server.run();
 }
 
+interface Serving {
+  readonly member: Member;
+  readonly service: ServiceHost;
+  readonly pages: Pages;
+}
+
 class Server {
   readonly #options: ServerOptions;
   readonly #logger: Logger;
@@ -59,6 +68,7 @@ class Server {
   #deflated: NetworkFigures['deflated'] = { before: 0, after: 0 };
   #clientTls: TlsEndpoint | null = null;
   #peerTls: TlsEndpoint | null = null;
+  #service: ServiceHost | null = null;
   #port: ClientPort | null = null;
   readonly #unread = new UnreadBudget({
     onEnd: (bytes) => this.#logger.warn({ bytes }, 'client disconnected: it does not read its answers'),
@@ -75,7 +85,7 @@ class Server {
   }
 
   async run(): Promise<number> {
-    const operations = operationsHandler({
+    const pages = operationsPages({
       readiness: () => this.#member?.readiness() ?? { live: true, ready: false, reasons: ['starting'] },
       alarms: () => this.#member?.alarms() ?? [],
       read: async (options) => this.#member?.check(options),
@@ -90,11 +100,13 @@ class Server {
       const { client, peer } = openTls(this.#options, this.#logger);
       this.#clientTls = client;
       this.#peerTls = peer;
-      const { listenHttpUrls } = this.#options;
-      await using _http = await HttpListener.open(listenHttpUrls, operations, this.#clientTls);
+      // Read once more where it is needed; here, so that a wrong one is found before anything is begun.
+      const { secretKeyFile } = this.#options.service;
+      if (secretKeyFile !== null) readKeyring(secretKeyFile);
+      this.#service = await ServiceHost.start({ options: this.#options, pages, logger: this.#logger });
       const member = await openMember(memberOptions(this.#options), this.#ports(), this.#abort.signal);
       this.#member = member;
-      return await this.#serve(member, operations);
+      return await this.#serve({ member, service: this.#service, pages });
     } catch (error) {
       if (this.#abort.signal.aborted) return 0;
       // Whatever the failed start has left open must not keep the process.
@@ -116,8 +128,10 @@ class Server {
     process.exit(1);
   }
 
-  async #serve(member: Member, operations: ReturnType<typeof operationsHandler>): Promise<number> {
+  async #serve({ member, service, pages }: Serving): Promise<number> {
     const { maxRequestBytes, maxTxnOps, electionTimeoutMs, listenClientUrls } = this.#options;
+    const kv = new LocalKv(member, { txnOpsMax: maxTxnOps, requestBytesMax: maxRequestBytes });
+    service.connect(kv);
     const { maxConcurrentStreams } = this.#options;
     const unread = this.#unread;
     const grpc = new GrpcServer({
@@ -134,6 +148,7 @@ class Server {
       txnOpsMax: maxTxnOps,
       leaderLossGraceMs: 3 * electionTimeoutMs,
     });
+    service.methods.register(grpc, CONFIGURATION_SERVICE);
     registerHealth(grpc, {
       serving: () => member.hasLeader(),
       onChange: (listener) => member.onLeaderChange(listener),
@@ -148,7 +163,7 @@ class Server {
     });
     const port = new ClientPort({
       grpc,
-      http: gateway.handler(operations),
+      http: gateway.handler(pagesHandler(pages)),
       tls: this.#clientTls,
       // As in etcd: an authority alone says who may connect, not who they are.
       certificatesName: this.#options.clientTls?.clientCertAuth ?? false,
@@ -165,7 +180,8 @@ class Server {
       // First the leadership, so that the others serve on; then the clients in their own time; then the member.
       await member.handOver();
       gateway.drain();
-      await port.close({ graceMs: STOP_GRACE_MS });
+      await Promise.all([port.close({ graceMs: STOP_GRACE_MS }), service.close()]);
+      await kv.close();
       await member.stop();
       this.#logger.info({}, 'stopped');
     }
@@ -200,6 +216,7 @@ class Server {
             return this.#member.figures();
           },
           () => this.#networkFigures(),
+          this.#service ?? undefined,
         );
         return this.#metrics.observer;
       },

@@ -1,9 +1,19 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { STREAM_KEYS_MAX } from '../src/api/config/register.ts';
 import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
 import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
+import { HTTP_CONNECTIONS_MAX } from '../src/api/http/http-face.ts';
+import {
+  CHECKED_WHOLE_BYTES_MAX,
+  PATH_PART_LENGTH_MAX,
+  REST_LIMITS_DEFAULT,
+  PROBLEMS_MAX as REST_PROBLEMS_MAX,
+  MAX_STALENESS_MS_MAX as REST_STALENESS_MS_MAX,
+} from '../src/api/http/rest/limits.ts';
+import { APPLICATIONS_SHOWN_MAX } from '../src/api/http/service-metrics.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
 import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
@@ -17,6 +27,7 @@ import { NAME_BYTES_MAX, PRINCIPALS_MAX, ROLE_BYTES_MAX } from '../src/core/auth
 import { TXN_DEPTH_MAX } from '../src/core/command-kv.ts';
 import { LEASES_MAX } from '../src/core/lease/lessor.ts';
 import { WATCH_LIMITS_DEFAULT } from '../src/core/watch/hub.ts';
+import * as flagLimits from '../src/evaluation/limits.ts';
 import { RIGHTS_AGE_MS_MAX, TOKENS_MAX } from '../src/kv/etcd-access.ts';
 import { HELD_BYTES_MAX, HELD_EVENTS_MAX } from '../src/kv/local-watch.ts';
 import { BATCHES_AHEAD_MAX, CALLS_MAX } from '../src/kv/thread-messages.ts';
@@ -30,6 +41,7 @@ import { LEADER_REGIONS_MAX } from '../src/options.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
 import { REQUEST_PARTS_MAX } from '../src/rpc/message-parts.ts';
+import { AHEAD_BYTES_MAX, AHEAD_MESSAGES_MAX, REMOTE_CALLS_MAX } from '../src/rpc/thread-calls.ts';
 import { APPLICATIONS_MAX } from '../src/service/applications/applications.ts';
 import { AUDIT_PAGE_MAX, AUDIT_SCANNED_MAX } from '../src/service/audit/audit.ts';
 import { INDEXED_CHANGES_MAX } from '../src/service/audit/audit-index.ts';
@@ -44,12 +56,14 @@ import { VERSIONS_PAGE_MAX } from '../src/service/configurations/history.ts';
 import { IMPORT_KEYS_MAX } from '../src/service/configurations/importing.ts';
 import { MANY_MAX, PAGE_SIZE_MAX } from '../src/service/configurations/reads.ts';
 import { DEFAULTS_MAX, RULES_MAX } from '../src/service/configurations/rule-checks.ts';
+import { IMPORT_ITEMS_SHOWN_MAX } from '../src/service/configurations/text-import.ts';
 import { DELIVERY_INSTANCES_MAX } from '../src/service/delivery/delivery.ts';
 import { INSTANCE_ID_MAX } from '../src/service/delivery/instance.ts';
 import { INSTANCES_MAX } from '../src/service/delivery/instances.ts';
 import { SHARDS } from '../src/service/delivery/shards.ts';
 import { ENVIRONMENTS_MAX } from '../src/service/environments/environments.ts';
 import { CHAIN_MAX } from '../src/service/environments/inheritance.ts';
+import { AFFECTED_INSTANCES_MAX } from '../src/service/events/event.ts';
 import { FILTER_KEYS_MAX } from '../src/service/events/event-filter.ts';
 import { EVENT_LIMITS_DEFAULT, SUBSCRIBERS_MAX } from '../src/service/events/event-hub.ts';
 import { REPLAY_CHANGES_MAX } from '../src/service/events/replay.ts';
@@ -61,6 +75,7 @@ import { RECENT_BYTES_MAX, RECENT_CHANGES_MAX } from '../src/service/recent-chan
 import { ROW_VALUE_BYTES_MAX } from '../src/service/rows.ts';
 import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
 import { RETENTION_DEFAULT } from '../src/service/sweepers/retention.ts';
+import { RECORDS_MAX } from '../src/service/updates/change-feed.ts';
 import { SCHEMA_STEPS_MAX, VIOLATIONS_MAX } from '../src/service/values/compiled-schema.ts';
 import { RULE_LENGTH_MAX, RULE_STEPS_MAX, RULES_STEPS_MAX } from '../src/service/values/cross-key-rules.ts';
 import { CHANGES_MAX, LINE_DIFFS_MAX, LINE_EDITS_MAX } from '../src/service/values/diff.ts';
@@ -74,6 +89,7 @@ import { SUBSCHEMAS_MAX } from '../src/service/values/schema-shape.ts';
 import { SUSPICIONS_MAX } from '../src/service/values/secret-scan.ts';
 import { VALUE_BYTES_MAX } from '../src/service/values/value-types.ts';
 import { YAML_LENGTH_MAX } from '../src/service/values/yaml-text.ts';
+import { DEFAULT_HOST_BOUNDS } from '../src/service-host.ts';
 import { REGRESSION_SEEDS } from './sim/regression-seeds.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -181,16 +197,41 @@ describe('limits', () => {
   test('those that tests set, or take from the code, are what the table says', () => {
     const mebibytes = (bytes: number): string => `${bytes / 1024 / 1024} MiB`;
     const count = (value: number): string => value.toLocaleString('en');
+    const counts = (...values: readonly number[]): readonly string[] => values.map(count);
     const seconds = (ms: number): string => `${ms / 1_000} s`;
     const etcd = DEFAULT_ETCD_LIMITS;
     const call = DEFAULT_CALL_LIMITS;
     const port = DEFAULT_PORT_LIMITS;
     const peer = defaultLimits;
     const preference = DEFAULT_PREFERENCE_TIMING;
+    const rest = REST_LIMITS_DEFAULT;
     const watchKeys = [etcd.watchKeyBytesMax, etcd.streamWatchKeyBytesMax].map(mebibytes).join(', ');
     const said: Readonly<Record<string, readonly string[]>> = {
+      'Body of a REST request': [
+        mebibytes(rest.bodyBytesMax),
+        `${mebibytes(rest.importBytesMax)} of one that is imported`,
+      ],
+      'REST requests under way': [`${count(rest.requestsMax)}, ${mebibytes(rest.heldBytesMax)}`],
+      'Part of the path': [`${count(PATH_PART_LENGTH_MAX)} characters`],
+      'Fields told of a REST request': [`${REST_PROBLEMS_MAX};`, `${CHECKED_WHOLE_BYTES_MAX / 1024} KiB`],
+      'Staleness that a REST read': [count(REST_STALENESS_MS_MAX)],
+      'Names and passwords': [`${count(rest.signInsMax)}, for ${seconds(rest.signInMs)}`],
+      'Configurations of one look back': [count(MANY_MAX)],
+      'Items shown of an import': [count(IMPORT_ITEMS_SHOWN_MAX)],
       'Calls of the configuration service': [count(CALLS_MAX)],
       'Batches of a watch of the configuration service': [count(BATCHES_AHEAD_MAX)],
+      'gRPC calls of the configuration service': [count(REMOTE_CALLS_MAX)],
+      'Answers of one such call': [`${count(AHEAD_MESSAGES_MAX)}, ${AHEAD_BYTES_MAX / 1024} KiB`],
+      'Keys that one stream of updates names': [count(STREAM_KEYS_MAX)],
+      'Changes that a stream is told of': [count(RECORDS_MAX)],
+      'Connections of each HTTP address': [count(HTTP_CONNECTIONS_MAX)],
+      "JavaScript memory of the service's thread": [`${count(DEFAULT_HOST_BOUNDS.heapMbMax)} MiB`],
+      "Time between two starts of the service's thread": [
+        `${seconds(DEFAULT_HOST_BOUNDS.restartMsMin)}, doubled to ${seconds(DEFAULT_HOST_BOUNDS.restartMsMax)}`,
+        `ran for ${seconds(DEFAULT_HOST_BOUNDS.steadyMs)}`,
+      ],
+      "Time that the service's thread has": [seconds(DEFAULT_HOST_BOUNDS.drainMsMax)],
+      'Applications with metrics of their own': [count(APPLICATIONS_SHOWN_MAX)],
       'Events, bytes that a watch': [`${count(HELD_EVENTS_MAX)}, ${mebibytes(HELD_BYTES_MAX)}`],
       'Age of what a gateway knows': [seconds(RIGHTS_AGE_MS_MAX)],
       'Tokens whose users': [count(TOKENS_MAX)],
@@ -246,6 +287,36 @@ describe('limits', () => {
       ],
       "Bound of a cache's freshness lease": [`${count(MAX_AGE_MS_MIN)} ms to ${count(MAX_AGE_MS_MAX)} ms`],
       'Renewals of a freshness lease': [count(RENEWALS_MAX)],
+      'Key of a flag': counts(
+        flagLimits.KEY_LENGTH_MAX,
+        flagLimits.NAME_LENGTH_MAX,
+        flagLimits.TEXT_LENGTH_MAX,
+      ),
+      'Flag or segment as JSON': [
+        `${count(flagLimits.DEFINITION_LENGTH_MAX)} characters`,
+        `${flagLimits.JSON_DEPTH_MAX} deep, conditions ${flagLimits.CONDITION_DEPTH_MAX}`,
+      ],
+      'Variants, rules': counts(
+        flagLimits.VARIANTS_MAX,
+        flagLimits.RULES_MAX,
+        flagLimits.SCHEDULE_MAX,
+        flagLimits.RAMP_POINTS_MAX,
+      ),
+      'Prerequisites, services': counts(
+        flagLimits.PREREQUISITES_MAX,
+        flagLimits.SERVICES_MAX,
+        flagLimits.METADATA_MAX,
+      ),
+      'Conditions in a list': counts(flagLimits.CONDITIONS_MAX, flagLimits.VALUES_MAX, flagLimits.KEYS_MAX),
+      'Weights of a split': [count(flagLimits.TOTAL_WEIGHT_MAX)],
+      'Regular expression of a flag': [
+        `${count(flagLimits.TEXT_LENGTH_MAX)} characters and ${flagLimits.PATTERN_PROGRAM_MAX} instructions`,
+        `${count(flagLimits.PATTERN_INPUT_LENGTH_MAX)} characters`,
+      ],
+      'Texts whose traces': [`${count(flagLimits.PATTERN_MEMORY_LENGTH)} characters`],
+      'Steps of one evaluation': [count(flagLimits.STEPS_MAX)],
+      'References of flags to flags': [`${flagLimits.REFERENCE_DEPTH_MAX} deep`],
+      'Findings that are listed': [count(flagLimits.FINDINGS_MAX)],
       'A value of a configuration': [`${VALUE_BYTES_MAX / 1024} KiB`],
       'File of keys that seal': [`${KEY_FILE_BYTES_MAX / 1024} KiB`, count(KEYS_MAX)],
       'Schema of a configuration': [`${count(SCHEMA_LENGTH_MAX)} characters, ${count(SUBSCHEMAS_MAX)}`],
@@ -313,7 +384,7 @@ describe('limits', () => {
       'Keys that a subscription': [count(FILTER_KEYS_MAX)],
       'Instances of a server': [count(INSTANCES_MAX)],
       'Id of an instance': [count(INSTANCE_ID_MAX)],
-      'Instances that a report': [count(DELIVERY_INSTANCES_MAX)],
+      'Instances that a report': [`${count(DELIVERY_INSTANCES_MAX)}; ${count(AFFECTED_INSTANCES_MAX)}`],
       "Rows of a server's instances": [count(SHARDS)],
       'JSON within JSON': [`${DEPTH_MAX} deep`],
     };
@@ -321,6 +392,7 @@ describe('limits', () => {
     for (const [limit, parts] of Object.entries(said)) {
       for (const part of parts) expect(valueOf(limit)).toContain(part);
     }
+    expect(rows.some(([name]) => name!.includes(`counted as ${flagLimits.PATTERN_STEPS}`))).toBe(true);
     expect(rows.filter(([name]) => name!.includes(`${CALL_BYTES / 1024} KiB each`))).toHaveLength(2);
   });
 });

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { StoreError } from '../src/lib/errors.ts';
 import { REGION_LENGTH_MAX } from '../src/lib/region.ts';
 import { SERVER_FLAGS, UNSUPPORTED_FLAGS } from '../src/option-flags.ts';
+import { GATEWAY_FLAGS, parseGatewayOptions } from '../src/option-gateway.ts';
 import { LEADER_REGIONS_MAX, parseInitialCluster, parseServerOptions, parseUrlList } from '../src/options.ts';
 
 interface Sources {
@@ -66,6 +67,12 @@ test('without any option the defaults are those of etcd', () => {
     authToken: { type: 'simple' },
     authTokenTtlMs: 300_000,
     passwordCost: 10,
+    service: {
+      tenant: 'default',
+      environment: 'development',
+      secretKeyFile: null,
+      requireIdentity: false,
+    },
     logLevel: 'info',
   });
 });
@@ -433,4 +440,86 @@ test('tokens are simple or signed, with what signing needs', () => {
     ['--bcrypt-cost=31', /--bcrypt-cost: 31 is outside 4 to 13/],
   ];
   for (const [flag, text] of refusals) expect(refusal({ argv: [flag] })).toMatch(text);
+});
+
+describe('the configuration service', () => {
+  test('its options come from flags, variables and files alike', () => {
+    const file = 'tenant: acme\nrequire-identity: true';
+    const options = parse({
+      argv: ['--config-file=c', '--default-environment=PROD'],
+      env: { CONCLAVE_SECRET_KEY_FILE: '/keys' },
+      files: { c: file },
+    });
+    expect(options.service).toEqual({
+      tenant: 'acme',
+      environment: 'production',
+      secretKeyFile: '/keys',
+      requireIdentity: true,
+    });
+  });
+
+  test('a tenant or an environment that cannot be is refused', () => {
+    expect(refusal({ argv: ['--tenant=a/b'] })).toContain('--tenant: tenant: must be letters');
+    expect(refusal({ env: { CONCLAVE_DEFAULT_ENVIRONMENT: 'a b' } })).toContain(
+      'CONCLAVE_DEFAULT_ENVIRONMENT: environment: must be letters',
+    );
+    expect(refusal({ argv: ['--require-identity=maybe'] })).toContain("'maybe' is neither true nor false");
+  });
+});
+
+describe('a gateway', () => {
+  const gateway = (argv: readonly string[], env: Record<string, string> = {}) =>
+    parseGatewayOptions(argv, { env, readFile: () => '' });
+  const refused = (argv: readonly string[], env: Record<string, string> = {}): string => {
+    try {
+      gateway(argv, env);
+    } catch (error) {
+      expect((error as StoreError).code).toBe('bad-options');
+      return (error as StoreError).message;
+    }
+    return expect.fail('it was not refused');
+  };
+
+  test('without any option it serves HTTP here, before a cluster here', () => {
+    expect(gateway([])).toEqual({
+      endpoints: ['localhost:2379'],
+      clusterTls: null,
+      login: null,
+      txnOpsMax: 128,
+      requestBytesMax: 1_572_864,
+      listenHttpUrls: ['http://localhost:8080'],
+      listenClientUrls: [],
+      tls: null,
+      maxConcurrentStreams: 2_000,
+      service: { tenant: 'default', environment: 'development', secretKeyFile: null, requireIdentity: false },
+      logLevel: 'info',
+    });
+  });
+
+  test('it takes what the client commands take from the environment', () => {
+    const env = { CONCLAVE_ENDPOINTS: 'a:1, b:2,', CONCLAVE_USER: 'root:p:w', CONCLAVE_CACERT: 'ca.pem' };
+    expect(gateway([], env)).toMatchObject({
+      endpoints: ['a:1', 'b:2'],
+      login: { user: 'root', password: 'p:w' },
+      clusterTls: { caFile: 'ca.pem', certFile: null, keyFile: null, skipVerify: false },
+    });
+    expect(gateway(['--user=a:b', '--password=c'])).toMatchObject({ login: { user: 'a:b', password: 'c' } });
+    expect(gateway([], { CONCLAVE_TIMEOUT: '5' }).endpoints).toEqual(['localhost:2379']);
+  });
+
+  test('what contradicts itself, or belongs to a member, is refused', () => {
+    expect(refused(['--user=root'])).toContain('the password of root is missing');
+    expect(refused(['--password=x'])).toContain('--password needs --user');
+    expect(refused(['--cert=x'])).toContain('--cert and --key are needed together');
+    expect(refused(['--endpoints=,'])).toContain('there is no endpoint');
+    expect(refused(['--data-dir=d'])).toContain("'conclave gateway --help' lists what there is");
+    expect(refused(['--listen-http-urls=http://0.0.0.0:8080'])).toContain('--allow-insecure-transport');
+    expect(refused(['--listen-http-urls=https://localhost:8080'])).toContain('needs --cert-file');
+    expect(refused(['--max-txn-ops=0'])).toContain('outside 1 to');
+  });
+
+  test('every option of it has one meaning', () => {
+    const names = GATEWAY_FLAGS.map(({ name }) => name);
+    expect(names).toEqual([...new Set(names)]);
+  });
 });

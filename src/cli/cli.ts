@@ -4,6 +4,7 @@ import { ProblemError } from '../client/problem.ts';
 import { StoreError } from '../lib/errors.ts';
 import { UsageError } from './arguments.ts';
 import { withTruths } from './client-tls.ts';
+import { gatewayCommand, type RunGateway } from './gateway.ts';
 import { type CliIo, processIo } from './io.ts';
 import { type RunServer, serverCommand } from './server.ts';
 
@@ -13,6 +14,7 @@ export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 /** What the command line cannot make itself. */
 export interface CliDependencies {
   readonly runServer: RunServer;
+  readonly runGateway: RunGateway;
   /** Default: the process's own streams. */
   readonly io?: CliIo;
 }
@@ -21,12 +23,13 @@ export interface CliDependencies {
  * Runs one `conclave` command. Results go to standard output, everything else to standard error.
  *
  * @param argv what follows the program's name
- * @returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C; for `server`, what `runServer` says
+ * @returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C; for `server` and `gateway`, what they say
  */
 export async function runCli(argv: readonly string[], dependencies: CliDependencies): Promise<number> {
   const io = dependencies.io ?? processIo();
   try {
     if (argv[0] === 'server') return await serverCommand(argv.slice(1), io, dependencies.runServer);
+    if (argv[0] === 'gateway') return await gatewayCommand(argv.slice(1), io, dependencies.runGateway);
     // A member starts without the other commands: they bring a client and its whole gRPC library.
     const { program } = await import('./program.ts');
     await program(io).parseAsync(withTruths(argv), { from: 'user' });

@@ -3,6 +3,7 @@ import { extname } from 'node:path';
 import { type Command, Option } from 'commander';
 import { ClientError } from '../client/client-error.ts';
 import type { HttpStream } from '../client/http-client.ts';
+import { problemIn } from '../client/problem.ts';
 import { canonicalEnvironment } from '../config-format/environments.ts';
 import { UsageError } from './arguments.ts';
 import { addChangeFlags } from './config-change.ts';
@@ -133,6 +134,12 @@ async function importFile(context: HttpContext, file: string, flags: ImportFlags
   return followed(context, answer);
 }
 
+/** What a line may say besides the result. */
+interface Line {
+  readonly progress?: { readonly done: number; readonly total: number };
+  readonly problem?: Readonly<Record<string, unknown>>;
+}
+
 /** A line now and then says how far it is; the last one is the result. */
 async function followed({ io }: HttpContext, { body }: HttpStream): Promise<Imported> {
   using progress = new Progress(io, {
@@ -142,11 +149,8 @@ async function followed({ io }: HttpContext, { body }: HttpStream): Promise<Impo
   });
   let result: Imported | null = null;
   for await (const line of linesFrom(body)) {
-    const json = jsonOf<Imported & { readonly progress?: { readonly done: number; readonly total: number } }>(
-      {
-        body: Buffer.from(line),
-      },
-    );
+    const json = jsonOf<Imported & Line>({ body: Buffer.from(line) });
+    if (json.problem !== undefined) throw problemIn(Number(json.problem['status']), json.problem);
     if (json.progress === undefined) result = json;
     else progress.update(json.progress.done, json.progress.total);
   }

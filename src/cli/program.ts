@@ -58,8 +58,13 @@ Examples:
 
 'conclave COMMAND --help' tells more. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
     );
-  // Shown in the list only: its words are read by `serverCommand`.
+  // Shown in the list only: their words are read by `serverCommand` and `gatewayCommand`.
   root.command('server').description('run a member of a cluster').allowUnknownOption().helpOption(false);
+  root
+    .command('gateway')
+    .description('run the configuration service before any etcd v3 cluster')
+    .allowUnknownOption()
+    .helpOption(false);
   kvCommands(root, io);
   statusCommand(root, io);
   memberCommands(root, io);

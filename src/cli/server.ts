@@ -16,7 +16,7 @@ export async function serverCommand(
   io: CliIo,
   runServer: RunServer,
 ): Promise<number> {
-  if (argv.some((word) => word === '--help' || word === '-h' || word === '-help')) {
+  if (asksForHelp(argv)) {
     await io.out(serverHelp());
     return 0;
   }
@@ -24,27 +24,38 @@ export async function serverCommand(
   return runServer(parseServerOptions(argv, { env: io.env, readFile }));
 }
 
+/** Whether the words of a command ask what it does. */
+export function asksForHelp(argv: readonly string[]): boolean {
+  return argv.some((word) => word === '--help' || word === '-h' || word === '-help');
+}
+
 const GROUPS: readonly ServerFlag['group'][] = [
   'Member',
   'Cluster',
   'Security',
   'Authentication',
+  'Configuration service',
   'Limits',
   'Operations',
 ];
 const KIND_WORDS = { text: ' VALUE', boolean: '', integer: ' N', urls: ' URLS' } as const;
 const FLAG_COLUMN_WIDTH = 38;
 
-function serverHelp(): string {
-  const groups = GROUPS.map((group) => {
-    const lines = SERVER_FLAGS.filter((flag) => flag.group === group).map(flagLine);
-    return `${group}:\n${lines.join('\n')}`;
+/** The options of a command by their groups, for people. */
+export function flagHelp(flags: readonly ServerFlag[]): string {
+  const groups = GROUPS.flatMap((group) => {
+    const lines = flags.filter((flag) => flag.group === group).map(flagLine);
+    return lines.length === 0 ? [] : [`${group}:\n${lines.join('\n')}`];
   });
+  return groups.join('\n\n');
+}
+
+function serverHelp(): string {
   return `Usage: conclave server [options]
 
 Runs one member of a cluster. The options have etcd's names and, where they mean the same, its defaults.
 
-${groups.join('\n\n')}
+${flagHelp(SERVER_FLAGS)}
 
 Every option can also be given as a variable (CONCLAVE_DATA_DIR) or in a YAML file (data-dir: ...) that
 --config-file names. The command line wins over variables, variables over the file. Options that are not

@@ -33,7 +33,11 @@ export class ProblemError extends Error {
 
 /** The problem that an answer tells, in whatever form. */
 export function problemOf(status: number, headers: IncomingHttpHeaders, body: Buffer): ProblemError {
-  const json = /\bjson\b/.test(headers['content-type'] ?? '') ? objectOf(body) : null;
+  return problemIn(status, /\bjson\b/.test(headers['content-type'] ?? '') ? objectOf(body) : null);
+}
+
+/** The same, of an answer that was read already; null = it was no JSON. */
+export function problemIn(status: number, json: Readonly<Record<string, unknown>> | null): ProblemError {
   if (json === null)
     return new ProblemError(`the server answered ${status}`, { status, code: '', fields: [] });
   const message =

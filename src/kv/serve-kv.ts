@@ -1,4 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
+import { ThreadPort } from '../lib/thread-port.ts';
 import { type Kv, KvError, type Principal } from './kv.ts';
 import {
   BATCHES_AHEAD_MAX,
@@ -7,7 +8,6 @@ import {
   type ThreadFailure,
   type ToStore,
 } from './thread-messages.ts';
-import { ThreadPort } from './thread-port.ts';
 
 /** A call or watch under way; of a watch, how many batches may still be sent. */
 interface Served {

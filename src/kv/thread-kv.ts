@@ -1,4 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
+import { ThreadPort } from '../lib/thread-port.ts';
 import { checkKeys, checkRange, checkTtl, checkTxn, checkWatch, isReadOnly } from './check.ts';
 import {
   type Kv,
@@ -25,7 +26,6 @@ import {
   type ThreadMethods,
   type ToStore,
 } from './thread-messages.ts';
-import { ThreadPort } from './thread-port.ts';
 
 interface Waiting {
   readonly resolve: (answer: unknown) => void;

@@ -24,13 +24,11 @@ export const CANCELED = new StoreError('canceled');
 /** etcd's words for it. */
 export const TOO_MANY_REQUESTS = 'etcdserver: too many requests';
 
-const HEADERS = headersFrame(
-  [
-    [':status', '200'],
-    ['content-type', 'application/grpc'],
-  ],
-  { ends: false },
-);
+const HEADER_FIELDS: readonly Field[] = [
+  [':status', '200'],
+  ['content-type', 'application/grpc'],
+];
+const HEADERS = headersFrame(HEADER_FIELDS, { ends: false });
 const TRAILERS_OK = headersFrame([['grpc-status', '0']], { ends: true });
 
 /** Takes what clients send: one for all calls of a method, or one for each. */
@@ -132,6 +130,13 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall, MessageT
     return name.endsWith('-bin') ? undefined : this.#head.fields.get(name);
   }
 
+  sendHeaders(fields: readonly Field[]): void {
+    if (this.#over || this.#headersSent) return;
+    this.#headersSent = true;
+    const more = fields.map(([name, value]): Field => [name, encodeText(value)]);
+    this.#stream.sendHeaders(headersFrame([...HEADER_FIELDS, ...more], { ends: false }));
+  }
+
   setTrailer(name: string, value: string): void {
     this.#trailers ??= [];
     this.#trailers.push([name, encodeText(value)]);
@@ -200,12 +205,7 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall, MessageT
 
   fail({ code, message }: { readonly code: RpcStatusCode; readonly message: string }): void {
     if (this.#over) return;
-    const fields: Field[] = this.#headersSent
-      ? []
-      : [
-          [':status', '200'],
-          ['content-type', 'application/grpc'],
-        ];
+    const fields: Field[] = this.#headersSent ? [] : [...HEADER_FIELDS];
     fields.push(['grpc-status', String(code)], ['grpc-message', encodeText(message)]);
     this.#finish(headersFrame([...fields, ...(this.#trailers ?? [])], { ends: true }));
   }

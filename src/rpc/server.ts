@@ -47,6 +47,8 @@ export interface RpcCall {
   metadata(name: string): string | undefined;
   /** Calls back once: when the last of the answer has left for the client, or nothing more of it can. */
   onOver(listener: () => void): void;
+  /** Sends the answer's headers at once, with these fields besides; once, and before the first message. */
+  sendHeaders(fields: readonly (readonly [name: string, value: string])[]): void;
   /** Sent with the call's status. */
   setTrailer(name: string, value: string): void;
 }

@@ -61,6 +61,8 @@ export class Projection {
   #revision: number;
   #isLive = true;
   #unreadable = 0;
+  #hits = 0;
+  #misses = 0;
   #done: Promise<void> = Promise.resolve();
 
   private constructor(
@@ -120,6 +122,11 @@ export class Projection {
     return this.#unreadable;
   }
 
+  /** Reads since the start, by whether what was in memory was fresh enough for them. */
+  get freshened(): { readonly hits: number; readonly misses: number } {
+    return { hits: this.#hits, misses: this.#misses };
+  }
+
   /** @returns what ends it */
   subscribe(listener: ProjectionListener): () => void {
     this.#listeners.add(listener);
@@ -141,13 +148,20 @@ export class Projection {
    * @throws ServiceError `unavailable` when the store does not answer or the projection stays behind for 10 s
    */
   async freshen(consistency: Consistency, signal: AbortSignal): Promise<void> {
+    const revision = await this.#revisionFor(consistency, signal);
+    if (revision <= this.#revision) this.#hits += 1;
+    else this.#misses += 1;
+    await this.reach(revision, signal);
+  }
+
+  async #revisionFor(consistency: Consistency, signal: AbortSignal): Promise<number> {
     switch (consistency.type) {
       case 'eventual':
-        return;
+        return 0;
       case 'strong':
-        return this.catchUp(signal);
+        return this.#ask(this.#head.ask(), signal);
       case 'bounded':
-        return this.reach(await this.#ask(this.#headRevision(consistency), signal), signal);
+        return this.#ask(this.#headRevision(consistency), signal);
     }
   }
 

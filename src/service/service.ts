@@ -16,6 +16,8 @@ import { Importing } from './configurations/importing.ts';
 import { Merging } from './configurations/merging.ts';
 import { Promotion } from './configurations/promotion.ts';
 import { Reads } from './configurations/reads.ts';
+import { TextExport } from './configurations/text-export.ts';
+import { TextImport } from './configurations/text-import.ts';
 import { Validations } from './configurations/validation.ts';
 import type { ServiceContext } from './context.ts';
 import { Delivery } from './delivery/delivery.ts';
@@ -28,6 +30,7 @@ import { Projection } from './projection.ts';
 import type { Keyring } from './secrets/keyring.ts';
 import { RETENTION_DEFAULT, type Retention } from './sweepers/retention.ts';
 import { Sweepers } from './sweepers/sweepers.ts';
+import { Updates } from './updates/updates.ts';
 
 export interface ServiceOptions {
   readonly kv: Kv;
@@ -72,6 +75,8 @@ export interface Service {
   readonly promotion: Promotion;
   readonly importing: Importing;
   readonly changeSets: ChangeSets;
+  readonly textImport: TextImport;
+  readonly textExport: TextExport;
   readonly drifts: Drifts;
   readonly validations: Validations;
   readonly environments: Environments;
@@ -80,6 +85,7 @@ export interface Service {
   readonly events: Events;
   readonly delivery: Delivery;
   readonly instances: Instances;
+  readonly updates: Updates;
   readonly sweepers: Sweepers;
   readonly sealer: Sealer;
   /** Hears of every change, and answers what changed lately. */
@@ -118,15 +124,19 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     sweepers.start();
     sealer.start();
   }
+  const importing = new Importing(context);
+  const reads = new Reads(context);
   return {
     configurations: new Configurations(context),
-    reads: new Reads(context),
+    reads,
     history: new History(context),
     comparisons: new Comparisons(context),
     merging: new Merging(context),
     promotion: new Promotion(context),
-    importing: new Importing(context),
+    importing,
     changeSets: new ChangeSets(context),
+    textImport: new TextImport(context, importing),
+    textExport: new TextExport(reads),
     drifts: new Drifts(context),
     validations: new Validations(context),
     environments: new Environments(context),
@@ -135,6 +145,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     events: new Events(context, hub),
     delivery: new Delivery(context, instances),
     instances,
+    updates: new Updates(context),
     sweepers,
     sealer,
     projection,

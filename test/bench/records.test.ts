@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
+import { chanceOf } from '../../bench/chance.ts';
 import { GOALS, judge } from '../../bench/goals.ts';
 import { latencyPlot } from '../../bench/latency-plot.ts';
+import { EVALUATION } from '../../bench/questions/evaluation.ts';
 import { FAILOVER } from '../../bench/questions/failover.ts';
 import { LATENCY_CURVES } from '../../bench/questions/latency-curve.ts';
 import { MANY_KEYS } from '../../bench/questions/many-keys.ts';
@@ -131,9 +133,26 @@ test('a figure that is no number reaches no goal, though it has been through a f
 });
 
 test('every goal is of a question that the bench asks', () => {
-  const asked = [PUT, PUT_EQUAL_LOAD, ...RANGES, ...WATCH_FAN_OUT, ...MANY_KEYS, WRITE_STALLS, FAILOVER];
+  const asked = [
+    EVALUATION,
+    PUT,
+    PUT_EQUAL_LOAD,
+    ...RANGES,
+    ...WATCH_FAN_OUT,
+    ...MANY_KEYS,
+    WRITE_STALLS,
+    FAILOVER,
+  ];
   const names = new Set(asked.map(({ name }) => name));
   expect(GOALS.filter(({ question }) => !names.has(question))).toEqual([]);
+});
+
+test('flag evaluation has the figures of its goals, of flags that flagd answers alike', async () => {
+  const trial = { cluster: undefined as never, chance: chanceOf(1), count: () => 1 };
+  const names = (await EVALUATION.measure(trial)).map(({ name }) => name);
+  const goals = GOALS.filter(({ question }) => question === EVALUATION.name);
+  expect(goals).toHaveLength(2);
+  expect(goals.filter(({ figure }) => !names.includes(figure))).toEqual([]);
 });
 
 test('the plot has a line for each contestant and percentile, through the medians', () => {

@@ -1,5 +1,6 @@
 import { runCli } from '../../src/cli/cli.ts';
 import type { CliIo } from '../../src/cli/io.ts';
+import type { GatewayOptions } from '../../src/option-gateway.ts';
 import type { ServerOptions } from '../../src/options.ts';
 
 /** What one run of the command printed and returned. */
@@ -9,6 +10,7 @@ export interface Run {
   readonly err: string;
   /** What the server was started with, if it was. */
   readonly server: ServerOptions | null;
+  readonly gateway: GatewayOptions | null;
 }
 
 export interface RunInput {
@@ -25,6 +27,7 @@ export async function run(argv: readonly string[], input: RunInput = {}): Promis
   const err: string[] = [];
   const interruption = input.interruption ?? new AbortController();
   let server: ServerOptions | null = null;
+  let gateway: GatewayOptions | null = null;
   const io: CliIo = {
     out: async (chunk) => {
       out.push(Buffer.from(chunk));
@@ -44,6 +47,10 @@ export async function run(argv: readonly string[], input: RunInput = {}): Promis
     server = options;
     return 0;
   };
-  const code = await runCli(argv, { runServer, io });
-  return { code, out: Buffer.concat(out).toString(), err: err.join(''), server };
+  const runGateway = async (options: GatewayOptions): Promise<number> => {
+    gateway = options;
+    return 0;
+  };
+  const code = await runCli(argv, { runServer, runGateway, io });
+  return { code, out: Buffer.concat(out).toString(), err: err.join(''), server, gateway };
 }

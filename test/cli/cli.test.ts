@@ -96,6 +96,20 @@ test('the server gets its options from flags and environment', async () => {
   expect(server).toMatchObject({ name: 'n1', dataDir: '/d' });
 });
 
+test('the gateway gets its options from flags and environment, and tells of them', async () => {
+  const env = { CONCLAVE_ENDPOINTS: 'etcd:2379' };
+  const { code, gateway, server } = await run(['gateway', '--tenant', 'acme'], { env });
+  expect({ code, server }).toEqual({ code: 0, server: null });
+  expect(gateway).toMatchObject({ endpoints: ['etcd:2379'], service: { tenant: 'acme' } });
+  const help = await run(['gateway', '--help']);
+  expect(help).toMatchObject({ code: 0, gateway: null });
+  expect(help.out).toContain('--endpoints VALUE');
+  expect(help.out).toContain('conclave gateway --endpoints');
+  const wrong = await run(['gateway', '--data-dir=x']);
+  expect(wrong).toMatchObject({ code: 2, gateway: null });
+  expect(wrong.err).toMatch(/^error: unknown option --data-dir/);
+});
+
 test('a wrong server flag is a usage error, and no server is started', async () => {
   const { code, err, server } = await run(['server', '--cert-file=x']);
   expect({ code, server }).toEqual({ code: 2, server: null });

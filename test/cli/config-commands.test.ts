@@ -8,8 +8,9 @@ import { type Run, type RunInput, run } from './captured-io.ts';
 import { HttpStub, problem } from './http-stub.ts';
 
 /**
- * What the commands of the configuration service ask and print, against a stub that answers from a script. To be replaced
- * by end-to-end tests against the service itself, command by command.
+ * What the commands of the configuration service ask and print, against a stub that answers from a script: what is hard to
+ * bring about otherwise, and `watch` and `audit`, to be replaced by end-to-end tests when the service has these paths.
+ * The others run against the service itself in config-service.test.ts.
  */
 let stub: HttpStub;
 let directory: string;
@@ -488,6 +489,16 @@ test('an import that takes long is followed line by line', async () => {
   expect(cut).toMatchObject({
     code: 1,
     err: 'error: the answer ended early; repeat the import to go on with it\n',
+  });
+});
+
+test('an import that fails half-way says why', async () => {
+  const { body: failure } = problem(503, 'unavailable', 'no leader');
+  const body = `{"progress":{"done":40,"total":80}}\n${JSON.stringify({ problem: failure })}\n`;
+  stub.on('POST /api/v1/import', { type: 'application/x-ndjson', body });
+  expect(await config(['import', '-', '--format', 'json'], { stdin: '{}' })).toMatchObject({
+    code: 1,
+    err: 'error: no leader\n',
   });
 });
 

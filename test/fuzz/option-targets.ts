@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { StoreError } from '../../src/lib/errors.ts';
+import type { OptionSources } from '../../src/option-settings.ts';
 import type { TlsOptions } from '../../src/option-tls.ts';
-import { type OptionSources, parseServerOptions, type ServerOptions } from '../../src/options.ts';
+import { parseServerOptions, type ServerOptions } from '../../src/options.ts';
 import { CIPHER_SUITES, cipherList, DEFAULT_CIPHERS } from '../../src/tls/ciphers.ts';
 import type { Target } from './fuzz.ts';
 

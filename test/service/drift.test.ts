@@ -113,7 +113,7 @@ describe('refuses', () => {
       await expect(service.drifts.revert(ada, { names: many })).rejects.toEqual(failure('too-large'));
       await expect(service.drifts.adopt(ada, { names: [] })).rejects.toEqual(failure('invalid', 'names'));
       await expect(service.drifts.adopt(ada, { names: [named('a b')] })).rejects.toEqual(
-        failure('invalid', 'key'),
+        failure('invalid', 'names/0/key'),
       );
     });
   });

@@ -3,6 +3,7 @@ import type { Kv } from '../../src/kv/kv.ts';
 import { MemoryKv } from '../../src/kv/memory-kv.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import type { Caller } from '../../src/service/caller.ts';
+import type { EventLimits } from '../../src/service/events/event-hub.ts';
 import type { ConfigurationName, Json, Scope } from '../../src/service/model.ts';
 import { Keyring } from '../../src/service/secrets/keyring.ts';
 import { openService, type Service } from '../../src/service/service.ts';
@@ -35,6 +36,7 @@ export interface WorldOptions {
   readonly clock?: TestClock;
   readonly keyring?: Keyring | null;
   readonly retention?: Retention;
+  readonly eventLimits?: EventLimits;
   readonly instancesOf?: (scope: Scope) => readonly string[];
   /** Stands between the service and the store. */
   readonly wrap?: (kv: Kv) => Kv;
@@ -52,6 +54,7 @@ export async function inWorld<T>(run: (world: World) => Promise<T>, options: Wor
     keyring: options.keyring === undefined ? KEYRING : options.keyring,
     ...(options.retention === undefined ? {} : { retention: options.retention }),
     instancesOf: options.instancesOf,
+    eventLimits: options.eventLimits,
     sweeps: false,
     signal: new AbortController().signal,
   });

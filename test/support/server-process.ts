@@ -14,15 +14,21 @@ export interface ProcessLimits {
   readonly fileSizeKibMax?: number;
 }
 
-/** One real `conclave server` process, with its log lines at hand. */
+/** Default: a member. */
+interface Program {
+  readonly command?: 'server' | 'gateway';
+}
+
+/** One real `conclave server` or `conclave gateway` process, with its log lines at hand. */
 export class ServerProcess {
   readonly #child: ChildProcess;
   readonly #lines: string[] = [];
   readonly #waiters: { readonly text: string; readonly resolve: () => void }[] = [];
   #exited: Promise<number | NodeJS.Signals> | null = null;
 
-  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}, limits: ProcessLimits = {}) {
-    const [command, ...words] = commandLine([process.execPath, MAIN, 'server', ...args], limits);
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}, limits: ProcessLimits & Program = {}) {
+    const program = [process.execPath, MAIN, limits.command ?? 'server', ...args];
+    const [command, ...words] = commandLine(program, limits);
     this.#child = spawn(command!, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, UV_THREADPOOL_SIZE: '16', VERIFY: '1', ...env },

@@ -54,6 +54,11 @@ export class GatewayCall implements RpcCall {
     return name === 'token' ? headers.authorization : undefined;
   }
 
+  /** They go with the first of the answer. */
+  sendHeaders(fields: readonly (readonly [string, string])[]): void {
+    for (const [name, value] of fields) this.setTrailer(name, value);
+  }
+
   /** HTTP/1.1 clients hardly read trailers: as long as the answer has not begun they are headers of it. */
   setTrailer(name: string, value: string): void {
     if (!this.#response.headersSent) this.#response.setHeader(`Conclave-${name}`, value);

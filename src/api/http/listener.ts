@@ -1,7 +1,14 @@
 import { once } from 'node:events';
-import { createServer, type RequestListener, type Server, type ServerOptions } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+} from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { StoreError } from '../../lib/errors.ts';
 import type { TlsEndpoint } from '../../tls/endpoint.ts';
@@ -13,10 +20,17 @@ const SERVER_OPTIONS: ServerOptions = {
   connectionsCheckingInterval: 2_000,
   keepAliveTimeout: 5_000,
 };
-/** More connections than this are refused: probes and scrapers need few. */
+/** More connections than this are refused, unless it is said otherwise: probes and scrapers need few. */
 const CONNECTIONS_MAX = 256;
 /** How long `close()` waits for clients to take the answers under way. */
 const CLOSE_GRACE_MS = 2000;
+
+/** What serves requests. */
+export interface HttpHandler {
+  readonly request: RequestListener;
+  /** A connection that is to be something else from now on; default: it is refused. */
+  readonly upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+}
 
 /** The HTTP servers of `--listen-http-urls`, opened and closed together. */
 export class HttpListener {
@@ -31,16 +45,23 @@ export class HttpListener {
    *
    * @param urls `http://host:port` or `https://host:port`; port 0 takes a free one
    * @param tls needed for https
+   * @param connectionsMax further ones are cut; of each address
    * @throws StoreError `bad-options` naming the address that is taken or not ours
    */
   static async open(
     urls: readonly string[],
-    handler: RequestListener,
+    handler: RequestListener | HttpHandler,
     tls: TlsEndpoint | null = null,
+    connectionsMax: number = CONNECTIONS_MAX,
   ): Promise<HttpListener> {
+    const whole = typeof handler === 'function' ? { request: handler } : handler;
     const servers: Server[] = [];
     try {
-      for (const url of urls) servers.push(await listen(createFor(url, handler, tls), url));
+      for (const url of urls) {
+        const server = createFor(url, whole, tls);
+        server.maxConnections = connectionsMax;
+        servers.push(await listen(server, url));
+      }
     } catch (error) {
       for (const server of servers) server.close();
       throw error;
@@ -63,8 +84,12 @@ export class HttpListener {
   }
 }
 
-function createFor(url: string, handler: RequestListener, tls: TlsEndpoint | null): Server {
-  if (!url.startsWith('https:')) return createServer(SERVER_OPTIONS, handler);
+function createFor(url: string, handler: HttpHandler, tls: TlsEndpoint | null): Server {
+  if (!url.startsWith('https:')) {
+    const server = createServer(SERVER_OPTIONS, handler.request);
+    if (handler.upgrade !== undefined) server.on('upgrade', handler.upgrade);
+    return server;
+  }
   if (tls === null) {
     throw new StoreError('bad-options', `--listen-http-urls: ${url} needs a certificate and a key`);
   }
@@ -74,8 +99,16 @@ function createFor(url: string, handler: RequestListener, tls: TlsEndpoint | nul
   server.on('tlsClientError', (_error, socket) => socket.destroy());
   server.on('request', (request, response) => {
     void tls.refusalOf(request.socket as TLSSocket).then((refusal) => {
-      if (refusal === null) handler(request, response);
+      if (refusal === null) handler.request(request, response);
       else request.socket.destroy();
+    });
+  });
+  const { upgrade } = handler;
+  if (upgrade === undefined) return server;
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    void tls.refusalOf(request.socket as TLSSocket).then((refusal) => {
+      if (refusal === null) upgrade(request, socket, head);
+      else socket.destroy();
     });
   });
   return server;
@@ -84,7 +117,6 @@ function createFor(url: string, handler: RequestListener, tls: TlsEndpoint | nul
 async function listen(server: Server, url: string): Promise<Server> {
   const { hostname, port, protocol } = new URL(url);
   const portNumber = port !== '' ? Number(port) : protocol === 'https:' ? 443 : 80;
-  server.maxConnections = CONNECTIONS_MAX;
   server.on('request', (_, response) => {
     // While closing, a connection kept alive would hold the server open.
     response.on('close', () => {

@@ -7,6 +7,7 @@ import {
   SIGN_IN_OUTCOMES,
 } from '../../member/observer.ts';
 import { type NetworkFigures, networkMetrics } from './network-metrics.ts';
+import { type WorkerFigures, workerMetrics } from './worker-metrics.ts';
 
 /** Identifies the process in constant labels. */
 export interface MetricsIdentity {
@@ -14,6 +15,13 @@ export interface MetricsIdentity {
   readonly version: string;
   /** The etcd release told to clients. */
   readonly etcdVersion: string;
+}
+
+/** Where the configuration service's part comes from. */
+export interface ServiceMetricsSource {
+  readonly figures: WorkerFigures;
+  /** In the text format; empty when it does not answer. */
+  metrics(): Promise<string>;
 }
 
 /** etcd's own bounds, so that dashboards and alerts made for it fit. */
@@ -35,15 +43,26 @@ export class Metrics {
   readonly #sample: () => MemberFigures;
   readonly #take: (sample: MemberFigures) => void;
   readonly #network: () => void;
+  readonly #service: () => Promise<string>;
 
-  /** @param sample asked once for every page, as is `network` */
-  constructor(identity: MetricsIdentity, sample: () => MemberFigures, network?: () => NetworkFigures) {
+  /** @param sample asked once for every page, as are `network` and `service` */
+  constructor(
+    identity: MetricsIdentity,
+    sample: () => MemberFigures,
+    network?: () => NetworkFigures,
+    service?: ServiceMetricsSource,
+  ) {
     collectDefaultMetrics({ register: this.#registry });
     identify(this.#registry, identity);
     this.#sample = sample;
     this.#take = sampler(this.#registry, identity);
     const takeNetwork = network === undefined ? null : networkMetrics(this.#registry);
     this.#network = () => takeNetwork?.(network!());
+    const takeWorker = service === undefined ? null : workerMetrics(this.#registry);
+    this.#service = async () => {
+      takeWorker?.(service!.figures);
+      return (await service?.metrics()) ?? '';
+    };
   }
 
   /** Value of the Content-Type header that belongs to `render()`. */
@@ -55,7 +74,8 @@ export class Metrics {
   async render(): Promise<string> {
     this.#take(this.#sample());
     this.#network();
-    return this.#registry.metrics();
+    const service = await this.#service();
+    return (await this.#registry.metrics()) + service;
   }
 }
 

@@ -29,10 +29,27 @@ export interface OperationsSources {
   };
 }
 
-interface Page {
+/** The paths of the operations face. */
+export const OPERATIONS_PATHS: ReadonlySet<string> = new Set([
+  '/health',
+  '/livez',
+  '/readyz',
+  '/version',
+  '/metrics',
+]);
+
+export interface Page {
   readonly status: number;
   readonly contentType: string;
   readonly body: string;
+}
+
+/** Makes the page of a path, with its query; null = there is none of that path. */
+export type Pages = (target: string) => Page | null | Promise<Page | null>;
+
+/** Whether the path, with or without a query, is one of the operations face. */
+export function isOperation(target: string | undefined): boolean {
+  return OPERATIONS_PATHS.has(requestTarget(target).path);
 }
 
 /**
@@ -41,6 +58,11 @@ interface Page {
  * needs a login, and nothing reveals keys or values.
  */
 export function operationsHandler(sources: OperationsSources): RequestListener {
+  return pagesHandler(operationsPages(sources));
+}
+
+/** The pages of the operations face, for whoever serves them. */
+export function operationsPages(sources: OperationsSources): Pages {
   const pages = new Map<string, (query: URLSearchParams) => Page | Promise<Page>>([
     ['/health', (query) => health(sources, query)],
     ['/livez', () => probe(sources, 'live')],
@@ -48,14 +70,24 @@ export function operationsHandler(sources: OperationsSources): RequestListener {
     ['/version', () => version(sources)],
     ['/metrics', () => metrics(sources)],
   ]);
+  return async (target) => {
+    const { path, query } = requestTarget(target);
+    try {
+      return (await pages.get(path)?.(new URLSearchParams(query))) ?? null;
+    } catch {
+      return problem(500, 'internal error');
+    }
+  };
+}
+
+/** Serves such pages, made here or elsewhere. */
+export function pagesHandler(pages: Pages): RequestListener {
   return (request, response) => {
-    const { path, query } = requestTarget(request.url);
-    const page = pages.get(path);
-    if (page === undefined) send({ request, response }, problem(404, 'not found'));
+    if (!isOperation(request.url)) send({ request, response }, problem(404, 'not found'));
     else if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('allow', 'GET, HEAD');
       send({ request, response }, problem(405, 'method not allowed'));
-    } else void answer({ request, response }, () => page(new URLSearchParams(query)));
+    } else void answer({ request, response }, pages);
   };
 }
 
@@ -64,9 +96,9 @@ interface Exchange {
   readonly response: ServerResponse;
 }
 
-async function answer(exchange: Exchange, page: () => Page | Promise<Page>): Promise<void> {
+async function answer(exchange: Exchange, pages: Pages): Promise<void> {
   try {
-    send(exchange, await page());
+    send(exchange, (await pages(exchange.request.url ?? '')) ?? problem(404, 'not found'));
   } catch {
     send(exchange, problem(500, 'internal error'));
   }

@@ -2,7 +2,7 @@ import { type Kv, type KvCall, KvError, type KvOp, type KvRow } from '../../kv/k
 import { prefixEnd } from '../../lib/range-end.ts';
 import { changeKey, PREFIXES, SEAL_HEAD_KEY, sealKey } from '../keyspace.ts';
 import type { ChangeRecord } from '../model.ts';
-import { decodeChange } from '../rows.ts';
+import { decodeChange, RowError } from '../rows.ts';
 import { ServiceError } from '../service-error.ts';
 import {
   decodeBlock,
@@ -219,20 +219,23 @@ export async function readChangeRows(
   return rows.map((row, at) => (row !== null && row.modRevision === ids[at]!.revision ? row : null));
 }
 
-/** The records of those changes that stand as they were made, in the order asked for. @throws KvError, RowError */
+/** The records of those changes that stand as they were made and can be read, in the order asked for. @throws KvError */
 export async function readStanding(
   kv: Kv,
   ids: readonly ChangeId[],
   signal: AbortSignal,
 ): Promise<readonly StoredChange[]> {
   const rows = await readChangeRows(kv, ids, signal);
-  return rows.flatMap((row, at) => (row === null ? [] : [{ ...ids[at]!, record: decodeChange(row.value) }]));
+  return rows.flatMap((row, at) => {
+    const record = recordOf(row);
+    return record === null ? [] : [{ ...ids[at]!, record }];
+  });
 }
 
 /**
  * The records of changes in the order asked for.
  *
- * @throws ServiceError `gone` for one that was removed or changed since
+ * @throws ServiceError `gone` for one that was removed or changed since, or that this program cannot read
  */
 export async function readChanges(
   kv: Kv,
@@ -242,10 +245,22 @@ export async function readChanges(
   const rows = await readChangeRows(kv, ids, signal);
   return rows.map((row, at) => {
     const { revision, id } = ids[at]!;
-    if (row === null)
-      throw new ServiceError('gone', `the record of the change at revision ${revision} is gone`);
-    return { revision, id, record: decodeChange(row.value) };
+    const record = recordOf(row);
+    if (record === null) {
+      throw new ServiceError('gone', `the record of the change at revision ${revision} is not there`);
+    }
+    return { revision, id, record };
   });
+}
+
+function recordOf(row: KvRow | null): ChangeRecord | null {
+  if (row === null) return null;
+  try {
+    return decodeChange(row.value);
+  } catch (error) {
+    if (!(error instanceof RowError)) throw error;
+    return null;
+  }
 }
 
 async function readRows(

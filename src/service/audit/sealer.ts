@@ -28,6 +28,8 @@ export class Sealer {
   /** What is known to be made after `#pendingFrom`, oldest first. */
   #pending: ChangeId[] = [];
   #pendingFrom: number;
+  /** Rows that the projection could not read: changes may be among them, which are sealed all the same. */
+  #unreadable: number;
   /** Everything up to here is known to be sealed. */
   #sealed = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -38,6 +40,7 @@ export class Sealer {
     this.#projection = projection;
     this.#logger = logger;
     this.#pendingFrom = projection.revision;
+    this.#unreadable = projection.unreadable;
     this.#unsubscribe = projection.subscribe({
       changed: ({ revision, record: { id } }) => this.#add({ revision, id }),
       jumped: ({ revision }) => this.#forget(revision),
@@ -92,10 +95,13 @@ export class Sealer {
   }
 
   #add(change: ChangeId): void {
+    const { unreadable } = this.#projection;
     this.#pending.push(change);
-    if (this.#pending.length > PENDING_MAX) this.#forget(change.revision);
+    if (this.#pending.length > PENDING_MAX || unreadable > this.#unreadable) this.#forget(change.revision);
+    this.#unreadable = unreadable;
   }
 
+  /** Up to the revision the store is asked. */
   #forget(revision: number): void {
     this.#pending = [];
     this.#pendingFrom = revision;

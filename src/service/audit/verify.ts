@@ -1,9 +1,10 @@
 import type { Kv } from '../../kv/kv.ts';
 import { prefixEnd } from '../../lib/range-end.ts';
 import { PREFIXES } from '../keyspace.ts';
+import { RowError } from '../rows.ts';
 import { CHAIN_START, linkedAll, MISSING, recordHash, type SealEntry } from './chain.ts';
 import { blocksAfter, readChangeRows, readSealHead } from './change-log.ts';
-import type { SealBlock, SealHead } from './seal-rows.ts';
+import { NOTHING_SEALED, type SealBlock, type SealHead } from './seal-rows.ts';
 
 /** Something that is not as it was sealed. */
 export interface AuditFinding {
@@ -54,7 +55,7 @@ const PAGE_KEYS = 10_000;
  * Bytes of earlier blocks are read once, whatever was compacted.
  *
  * @param options.anchor what the chain must lead through
- * @throws KvError, RowError for a row of the seal that cannot be read
+ * @throws KvError
  */
 export async function verifyAudit(
   kv: Kv,
@@ -86,15 +87,7 @@ class Verification {
   }
 
   async run(): Promise<AuditReport> {
-    const { head } = await readSealHead(this.#kv, this.#signal);
-    for await (const block of blocksAfter(this.#kv, 0, this.#signal)) {
-      // Blocks that were filled since the head was read come another time.
-      if (block.position + block.entries.length > head.count) break;
-      await this.#checkBlock(block);
-    }
-    // What the head had open may have become a block meanwhile: it is checked as the head had it.
-    if (head.open.entries.length > 0) await this.#checkBlock(head.open);
-    this.#checkHead(head);
+    const head = await this.#checkChain();
     const unsealed = await this.#checkOthers(head);
     if (!this.#isAnchored) this.#broken('the chain does not reach what was written down of it');
     return {
@@ -104,6 +97,25 @@ class Verification {
       findings: this.#findings,
       findingCount: this.#findingCount,
     };
+  }
+
+  async #checkChain(): Promise<SealHead> {
+    let head = NOTHING_SEALED;
+    try {
+      head = (await readSealHead(this.#kv, this.#signal)).head;
+      for await (const block of blocksAfter(this.#kv, 0, this.#signal)) {
+        // Blocks that were filled since the head was read come another time.
+        if (block.position + block.entries.length > head.count) break;
+        await this.#checkBlock(block);
+      }
+      // What the head had open may have become a block meanwhile: it is checked as the head had it.
+      if (head.open.entries.length > 0) await this.#checkBlock(head.open);
+      this.#checkHead(head);
+    } catch (error) {
+      if (!(error instanceof RowError)) throw error;
+      this.#broken(`the chain cannot be followed further: ${error.message}`);
+    }
+    return head;
   }
 
   async #checkBlock({ position, before, entries }: SealBlock): Promise<void> {

@@ -11,10 +11,11 @@ import type {
 } from '../model.ts';
 import { CONFIG_TYPES, checkTags, checkText, Problems, SCHEMA_BYTES_MAX, VALUE_TYPES } from '../names.ts';
 import type { Stored } from '../projection-state.ts';
+import { MASK } from '../secrets/keyring.ts';
 import { invalid } from '../service-error.ts';
 import { sameJson } from '../values/json-limits.ts';
 import { mergePatch } from '../values/merge-patch.ts';
-import { parseJson, parseText, subtypeOf } from '../values/value-types.ts';
+import { parseJson, parseText, subtypeOf, typeOfText } from '../values/value-types.ts';
 
 /** A value as it comes in: JSON, or a text that is read as its type says. */
 export type ValueInput = { readonly json: Json } | { readonly text: string };
@@ -169,8 +170,14 @@ function typeOf(input: ContentInput, before: Content | null): ValueType {
   if (input.configType === 'SECRET') return 'secret';
   const { value } = input;
   if (value === undefined) return before?.type ?? 'json';
-  if (before !== null && ('text' in value || fits(value.json, before.type))) return before.type;
-  return 'text' in value ? 'string' : subtypeOf(value.json);
+  if ('text' in value) return before === null ? 'string' : typeThatTakes(value.text, before.type);
+  return before !== null && fits(value.json, before.type) ? before.type : subtypeOf(value.json);
+}
+
+/** A text replaces a value of its kind: an integer by a number with a fraction, and a list by an object. */
+function typeThatTakes(text: string, before: ValueType): ValueType {
+  if (before === 'integer') return typeOfText(text, 'number');
+  return before === 'array' ? typeOfText(text, 'json') : before;
 }
 
 function fits(json: Json, type: ValueType): boolean {
@@ -185,6 +192,7 @@ function plainOf(
   { value, mergePatch: patch }: ContentInput,
   { before, type }: { readonly before: Content | null; readonly type: ValueType },
 ): Json | undefined {
+  if (isMask(value) && before?.type === 'secret' && type === 'secret') return undefined;
   if (patch !== undefined) {
     if (before !== null && before.plain === undefined) throw noKey();
     return parseJson(mergePatch(before?.plain, parseJson(patch, 'json')), type);
@@ -193,6 +201,12 @@ function plainOf(
   if (before === null || before.type === type) return undefined;
   if (before.plain === undefined) throw noKey();
   return parseJson(before.plain, type);
+}
+
+/** Whoever sends back what they were shown of a secret leaves it as it is. */
+function isMask(value: ValueInput | undefined): boolean {
+  if (value === undefined) return false;
+  return ('text' in value ? value.text : value.json) === MASK;
 }
 
 function expiryOf(

@@ -21,6 +21,7 @@ import { applyEdits, type WriteAnswer } from './apply.ts';
 import { type Content, contentFrom, contentOf, type Edit } from './content.ts';
 import { EDITS_MAX, isLive, storedOf } from './edits.ts';
 import { type Answer, MANY_MAX } from './reads.ts';
+import { within } from './requests.ts';
 
 /** A plain value that is not what the service put there. */
 export interface Drift extends ConfigurationName {
@@ -135,7 +136,7 @@ export class Drifts {
       throw new ServiceError('too-large', `one change takes ${EDITS_MAX} configurations at most`);
     }
     for (const [at, name] of names.entries()) {
-      checkName(name);
+      within(`names/${at}/`, () => checkName(name));
       if (name.tenant !== first.tenant)
         throw invalid({ field: `names/${at}`, message: 'is of another tenant' });
     }

@@ -101,31 +101,37 @@ export class History {
   }
 
   /**
-   * What an application's own configurations in an environment were at a time or revision, in the order of their keys.
+   * What an environment itself had of an application at a time or revision, in the order of the keys.
    *
-   * @throws ServiceError `not-found` for an unknown environment or application, `gone` when versions were not kept,
-   *   `too-large` for more than 1,000 configurations
+   * @throws ServiceError `too-large` for more than 1,000 configurations, `gone` when one of the versions was not kept
    */
   async allAsOf(
     caller: Caller,
-    request: ReadOptions & { readonly scope: Scope; readonly at: PointInTime },
+    request: ReadOptions & {
+      readonly scope: Scope;
+      readonly keyPrefix?: string | undefined;
+      readonly at: PointInTime;
+    },
   ): Promise<Answer<readonly (VersionView & { readonly key: string })[]>> {
+    const { scope, keyPrefix = '', at, consistency } = request;
     const { projection, access, kv } = this.#context;
-    await projection.freshen(request.consistency ?? { type: 'strong' }, caller.signal);
-    checkKnownScope(this.#context, request.scope);
-    await access.check(caller, 'read', request.scope);
-    const { revision } = projection;
-    const entries = [...projection.state.configurations.all()]
-      .filter((entry) => isIn(entry, request.scope))
-      .sort((left, right) => (left.key < right.key ? -1 : 1));
-    if (entries.length > MANY_MAX) {
-      throw new ServiceError('too-large', `there are more than ${MANY_MAX} configurations`);
+    await projection.freshen(consistency ?? { type: 'strong' }, caller.signal);
+    checkKnownScope(this.#context, scope);
+    await access.check(caller, 'read', scope);
+    const { revision, state } = projection;
+    const entries: ConfigurationEntry[] = [];
+    // By what they are found by, only those are known that were not deleted since.
+    for (const entry of state.configurations.all()) {
+      if (isOf(scope, entry) && entry.key.startsWith(keyPrefix)) entries.push(entry);
     }
-    const versions = await versionsAt(kv, { entries, at: request.at }, caller.signal);
-    const result = entries.flatMap(({ key }, at) => {
-      const found = versions[at] ?? null;
-      if (found === null || found.version.isDeleted) return [];
-      return [{ ...versionViewOf(found.version, found.revision), key }];
+    entries.sort((left, right) => (left.key < right.key ? -1 : 1));
+    if (entries.length > MANY_MAX) {
+      throw new ServiceError('too-large', `one answer shows ${MANY_MAX} configurations: ask by keyPrefix`);
+    }
+    const versions = await versionsAt(kv, { entries, at }, caller.signal);
+    const result = versions.flatMap((stored, index) => {
+      if (stored === null || stored.version.isDeleted) return [];
+      return [{ ...versionViewOf(stored.version, stored.revision), key: entries[index]!.key }];
     });
     return { revision, result };
   }
@@ -172,8 +178,8 @@ export class History {
   }
 }
 
-function isIn(entry: Scope, { tenant, environment, application }: Scope): boolean {
-  return entry.tenant === tenant && entry.environment === environment && entry.application === application;
+function isOf({ tenant, environment, application }: Scope, entry: ConfigurationEntry): boolean {
+  return entry.application === application && entry.environment === environment && entry.tenant === tenant;
 }
 
 /** What a version held, to be held again. @throws ServiceError `invalid` for the version of a deletion */

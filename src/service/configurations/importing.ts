@@ -16,6 +16,8 @@ export interface ImportRequest extends ChangeOptions {
   readonly scope: Scope;
   /** By key. Where there is a configuration, its type, schema and the rest stay; a secret stays one. */
   readonly values: ReadonlyMap<string, Json>;
+  /** Keys of `values` that are secrets, whatever they were. */
+  readonly secretKeys?: ReadonlySet<string> | undefined;
   /**
    * Also delete, afterwards, the scope's own configurations that are not among them; a repetition under the idempotency
    * key looks for them anew.
@@ -46,6 +48,7 @@ const CHUNK_BYTES_MAX = 256 * 1024;
 interface ImportedKey {
   readonly name: ConfigurationName;
   readonly json: Json | undefined;
+  readonly type: 'secret' | undefined;
 }
 
 /** The use case that puts many values at once. */
@@ -112,7 +115,7 @@ export class Importing {
     return { revision, changeIds, items, findings };
   }
 
-  #keys({ scope, values, deleteMissing }: ImportRequest): readonly ImportedKey[] {
+  #keys({ scope, values, secretKeys, deleteMissing }: ImportRequest): readonly ImportedKey[] {
     const { tenant, environment, application } = scope;
     const keys = new Map<string, Json | undefined>(values);
     if (deleteMissing === true) {
@@ -123,13 +126,17 @@ export class Importing {
     }
     return [...keys]
       .sort(([left], [right]) => (left < right ? -1 : 1))
-      .map(([key, json]) => ({ name: { tenant, environment, application, key }, json }));
+      .map(([key, json]) => ({
+        name: { tenant, environment, application, key },
+        json,
+        type: secretKeys?.has(key) === true ? 'secret' : undefined,
+      }));
   }
 
-  #edits({ name, json }: ImportedKey, meta: ChangeMeta): readonly Edit[] {
+  #edits({ name, json, type }: ImportedKey, meta: ChangeMeta): readonly Edit[] {
     const field = `values/${name.key}/`;
     if (json !== undefined)
-      return [editOf(this.#context, meta, { action: 'put', name, field, value: { json } })];
+      return [editOf(this.#context, meta, { action: 'put', name, field, value: { json }, type })];
     const before = storedOf(this.#context.projection.state, name);
     return isLive(before, meta.atMs) ? [{ name, field, before, content: null }] : [];
   }

@@ -4,8 +4,8 @@ import type { ConfigurationEntry } from '../configuration-index.ts';
 import type { ServiceContext } from '../context.ts';
 import { allEffectiveOf, type Effective, effectiveOf } from '../environments/inheritance.ts';
 import { idOf } from '../keyspace.ts';
-import type { ChangeItem, ConfigurationName, Json, Scope, ValueType } from '../model.ts';
-import { checkEnvironmentName, checkTenant, LENGTHS } from '../names.ts';
+import type { ChangeItem, ConfigType, ConfigurationName, Json, Scope, ValueType } from '../model.ts';
+import { checkEnvironmentName, checkName, checkTenant, LENGTHS } from '../names.ts';
 import type { Consistency } from '../projection.ts';
 import { invalid, ServiceError } from '../service-error.ts';
 import { resolve } from '../values/references.ts';
@@ -13,6 +13,7 @@ import { subtypeOf } from '../values/value-types.ts';
 import { type ConfigurationView, opened, type ShownValue, shown, viewOf } from '../views.ts';
 import { notFound } from './edits.ts';
 import { type ConfigurationRef, checkKnownScope, nameOf } from './refs.ts';
+import { within } from './requests.ts';
 
 /** How a read is answered. */
 export interface ReadOptions {
@@ -41,9 +42,12 @@ export interface EffectiveView {
   /** The environment that has it; null for a default. */
   readonly environment: string | null;
   readonly value: ShownValue;
-  /** Null for a default, as are version and time. */
+  readonly configType: ConfigType;
+  readonly description: string;
+  /** Null for a default, as are version and times. */
   readonly id: string | null;
   readonly version: number | null;
+  readonly createdAt: string | null;
   readonly updatedAt: string | null;
   readonly etag: string;
 }
@@ -138,6 +142,7 @@ export class Reads {
     if (keys.length > MANY_MAX) throw invalid({ field: 'keys', message: `are more than ${MANY_MAX}` });
     await this.#freshen(caller, request.consistency);
     checkKnownScope(this.#context, scope);
+    for (const [at, key] of keys.entries()) within(`keys/${at}/`, () => checkName({ ...scope, key }));
     const names = [...new Set(keys)].map((key) => ({ ...scope, key }));
     await this.#context.access.checkAll(caller, 'read', names);
     const items = names.flatMap((name) => {
@@ -228,16 +233,21 @@ export class Reads {
         source: 'default',
         environment: null,
         value,
+        configType: 'APPLICATION_CONFIG',
+        description: '',
         id: null,
         version: null,
+        createdAt: null,
         updatedAt: null,
         etag,
       };
     }
     const { source, entry } = found;
-    const { id, environment, version, value, updatedAt } = entry.read();
+    const { value, ...row } = entry.read();
     const etag = source === 'own' ? String(entry.modRevision) : idOf(['inherited', ...partsOf(entry)]);
-    return { key, source, environment, value: shown(value), id, version, updatedAt, etag };
+    const { id, environment, configType, description, version, createdAt, updatedAt } = row;
+    const common = { key, source, environment, configType, description };
+    return { ...common, value: shown(value), id, version, createdAt, updatedAt, etag };
   }
 
   async #map(

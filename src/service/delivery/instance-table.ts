@@ -5,6 +5,8 @@ import { type Instance, instanceKey, scopeOf } from './instance.ts';
 export class InstanceTable {
   /** By scope, then by id, then by the source that knows of it. */
   readonly #scopes = new Map<string, Map<string, Map<string, Instance>>>();
+  /** By scope: their ids in order, once somebody has asked. */
+  readonly #sorted = new Map<string, readonly string[]>();
   /** By source: what it knows. */
   readonly #sources = new Map<string, Map<string, Instance>>();
 
@@ -41,8 +43,12 @@ export class InstanceTable {
     return [...ids.values()].map(newest).sort((left, right) => (left.id < right.id ? -1 : 1));
   }
 
+  /** In order. */
   ids(scope: Scope): readonly string[] {
-    return [...(this.#scopes.get(scopeOf(scope))?.keys() ?? [])].sort();
+    const key = scopeOf(scope);
+    const ids = this.#sorted.get(key) ?? [...(this.#scopes.get(key)?.keys() ?? [])].sort();
+    if (ids.length > 0) this.#sorted.set(key, ids);
+    return ids;
   }
 
   /** The scopes that have instances. */
@@ -56,6 +62,7 @@ export class InstanceTable {
   #set(source: string, instance: Instance): void {
     const scope = scopeOf(instance);
     const ids = this.#scopes.get(scope) ?? new Map<string, Map<string, Instance>>();
+    if (!ids.has(instance.id)) this.#sorted.delete(scope);
     const sources = ids.get(instance.id) ?? new Map<string, Instance>();
     sources.set(source, instance);
     ids.set(instance.id, sources);
@@ -67,7 +74,10 @@ export class InstanceTable {
     const ids = this.#scopes.get(scope);
     const sources = ids?.get(instance.id);
     sources?.delete(source);
-    if (sources?.size === 0) ids?.delete(instance.id);
+    if (sources?.size === 0) {
+      ids?.delete(instance.id);
+      this.#sorted.delete(scope);
+    }
     if (ids?.size === 0) this.#scopes.delete(scope);
   }
 }

@@ -30,6 +30,9 @@ export interface ConfigurationUpdated {
   };
 }
 
+/** Instances that an event names. */
+export const AFFECTED_INSTANCES_MAX = 1_000;
+
 /** Finds the value of a version that stands, or stood, to be read when it is asked for. */
 export type ValueOf = (held: Extract<Held, { type: 'configuration' }>) => () => StoredValue;
 
@@ -45,7 +48,7 @@ export class ConfigurationEvent {
   readonly reason: string;
   readonly version: number;
   readonly rollbackAvailable: boolean;
-  /** The instances that ran the application there when this became known. */
+  /** The instances that ran the application there when this became known: the first 1,000. */
   readonly affectedInstances: readonly string[];
   readonly #before: () => Json;
   readonly #after: () => Json;
@@ -75,7 +78,10 @@ export class ConfigurationEvent {
     this.reason = record.reason;
     this.version = versionOf(after ?? before);
     this.rollbackAvailable = after?.type === 'configuration' && after.version > 1;
-    this.affectedInstances = affectedInstances;
+    this.affectedInstances =
+      affectedInstances.length > AFFECTED_INSTANCES_MAX
+        ? affectedInstances.slice(0, AFFECTED_INSTANCES_MAX)
+        : affectedInstances;
     this.#before = shownLater(before, valueOf);
     this.#after = shownLater(after, valueOf);
   }

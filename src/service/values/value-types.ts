@@ -102,6 +102,15 @@ function isOfType(json: Json, type: ValueType): boolean {
   }
 }
 
+/**
+ * The finest type of a text where a dialect knows only that it is a number, or JSON. What is neither, `parseText`
+ * refuses.
+ */
+export function typeOfText(text: string, coarse: 'number' | 'json'): 'integer' | 'float' | 'array' | 'json' {
+  if (coarse === 'number') return INTEGER.test(text) ? 'integer' : 'float';
+  return /^\s*\[/.test(text) ? 'array' : 'json';
+}
+
 /** Bytes of the value as JSON text in UTF-8. */
 export function bytesOf(json: Json): number {
   return Buffer.byteLength(JSON.stringify(json));

@@ -6,7 +6,7 @@ import { readSealHead } from '../../../src/service/audit/change-log.ts';
 import { BLOCK_ENTRIES } from '../../../src/service/audit/seal-rows.ts';
 import { Sealer } from '../../../src/service/audit/sealer.ts';
 import { verifyAudit } from '../../../src/service/audit/verify.ts';
-import { changeKey, SEAL_HEAD_KEY, sealKey } from '../../../src/service/keyspace.ts';
+import { changeKey, HEAD_KEY, SEAL_HEAD_KEY, sealKey } from '../../../src/service/keyspace.ts';
 import { openService, type Service } from '../../../src/service/service.ts';
 import { ada, inWorld, KEYRING, named, TestClock, type World } from '../world.ts';
 
@@ -88,6 +88,34 @@ describe('sealing', () => {
     }
     await service.close();
     expect(await verify(memory)).toMatchObject({ sealed: 2, findings: [] });
+  });
+
+  test('leaves out no change, also none that only a later program can read', async () => {
+    await inWorld(async (world) => {
+      const { memory, service } = world;
+      await putMany(world, 2);
+      await service.sealer.seal(signal);
+      await put(world, 'a');
+      await memory.txn(
+        {
+          compare: [],
+          success: [
+            { type: 'put', key: changeKey('later'), value: Buffer.from('{"format":2}') },
+            { type: 'put', key: HEAD_KEY, value: Buffer.from('later') },
+          ],
+          failure: [],
+        },
+        call,
+      );
+      await put(world, 'b');
+      await service.projection.catchUp(signal);
+      expect(await service.sealer.seal(signal)).toBe(3);
+      await put(world, 'c');
+      await service.projection.catchUp(signal);
+      expect(await service.sealer.seal(signal)).toBe(1);
+      expect(await verify(memory)).toMatchObject({ sealed: 6, unsealed: 0, findings: [] });
+      expect((await service.audit.query(ada, { tenant: 'default' })).items).toHaveLength(5);
+    });
   });
 
   test('several servers seal one chain together', async () => {
@@ -224,6 +252,9 @@ describe('what was done to the records afterwards is found', () => {
       await overwrite(memory, second!.key, Buffer.from(text.replace(hash, 'A'.repeat(43))));
       const changed = (await verify(memory)).findings.map(({ type }) => type);
       expect(changed).toEqual(['changed', 'chain']);
+      await overwrite(memory, second!.key, Buffer.from('{'));
+      const unreadable = (await verify(memory)).findings.filter(({ type }) => type === 'chain');
+      expect(unreadable).toMatchObject([{ message: expect.stringContaining('not JSON') as unknown }]);
       await remove(memory, second!.key);
       const removed = (await verify(memory)).findings.map(({ type }) => type);
       expect(removed.slice(0, 1)).toEqual(['chain']);

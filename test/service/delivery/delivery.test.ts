@@ -6,6 +6,7 @@ import { prefixEnd } from '../../../src/lib/range-end.ts';
 import type { InstanceInfo } from '../../../src/service/delivery/instance.ts';
 import { INSTANCES_MAX } from '../../../src/service/delivery/instances.ts';
 import { SHARDS } from '../../../src/service/delivery/shards.ts';
+import { AFFECTED_INSTANCES_MAX } from '../../../src/service/events/event.ts';
 import { PREFIXES } from '../../../src/service/keyspace.ts';
 import { openService, type Service } from '../../../src/service/service.ts';
 import { Reader } from '../events/reader.ts';
@@ -127,10 +128,20 @@ describe('delivery', () => {
       await service.delivery.register(ada, pod('pod-2'), watched());
       await service.delivery.register(ada, pod('pod-1'), watched());
       await service.delivery.register(ada, pod('pod-3', { environment: 'test' }), watched());
+      await service.delivery.register(ada, pod('x'), { ttlMs: 1_000 }).then((each) => each.close());
       const reader = await Reader.open(service, { tenant: 'default' });
       const { revision } = await service.configurations.put(ada, { name: named('a'), value: { json: 1 } });
       await reader.reach(revision);
       expect(reader.events.map(({ affectedInstances }) => affectedInstances)).toEqual([['pod-1', 'pod-2']]);
+      for (let at = 0; at < AFFECTED_INSTANCES_MAX; at += 1) {
+        service.instances.register(pod(`pod-${at}`), watched());
+      }
+      await reader.reach(
+        (await service.configurations.put(ada, { name: named('a'), value: { json: 2 } })).revision,
+      );
+      const ids = service.instances.idsOf(SCOPE);
+      expect(ids).toEqual([...ids].sort());
+      expect(reader.events.at(-1)!.affectedInstances).toEqual(ids.slice(0, AFFECTED_INSTANCES_MAX));
       await reader.close();
     });
   });

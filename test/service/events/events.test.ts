@@ -166,6 +166,33 @@ describe('a cursor', () => {
   });
 });
 
+test('a cursor is gone when a version that came after it is not kept any more', async () => {
+  const memory = new MemoryKv();
+  const retention = { keepMs: null, countMax: 2, bytesMax: null };
+  let revision = 0;
+  const cursors: number[] = [];
+  await inWorld(
+    async (world) => {
+      for (let json = 0; json < 6; json += 1) cursors.push(await put(world, 'a', json));
+      await world.service.projection.catchUp(signal);
+      revision = world.service.projection.revision;
+      await world.service.sweepers.sweepVersions();
+    },
+    { memory, retention },
+  );
+  await inWorld(
+    async ({ service }) => {
+      const kept = await Reader.open(service, ALL, cursors[4]!);
+      await kept.reach(revision);
+      expect(kept.events.map(({ oldValue, newValue }) => [oldValue, newValue])).toEqual([[4, 5]]);
+      const lost = await Reader.open(service, ALL, cursors[3]!);
+      await expect(lost.reach(revision)).rejects.toMatchObject({ code: 'gone' });
+      await kept.close();
+    },
+    { memory, eventLimits: { ...EVENT_LIMITS_DEFAULT, warmChanges: 0 } },
+  );
+});
+
 describe('a subscriber', () => {
   test('that is slow is told everything later, in order, and holds little meanwhile', async () => {
     const limits = { logEvents: 50, warmChanges: 0, bufferedEvents: 10 };

@@ -1,0 +1,179 @@
+import { COUNT, described, FLAG, list, type Operation, RESOLVE, refTo, TEXT } from '../../rest/schema.ts';
+import {
+  BAD_REQUEST,
+  CREATE,
+  ENVIRONMENT,
+  PAGE,
+  RESPONSE,
+  UNAUTHORIZED,
+  UPDATE,
+  VALUE,
+  VERSION,
+} from './schemas.ts';
+
+const TAG = 'Configurations';
+const CONFIG_ID = { configId: described(TEXT, 'Configuration ID') };
+const UNAUTHENTICATED = { description: 'Authentication required', schema: refTo(UNAUTHORIZED) };
+const WRONG = { description: 'Invalid request', schema: refTo(BAD_REQUEST) };
+const ABSENT = { description: 'Configuration not found', schema: refTo(BAD_REQUEST) };
+const VERSION_ABSENT = { description: 'Configuration or version not found', schema: refTo(BAD_REQUEST) };
+const CONFLICT = { description: 'It is there already, or in another state', schema: refTo(BAD_REQUEST) };
+const STALE = { description: 'If-Match names another revision', schema: refTo(BAD_REQUEST) };
+
+export const LIST: Operation = {
+  operationId: 'listConfigurations',
+  summary: 'List configurations',
+  tag: TAG,
+  kind: 'read',
+  isLenient: true,
+  query: {
+    application: TEXT,
+    environment: ENVIRONMENT,
+    page: { ...COUNT, default: 0 },
+    size: { type: 'integer', default: 20 },
+    keyPrefix: described(TEXT, 'Keys that begin so'),
+    tag: described(TEXT, 'Those that have this tag'),
+    search: described(TEXT, 'Words that stand in key, application, tags or description'),
+  },
+  answers: {
+    200: { description: 'List of configurations', schema: PAGE },
+    400: WRONG,
+    401: UNAUTHENTICATED,
+  },
+};
+
+export const CREATION: Operation = {
+  operationId: 'createConfiguration',
+  summary: 'Create a new configuration',
+  tag: TAG,
+  kind: 'change',
+  isLenient: true,
+  body: refTo(CREATE),
+  answers: {
+    201: { description: 'Configuration created successfully', schema: refTo(RESPONSE) },
+    400: WRONG,
+    401: UNAUTHENTICATED,
+    409: CONFLICT,
+  },
+};
+
+export const LOOKUP: Operation = {
+  operationId: 'lookupConfiguration',
+  summary: 'Look up configuration by key',
+  tag: TAG,
+  kind: 'read',
+  isLenient: true,
+  query: {
+    key: TEXT,
+    application: TEXT,
+    environment: ENVIRONMENT,
+    default: described(TEXT, 'The value when there is none'),
+    reveal: described({ ...FLAG, default: true }, 'Show a secret itself, which is recorded'),
+    resolve: RESOLVE,
+  },
+  required: ['key', 'application', 'environment'],
+  answers: {
+    200: { description: 'Configuration value', schema: refTo(VALUE) },
+    400: WRONG,
+    401: UNAUTHENTICATED,
+    404: ABSENT,
+  },
+};
+
+export const GET: Operation = {
+  operationId: 'getConfiguration',
+  summary: 'Get configuration by ID',
+  tag: TAG,
+  kind: 'read',
+  isLenient: true,
+  params: CONFIG_ID,
+  answers: {
+    200: { description: 'Configuration details', schema: refTo(RESPONSE) },
+    401: UNAUTHENTICATED,
+    404: ABSENT,
+  },
+};
+
+export const UPDATING: Operation = {
+  operationId: 'updateConfiguration',
+  summary: 'Update configuration',
+  tag: TAG,
+  kind: 'change',
+  isLenient: true,
+  params: CONFIG_ID,
+  body: refTo(UPDATE),
+  answers: {
+    200: { description: 'Configuration updated successfully', schema: refTo(RESPONSE) },
+    400: WRONG,
+    401: UNAUTHENTICATED,
+    404: ABSENT,
+    409: CONFLICT,
+    412: STALE,
+  },
+};
+
+export const DELETION: Operation = {
+  operationId: 'deleteConfiguration',
+  summary: 'Delete configuration',
+  tag: TAG,
+  kind: 'change',
+  isLenient: true,
+  params: CONFIG_ID,
+  answers: {
+    204: { description: 'Configuration deleted successfully', schema: null },
+    401: UNAUTHENTICATED,
+    404: ABSENT,
+    409: CONFLICT,
+    412: STALE,
+  },
+};
+
+export const VERSIONS: Operation = {
+  operationId: 'getConfigurationVersions',
+  summary: 'Get configuration version history',
+  tag: TAG,
+  kind: 'read',
+  isLenient: true,
+  params: CONFIG_ID,
+  query: {
+    before: described(COUNT, 'Only versions below this one; the header Link has that of the next page'),
+    size: described({ type: 'integer', default: 100 }, 'Versions of one page, newest first'),
+  },
+  answers: {
+    200: { description: 'Configuration version history', schema: list(refTo(VERSION)) },
+    400: WRONG,
+    401: UNAUTHENTICATED,
+    404: ABSENT,
+  },
+};
+
+export const ONE_VERSION: Operation = {
+  operationId: 'getConfigurationVersion',
+  summary: 'Get specific configuration version',
+  tag: TAG,
+  kind: 'read',
+  isLenient: true,
+  params: { ...CONFIG_ID, versionId: described(TEXT, 'Version ID, or version number') },
+  answers: {
+    200: { description: 'Configuration version details', schema: refTo(VERSION) },
+    401: UNAUTHENTICATED,
+    404: VERSION_ABSENT,
+  },
+};
+
+export const ROLLBACK: Operation = {
+  operationId: 'rollbackConfiguration',
+  summary: 'Rollback to specific configuration version',
+  tag: TAG,
+  kind: 'change',
+  isLenient: true,
+  params: { ...CONFIG_ID, versionId: described(TEXT, 'Version ID, or version number') },
+  answers: {
+    200: { description: 'Configuration rolled back successfully', schema: refTo(RESPONSE) },
+    400: WRONG,
+    401: UNAUTHENTICATED,
+    404: VERSION_ABSENT,
+    409: CONFLICT,
+    412: STALE,
+  },
+};

@@ -1,0 +1,143 @@
+import type { RequestListener } from 'node:http';
+import {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+} from 'fastify';
+import type { Logger } from '../../../lib/logger.ts';
+import { requestTarget } from '../../../lib/request-target.ts';
+import { checkTenant } from '../../../service/names.ts';
+import type { Service } from '../../../service/service.ts';
+import { invalid, ServiceError } from '../../../service/service-error.ts';
+import { COMPONENTS, registerDialects } from '../dialects.ts';
+import { HeldRequests, takeJson } from './bodies.ts';
+import { headerText, Identity, type IdentityOptions } from './identity.ts';
+import { PATH_PART_LENGTH_MAX, REST_LIMITS_DEFAULT, type RestLimits } from './limits.ts';
+import { serveDocument } from './openapi.ts';
+import { missing, sendError, sendProblem } from './problems.ts';
+import { RouteTable } from './route-table.ts';
+import { checkRequests } from './validation.ts';
+
+export interface RestOptions {
+  readonly service: Service;
+  readonly identity: IdentityOptions;
+  readonly logger: Logger;
+  /** Default: those of `REST_LIMITS_DEFAULT`. */
+  readonly limits?: Partial<RestLimits> | undefined;
+  /** Of requests without `X-Conclave-Tenant`; default: `default`. */
+  readonly defaultTenant?: string | undefined;
+  /** Canonical id, where a dialect lets the environment be left out; default: `development`. */
+  readonly defaultEnvironment?: string | undefined;
+}
+
+/** Other encodings than none are not taken: what a body holds must show in its length. */
+const IDENTITY_ENCODING = /^(?:identity)?$/i;
+
+/**
+ * The REST face of the configuration service: every dialect at its own paths, and the document that describes them. It
+ * listens nowhere; `restHandler` makes of it what a listener takes.
+ */
+export async function restApp(options: RestOptions): Promise<FastifyInstance> {
+  const { service, logger } = options;
+  const limits = { ...REST_LIMITS_DEFAULT, ...options.limits };
+  const app = fastify({
+    logger: false,
+    bodyLimit: limits.bodyBytesMax,
+    routerOptions: { maxParamLength: PATH_PART_LENGTH_MAX },
+    frameworkErrors: (error: FastifyError, request: FastifyRequest, reply: FastifyReply) =>
+      sendError(error, { request, reply, logger }),
+  });
+  const routes = new RouteTable(app);
+  app.decorateRequest('tenant', '');
+  app.decorateRequest('caller');
+  app.setErrorHandler((error, request, reply) => sendError(error, { request, reply, logger }));
+  app.setNotFoundHandler((request, reply) => {
+    const { path } = requestTarget(request.url);
+    const allowed = routes.methodsOf(path);
+    if (allowed.length > 0) reply.header('allow', allowed.join(', '));
+    sendProblem(missing(request, allowed), { request, reply });
+  });
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
+  for (const component of COMPONENTS) app.addSchema(component);
+  checkRequests(app, COMPONENTS);
+  takeJson(app);
+  bound(app, limits);
+  await serveDocument(app);
+  await app.register(async (api) => {
+    admit(api, options, limits);
+    const { defaultEnvironment = 'development' } = options;
+    await registerDialects(api, { service, limits, logger, defaultEnvironment });
+  });
+  await app.ready();
+  return app;
+}
+
+/**
+ * What a listener runs: the paths of `operations` go to it, without a login and whatever state the service is in; all
+ * others are REST.
+ */
+export function restHandler(
+  app: Pick<FastifyInstance, 'routing'>,
+  { handler, paths }: { readonly handler: RequestListener; readonly paths: ReadonlySet<string> },
+): RequestListener {
+  return (request, response) => {
+    if (paths.has(requestTarget(request.url).path)) handler(request, response);
+    else app.routing(request, response);
+  };
+}
+
+/** Lets requests in within the limits, also those that lead nowhere. */
+function bound(app: FastifyInstance, limits: RestLimits): void {
+  const held = new HeldRequests(limits);
+  const releases = new WeakMap<FastifyRequest, () => void>();
+  app.addHook('onRequest', async (request) => {
+    releases.set(request, held.take(request));
+  });
+  app.addHook('onResponse', async (request) => {
+    releases.get(request)?.();
+    releases.delete(request);
+  });
+}
+
+/** Lets requests in that say who asks for what tenant, before their body is read. */
+function admit(api: FastifyInstance, options: RestOptions, limits: RestLimits): void {
+  const identity = new Identity(options.identity, limits);
+  api.addHook('onRequest', async (request, reply) => {
+    checkEncoding(request);
+    request.tenant = tenantOf(request, options.defaultTenant ?? 'default');
+    const signal = gone(reply);
+    request.caller = { ...(await identity.of(request, signal)), signal };
+  });
+}
+
+/** Aborted when the caller goes away before the answer. */
+function gone(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController();
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) controller.abort();
+  });
+  return controller.signal;
+}
+
+function checkEncoding({ headers }: FastifyRequest): void {
+  const encoding = headers['content-encoding'] ?? '';
+  if (IDENTITY_ENCODING.test(encoding)) return;
+  throw Object.assign(new Error(`bodies are taken as they are, not in ${encoding}`), {
+    code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE',
+    statusCode: 415,
+  });
+}
+
+function tenantOf({ headers }: FastifyRequest, otherwise: string): string {
+  const header = headers['x-conclave-tenant'];
+  const tenant = header === undefined ? otherwise : headerText(header);
+  try {
+    checkTenant(tenant);
+    return tenant;
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    throw invalid(...error.problems.map(({ message }) => ({ field: 'X-Conclave-Tenant', message })));
+  }
+}
