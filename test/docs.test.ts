@@ -17,7 +17,9 @@ import { APPLICATIONS_SHOWN_MAX } from '../src/api/http/service-metrics.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
 import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
+import { SNAPSHOT_BYTES_MAX } from '../src/client/config-snapshot.ts';
 import { RENEWALS_MAX } from '../src/client/fresh-lease.ts';
+import { HTTP_ANSWER_BYTES_MAX } from '../src/client/http-client.ts';
 import { MEMBERS_MAX } from '../src/client/survey.ts';
 import { FAILURES_MAX } from '../src/client/watch-stream.ts';
 import { ALARMS_MAX } from '../src/core/alarms.ts';
@@ -54,11 +56,11 @@ import { VERSIONS_PAGE_MAX } from '../src/service/configurations/history.ts';
 import { IMPORT_KEYS_MAX } from '../src/service/configurations/importing.ts';
 import { MANY_MAX, PAGE_SIZE_MAX } from '../src/service/configurations/reads.ts';
 import { DEFAULTS_MAX, RULES_MAX } from '../src/service/configurations/rule-checks.ts';
+import { IMPORT_ITEMS_SHOWN_MAX } from '../src/service/configurations/text-import.ts';
 import { DELIVERY_INSTANCES_MAX } from '../src/service/delivery/delivery.ts';
 import { INSTANCE_ID_MAX } from '../src/service/delivery/instance.ts';
 import { INSTANCES_MAX } from '../src/service/delivery/instances.ts';
 import { SHARDS } from '../src/service/delivery/shards.ts';
-import { IMPORT_ITEMS_SHOWN_MAX } from '../src/service/configurations/text-import.ts';
 import { ENVIRONMENTS_MAX } from '../src/service/environments/environments.ts';
 import { CHAIN_MAX } from '../src/service/environments/inheritance.ts';
 import { AFFECTED_INSTANCES_MAX } from '../src/service/events/event.ts';
@@ -246,6 +248,8 @@ describe('limits', () => {
       "Bound of a read's age": [`${count(STALENESS_MS_MAX)} ms`],
       'Members that the Node client': [count(MEMBERS_MAX)],
       'Failures of a watch': [`${count(FAILURES_MAX)}, about a minute`],
+      'Snapshot file of the configuration client': [`${mebibytes(SNAPSHOT_BYTES_MAX)}, one writing a second`],
+      'Answer over HTTP': [mebibytes(HTTP_ANSWER_BYTES_MAX)],
       'Name of a region': [`${REGION_LENGTH_MAX} characters`],
       'Regions where leaders are wanted': [count(LEADER_REGIONS_MAX)],
       'A leader in a less wanted region': [

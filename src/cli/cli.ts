@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
 import { ClientError } from '../client/client-error.ts';
+import { ProblemError } from '../client/problem.ts';
 import { StoreError } from '../lib/errors.ts';
 import { UsageError } from './arguments.ts';
 import { withTruths } from './client-tls.ts';
@@ -48,6 +49,7 @@ function failed(error: unknown, io: CliIo): number {
     return EXIT.usage;
   }
   if (error instanceof ClientError) return clientFailure(error, io);
+  if (error instanceof ProblemError) return problemFailure(error, io);
   if (error instanceof StoreError) {
     io.err(`error: ${withoutCode(error)}\n`);
     return error.code === 'bad-options' ? EXIT.usage : EXIT.failed;
@@ -70,6 +72,18 @@ function clientFailure(error: ClientError, io: CliIo): number {
   if (error.code === 'unavailable' && error.unsent)
     io.err('Is the cluster running? --endpoints says where it is.\n');
   return error.code === 'invalid-argument' && error.unsent ? EXIT.usage : EXIT.failed;
+}
+
+/** Answers that say the request itself is wrong: sending it again will not help. */
+const WRONG_REQUESTS: ReadonlySet<number> = new Set([400, 413, 415, 422]);
+
+function problemFailure({ message, status, fields, isAmbiguous }: ProblemError, io: CliIo): number {
+  io.err(`error: ${message}\n`);
+  for (const { field, message: text } of fields) {
+    if (!message.includes(text)) io.err(`  ${field === '' ? '' : `${field}: `}${text}\n`);
+  }
+  if (isAmbiguous) io.err('It is not known whether the change was made; look before you repeat it.\n');
+  return WRONG_REQUESTS.has(status) ? EXIT.usage : EXIT.failed;
 }
 
 /** A StoreError's code is for programs; people get the detail, or the code when there is none. */

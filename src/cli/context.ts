@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type CallOptions, KvClient } from '../client/kv-client.ts';
+import { type CallOptions, KvClient, type KvClientOptions } from '../client/kv-client.ts';
 import type { Login } from '../client/sign-in.ts';
 import { type TlsFlags, tlsFromFlags } from './client-tls.ts';
 import { toJson } from './format.ts';
@@ -9,6 +9,8 @@ import type { CliIo } from './io.ts';
 interface GlobalOptions extends TlsFlags {
   readonly endpoints?: string;
   readonly writeOut: 'simple' | 'json';
+  /** The same as `writeOut: 'json'`, of the commands that have it. */
+  readonly json?: boolean;
   readonly user?: string;
   readonly password?: string | boolean;
   /** Seconds. */
@@ -40,18 +42,9 @@ export async function withContext(
   command: Command,
   work: (context: Context) => Promise<void>,
 ): Promise<void> {
-  const options = command.optsWithGlobals<GlobalOptions>();
-  const endpoints = options.endpoints ?? (io.env['CONCLAVE_ENDPOINTS'] || ENDPOINTS_DEFAULT);
-  const timeoutMs = options.commandTimeout * 1000;
-  const tls = await tlsFromFlags(options, io.env);
-  const login = await loginOf(io, options);
-  using client = new KvClient({
-    endpoints: endpoints.split(',').map((part) => part.trim()),
-    timeoutMs,
-    login,
-    ...(tls === undefined ? {} : { tls }),
-  });
-  const json = options.writeOut === 'json';
+  const { connection, json } = await connectionOf(io, command);
+  const { timeoutMs } = connection;
+  using client = new KvClient(connection);
   await work({
     io,
     client,
@@ -59,6 +52,29 @@ export async function withContext(
     json,
     print: async ({ lines, fields }) => io.out(json ? `${toJson(fields())}\n` : lines()),
   });
+}
+
+/** How a command reaches the store, and in which form it prints. @throws UsageError; Error when a file cannot be read */
+export async function connectionOf(
+  io: CliIo,
+  command: Command,
+): Promise<{
+  readonly connection: KvClientOptions & { readonly timeoutMs: number };
+  readonly json: boolean;
+}> {
+  const options = command.optsWithGlobals<GlobalOptions>();
+  const endpoints = options.endpoints ?? (io.env['CONCLAVE_ENDPOINTS'] || ENDPOINTS_DEFAULT);
+  const tls = await tlsFromFlags(options, io.env);
+  const login = await loginOf(io, options);
+  return {
+    connection: {
+      endpoints: endpoints.split(',').map((part) => part.trim()),
+      timeoutMs: options.commandTimeout * 1000,
+      login,
+      ...(tls === undefined ? {} : { tls }),
+    },
+    json: options.json === true || options.writeOut === 'json',
+  };
 }
 
 /** `name` or `name:password`. */

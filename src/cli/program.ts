@@ -1,9 +1,12 @@
 import { Command, Option } from 'commander';
 import { ETCD_VERSION, VERSION } from '../lib/version.ts';
 import { positiveSeconds } from './arguments.ts';
+import { auditCommands } from './audit.ts';
 import { authCommands } from './auth.ts';
 import { addTlsFlags } from './client-tls.ts';
+import { configCommands } from './config.ts';
 import { ENDPOINTS_DEFAULT } from './context.ts';
+import { envCommands } from './env.ts';
 import { exportCommand } from './export.ts';
 import { importCommands } from './import.ts';
 import type { CliIo } from './io.ts';
@@ -51,6 +54,7 @@ Examples:
   $ conclave kv watch --prefix app/
   $ conclave status --endpoints localhost:2379,localhost:22379,localhost:32379
   $ conclave snapshot save backup.db
+  $ conclave config get db.pool.max --application pay --environment PROD
 
 'conclave COMMAND --help' tells more. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
     );
@@ -69,5 +73,8 @@ Examples:
   exportCommand(root, io);
   authCommands(root, io);
   verifyCommand(root, io);
+  configCommands(root, io);
+  envCommands(root, io);
+  auditCommands(root, io);
   return root;
 }

@@ -13,20 +13,27 @@ export class Progress {
   readonly #label: string;
   readonly #nowMs: () => number;
   readonly #startedAtMs: number;
+  readonly #format: (amount: number) => string;
   #totalBytes: number;
   #doneBytes = 0;
   #bar: SingleBar | null = null;
   #lineAtMs = Number.NEGATIVE_INFINITY;
 
-  /** @param options `totalBytes` may be 0 while it is not known */
+  /** @param options `totalBytes` may be 0 while it is not known; with `format` it is of something else than bytes */
   constructor(
     io: CliIo,
-    options: { readonly label: string; readonly totalBytes: number; readonly nowMs?: () => number },
+    options: {
+      readonly label: string;
+      readonly totalBytes: number;
+      readonly nowMs?: () => number;
+      readonly format?: (amount: number) => string;
+    },
   ) {
     this.#io = io;
     this.#nowMs = options.nowMs ?? (() => performance.now());
     this.#startedAtMs = this.#nowMs();
     this.#label = options.label;
+    this.#format = options.format ?? formatBytes;
     this.#totalBytes = options.totalBytes;
   }
 
@@ -65,7 +72,7 @@ export class Progress {
   }
 
   #fraction(): string {
-    const done = formatBytes(this.#doneBytes);
-    return this.#totalBytes === 0 ? done : `${done} of ${formatBytes(this.#totalBytes)}`;
+    const done = this.#format(this.#doneBytes);
+    return this.#totalBytes === 0 ? done : `${done} of ${this.#format(this.#totalBytes)}`;
   }
 }

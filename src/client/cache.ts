@@ -15,6 +15,7 @@ import { type CacheChange, CacheStore } from './cache-store.ts';
 import { ClientError } from './client-error.ts';
 import { FreshLease } from './fresh-lease.ts';
 import { LinkedSignal } from './linked-signal.ts';
+import { tellAll } from './listeners.ts';
 import type { Bytes, KeyRange } from './types.ts';
 
 /** Whole revisions that went into a cache in one step. */
@@ -337,7 +338,7 @@ export class KvCache {
 
   #changed(changes: readonly CacheChange[]): void {
     const update = { revision: this.#store.revision, changes };
-    for (const listener of this.#onChange) call(() => listener(update));
+    tellAll(this.#onChange, update);
   }
 
   #answered(): void {
@@ -412,17 +413,6 @@ export class KvCache {
         callOff();
         signal?.removeEventListener('abort', onAbort);
       });
-    });
-  }
-}
-
-/** What a listener throws is the process's, as of any event: the cache goes on. */
-function call(listener: () => void): void {
-  try {
-    listener();
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
     });
   }
 }

@@ -1,11 +1,18 @@
-import { createHash } from 'node:crypto';
+import {
+  APPLICATION_ROWS,
+  applicationRowKey,
+  ENVIRONMENT_ROWS,
+  environmentRowKey,
+  plainPrefixText,
+  SERVICE_PREFIX,
+} from '../config-format/keys.ts';
 import type { ConfigurationName, Scope } from './model.ts';
 
 /**
  * Where everything lies in the store: the one place that makes keys. Rows of the service lie under `/_conclave/` and hold
  * JSON; plain values lie where plain clients look for them.
  */
-export const SERVICE_PREFIX = '/_conclave/';
+export { SERVICE_PREFIX } from '../config-format/keys.ts';
 
 /** Put by every change, unguarded: its mod revision is that of the newest change. */
 export const HEAD_KEY: Buffer = Buffer.from(`${SERVICE_PREFIX}head`);
@@ -14,8 +21,8 @@ export const HEAD_KEY: Buffer = Buffer.from(`${SERVICE_PREFIX}head`);
 export const PREFIXES = {
   configuration: `${SERVICE_PREFIX}configuration/`,
   version: `${SERVICE_PREFIX}version/`,
-  environment: `${SERVICE_PREFIX}environment/`,
-  application: `${SERVICE_PREFIX}application/`,
+  environment: ENVIRONMENT_ROWS,
+  application: APPLICATION_ROWS,
   applicationOrder: `${SERVICE_PREFIX}application-order/`,
   change: `${SERVICE_PREFIX}change/`,
   changeSet: `${SERVICE_PREFIX}change-set/`,
@@ -29,21 +36,7 @@ const VERSION_DIGITS = 10;
 /** As many as the greatest revision has. */
 const REVISION_DIGITS = 16;
 
-/** The id that a configuration of this name has, always: 128 bits of a hash, written as a UUID of version 8. */
-export function configurationId({ tenant, environment, application, key }: ConfigurationName): string {
-  return idOf(['configuration', tenant, environment, application, key]);
-}
-
-/** An id that follows from the parts, which are told apart by their lengths. */
-export function idOf(parts: readonly string[]): string {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(`${Buffer.byteLength(part)}:${part}`);
-  const bytes = hash.digest().subarray(0, 16);
-  bytes[6] = (bytes[6]! & 0x0f) | 0x80;
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  const hex = bytes.toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
-}
+export { configurationId, idOf } from '../config-format/ids.ts';
 
 export function configurationKey(id: string): Buffer {
   return Buffer.from(`${PREFIXES.configuration}${id}`);
@@ -54,11 +47,11 @@ export function versionKey(id: string, version: number): Buffer {
 }
 
 export function environmentKey(tenant: string, id: string): Buffer {
-  return Buffer.from(`${PREFIXES.environment}${tenant}/${id}`);
+  return Buffer.from(environmentRowKey(tenant, id));
 }
 
 export function applicationKey(tenant: string, name: string): Buffer {
-  return Buffer.from(`${PREFIXES.application}${tenant}/${name}`);
+  return Buffer.from(applicationRowKey(tenant, name));
 }
 
 /**
@@ -91,13 +84,13 @@ export function instanceShardKey(server: string, shard: number): Buffer {
 }
 
 /** Where plain clients find the value: its JSON text, of a secret its envelope. */
-export function plainKey({ tenant, environment, application, key }: ConfigurationName): Buffer {
-  return Buffer.from(`/${tenant}/${environment}/${application}/${key}`);
+export function plainKey(name: ConfigurationName): Buffer {
+  return Buffer.from(`${plainPrefixText(name)}${name.key}`);
 }
 
 /** All plain values of a scope start with this. */
-export function plainPrefix({ tenant, environment, application }: Scope): Buffer {
-  return Buffer.from(`/${tenant}/${environment}/${application}/`);
+export function plainPrefix(scope: Scope): Buffer {
+  return Buffer.from(plainPrefixText(scope));
 }
 
 /** Everything of an environment, or of a tenant, starts with this. */

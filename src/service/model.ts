@@ -1,10 +1,8 @@
+import type { Json, SealedValue, ValueType } from '../config-format/values.ts';
+
+export type { Json, SealedValue, ValueType } from '../config-format/values.ts';
+
 /** The things that the service keeps, as its rows hold them. Times are ISO 8601 in UTC, to the millisecond. */
-
-/** JSON as it is stored and shown. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
-
-/** What a value is; the finest of the dialects' types. NUMBER is `integer` or `float`, JSON is `json` or `array`. */
-export type ValueType = 'string' | 'integer' | 'float' | 'boolean' | 'json' | 'array' | 'secret';
 
 /** 001's attribute of a configuration. */
 export type ConfigType =
@@ -28,16 +26,6 @@ export interface Scope {
 export interface ConfigurationName extends Scope {
   /** Words joined by dots, 1 to 255 characters. */
   readonly key: string;
-}
-
-/** A secret that was sealed: AES-256-GCM, all parts in base64. It is bound to the configuration's id. */
-export interface SealedValue {
-  readonly sealed: 1;
-  /** Which of the configured keys sealed it. */
-  readonly keyId: string;
-  readonly nonce: string;
-  /** The ciphertext with its tag. */
-  readonly text: string;
 }
 
 /** A value as it is stored: of a secret its envelope, else JSON. */

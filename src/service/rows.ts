@@ -1,3 +1,4 @@
+import { decodeRow } from '../config-format/rows.ts';
 import type {
   Application,
   ChangeRecord,
@@ -8,11 +9,7 @@ import type {
   StoredValue,
 } from './model.ts';
 
-/**
- * The codec of the service's rows: JSON with its format's number first. Rows of a format that this program does not know
- * were written by a later one; they are refused, never guessed at.
- */
-const FORMAT = 1;
+/** The codec of the service's rows. */
 
 /**
  * A value longer than this, in bytes of JSON, stands in its version and not in the configuration's row besides: the
@@ -20,10 +17,7 @@ const FORMAT = 1;
  */
 export const ROW_VALUE_BYTES_MAX = 128 * 1024;
 
-/** Bytes of the service that it cannot read. */
-export class RowError extends Error {
-  override readonly name = 'RowError';
-}
+export { RowError } from '../config-format/rows.ts';
 
 /** A configuration's row: with its value, or without it when that stands in its version only. */
 export type ConfigurationRow =
@@ -42,7 +36,7 @@ export function encodeConfiguration(configuration: Configuration): Buffer {
 
 /** @throws RowError */
 export function decodeConfiguration(bytes: Buffer): ConfigurationRow {
-  const configuration = decode<Configuration>(bytes);
+  const configuration = decodeRow<Configuration>(bytes);
   if (Object.hasOwn(configuration, 'value')) return { isWhole: true, configuration };
   return { isWhole: false, configuration };
 }
@@ -54,7 +48,7 @@ export function encodeWhole(configuration: Configuration): Buffer {
 
 /** Of `encodeWhole`. @throws RowError */
 export function decodeWhole(bytes: Buffer): Configuration {
-  return decode<Configuration>(bytes);
+  return decodeRow<Configuration>(bytes);
 }
 
 export function encodeVersion(version: ConfigurationVersion): Buffer {
@@ -63,7 +57,7 @@ export function encodeVersion(version: ConfigurationVersion): Buffer {
 
 /** @throws RowError */
 export function decodeVersion(bytes: Buffer): ConfigurationVersion {
-  return decode<ConfigurationVersion>(bytes);
+  return decodeRow<ConfigurationVersion>(bytes);
 }
 
 export function encodeEnvironment(environment: Environment): Buffer {
@@ -72,7 +66,7 @@ export function encodeEnvironment(environment: Environment): Buffer {
 
 /** @throws RowError */
 export function decodeEnvironment(bytes: Buffer): Environment {
-  return decode<Environment>(bytes);
+  return decodeRow<Environment>(bytes);
 }
 
 export function encodeApplication(application: Application): Buffer {
@@ -81,7 +75,7 @@ export function encodeApplication(application: Application): Buffer {
 
 /** @throws RowError */
 export function decodeApplication(bytes: Buffer): Application {
-  return decode<Application>(bytes);
+  return decodeRow<Application>(bytes);
 }
 
 export function encodeChange(record: ChangeRecord): Buffer {
@@ -90,7 +84,7 @@ export function encodeChange(record: ChangeRecord): Buffer {
 
 /** @throws RowError */
 export function decodeChange(bytes: Buffer): ChangeRecord {
-  return decode<ChangeRecord>(bytes);
+  return decodeRow<ChangeRecord>(bytes);
 }
 
 export function encodeChangeSet(changeSet: ChangeSet): Buffer {
@@ -99,7 +93,7 @@ export function encodeChangeSet(changeSet: ChangeSet): Buffer {
 
 /** @throws RowError */
 export function decodeChangeSet(bytes: Buffer): ChangeSet {
-  return decode<ChangeSet>(bytes);
+  return decodeRow<ChangeSet>(bytes);
 }
 
 /** What plain clients find: the JSON text of the value, of a secret its envelope. */
@@ -109,19 +103,4 @@ export function valueBytes(value: StoredValue): Buffer {
 
 function encode(row: { readonly format: 1 }): Buffer {
   return Buffer.from(JSON.stringify(row));
-}
-
-function decode<T extends { readonly format: 1 }>(bytes: Buffer): T {
-  const row = parse(bytes);
-  const format: unknown = typeof row === 'object' && row !== null && 'format' in row ? row.format : undefined;
-  if (format !== FORMAT) throw new RowError(`a row has the unknown format ${JSON.stringify(format)}`);
-  return row as T;
-}
-
-function parse(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString());
-  } catch (error) {
-    throw new RowError('a row is not JSON', { cause: error });
-  }
 }

@@ -30,6 +30,8 @@ export interface TextImportRequest extends ChangeOptions {
   readonly deleteMissing?: boolean | undefined;
   /** Show what would be different, but change nothing. */
   readonly dryRun?: boolean | undefined;
+  /** Hears how many keys are done, of how many. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /** What becomes of one key. */
@@ -94,6 +96,7 @@ export class TextImport {
         idempotencyKey,
         deleteMissing,
         dryRun,
+        onProgress: request.onProgress,
       });
       return summaryOf(answer, values.size);
     } catch (error) {

@@ -1,10 +1,10 @@
+import { chainFrom, STANDARD_ENVIRONMENTS } from '../../config-format/environments.ts';
 import type { ConfigurationEntry } from '../configuration-index.ts';
 import type { ConfigurationName, Json, Scope } from '../model.ts';
 import type { ProjectionState } from '../projection-state.ts';
-import { isStandard, STANDARD_ENVIRONMENTS } from './spelling.ts';
+import { isStandard } from './spelling.ts';
 
-/** Environments of one chain of inheritance, the first and the last included. */
-export const CHAIN_MAX = 10;
+export { CHAIN_MAX } from '../../config-format/environments.ts';
 
 /** Where a value comes from: the environment itself, one that it inherits from, or the application's defaults. */
 export type Effective =
@@ -28,13 +28,7 @@ export function environmentsOf(state: ProjectionState, tenant: string): readonly
 
 /** The environment and those that it inherits from, nearest first. */
 export function chainOf(state: ProjectionState, tenant: string, id: string): readonly string[] {
-  const chain = [id];
-  for (;;) {
-    const parent = state.environment(tenant, chain.at(-1)!)?.row.parent ?? null;
-    // A cycle is refused when it is made; a row that was put by hand must not hang a reader.
-    if (parent === null || chain.includes(parent) || chain.length === CHAIN_MAX) return chain;
-    chain.push(parent);
-  }
+  return chainFrom(id, (child) => state.environment(tenant, child)?.row.parent ?? null);
 }
 
 /** The environments that inherit from this one, near or far. */

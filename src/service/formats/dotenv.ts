@@ -1,4 +1,5 @@
 import { parse } from 'dotenv';
+import { variableOf } from '../../config-format/variables.ts';
 import type { Json } from '../model.ts';
 import { subtypeOf, textOf, VALUE_BYTES_MAX } from '../values/value-types.ts';
 import {
@@ -8,12 +9,6 @@ import {
   SetBuilder,
   withoutByteOrderMark,
 } from './parsed-set.ts';
-
-/** The variable of a key: `db.pool.max` is `DB_POOL_MAX`. Keys that differ in signs only have the same one. */
-export function variableOf(key: string): string {
-  const name = key.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
-  return /^\d/.test(name) ? `_${name}` : name;
-}
 
 /**
  * Values from a file of environment variables, one `NAME=value` a line; in quotes a value may go over several lines.

@@ -1,7 +1,9 @@
 import type { Json, ValueType } from '../model.ts';
 import { type FieldProblem, invalid, ServiceError } from '../service-error.ts';
-import { isObject, jsonProblem } from './json-limits.ts';
+import { jsonProblem } from './json-limits.ts';
 import { literalProblem, parseJsonText, TextProblem } from './json-text.ts';
+
+export { subtypeOf } from '../../config-format/values.ts';
 
 /** Bytes of one value as JSON text. */
 export const VALUE_BYTES_MAX: number = 512 * 1024;
@@ -112,14 +114,6 @@ export function typeOfText(text: string, coarse: 'number' | 'json'): 'integer' |
 /** Bytes of the value as JSON text in UTF-8. */
 export function bytesOf(json: Json): number {
   return Buffer.byteLength(JSON.stringify(json));
-}
-
-/** The finest type that fits the value; never `secret`. */
-export function subtypeOf(json: Json): Exclude<ValueType, 'secret'> {
-  if (Array.isArray(json)) return 'array';
-  if (json === null || isObject(json)) return 'json';
-  if (typeof json === 'number') return Number.isSafeInteger(json) ? 'integer' : 'float';
-  return typeof json === 'string' ? 'string' : 'boolean';
 }
 
 /** The value as text: strings, and secrets that are strings, bare; everything else as JSON. `parseText` reads it. */

@@ -2,7 +2,8 @@ import { parse as parseDotenv } from 'dotenv';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parse as parseYaml } from 'yaml';
-import { parseDotenvSet, printDotenvSet, variableOf } from '../../../src/service/formats/dotenv.ts';
+import { variableOf } from '../../../src/config-format/variables.ts';
+import { parseDotenvSet, printDotenvSet } from '../../../src/service/formats/dotenv.ts';
 import { parseJsonSet, printJsonSet } from '../../../src/service/formats/json.ts';
 import {
   ENTRIES_MAX,

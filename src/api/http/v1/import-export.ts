@@ -8,6 +8,8 @@ import { takeText } from '../rest/bodies.ts';
 import type { RestContext } from '../rest/context.ts';
 import { changeOptions, type ReadQuery, readOptions, sendRead, sendWritten } from '../rest/exchange.ts';
 import { CHANGE_PROBLEMS, READ_PROBLEMS } from '../rest/problem-schema.ts';
+import { problemOf } from '../rest/problems.ts';
+import { ProgressLines } from '../rest/progress-lines.ts';
 import {
   ANY,
   COUNT,
@@ -94,7 +96,8 @@ export async function importExport(api: FastifyInstance, context: RestContext): 
       async (request, reply) => {
         const { application, environment, shape, dryRun, deleteMissing, secretKeys } = request.query;
         const format = request.query.format ?? formatOf(request.headers['content-type']);
-        const { revision, items, findings, ...counts } = await service.textImport.import(request.caller, {
+        const lines = new ProgressLines(request, reply);
+        const wanted = {
           scope: { tenant: request.tenant, environment: environmentId(environment), application },
           format,
           text: request.body ?? '',
@@ -103,9 +106,21 @@ export async function importExport(api: FastifyInstance, context: RestContext): 
           deleteMissing,
           secretKeys: secretKeys?.split(',').map((key) => key.trim()),
           ...changeOptions(request),
-        });
-        const body = { revision, ...counts, items: items.map(itemOf), warnings: findingsOf(findings) };
-        return sendWritten(reply, { revision, body });
+          onProgress: (done: number, total: number) => lines.told(done, total),
+        };
+        try {
+          const { revision, items, findings, ...counts } = await service.textImport.import(
+            request.caller,
+            wanted,
+          );
+          const body = { revision, ...counts, items: items.map(itemOf), warnings: findingsOf(findings) };
+          if (lines.isBegun) lines.end(body);
+          else sendWritten(reply, { revision, body });
+        } catch (error) {
+          if (!lines.isBegun) throw error;
+          lines.end({ problem: problemOf(error) });
+        }
+        return reply;
       },
     );
   });
@@ -150,7 +165,8 @@ const EXPORT: Operation = {
 
 const IMPORT: Operation = {
   operationId: 'importConfigurations',
-  summary: 'Take the values of an application from a text; what is there already is left alone',
+  summary:
+    'Take the values of an application from a text; what is there already is left alone. With Accept: application/x-ndjson it tells how far it is, line by line',
   tag: TAG,
   kind: 'change',
   query: {
