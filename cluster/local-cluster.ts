@@ -28,8 +28,8 @@ export interface LocalClusterOptions {
   readonly dataDir: string;
   /** Arguments to node that run the `conclave` command, its path last. */
   readonly program: readonly string[];
-  /** Told when a member ends without having been asked to. */
-  readonly onMemberEnd: (name: string, how: string) => void;
+  /** Told when a member ends without having been asked to, and how many still run. */
+  readonly onMemberEnd: (name: string, how: string, runningCount: number) => void;
   /** Makes a member that joins known to the cluster, unless it is; wanted when there is such a member. */
   readonly admit?: (member: LocalMember, signal: AbortSignal) => Promise<void>;
 }
@@ -186,7 +186,8 @@ export class LocalCluster {
       if (running.ended !== null) return;
       running.ended = how;
       settled.resolve();
-      if (!this.#stopping && !running.isExpectedToEnd) this.#options.onMemberEnd(member.name, how);
+      if (this.#stopping || running.isExpectedToEnd) return;
+      this.#options.onMemberEnd(member.name, how, this.runningCount);
     };
     child.once('error', (error) => end(error.message));
     child.once('exit', (code, signal) => end(signal === null ? `exit code ${code}` : `signal ${signal}`));

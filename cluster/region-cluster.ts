@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ClientError } from '../src/client/client-error.ts';
 import { KvClient } from '../src/client/kv-client.ts';
 import { programPath } from './launcher.ts';
-import { freePort, LocalCluster, type LocalMember } from './local-cluster.ts';
+import { freePort, LocalCluster, type LocalClusterOptions, type LocalMember } from './local-cluster.ts';
 import { type RegionMember, type RoundTrips, regionFlags, timersFor } from './region-layout.ts';
 import { regionNetwork } from './region-network.ts';
 import type { WanNetwork } from './wan-proxy.ts';
@@ -12,8 +12,7 @@ export interface RegionClusterOptions {
   readonly roundTrips: RoundTrips;
   /** Holds one directory and one log file per member; found again at the next start on the same peer ports. */
   readonly dataDir: string;
-  /** Told when a member ends without having been asked to. */
-  readonly onMemberEnd: (name: string, how: string) => void;
+  readonly onMemberEnd: LocalClusterOptions['onMemberEnd'];
 }
 
 const HOST = '127.0.0.1';
