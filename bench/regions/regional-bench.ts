@@ -22,6 +22,8 @@ export class RegionalBench implements AsyncDisposable {
   readonly members: readonly RegionMember[];
   readonly #cluster: RegionCluster;
   readonly #directory: string;
+  /** A member has ended by itself: its log says why. */
+  #isDirectoryKept = false;
 
   private constructor(
     cluster: RegionCluster,
@@ -45,6 +47,7 @@ export class RegionalBench implements AsyncDisposable {
       roundTrips: ROUND_TRIPS,
       dataDir: directory,
       onMemberEnd: (name, how) => {
+        bench.#isDirectoryKept = true;
         throw new Error(`${name} has ended by itself (${how}); its log is in ${directory}`);
       },
     });
@@ -52,7 +55,7 @@ export class RegionalBench implements AsyncDisposable {
     // What would outlive this process if it ended before its time.
     process.on('exit', () => {
       cluster.members.kill();
-      rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+      if (!bench.#isDirectoryKept) rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
     });
     try {
       await cluster.members.start(AbortSignal.timeout(READY_TIMEOUT_MS));
@@ -93,7 +96,7 @@ export class RegionalBench implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#cluster[Symbol.asyncDispose]();
-    await rm(this.#directory, { recursive: true, force: true });
+    if (!this.#isDirectoryKept) await rm(this.#directory, { recursive: true, force: true });
   }
 
   /** A first election may end elsewhere; its leader's end makes another. */
