@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { freePort } from '../../cluster/local-cluster.ts';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { RegionCluster } from '../../cluster/region-cluster.ts';
 import {
   LEADER_REGIONS,
@@ -37,11 +37,13 @@ export class RegionalBench implements AsyncDisposable {
   /** Resolves when all members are ready and one in the best region leads. */
   static async start(): Promise<RegionalBench> {
     const directory = await mkdtemp(join(tmpdir(), 'bench-regions-'));
-    const members: RegionMember[] = [];
-    for (const member of REGION_MEMBERS) {
-      const ports = { clientPort: await freePort(), peerPort: await freePort(), httpPort: await freePort() };
-      members.push({ ...member, ...ports });
-    }
+    const ports = await freePorts(3 * REGION_MEMBERS.length);
+    const members = REGION_MEMBERS.map((member, at) => ({
+      ...member,
+      clientPort: ports[3 * at]!,
+      peerPort: ports[3 * at + 1]!,
+      httpPort: ports[3 * at + 2]!,
+    }));
     const cluster = await RegionCluster.prepare({
       members,
       roundTrips: ROUND_TRIPS,

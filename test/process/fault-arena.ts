@@ -3,6 +3,7 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { WanNetwork } from '../../cluster/wan-proxy.ts';
 import { Channels } from '../../src/client/channels.ts';
 import type { Method } from '../../src/client/connection.ts';
@@ -20,7 +21,6 @@ import {
   type HashKVResponse,
 } from '../../src/rpc/generated/etcdserverpb/rpc.ts';
 import type { Prng } from '../core/raft/prng.ts';
-import { freePorts } from '../support/free-ports.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 /** One member: its real addresses, and those that the others and the clients know it by. */
