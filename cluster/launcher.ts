@@ -69,7 +69,7 @@ export class Launch {
     try {
       await cluster.start(AbortSignal.any([interrupted.signal, AbortSignal.timeout(READY_TIMEOUT_MS)]));
     } catch (error) {
-      if (interrupted.signal.aborted) return await stopped;
+      if (interrupted.signal.aborted) return stopped;
       throw error;
     }
     console.log(`Ready after ${((performance.now() - startedAt) / 1000).toFixed(1)} s.${usage}`);
