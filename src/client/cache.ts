@@ -26,7 +26,7 @@ export interface CacheUpdate {
 }
 
 /**
- * fresh: the lease holds. lapsed: it does not, for now. unknown: no member has told an age yet, as none of a real etcd
+ * fresh: the lease holds. lapsed: it does not at present. unknown: no member has told an age yet, as none of a real etcd
  * ever does. ended: closed, or failed for good; every read throws.
  */
 export type CacheState = 'fresh' | 'lapsed' | 'unknown' | 'ended';

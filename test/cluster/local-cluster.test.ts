@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { freePorts } from '../../cluster/free-ports.ts';
 import {
   LocalCluster,
   LocalClusterError,
@@ -53,14 +54,6 @@ afterEach(async () => {
   for (const cluster of clusters.splice(0)) await cluster.stop();
   await rm(directory, { recursive: true });
 });
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map(async (server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  for (const server of servers) server.close();
-  return ports;
-}
 
 function newCluster(more: Partial<LocalClusterOptions> = {}): LocalCluster {
   const cluster = new LocalCluster({

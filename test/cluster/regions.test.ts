@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
+import { freePorts } from '../../cluster/free-ports.ts';
 import {
   parseRoundTrips,
   REGION_MEMBERS,
@@ -13,7 +14,6 @@ import {
 import { regionNetwork } from '../../cluster/region-network.ts';
 import type { ProbedMember, ProbedStatus } from '../../cluster/region-probe.ts';
 import { regionTable } from '../../cluster/region-table.ts';
-import { freePorts } from '../support/free-ports.ts';
 
 describe('placement', () => {
   test('no region has a majority of the voters', () => {

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
 import type { MemberEntry } from '../../src/client/types.ts';
 import { eventually } from '../support/eventually.ts';
-import { freePorts } from '../support/free-ports.ts';
 import { repositoryRoot } from '../support/repository-root.ts';
 
 /** `npm run regions`, as a person runs it, at other ports. */

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { freePorts } from './free-ports.ts';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { repositoryRoot } from './repository-root.ts';
 
 /**
