@@ -1,10 +1,11 @@
 import { assert } from '../lib/assert.ts';
-import type { CacheClock } from './cache-clock.ts';
 import { type LoadedRange, loadRange } from './cache-load.ts';
 import type { CacheSettings } from './cache-options.ts';
 import { type CacheChange, CacheEndedError, type CacheStore } from './cache-store.ts';
 import { ClientError, type ClientErrorCode } from './client-error.ts';
+import type { ClientClock } from './clock.ts';
 import type { FreshLease } from './fresh-lease.ts';
+import { type Backoff, backoffMs } from './pause.ts';
 import type { RangeAnswer, RangeOptions } from './types.ts';
 import type { WatchStreamHandle, WatchStreamItem, WatchStreamOptions } from './watch-stream.ts';
 
@@ -16,8 +17,7 @@ const PATIENCE_MS = 1_000;
 const PATIENCE_MS_MAX = 30_000;
 /** How often a member without nonces is asked how far the watch is, while somebody waits for a revision. */
 const REVISION_LOOK_MS = 100;
-const RETRY_PAUSE_MS = 100;
-const RETRY_PAUSE_MS_MAX = 2_000;
+const RETRY_PAUSE: Backoff = { firstMs: 100, longestMs: 2_000 };
 /** How often a range is read anew, in a row, because it was compacted away under the reader. */
 const LOADS_MAX = 10;
 
@@ -55,7 +55,7 @@ export interface FeedParts {
   readonly settings: CacheSettings;
   readonly store: CacheStore;
   readonly lease: FreshLease;
-  readonly clock: CacheClock;
+  readonly clock: ClientClock;
   readonly listener: FeedListener;
   /** Ends it. */
   readonly signal: AbortSignal;
@@ -353,7 +353,7 @@ export class CacheFeed {
   /** Ends early, without an error, when the feed does. */
   async #pause(failures: number): Promise<void> {
     const { clock, signal } = this.#parts;
-    const durationMs = Math.min(RETRY_PAUSE_MS * 2 ** (failures - 1), RETRY_PAUSE_MS_MAX);
+    const durationMs = backoffMs(failures, RETRY_PAUSE);
     if (signal.aborted) return;
     await new Promise<void>((resolve) => {
       const callOff = clock.after(durationMs, () => {

@@ -1,4 +1,5 @@
 import { ALL_FROM, prefixEnd } from '../lib/range-end.ts';
+import { bytesOf } from './bytes.ts';
 import type { CacheBounds } from './cache-store.ts';
 import { ClientError } from './client-error.ts';
 import type { Bytes, KeyRange } from './types.ts';
@@ -105,10 +106,6 @@ export function covers(outer: Span, inner: Span): boolean {
 
 function defined({ keysMax, bytesMax }: CacheOptions): Partial<CacheBounds> {
   return { ...(keysMax === undefined ? {} : { keysMax }), ...(bytesMax === undefined ? {} : { bytesMax }) };
-}
-
-function bytesOf(value: Bytes): Buffer {
-  return typeof value === 'string' ? Buffer.from(value) : value;
 }
 
 function refuse(message: string): never {

@@ -1,4 +1,3 @@
-import { type CacheClock, SleepAwareClock } from './cache-clock.ts';
 import type { CachedEntry } from './cache-entry.ts';
 import { CacheFeed, type CacheSource } from './cache-feed.ts';
 import {
@@ -13,6 +12,7 @@ import {
 } from './cache-options.ts';
 import { type CacheChange, CacheStore } from './cache-store.ts';
 import { ClientError } from './client-error.ts';
+import { type ClientClock, SleepAwareClock } from './clock.ts';
 import { FreshLease } from './fresh-lease.ts';
 import { LinkedSignal } from './linked-signal.ts';
 import type { Bytes, KeyRange } from './types.ts';
@@ -66,7 +66,7 @@ export interface CacheSurroundings {
   readonly timeoutMs: number;
   /** Ends the cache, too: its client is closed. */
   readonly closing?: AbortSignal;
-  readonly clock?: CacheClock;
+  readonly clock?: ClientClock;
 }
 
 /**
@@ -81,7 +81,7 @@ export interface CacheSurroundings {
 export class KvCache {
   readonly #settings: CacheSettings;
   readonly #timeoutMs: number;
-  readonly #clock: CacheClock;
+  readonly #clock: ClientClock;
   readonly #store: CacheStore;
   readonly #lease: FreshLease;
   readonly #feed: CacheFeed;

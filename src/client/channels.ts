@@ -1,13 +1,13 @@
 import type { ClientDuplexStream, ClientReadableStream } from '@grpc/grpc-js';
 import { ClientError } from './client-error.ts';
-import { type CallHeaders, type CallLimits, Connection, type Method, pause } from './connection.ts';
+import { type CallHeaders, type CallLimits, Connection, type Method } from './connection.ts';
 import type { EndpointAddress } from './endpoint.ts';
+import { type Backoff, backoffMs, pause } from './pause.ts';
 import { type CallKind, inOrder, isHomecoming, type Preference, type Route } from './routes.ts';
 
 /** Rounds over all endpoints, none of which could be reached, before a call fails. */
 const UNREACHED_ROUNDS_MAX = 2;
-const ROUND_PAUSE_MS = 100;
-const ROUND_PAUSE_MS_MAX = 1000;
+const ROUND_PAUSE: Backoff = { firstMs: 100, longestMs: 1000 };
 /** What one member is given at least, as long as the call has it. */
 const ATTEMPT_MS_MIN = 100;
 
@@ -206,7 +206,7 @@ export class Channels {
     round: number,
     { deadlineMs, signal }: { readonly deadlineMs: number; readonly signal: AbortSignal | undefined },
   ): Promise<void> {
-    const pauseMs = Math.min(ROUND_PAUSE_MS * 2 ** (round - 1), ROUND_PAUSE_MS_MAX);
+    const pauseMs = backoffMs(round, ROUND_PAUSE);
     await pause(Math.min(pauseMs, Math.max(0, deadlineMs - Date.now())), signal);
   }
 }

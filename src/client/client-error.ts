@@ -69,6 +69,11 @@ export class ClientError extends Error {
   }
 }
 
+/** Of a call that was given up before it was sent. */
+export function canceled(): ClientError {
+  return new ClientError('canceled', 'the call was canceled', { unsent: true });
+}
+
 /** After these a change may or may not have been made. */
 const UNCERTAIN: ReadonlySet<ClientErrorCode> = new Set([
   'canceled',

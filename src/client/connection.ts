@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   Client,
   type ClientDuplexStream,
@@ -7,7 +6,7 @@ import {
   Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { ClientError, statusError } from './client-error.ts';
+import { ClientError, canceled, statusError } from './client-error.ts';
 import { channelCredentials, type EndpointAddress, tlsFailure } from './endpoint.ts';
 
 /** How long one endpoint may take to accept a connection before the next is tried. */
@@ -175,19 +174,6 @@ export class Connection {
       });
     });
   }
-}
-
-/** @throws ClientError `canceled` */
-export async function pause(durationMs: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await delay(durationMs, undefined, signal === undefined ? {} : { signal });
-  } catch {
-    throw canceled();
-  }
-}
-
-function canceled(): ClientError {
-  return new ClientError('canceled', 'the call was canceled', { unsent: true });
 }
 
 function shown({ token, maxStalenessMs }: CallHeaders): Metadata {

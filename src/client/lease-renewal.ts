@@ -1,7 +1,7 @@
 import type { Channels } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
-import { pause } from './connection.ts';
 import { LinkedSignal } from './linked-signal.ts';
+import { pause } from './pause.ts';
 import type { SignIn } from './sign-in.ts';
 import { METHODS } from './wire.ts';
 

@@ -1,17 +1,16 @@
 import { ClientError } from './client-error.ts';
-import { pause } from './connection.ts';
+import { CLOCK_DRIFT } from './clock.ts';
 import type { CallOptions } from './kv-client.ts';
 import { LinkedSignal } from './linked-signal.ts';
+import { pause } from './pause.ts';
 import type { LeaseGrantAnswer, ResponseHeader } from './types.ts';
 
-/** How far this machine's clock may run slow, against the server's. */
-const CLOCK_DRIFT = 0.001;
 const RETRY_PAUSE_MS = 200;
 /** However long a lease lasts, it is renewed so often; timers cannot wait for more than 24 days. */
 const RENEWAL_MS_MAX = 3_600_000;
 const TIMER_MS_MAX = 2 ** 31 - 1;
-/** How long the end of a lease may take that is given up by a signal, or by the end of a block. */
-const FAREWELL_TIMEOUT_MS = 2000;
+/** How long the clean-up may take behind what is given up by a signal, or by the end of a block. */
+export const FAREWELL_TIMEOUT_MS = 2000;
 
 /** What a lease is to be. */
 export interface LeaseOptions {

@@ -1,6 +1,7 @@
 import type { Channels } from './channels.ts';
 import { ClientError, type ClientErrorCode } from './client-error.ts';
-import { type CallLimits, pause } from './connection.ts';
+import type { CallLimits } from './connection.ts';
+import { pause } from './pause.ts';
 import { METHODS } from './wire.ts';
 
 /** A user's name and password. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { SLEEP_LOOK_MS, SleepAwareClock } from '../../src/client/cache-clock.ts';
+import { SLEEP_LOOK_MS, SleepAwareClock } from '../../src/client/clock.ts';
 
 /** Uptime in steps of 10 ms, as Linux tells it. */
 class Machine {

@@ -1,7 +1,10 @@
 import { uptime } from 'node:os';
 
-/** The time of a cache, and what is to happen in it. */
-export interface CacheClock {
+/** How much slower than true time this process's own clock may run: 1 ms in a second. Machines drift by a tenth of it. */
+export const CLOCK_DRIFT = 0.001;
+
+/** The time of caches and leases, and what is to happen in it. */
+export interface ClientClock {
   /** Milliseconds since some instant, sleep of the machine included; never goes back. */
   nowMs(): number;
   /** Runs `action` once, so much later. @returns what calls it off */
@@ -31,7 +34,7 @@ const MACHINE: MachineClocks = {
  * `performance.now()` and the time that the machine slept, which is looked for at most once in a millisecond. A virtual
  * machine that is frozen with all its clocks is beyond what a process can see.
  */
-export class SleepAwareClock implements CacheClock {
+export class SleepAwareClock implements ClientClock {
   readonly #clocks: MachineClocks;
   #sleptMs = 0;
   #lookAtMs: number;
