@@ -12,7 +12,7 @@ import {
 } from './cache-options.ts';
 import { type CacheChange, CacheStore } from './cache-store.ts';
 import { ClientError } from './client-error.ts';
-import { type ClientClock, SleepAwareClock } from './clock.ts';
+import type { ClientClock } from './clock.ts';
 import { FreshLease } from './fresh-lease.ts';
 import { LinkedSignal } from './linked-signal.ts';
 import type { Bytes, KeyRange } from './types.ts';
@@ -66,7 +66,7 @@ export interface CacheSurroundings {
   readonly timeoutMs: number;
   /** Ends the cache, too: its client is closed. */
   readonly closing?: AbortSignal;
-  readonly clock?: ClientClock;
+  readonly clock: ClientClock;
 }
 
 /**
@@ -103,10 +103,7 @@ export class KvCache {
   #reloads = 0;
   #losses = 0;
 
-  private constructor(
-    { source, timeoutMs, closing, clock = new SleepAwareClock() }: CacheSurroundings,
-    options: CacheOptions,
-  ) {
+  private constructor({ source, timeoutMs, closing, clock }: CacheSurroundings, options: CacheOptions) {
     this.#settings = cacheSettings(options);
     this.#timeoutMs = timeoutMs;
     this.#clock = clock;

@@ -7,43 +7,49 @@ export const CLOCK_DRIFT = 0.001;
 export interface ClientClock {
   /** Milliseconds since some instant, sleep of the machine included; never goes back. */
   nowMs(): number;
-  /** Runs `action` once, so much later. @returns what calls it off */
+  /** Runs `action` once, so much later, or after 24 days; sleep is not counted. @returns what calls it off */
   after(delayMs: number, action: () => void): () => void;
 }
 
 /** How long a sleep of the machine may go unnoticed while the process runs: the look costs 6 us. */
 export const SLEEP_LOOK_MS = 1;
-/**
- * Uptime is told in steps of 10 ms: less than two of them is no sleep. So, of all sleep, up to three steps may not be
- * counted. Where it is told in whole seconds each step counts as sleep: time then goes up to twice as fast.
- */
-const SLEEP_MS_MIN = 20;
+/** Uptime is told in steps, of 10 ms or of a second: one that falls back further than that has been set. */
+const UPTIME_SET_MS = 2_000;
+/** Timers cannot wait longer: 24 days. */
+export const TIMER_MS_MAX = 2 ** 31 - 1;
 
-/** The clocks of the machine; `performance.now()` stands still while the machine sleeps, its uptime does not. */
+/** The clocks of the machine. */
 export interface MachineClocks {
+  /** May stand still while the machine sleeps. */
   readonly runningMs: () => number;
+  /** Does not, and may be told in steps. */
   readonly uptimeMs: () => number;
 }
 
+/** Where `performance.now()` goes on in sleep; macOS tells its uptime in whole seconds of the wall clock besides. */
+const RUNS_IN_SLEEP: ReadonlySet<string> = new Set(['darwin', 'win32']);
+
 const MACHINE: MachineClocks = {
   runningMs: () => performance.now(),
-  uptimeMs: () => uptime() * 1000,
+  uptimeMs: RUNS_IN_SLEEP.has(process.platform) ? () => performance.now() : () => uptime() * 1000,
 };
 
 /**
- * `performance.now()` and the time that the machine slept, which is looked for at most once in a millisecond. A virtual
- * machine that is frozen with all its clocks is beyond what a process can see.
+ * `performance.now()` and the time that the machine slept, which is looked for at most once in a millisecond: by how
+ * much the uptime has come further ahead of it than it ever was. Steps of the uptime only ever hide a part of that, so
+ * between any two moments the clock is wrong by less than a step, and right again as soon as the uptime was seen at
+ * the beginning of one. A virtual machine that is frozen with all its clocks is beyond what a process can see.
  */
 export class SleepAwareClock implements ClientClock {
   readonly #clocks: MachineClocks;
   #sleptMs = 0;
   #lookAtMs: number;
-  /** Uptime less running time, as low as it has been. */
+  /** Uptime less running time, as high as it has been since the uptime was set. */
   #aheadMs: number;
 
   constructor(clocks: MachineClocks = MACHINE) {
     this.#clocks = clocks;
-    this.#aheadMs = clocks.uptimeMs() - clocks.runningMs();
+    this.#aheadMs = this.#ahead();
     this.#lookAtMs = clocks.runningMs() + SLEEP_LOOK_MS;
   }
 
@@ -54,15 +60,20 @@ export class SleepAwareClock implements ClientClock {
   }
 
   after(delayMs: number, action: () => void): () => void {
-    const timer = setTimeout(action, delayMs);
+    const timer = setTimeout(action, Math.min(delayMs, TIMER_MS_MAX));
     return () => clearTimeout(timer);
   }
 
   #look(runningMs: number): void {
     this.#lookAtMs = runningMs + SLEEP_LOOK_MS;
-    const aheadMs = this.#clocks.uptimeMs() - runningMs;
-    const sleptMs = aheadMs - this.#aheadMs;
-    if (sleptMs > SLEEP_MS_MIN) this.#sleptMs += sleptMs;
-    if (sleptMs > SLEEP_MS_MIN || sleptMs < 0) this.#aheadMs = aheadMs;
+    const aheadMs = this.#ahead();
+    if (aheadMs > this.#aheadMs) this.#sleptMs += aheadMs - this.#aheadMs;
+    if (aheadMs > this.#aheadMs || aheadMs < this.#aheadMs - UPTIME_SET_MS) this.#aheadMs = aheadMs;
+  }
+
+  /** Never too much: a pause between the two, in this order, makes it less, and nothing would be seen below a peak. */
+  #ahead(): number {
+    const uptimeMs = this.#clocks.uptimeMs();
+    return uptimeMs - this.#clocks.runningMs();
   }
 }

@@ -4,6 +4,7 @@ import { KvCache } from './cache.ts';
 import type { CacheOptions } from './cache-options.ts';
 import { Channels, type RoutedCall } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
+import { SleepAwareClock } from './clock.ts';
 import type { CallHeaders, CallLimits, Method } from './connection.ts';
 import { Election, type ElectionCalls } from './election.ts';
 import { type ClientTls, parseEndpoint } from './endpoint.ts';
@@ -108,6 +109,7 @@ export class KvClient {
   readonly #timeoutMs: number;
   readonly #survey: Survey | null = null;
   readonly #closing = new AbortController();
+  readonly #clock = new SleepAwareClock();
 
   /** Connects to nothing yet. @throws ClientError `invalid-argument` for an endpoint that is no address */
   constructor(options: KvClientOptions) {
@@ -200,8 +202,8 @@ export class KvClient {
 
   /** A range in memory, kept up to date, whose age is known; see `KvCache`. It ends with this client, or before. */
   cache(options: CacheOptions): Promise<KvCache> {
-    const closing = this.#closing.signal;
-    return KvCache.open({ source: this, timeoutMs: this.#timeoutMs, closing }, options);
+    const surroundings = { source: this, timeoutMs: this.#timeoutMs, closing: this.#closing.signal };
+    return KvCache.open({ ...surroundings, clock: this.#clock }, options);
   }
 
   // ---- leases -----------------------------------------------------------------------------------------------
@@ -331,6 +333,7 @@ export class KvClient {
   }
 
   readonly #leaseCalls: LeaseCalls = {
+    clock: this.#clock,
     closing: this.#closing.signal,
     // Whoever is given a second lease in place of the first loses nothing: that one ends unused.
     grant: (options, call) =>
