@@ -207,7 +207,7 @@ export class CacheFeed {
       case 'created':
         this.#checkCluster(item.header.clusterId);
         this.#isLive = true;
-        this.#ask();
+        this.#askForLease();
         break;
       case 'events': {
         if (this.#owedSinceMs !== null) this.#owe();
@@ -264,14 +264,24 @@ export class CacheFeed {
     const renew = (): void => {
       callOff = clock.after(everyMs, renew);
       this.#leaveSilent();
-      if (this.#isLive && this.#knowsNonces !== false && !this.#parts.lease.isAskedEnough) this.#ask();
+      if (this.#isLive && this.#knowsNonces !== false && !this.#parts.lease.isAskedEnough)
+        this.#askForLease();
     };
     callOff = clock.after(everyMs, renew);
     return () => callOff();
   }
 
+  /**
+   * A member that was asked by nobody of late would tell how long ago that was. So the first question to it has it prove
+   * its state anew, and so does every one while the lease does not hold: a member that cannot, says nothing, and is left.
+   */
+  #askForLease(): void {
+    const { lease, clock } = this.#parts;
+    this.#ask(this.#knowsNonces === null || clock.nowMs() >= lease.untilMs);
+  }
+
   /** @returns the nonce, to be looked for in the lease */
-  #ask(linearizable = false): number {
+  #ask(linearizable: boolean): number {
     const { lease, clock } = this.#parts;
     assert(this.#watch !== null, 'only a stream that is there is asked');
     const nonce = lease.ask(clock.nowMs());

@@ -100,6 +100,7 @@ test('the first read is linearizable unless the cache wants it otherwise', async
 
 test('while the lease holds the cache is fresh, and its age is the member’s and what has passed', async () => {
   put('a/1', 'x');
+  one.provenAgeMs = 40;
   const cache = await opened({ whenLapsed: 'fail' });
   expect(cache.isFresh()).toBe(true);
   expect(cache.state).toBe('fresh');
@@ -126,6 +127,22 @@ test('the lease is renewed again and again', async () => {
   const asked = (): number => one.watchRequests.filter((request) => request.progress_request !== null).length;
   await expect.poll(asked).toBeGreaterThan(10);
   expect(cache.ageMs()).toBeLessThan(LONG_MS);
+});
+
+test('a member that nobody asked for long has to prove its state anew: the cache opens fresh', async () => {
+  one.freshness = { ageMs: 3_600_000, region: 'c' };
+  const cache = await opened({ maxAgeMs: 60_000 });
+  expect(cache.isFresh()).toBe(true);
+  expect(cache.ageMs()).toBeLessThan(60_000);
+});
+
+test('a member that tells of an old state is asked to prove it anew as soon as the lease has lapsed', async () => {
+  const cache = await opened({ maxAgeMs: 500 });
+  const states: CacheState[] = [];
+  cache.onState((state) => states.push(state));
+  one.freshness = { ageMs: 3_600_000, region: 'c' };
+  await expect.poll(() => states.slice(0, 2)).toEqual(['lapsed', 'fresh']);
+  expect(cache.metrics().losses).toBe(0);
 });
 
 test('a member that says nothing any more lets the lease lapse: `fail` throws, and says so at once', async () => {
@@ -241,7 +258,8 @@ test('a linearizable point is asked of the member on the watch, once for all who
   expect(cache.get('a/1')!.text).toBe('x');
   await Promise.all(Array.from({ length: 20 }, () => cache.linearize()));
   const asked = one.watchRequests.filter((request) => request.progress_request?.linearizable === true);
-  expect(asked).toHaveLength(3);
+  // The first of them was for the lease.
+  expect(asked).toHaveLength(4);
   expect(one.rangeRequests).toHaveLength(1);
 });
 

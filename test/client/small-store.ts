@@ -102,6 +102,8 @@ export class SmallMember {
   delayMs = 0;
   /** What this member can prove of its age, and with what region it signs; null = as a real etcd, which knows neither. */
   freshness: { ageMs: number; region: string } | null = null;
+  /** How old a proof is that is made anew. */
+  provenAgeMs = 0;
   /** Questions for progress stay unanswered, as on a member that is stopped or cannot prove any age. */
   isSilent = false;
   /** Every range, as it came. */
@@ -375,7 +377,7 @@ export class SmallMember {
     queueMicrotask(() => {
       const header = this.header();
       if (freshness === null) return out.write({ header, watch_id: -1 });
-      const age_ms = request.linearizable === true ? 0 : freshness.ageMs;
+      const age_ms = request.linearizable === true ? this.provenAgeMs : freshness.ageMs;
       out.write({ header, watch_id: request.watch_id, nonce: request.nonce, age_ms });
     });
   }
