@@ -74,6 +74,11 @@ export function canceled(): ClientError {
   return new ClientError('canceled', 'the call was canceled', { unsent: true });
 }
 
+/** Of a call whose client was closed before it was sent. */
+export function clientClosed(): ClientError {
+  return new ClientError('canceled', 'the client was closed', { unsent: true });
+}
+
 /** After these a change may or may not have been made. */
 const UNCERTAIN: ReadonlySet<ClientErrorCode> = new Set([
   'canceled',

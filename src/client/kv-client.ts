@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { AuthClient } from './auth-client.ts';
 import { type ProvenAge, readWithin } from './bounded-read.ts';
 import { KvCache } from './cache.ts';
@@ -10,6 +11,7 @@ import { Election, type ElectionCalls } from './election.ts';
 import { type ClientTls, parseEndpoint } from './endpoint.ts';
 import { grantLease, type Lease, type LeaseCalls, type LeaseOptions } from './lease.ts';
 import { renewLease } from './lease-renewal.ts';
+import { LinkedSignal } from './linked-signal.ts';
 import { acquireLock, type Lock, tryLock } from './lock.ts';
 import type { PlaceOptions } from './place.ts';
 import { type Login, SignIn } from './sign-in.ts';
@@ -113,6 +115,8 @@ export class KvClient {
 
   /** Connects to nothing yet. @throws ClientError `invalid-argument` for an endpoint that is no address */
   constructor(options: KvClientOptions) {
+    // As many wait for it as there are watches, locks and leases.
+    setMaxListeners(0, this.#closing.signal);
     this.#options = options;
     const { region, tls, endpoints } = options;
     const leaderFirst = options.routing === 'leader';
@@ -228,7 +232,9 @@ export class KvClient {
 
   /** Renews the lease once. @returns its new remaining time in seconds, 0 when it is gone */
   async leaseKeepAlive(id: bigint, call: CallOptions = {}): Promise<number> {
-    return renewLease({ channels: this.#channels, signIn: this.#signIn }, id, this.#limits(call));
+    using link = new LinkedSignal([call.signal, this.#closing.signal]);
+    const limits = { ...this.#limits(call), signal: link.signal };
+    return await renewLease({ channels: this.#channels, signIn: this.#signIn }, id, limits);
   }
 
   async leaseTimeToLive(
@@ -301,8 +307,8 @@ export class KvClient {
   }
 
   /**
-   * Ends all connections, watches without an error, waits for locks and elections as `canceled`, and the renewal of
-   * leases: these end by their time.
+   * Ends all connections, calls, snapshots and waits for locks and elections as `canceled` (a change that was sent may
+   * have been made), watches without an error, and the renewal of leases: these end by their time.
    */
   close(): void {
     this.#closing.abort();
@@ -315,10 +321,7 @@ export class KvClient {
   }
 
   async *#slices(endpoint: string, show: CallHeaders): AsyncGenerator<SnapshotSlice, void, undefined> {
-    const { signal } = show;
     const stream = await this.#channels.streamAt(endpoint, METHODS.snapshot, { request: {}, ...show });
-    const onAbort = (): void => stream.cancel();
-    signal?.addEventListener('abort', onAbort, { once: true });
     try {
       for await (const slice of stream) {
         yield { blob: slice.blob, remainingBytes: Number(slice.remaining_bytes) };
@@ -326,8 +329,6 @@ export class KvClient {
     } catch (error) {
       throw asClientError(error);
     } finally {
-      signal?.removeEventListener('abort', onAbort);
-      stream.on('error', () => {});
       stream.cancel();
     }
   }

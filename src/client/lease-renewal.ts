@@ -61,8 +61,6 @@ async function renewAt(
   // Time is left for another member when one takes no connection.
   const call = { signal, token: limits.token, connectMs: limits.timeoutMs / 2 };
   const { address, stream } = await channels.duplex(METHODS.leaseKeepAlive, call);
-  const onAbort = (): void => stream.cancel();
-  signal.addEventListener('abort', onAbort, { once: true });
   try {
     stream.write({ ID: id });
     for await (const answer of stream as AsyncIterable<{ readonly TTL: number | bigint }>)
@@ -78,8 +76,6 @@ async function renewAt(
     if (failure instanceof ClientError && HEALING.has(failure.code)) channels.fail(address);
     throw failure;
   } finally {
-    signal.removeEventListener('abort', onAbort);
-    stream.on('error', () => {});
     stream.cancel();
   }
 }

@@ -1,4 +1,5 @@
-import { ClientError } from './client-error.ts';
+import { setMaxListeners } from 'node:events';
+import { ClientError, clientClosed } from './client-error.ts';
 import { CLOCK_DRIFT, type ClientClock } from './clock.ts';
 import type { CallOptions } from './kv-client.ts';
 import { LinkedSignal } from './linked-signal.ts';
@@ -75,7 +76,9 @@ export class Lease {
     });
     this.#resolveEnded = resolveEnded;
     this.#lastsFrom(granted.sentMs, granted.ttlSeconds);
-    const onClosing = (): void => this.#lost(new ClientError('canceled', 'the client was closed'));
+    const onClosing = (): void => this.#lost(clientClosed());
+    // As many wait for it as have their keys on it.
+    setMaxListeners(0, this.#over.signal);
     calls.closing.addEventListener('abort', onClosing, { once: true, signal: this.#over.signal });
     if (calls.closing.aborted) onClosing();
     this.#look();

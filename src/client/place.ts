@@ -1,4 +1,4 @@
-import { ClientError } from './client-error.ts';
+import { ClientError, clientClosed } from './client-error.ts';
 import type { CallOptions } from './kv-client.ts';
 import { FAREWELL_TIMEOUT_MS, type Lease } from './lease.ts';
 import { LinkedSignal } from './linked-signal.ts';
@@ -46,7 +46,7 @@ export class HeldPlace {
     this.#ticket = held.ticket;
     this.#lease = held.lease;
     this.#ownsLease = held.ownsLease;
-    this.#endsWith(calls.closing, () => new ClientError('canceled', 'the client was closed'));
+    this.#endsWith(calls.closing, clientClosed);
     const { signal: ofLease } = held.lease;
     this.#endsWith(ofLease, () => ofLease.reason as ClientError);
     void this.#watchOver(held.seenAt);

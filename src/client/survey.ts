@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Attendant, Channels, ConnectedRoute } from './channels.ts';
 import { ClientError } from './client-error.ts';
 import { Connection } from './connection.ts';
@@ -47,6 +48,8 @@ export class Survey implements Attendant {
 
   constructor(options: SurveyOptions) {
     this.#options = options;
+    // As many wait for it as there are endpoints.
+    setMaxListeners(0, this.#closing.signal);
     options.channels.attend(this);
   }
 

@@ -188,8 +188,6 @@ class WatchStream implements WatchStreamHandle {
       token: token.value,
       kind: 'local',
     });
-    const onAbort = (): void => stream.cancel();
-    signal.addEventListener('abort', onAbort, { once: true });
     this.#address = address;
     try {
       if (signal.aborted) return;
@@ -204,9 +202,6 @@ class WatchStream implements WatchStreamHandle {
       throw failure;
     } finally {
       this.#stream = null;
-      signal.removeEventListener('abort', onAbort);
-      // The cancellation comes back as an error that nobody waits for any more.
-      stream.on('error', () => {});
       stream.cancel();
     }
   }
