@@ -44,6 +44,11 @@ export class SignIn {
     this.#login = login;
   }
 
+  /** Whether calls show who is asking. */
+  get hasLogin(): boolean {
+    return this.#login !== undefined;
+  }
+
   /** Calls with a token, and once more with a new one when it was refused as stale. @throws ClientError */
   async with<T>(limits: CallLimits, call: (token: string | null) => Promise<T>): Promise<T> {
     for (let renewals = 0; ; renewals += 1) {

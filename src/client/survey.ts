@@ -2,7 +2,8 @@ import { setMaxListeners } from 'node:events';
 import type { Attendant, Channels, ConnectedRoute } from './channels.ts';
 import { ClientError } from './client-error.ts';
 import { Connection } from './connection.ts';
-import { type ClientTls, type EndpointAddress, parseEndpoint } from './endpoint.ts';
+import { type ClientTls, type EndpointAddress, isOfThisMachine, parseEndpoint } from './endpoint.ts';
+import { type Identity, identityAt } from './identity.ts';
 import type { RouteFacts } from './routes.ts';
 import type { SignIn } from './sign-in.ts';
 import type { MemberEntry } from './types.ts';
@@ -33,7 +34,8 @@ export interface SurveyOptions {
  * Looks at every endpoint from time to time, and soon after one failed: who is there, which region it is in, whether it
  * leads, how far away it is. With discovery it also asks the cluster for its members, and adds those that answer at a
  * client URL of theirs as the member that they are said to be: a URL that means something else from here, or nothing,
- * is never used. It begins with the first call and keeps no process alive.
+ * is never used. Where calls show a token, whoever is there has to say who he is before he is shown it. It begins with
+ * the first call and keeps no process alive.
  */
 export class Survey implements Attendant {
   readonly #options: SurveyOptions;
@@ -104,14 +106,13 @@ export class Survey implements Attendant {
     const failedAt = route.failedAt;
     const facts = await this.#ask(route.connection);
     if (facts === null) return;
+    if (!route.isGiven && !isSame(facts, route.facts!)) return this.#options.channels.remove(route);
     route.facts = facts;
     // It is there again, unless a call has failed meanwhile.
     if (route.failedAt === failedAt && facts.isServing) route.failedAt = 0;
   }
 
-  async #ask(
-    connection: Connection,
-  ): Promise<(RouteFacts & { readonly isServing: boolean; readonly clusterId: bigint }) | null> {
+  async #ask(connection: Connection): Promise<(RouteFacts & { readonly isServing: boolean }) | null> {
     const deadlineMs = Date.now() + ANSWER_TIMEOUT_MS;
     const { signal } = this.#closing;
     try {
@@ -175,12 +176,13 @@ export class Survey implements Attendant {
   /** Adds a member that is not among the endpoints, by the first of its URLs at which it answers. */
   async #admit({ id, clientUrls }: MemberEntry, clusterId: bigint): Promise<void> {
     const { channels } = this.#options;
+    const wanted = { memberId: id, clusterId };
     if (channels.routes.some(({ facts }) => facts?.memberId === id)) return;
     for (const endpoint of clientUrls.flatMap((url) => this.#usable(url))) {
       if (channels.addresses.includes(endpoint.address)) continue;
       const connection = new Connection(endpoint);
-      const facts = await this.#ask(connection);
-      if (facts?.memberId === id && facts.clusterId === clusterId && !this.#closing.signal.aborted) {
+      const facts = (await this.#maySee(connection, wanted)) ? await this.#ask(connection) : null;
+      if (facts !== null && isSame(facts, wanted) && !this.#closing.signal.aborted) {
         channels.add(connection).facts = facts;
         return;
       }
@@ -188,16 +190,38 @@ export class Survey implements Attendant {
     }
   }
 
-  /** What was encrypted so far is not said in plain text because a member says so. */
+  /** Whether what calls show may be shown there: it is the member, as far as that can be asked without. */
+  async #maySee(connection: Connection, wanted: Identity): Promise<boolean> {
+    if (!this.#options.signIn.hasLogin) return true;
+    const limits = { timeoutMs: ANSWER_TIMEOUT_MS, signal: this.#closing.signal };
+    try {
+      return isSame(await identityAt(connection, limits), wanted);
+    } catch (error) {
+      if (error instanceof ClientError) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * What was encrypted so far is not said in plain text because a member says so. Nor is a member of another machine
+   * looked for on this one, where anybody may listen.
+   */
   #usable(url: string): readonly EndpointAddress[] {
     const { channels, tls } = this.#options;
     try {
       const endpoint = parseEndpoint(url, tls);
       const isEncrypted = channels.routes.some(({ connection }) => connection.isEncrypted);
-      return endpoint.tls === null && isEncrypted ? [] : [endpoint];
+      if (endpoint.tls === null && isEncrypted) return [];
+      const isProven = endpoint.tls !== null && endpoint.tls.insecureSkipVerify !== true;
+      const isHere = channels.routes.every((route) => !route.isGiven || isOfThisMachine(route.address));
+      return isProven || isHere || !isOfThisMachine(endpoint.address) ? [endpoint] : [];
     } catch (error) {
       if (error instanceof ClientError) return [];
       throw error;
     }
   }
+}
+
+function isSame(one: Identity, other: Identity): boolean {
+  return one.memberId === other.memberId && one.clusterId === other.clusterId;
 }

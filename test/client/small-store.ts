@@ -95,6 +95,8 @@ export class SmallStore {
 export class SmallMember {
   readonly store: SmallStore;
   readonly calls: string[] = [];
+  /** The calls that came with a token. */
+  readonly shown: string[] = [];
   failing: ((path: string) => RpcError | null) | null = null;
   /** Takes calls and never answers, as a process that was stopped. */
   stalled = false;
@@ -168,6 +170,7 @@ export class SmallMember {
 
   async #enter(call: RpcCall): Promise<void> {
     this.calls.push(call.path);
+    if (call.metadata('token') !== undefined) this.shown.push(call.path);
     const failure = this.failing?.(call.path) ?? null;
     if (failure !== null) throw failure;
     if (this.stalled) {
