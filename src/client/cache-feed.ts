@@ -167,7 +167,11 @@ export class CacheFeed {
     this.#watch = watch;
     this.#owe();
     try {
-      for await (const item of watch) this.#take(item);
+      for await (const item of watch) {
+        // What had come in before the end is not told after it.
+        if (this.#isOver) break;
+        this.#take(item);
+      }
       return null;
     } catch (error) {
       if (lasts(error)) throw error;
@@ -310,7 +314,7 @@ export class CacheFeed {
   #beginRound(): Promise<void> {
     this.#nextRound = null;
     const round = this.#linearizeOnce().finally(() => {
-      this.#round = null;
+      if (this.#round === round) this.#round = null;
     });
     this.#round = round;
     return round;

@@ -33,7 +33,7 @@ export type CacheOptions = (
   readonly load?: 'linearizable' | 'serializable';
   /** Default 1,000,000; beyond it the cache ends with `resource-exhausted`. */
   readonly keysMax?: number;
-  /** Keys, values, and 400 bytes for each entry; default 256 MiB, else as `keysMax`. */
+  /** Keys, values, and 500 bytes for each entry; default 256 MiB, else as `keysMax`. */
   readonly bytesMax?: number;
   /** Ends the cache. */
   readonly signal?: AbortSignal;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { ClientDuplexStream, ClientReadableStream } from '@grpc/grpc-js';
 import { ClientError } from './client-error.ts';
 import { type CallHeaders, type CallLimits, Connection, type Method } from './connection.ts';
@@ -47,12 +48,15 @@ export class Channels {
   #failures = 0;
   readonly #closing = new AbortController();
 
-  /** @param endpoints at least one @throws ClientError `invalid-argument` */
+  /** @param endpoints at least one; of one address the last counts @throws ClientError `invalid-argument` */
   constructor(endpoints: readonly EndpointAddress[], preference: Preference = AS_GIVEN) {
     if (endpoints.length === 0)
       throw new ClientError('invalid-argument', 'no endpoint is given', { unsent: true });
     this.#preference = preference;
-    this.#routes = endpoints.map((endpoint) => route(new Connection(endpoint), true));
+    // As many wait for it as there are calls.
+    setMaxListeners(0, this.#closing.signal);
+    const once = new Map(endpoints.map((endpoint) => [endpoint.address, endpoint]));
+    this.#routes = [...once.values()].map((endpoint) => route(new Connection(endpoint), true));
   }
 
   /** `host:port` of every endpoint, in the order in which they were given, then found. */

@@ -5,6 +5,7 @@ import {
   connectivityState,
   Metadata,
   type ServiceError,
+  status,
 } from '@grpc/grpc-js';
 import { ClientError, canceled, clientClosed, statusError } from './client-error.ts';
 import { channelCredentials, type EndpointAddress, tlsFailure } from './endpoint.ts';
@@ -67,6 +68,8 @@ export class Connection {
   /** What was sent and is not over. */
   readonly #open = new Set<{ cancel(): void }>();
   #isCut = false;
+  /** Under way. */
+  #diagnosis: Promise<string | null> | null = null;
 
   /** @throws ClientError `invalid-argument` for certificates that cannot be used */
   constructor(endpoint: EndpointAddress) {
@@ -90,7 +93,7 @@ export class Connection {
       const done = (error: ServiceError | null, response?: Res): void => {
         this.#open.delete(sent);
         signal?.removeEventListener('abort', onAbort);
-        if (error !== null) reject(statusError(error, { cause: error, mutating: method.mutating }));
+        if (error !== null) reject(this.#failure(error, { mutating: method.mutating, signal }));
         else if (onTrailers === undefined) resolve(response!);
         else answer = response!;
       };
@@ -174,7 +177,7 @@ export class Connection {
       const failed = state === connectivityState.TRANSIENT_FAILURE && changes > 0;
       if (failed || !(await this.#changed(state, { untilMs, signal }))) {
         if (signal?.aborted) throw canceled();
-        throw this.#unreached(await tlsFailure(this.#endpoint));
+        throw this.#unreached(await this.#diagnosed());
       }
     }
   }
@@ -197,6 +200,24 @@ export class Connection {
     if (signal?.aborted) throw canceled();
     const state = this.#client.getChannel().getConnectivityState(false);
     if (state === connectivityState.SHUTDOWN) throw this.#unreached(null);
+  }
+
+  #failure(
+    error: ServiceError,
+    call: { readonly mutating: boolean; readonly signal: AbortSignal | undefined },
+  ): ClientError {
+    const { mutating, signal } = call;
+    const by = this.#isCut ? clientClosed() : signal?.aborted === true ? canceled() : null;
+    if (by === null || error.code !== status.CANCELLED) return statusError(error, { cause: error, mutating });
+    return new ClientError('canceled', by.message, { cause: error, uncertain: mutating });
+  }
+
+  /** One look serves all calls that fail meanwhile. */
+  #diagnosed(): Promise<string | null> {
+    this.#diagnosis ??= tlsFailure(this.#endpoint).finally(() => {
+      this.#diagnosis = null;
+    });
+    return this.#diagnosis;
   }
 
   #unreached(reason: string | null): ClientError {

@@ -290,8 +290,10 @@ export class KvClient {
   /** @param endpoint one of `endpoints` */
   async status(endpoint: string, call: CallOptions = {}): Promise<StatusAnswer> {
     const limits = this.#limits(call);
-    return this.#signIn.with(limits, async (token) =>
-      statusAnswer(await this.#channels.unaryAt(endpoint, METHODS.status, { request: {}, ...limits, token })),
+    return this.#signIn.with(limits, async (shown) =>
+      statusAnswer(
+        await this.#channels.unaryAt(endpoint, METHODS.status, { request: {}, ...limits, ...shown }),
+      ),
     );
   }
 
@@ -382,7 +384,9 @@ export class KvClient {
     call: CallOptions & Omit<RoutedCall, keyof CallLimits>,
   ): Promise<Res> {
     const limits = { ...call, ...this.#limits(call) };
-    return this.#signIn.with(limits, (token) => this.#channels.unary(method, request, { ...limits, token }));
+    return this.#signIn.with(limits, (shown) =>
+      this.#channels.unary(method, request, { ...limits, ...shown }),
+    );
   }
 
   #limits(call: CallOptions): CallLimits {

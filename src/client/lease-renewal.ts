@@ -31,8 +31,9 @@ export async function renewLease(
   const deadlineMs = Date.now() + limits.timeoutMs;
   for (let unreached = 0; ; ) {
     try {
-      return await link.signIn.with({ ...limits, timeoutMs: Math.max(1, deadlineMs - Date.now()) }, (token) =>
-        renewAt(link.channels, id, { ...limits, token, timeoutMs: attemptMs(deadlineMs) }),
+      return await link.signIn.with(
+        { ...limits, timeoutMs: Math.max(1, deadlineMs - Date.now()) },
+        ({ token }) => renewAt(link.channels, id, { ...limits, token, timeoutMs: attemptMs(deadlineMs) }),
       );
     } catch (error) {
       const isOver = Date.now() >= deadlineMs || limits.signal?.aborted === true;

@@ -141,12 +141,12 @@ export class Lease {
   }
 
   async #renew(): Promise<void> {
-    const { renew, clock } = this.#calls;
+    const { clock } = this.#calls;
     const sentMs = clock.nowMs();
     this.#isRenewing = true;
     try {
       const timeoutMs = Math.max(1, Math.ceil(this.#untilMs - sentMs));
-      const ttlSeconds = await renew(this.id, { timeoutMs, signal: this.#over.signal });
+      const ttlSeconds = await this.#calls.renew(this.id, { timeoutMs, signal: this.#over.signal });
       if (ttlSeconds > 0) this.#lastsFrom(sentMs, ttlSeconds);
       else this.#lost(new ClientError('not-found', 'etcdserver: requested lease not found'));
     } catch (error) {

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { canceled } from './client-error.ts';
+import { TIMER_MS_MAX } from './clock.ts';
 
-/** Waits. @throws ClientError `canceled` by the signal */
+/** Waits, 24 days at most. @throws ClientError `canceled` by the signal */
 export async function pause(durationMs: number, signal: AbortSignal | undefined): Promise<void> {
   try {
-    await delay(durationMs, undefined, signal === undefined ? {} : { signal });
+    await delay(Math.min(durationMs, TIMER_MS_MAX), undefined, signal === undefined ? {} : { signal });
   } catch {
     throw canceled();
   }

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Attendant, Channels, ConnectedRoute } from './channels.ts';
 import { ClientError } from './client-error.ts';
+import { TIMER_MS_MAX } from './clock.ts';
 import { Connection } from './connection.ts';
 import { type ClientTls, type EndpointAddress, isOfThisMachine, parseEndpoint } from './endpoint.ts';
 import { type Identity, identityAt } from './identity.ts';
@@ -77,7 +78,7 @@ export class Survey implements Attendant {
     if (this.#closing.signal.aborted || dueMs >= this.#dueMs) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#dueMs = dueMs;
-    this.#timer = setTimeout(() => void this.#run(), delayMs).unref();
+    this.#timer = setTimeout(() => void this.#run(), Math.min(delayMs, TIMER_MS_MAX)).unref();
   }
 
   async #run(): Promise<void> {
@@ -116,7 +117,7 @@ export class Survey implements Attendant {
     const deadlineMs = Date.now() + ANSWER_TIMEOUT_MS;
     const { signal } = this.#closing;
     try {
-      return await this.#options.signIn.with({ timeoutMs: ANSWER_TIMEOUT_MS, signal }, async (token) => {
+      return await this.#options.signIn.with({ timeoutMs: ANSWER_TIMEOUT_MS, signal }, async ({ token }) => {
         await connection.ready({ deadlineMs, signal });
         const askedMs = performance.now();
         const message = await connection.unary(METHODS.status, {}, { deadlineMs, signal, token });
@@ -161,9 +162,10 @@ export class Survey implements Attendant {
     const { channels, signIn } = this.#options;
     const limits = { timeoutMs: ANSWER_TIMEOUT_MS, signal: this.#closing.signal };
     try {
-      return await signIn.with(limits, async (token) => {
+      return await signIn.with(limits, async (shown) => {
         const request = { linearizable: false };
-        const answer = await channels.unary(METHODS.memberList, request, { ...limits, token, kind: 'local' });
+        const call = { ...limits, ...shown, kind: 'local' } as const;
+        const answer = await channels.unary(METHODS.memberList, request, call);
         const members = answer.members.slice(0, MEMBERS_MAX).map(memberEntry);
         return { clusterId: BigInt(answer.header?.cluster_id ?? 0), members };
       });

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { CacheState, CacheUpdate, KvCache } from '../../src/client/cache.ts';
 import type { CacheOptions } from '../../src/client/cache-options.ts';
@@ -206,6 +207,34 @@ test('a `getFresh` that was given up is not finished later', async () => {
   expect(cache.metrics()).toMatchObject({ hits: 1, misses: 0 });
 });
 
+test('a `getFresh` that ends leaves nothing behind at its signal, however it ends', async () => {
+  put('a/1', 'x');
+  const cache = await opened({ maxAgeMs: 500, whenLapsed: 'wait' });
+  const shared = new AbortController();
+  const listeners = (): number => getEventListeners(shared.signal, 'abort').length;
+  await cache.getFresh('a/1', { signal: shared.signal, timeoutMs: Infinity });
+  await cache.linearize({ signal: shared.signal, timeoutMs: Infinity });
+  expect(listeners()).toBe(0);
+  one.isSilent = two.isSilent = true;
+  await expect.poll(() => cache.isFresh()).toBe(false);
+  const { hits } = cache.metrics();
+  const late = { signal: shared.signal, timeoutMs: 1 };
+  await expect(cache.getFresh('a/1', late)).rejects.toMatchObject({ code: 'deadline-exceeded' });
+  await expect(cache.linearize(late)).rejects.toMatchObject({ code: 'deadline-exceeded' });
+  expect(listeners()).toBe(0);
+  const canceled = cache.getFresh('a/1', { signal: shared.signal, timeoutMs: Infinity });
+  const patient = cache.getFresh('a/1', { timeoutMs: 60_000 });
+  expect(listeners()).toBe(1);
+  shared.abort();
+  await expect(canceled).rejects.toMatchObject({ code: 'canceled' });
+  one.isSilent = two.isSilent = false;
+  expect((await patient)!.text).toBe('x');
+  // Though the cache is fresh again: who has given up is told nothing, and it is no hit.
+  await expect(cache.getFresh('a/1', { signal: shared.signal })).rejects.toMatchObject({ code: 'canceled' });
+  expect(listeners()).toBe(0);
+  expect(cache.metrics().hits).toBe(hits + 1);
+});
+
 test('a member that is silent is left for another, and the lease is had from that one', async () => {
   one.isSilent = true;
   const cache = await opened({ maxAgeMs: 200 });
@@ -349,9 +378,9 @@ test('a range that is too large is refused, and one that becomes so ends the cac
     code: 'resource-exhausted',
     message: 'the cached range has more than 1 keys',
   });
-  await expect(opened({ bytesMax: 500 })).rejects.toMatchObject({
+  await expect(opened({ bytesMax: 600 })).rejects.toMatchObject({
     code: 'resource-exhausted',
-    message: 'the cached range takes more than 500 bytes',
+    message: 'the cached range takes more than 600 bytes',
   });
   const cache = await opened({ keysMax: 2, whenLapsed: 'serve-stale' });
   const states: CacheState[] = [];

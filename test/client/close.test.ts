@@ -141,6 +141,9 @@ test('many of them at a time are no leak, and leave nothing behind', async () =>
     const locks = await Promise.all(Array.from({ length: 15 }, (_, n) => client.lock(`l${n}`, { lease })));
     await expect.poll(() => store.watchCount).toBe(15);
     await Promise.all(locks.map((lock) => lock.release()));
+    await member.stop();
+    // All of them pause between two rounds.
+    await failures(Object.fromEntries(Array.from({ length: 15 }, (_, n) => [n, client.range({ key: 'a' })])));
     // Warnings come a turn later.
     await new Promise((resolve) => setImmediate(resolve));
     expect(warnings).toEqual([]);

@@ -96,6 +96,13 @@ test('a member that knows no leader is not taken for well', async () => {
   expect(count(home, '/Range')).toBe(asked);
 });
 
+test('a client that is not to look again does not', async () => {
+  const client = connect({ region: 'a', discovery: false, surveyIntervalMs: Infinity });
+  await arrivesAt(client, home);
+  for (let n = 0; n < 50; n += 1) await client.range({ key: 'a' });
+  expect(count(home, '/Status')).toBe(1);
+});
+
 test('failures that never cease do not put off the next look', async () => {
   const client = connect({ region: 'a', discovery: false, surveyIntervalMs: 3_600_000 });
   await arrivesAt(client, home);

@@ -66,6 +66,7 @@ describe('a cache over three members', LIMIT, () => {
     cluster = await Cluster.start(3);
     const client = clientAt(cluster.members.slice(0, 1));
     await client.put({ key: 'a/1', value: 'x' });
+    await client.range({ key: 'a/1' });
     await eventually('an old proof', async () => {
       const { ageMs } = await client.status(client.endpoints[0]!);
       return ageMs !== undefined && ageMs > 3 * MAX_AGE_MS;
