@@ -112,7 +112,7 @@ async function show({ members, roundTrips }: Settings, signal: AbortSignal): Pro
   while (!signal.aborted) {
     await delay(isTerminal ? DRAW_PAUSE_MS : PLAIN_PAUSE_MS, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) break;
-    const lines = regionTable(probe.found, roundTrips);
+    const lines = regionTable(probe.found, roundTrips, isTerminal ? process.stdout.columns : undefined);
     const again = isTerminal && drawnLines > 0 ? `\x1b[${drawnLines}A\x1b[0J` : '';
     process.stdout.write(`${again}${lines.join('\n')}\n${isTerminal ? '' : '\n'}`);
     drawnLines = lines.length;

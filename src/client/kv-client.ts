@@ -1,14 +1,17 @@
+import { setMaxListeners } from 'node:events';
 import { AuthClient } from './auth-client.ts';
 import { type ProvenAge, readWithin } from './bounded-read.ts';
 import { KvCache } from './cache.ts';
 import type { CacheOptions } from './cache-options.ts';
 import { Channels, type RoutedCall } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
+import { SleepAwareClock } from './clock.ts';
 import type { CallHeaders, CallLimits, Method } from './connection.ts';
 import { Election, type ElectionCalls } from './election.ts';
 import { type ClientTls, parseEndpoint } from './endpoint.ts';
 import { grantLease, type Lease, type LeaseCalls, type LeaseOptions } from './lease.ts';
 import { renewLease } from './lease-renewal.ts';
+import { LinkedSignal } from './linked-signal.ts';
 import { acquireLock, type Lock, tryLock } from './lock.ts';
 import type { PlaceOptions } from './place.ts';
 import { type Login, SignIn } from './sign-in.ts';
@@ -108,9 +111,12 @@ export class KvClient {
   readonly #timeoutMs: number;
   readonly #survey: Survey | null = null;
   readonly #closing = new AbortController();
+  readonly #clock = new SleepAwareClock();
 
   /** Connects to nothing yet. @throws ClientError `invalid-argument` for an endpoint that is no address */
   constructor(options: KvClientOptions) {
+    // As many wait for it as there are watches, locks and leases.
+    setMaxListeners(0, this.#closing.signal);
     this.#options = options;
     const { region, tls, endpoints } = options;
     const leaderFirst = options.routing === 'leader';
@@ -200,8 +206,8 @@ export class KvClient {
 
   /** A range in memory, kept up to date, whose age is known; see `KvCache`. It ends with this client, or before. */
   cache(options: CacheOptions): Promise<KvCache> {
-    const closing = this.#closing.signal;
-    return KvCache.open({ source: this, timeoutMs: this.#timeoutMs, closing }, options);
+    const surroundings = { source: this, timeoutMs: this.#timeoutMs, closing: this.#closing.signal };
+    return KvCache.open({ ...surroundings, clock: this.#clock }, options);
   }
 
   // ---- leases -----------------------------------------------------------------------------------------------
@@ -226,7 +232,9 @@ export class KvClient {
 
   /** Renews the lease once. @returns its new remaining time in seconds, 0 when it is gone */
   async leaseKeepAlive(id: bigint, call: CallOptions = {}): Promise<number> {
-    return renewLease({ channels: this.#channels, signIn: this.#signIn }, id, this.#limits(call));
+    using link = new LinkedSignal([call.signal, this.#closing.signal]);
+    const limits = { ...this.#limits(call), signal: link.signal };
+    return await renewLease({ channels: this.#channels, signIn: this.#signIn }, id, limits);
   }
 
   async leaseTimeToLive(
@@ -282,8 +290,10 @@ export class KvClient {
   /** @param endpoint one of `endpoints` */
   async status(endpoint: string, call: CallOptions = {}): Promise<StatusAnswer> {
     const limits = this.#limits(call);
-    return this.#signIn.with(limits, async (token) =>
-      statusAnswer(await this.#channels.unaryAt(endpoint, METHODS.status, { request: {}, ...limits, token })),
+    return this.#signIn.with(limits, async (shown) =>
+      statusAnswer(
+        await this.#channels.unaryAt(endpoint, METHODS.status, { request: {}, ...limits, ...shown }),
+      ),
     );
   }
 
@@ -299,8 +309,8 @@ export class KvClient {
   }
 
   /**
-   * Ends all connections, watches without an error, waits for locks and elections as `canceled`, and the renewal of
-   * leases: these end by their time.
+   * Ends all connections, calls, snapshots and waits for locks and elections as `canceled` (a change that was sent may
+   * have been made), watches without an error, and the renewal of leases: these end by their time.
    */
   close(): void {
     this.#closing.abort();
@@ -313,10 +323,7 @@ export class KvClient {
   }
 
   async *#slices(endpoint: string, show: CallHeaders): AsyncGenerator<SnapshotSlice, void, undefined> {
-    const { signal } = show;
     const stream = await this.#channels.streamAt(endpoint, METHODS.snapshot, { request: {}, ...show });
-    const onAbort = (): void => stream.cancel();
-    signal?.addEventListener('abort', onAbort, { once: true });
     try {
       for await (const slice of stream) {
         yield { blob: slice.blob, remainingBytes: Number(slice.remaining_bytes) };
@@ -324,13 +331,12 @@ export class KvClient {
     } catch (error) {
       throw asClientError(error);
     } finally {
-      signal?.removeEventListener('abort', onAbort);
-      stream.on('error', () => {});
       stream.cancel();
     }
   }
 
   readonly #leaseCalls: LeaseCalls = {
+    clock: this.#clock,
     closing: this.#closing.signal,
     // Whoever is given a second lease in place of the first loses nothing: that one ends unused.
     grant: (options, call) =>
@@ -378,7 +384,9 @@ export class KvClient {
     call: CallOptions & Omit<RoutedCall, keyof CallLimits>,
   ): Promise<Res> {
     const limits = { ...call, ...this.#limits(call) };
-    return this.#signIn.with(limits, (token) => this.#channels.unary(method, request, { ...limits, token }));
+    return this.#signIn.with(limits, (shown) =>
+      this.#channels.unary(method, request, { ...limits, ...shown }),
+    );
   }
 
   #limits(call: CallOptions): CallLimits {

@@ -247,6 +247,41 @@ test('a call can be canceled', async () => {
   expect(failure.code).toBe('canceled');
 });
 
+test('a call that is canceled on its way says so', async () => {
+  one.stalled = true;
+  const control = new AbortController();
+  const call = failureOf(client.put({ key: 'a', value: '1' }, { signal: control.signal }));
+  await expect.poll(() => one.calls.length).toBe(1);
+  control.abort();
+  expect(await call).toMatchObject({ code: 'canceled', message: 'the call was canceled', uncertain: true });
+});
+
+test('an endpoint that is given twice is one', async () => {
+  await one.stop();
+  using twice = new KvClient({ endpoints: [one.address, `http://${one.address}/`, two.address] });
+  expect(twice.endpoints).toEqual([one.address, two.address]);
+  await twice.range({ key: 'a' });
+  expect(two.calls).toHaveLength(1);
+});
+
+test('calls that fail together look for the reason of a failed TLS connection once', async () => {
+  let connections = 0;
+  const plain = createServer((socket) => {
+    connections += 1;
+    socket.end('this is no TLS\n');
+  }).listen(0, '127.0.0.1');
+  await once(plain, 'listening');
+  const { port } = plain.address() as { port: number };
+  using secret = new KvClient({ endpoints: [`https://127.0.0.1:${port}`], timeoutMs: 10_000 });
+  const failures = await Promise.all(Array.from({ length: 50 }, () => failureOf(secret.range({ key: 'a' }))));
+  for (const { code, message } of failures) {
+    expect(code).toBe('unavailable');
+    expect(message).toMatch(/^cannot connect to 127\.0\.0\.1:\d+: .*(?:wrong version|packet length|SSL)/);
+  }
+  expect(connections).toBeLessThan(25);
+  plain.close();
+});
+
 test('endpoints that are no addresses are refused by name', () => {
   for (const endpoint of [
     'localhost',

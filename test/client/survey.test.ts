@@ -96,6 +96,13 @@ test('a member that knows no leader is not taken for well', async () => {
   expect(count(home, '/Range')).toBe(asked);
 });
 
+test('a client that is not to look again does not', async () => {
+  const client = connect({ region: 'a', discovery: false, surveyIntervalMs: Infinity });
+  await arrivesAt(client, home);
+  for (let n = 0; n < 50; n += 1) await client.range({ key: 'a' });
+  expect(count(home, '/Status')).toBe(1);
+});
+
 test('failures that never cease do not put off the next look', async () => {
   const client = connect({ region: 'a', discovery: false, surveyIntervalMs: 3_600_000 });
   await arrivesAt(client, home);
@@ -140,6 +147,43 @@ test('a URL at which another member answers, or nobody, or another cluster, is n
   expect(client.endpoints).toEqual([far.address, home.address]);
   expect(count(other, '/Range')).toBe(0);
   await other.stop();
+});
+
+test('a found endpoint is shown no token before it has said that it is the member it is said to be', async () => {
+  const other = await new SmallMember(new SmallStore()).start();
+  store.members[1]!.clientURLs = [`http://${other.address}`, `http://${near.address}`];
+  const client = connect({
+    endpoints: [far.address],
+    discovery: true,
+    login: { user: 'root', password: 'secret' },
+  });
+  await client.range({ key: 'a' });
+  await expect.poll(() => client.endpoints.length, PATIENCE).toBe(3);
+  expect(far.shown).toContain('/etcdserverpb.KV/Range');
+  expect(near.calls[0]).toBe('/etcdserverpb.Watch/Watch');
+  expect(near.shown).toEqual(near.calls.slice(1));
+  expect(near.shown).toContain('/etcdserverpb.Maintenance/Status');
+  expect(new Set(other.calls)).toEqual(new Set(['/etcdserverpb.Watch/Watch']));
+  expect(other.shown).toEqual([]);
+  await other.stop();
+});
+
+test('a found endpoint at which another member answers later is left', async () => {
+  const client = connect({ endpoints: [far.address], discovery: true });
+  await client.range({ key: 'a' });
+  await expect.poll(() => client.endpoints.length, PATIENCE).toBe(3);
+  near.memberId = 77;
+  await expect.poll(() => client.endpoints, PATIENCE).toEqual([far.address, home.address]);
+});
+
+test('members that say to be on this machine are believed only by clients of this machine', async () => {
+  // The same address in a form that nobody takes for it.
+  const elsewhere = far.address.replace('127.0.0.1', '2130706433');
+  const client = connect({ endpoints: [elsewhere], discovery: true });
+  await client.range({ key: 'a' });
+  await expect.poll(() => count(far, '/MemberList'), PATIENCE).toBeGreaterThan(2);
+  expect(client.endpoints).toEqual([elsewhere]);
+  expect([...near.calls, ...home.calls]).toEqual([]);
 });
 
 test('so many members are taken note of, no more', async () => {
