@@ -68,7 +68,7 @@ export const CLIENTS = 'clients';
 const POLL_MS = 25;
 const STATUS_TIMEOUT_MS = 500;
 /** Whatever has not come about by then never will. */
-export const PATIENCE_MS = 60_000;
+export const PATIENCE_MS = 120_000;
 
 const HASH_KV: Method<HashKVRequest, HashKVResponse> = {
   path: '/etcdserverpb.Maintenance/HashKV',

@@ -5,6 +5,8 @@ import { Cluster, type ClusterMember } from '../support/cluster.ts';
 const KILLS = 20;
 const ELECTION_MS = 1_000;
 const WRITERS = 4;
+/** Each kill costs an election and a start. */
+const RUN_TIMEOUT_MS = 600_000;
 
 let cluster: Cluster;
 
@@ -15,7 +17,9 @@ afterAll(async () => {
   await cluster.destroy();
 });
 
-test(`kill -9 of the leader under write load, ${KILLS} times: no acknowledged write is missing`, async () => {
+test(`kill -9 of the leader under write load, ${KILLS} times: no acknowledged write is missing`, {
+  timeout: RUN_TIMEOUT_MS,
+}, async () => {
   const load = new WriteLoad(cluster.members.map((member) => member.clientUrl));
   load.start();
   const outagesMs: number[] = [];
