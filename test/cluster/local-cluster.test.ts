@@ -159,7 +159,9 @@ test('a member that fails to start stops the others, and its last words are show
 test('a member that is never ready is named with its reason', async () => {
   process.env['UNREADY_MEMBER'] = 'n1';
   const patience = new AbortController();
-  const outcome = expect(newCluster().start(patience.signal)).rejects.toThrow('n1 is not ready: [-]no leader');
+  const outcome = expect(newCluster().start(patience.signal)).rejects.toThrow(
+    'n1 is not ready: [-]no leader',
+  );
   // It would have been ready by then.
   await eventually('the question', async () => (await logOf('n1')).includes('asked 5'));
   patience.abort();
