@@ -219,6 +219,14 @@ test('with no endpoint there, the failure says that nothing was sent', async () 
   expect(failure.message).toMatch(/^cannot connect to 127\.0\.0\.1:\d+$/);
 });
 
+test('a write that was sent may have been made, whatever became of attempts before it', async () => {
+  await one.stop();
+  two.stalled = true;
+  const failure = await failureOf(client.put({ key: bytes('a'), value: bytes('1') }, { timeoutMs: 1_000 }));
+  expect(two.calls).toEqual(['/etcdserverpb.KV/Put']);
+  expect(failure).toMatchObject({ code: 'deadline-exceeded', unsent: false, uncertain: true });
+});
+
 test('a member that takes a connection and says nothing runs into the deadline', async () => {
   const sockets = new Set<{ destroy(): void }>();
   const silent = createServer((socket) => sockets.add(socket)).listen(0, '127.0.0.1');
