@@ -90,8 +90,9 @@ export class Channels {
           const found = error as ClientError;
           if (limits.signal?.aborted === true || this.#closing.signal.aborted) throw found;
           if (!found.unsent) unreached = 0;
-          // What was refused after being sent tells more than that another endpoint is not there.
-          if (failure === null || !(found.unsent || isMute(found))) failure = found;
+          // What was refused after being sent tells more than that another endpoint is not there, or says nothing. That
+          // a change may have been made must not be lost behind an attempt that was not sent.
+          if (failure === null || found.uncertain || !(found.unsent || isMute(found))) failure = found;
           // Whatever becomes of this call, the next one need not wait for the same member.
           const again = mayRepeat(found, method);
           if (again || isSilent(found)) this.fail(next.address);

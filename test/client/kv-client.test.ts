@@ -173,7 +173,7 @@ test('a read that failed on one member is repeated on the next', async () => {
 
 test('a read goes on to the next member when one says nothing, within its time', async () => {
   one.stalled = true;
-  await client.range({ key: bytes('a') }, { timeoutMs: 1000 });
+  await client.range({ key: bytes('a') }, { timeoutMs: 3_000 });
   expect([one.calls.length, two.calls.length]).toEqual([1, 1]);
 });
 
@@ -183,7 +183,7 @@ test('a read waits for a leader as long as it may', async () => {
   one.failing = two.failing = () => (refusals-- > 0 ? noLeader : null);
   await client.range({ key: bytes('a') }, { timeoutMs: 30_000 });
   refusals = Infinity;
-  const failure = await failureOf(client.range({ key: bytes('a') }, { timeoutMs: 200 }));
+  const failure = await failureOf(client.range({ key: bytes('a') }, { timeoutMs: 1_000 }));
   expect(failure).toMatchObject({ code: 'unavailable', message: 'etcdserver: no leader' });
 });
 
@@ -217,6 +217,14 @@ test('with no endpoint there, the failure says that nothing was sent', async () 
   const failure = await failureOf(client.put({ key: bytes('a'), value: bytes('1') }));
   expect(failure).toMatchObject({ code: 'unavailable', unsent: true });
   expect(failure.message).toMatch(/^cannot connect to 127\.0\.0\.1:\d+$/);
+});
+
+test('a write that was sent may have been made, whatever became of attempts before it', async () => {
+  await one.stop();
+  two.stalled = true;
+  const failure = await failureOf(client.put({ key: bytes('a'), value: bytes('1') }, { timeoutMs: 1_000 }));
+  expect(two.calls).toEqual(['/etcdserverpb.KV/Put']);
+  expect(failure).toMatchObject({ code: 'deadline-exceeded', unsent: false, uncertain: true });
 });
 
 test('a member that takes a connection and says nothing runs into the deadline', async () => {

@@ -55,7 +55,7 @@ class Launcher {
         for (const wake of this.#waiters.splice(0)) wake();
       });
     }
-    this.#ended = once(this.#child, 'exit').then(([code]) => code as number | null);
+    this.#ended = once(this.#child, 'close').then(([code]) => code as number | null);
   }
 
   /** Resolves when the output contains a match. @throws Error when the program ends first */

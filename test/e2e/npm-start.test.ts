@@ -117,7 +117,8 @@ function start(): Started {
     },
     output: () => output,
     interrupt: async () => {
-      const exited = once(started, 'exit');
+      // With all that it has said.
+      const exited = once(started, 'close');
       started.kill('SIGINT');
       const [code] = (await exited) as [number];
       return code;

@@ -70,7 +70,7 @@ const POLL_MS = 25;
 const STATUS_TIMEOUT_MS = 500;
 const ADMIN_TIMEOUT_MS = 3_000;
 /** Whatever has not come about by then never will. */
-export const PATIENCE_MS = 60_000;
+export const PATIENCE_MS = 120_000;
 
 const HASH_KV: Method<HashKVRequest, HashKVResponse> = {
   path: '/etcdserverpb.Maintenance/HashKV',

@@ -87,9 +87,12 @@ export class TestMember {
   }
 }
 
+/** What has not come about by then never will. */
+const PATIENCE_MS = 60_000;
+
 /** Lets the event loop turn until the condition holds. */
 export async function eventually(condition: () => boolean, what = 'the condition'): Promise<void> {
-  const giveUpAt = performance.now() + 12_000;
+  const giveUpAt = performance.now() + PATIENCE_MS;
   while (!condition()) {
     if (performance.now() > giveUpAt) throw new Error(`never happened: ${what}`);
     await new Promise<void>((resolve) => {

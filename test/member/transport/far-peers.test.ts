@@ -4,12 +4,14 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { LinkConditions } from '../../../cluster/wan-link.ts';
 import { WanNetwork } from '../../../cluster/wan-proxy.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
+import type { Clock } from '../../../src/member/ports.ts';
 import { systemClock } from '../../../src/member/system.ts';
 import { encodeFrame, type Frame, frameKinds } from '../../../src/member/transport/frame.ts';
 import { encodeHello } from '../../../src/member/transport/handshake.ts';
 import type { TransportLimits } from '../../../src/member/transport/limits.ts';
 import type { DeflatedBytes } from '../../../src/member/transport/outbox.ts';
 import { TcpTransport } from '../../../src/member/transport/transport.ts';
+import { ManualClock } from '../manual-clock.ts';
 import { append, CLUSTER_ID, entry, eventually, heartbeat, never, seededRandom, TestMember } from './cast.ts';
 import { RawClient } from './tcp-proxy.ts';
 
@@ -26,16 +28,17 @@ class Pair {
   readonly a: TestMember;
   readonly b: TestMember;
 
-  private constructor(limits: Partial<TransportLimits>) {
-    this.a = new TestMember(this.#create(limits), { memberId: 1 });
-    this.b = new TestMember(this.#create(limits), { memberId: 2 });
+  private constructor(limits: Partial<TransportLimits>, clock: Clock) {
+    this.a = new TestMember(this.#create(limits, clock), { memberId: 1 });
+    this.b = new TestMember(this.#create(limits, clock), { memberId: 2 });
   }
 
   static async open(
     conditions: Partial<LinkConditions>,
     limits: Partial<TransportLimits> = {},
+    clock: Clock = systemClock,
   ): Promise<Pair> {
-    const pair = new Pair(limits);
+    const pair = new Pair(limits, clock);
     const network = new WanNetwork();
     closing.push(network);
     for (const member of [pair.a, pair.b]) closing.push((await member.start()).transport);
@@ -59,10 +62,10 @@ class Pair {
     return sent;
   }
 
-  #create(limits: Partial<TransportLimits>): TcpTransport {
+  #create(limits: Partial<TransportLimits>, clock: Clock): TcpTransport {
     return new TcpTransport({
       listenUrls: ['http://127.0.0.1:0'],
-      clock: systemClock,
+      clock,
       random: seededRandom(1),
       logger: silentLogger,
       limits,
@@ -128,8 +131,8 @@ describe('to a far member', () => {
 
   test('over a line that crawls heartbeats overtake appends, and slowness is not taken for silence', async () => {
     const { a, b } = await Pair.open(
-      { delayMs: 20, bytesPerSecond: 256 * KIB },
-      { pingIntervalMs: 100, bulkPingTimeoutMs: 1_500, pingTimeoutMs: 1_500 },
+      { delayMs: 20, bytesPerSecond: 128 * KIB },
+      { pingIntervalMs: 100, bulkPingTimeoutMs: 3_000, pingTimeoutMs: 3_000 },
     );
     for (let i = 0; i < 24; i++) {
       a.transport.send([append(1, 2, { prevIndex: i, entries: [entry(i + 1, randomBytes(32 * KIB))] })]);
@@ -151,7 +154,8 @@ describe('to a far member', () => {
 });
 
 test('to a near member nothing is deflated', async () => {
-  const { a, b, deflated } = await Pair.open({});
+  // On this clock every answer is there at once, however busy the machine is.
+  const { a, b, deflated } = await Pair.open({}, {}, new ManualClock());
   for (let i = 0; i < 50; i++) {
     a.transport.send([textAppend(i)]);
     await eventually(() => b.appends().length === i + 1);
