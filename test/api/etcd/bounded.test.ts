@@ -15,6 +15,7 @@ const TXN = '/etcdserverpb.KV/Txn';
 const WATCH = '/etcdserverpb.Watch/Watch';
 /** An hour: no test takes so long. */
 const LONG = '3600000';
+const NOT_BY_LEARNERS = 'etcdserver: rpc not supported for learner';
 
 let cluster: TestCluster;
 let faces: FaceHarness<Member>[] = [];
@@ -183,7 +184,7 @@ describe('a bounded read', () => {
 
 describe('a learner', () => {
   test.each([
-    [false, 'etcdserver: rpc not supported for learner'],
+    [false, NOT_BY_LEARNERS],
     [true, 'v'],
   ])(
     'serves bounded and serializable reads; linearizable ones only when told so (%s)',
@@ -206,6 +207,23 @@ describe('a learner', () => {
       expect(kvs).toHaveLength(1);
     },
   );
+
+  test('that is cut off refuses linearizable reads all the same', async () => {
+    await start(1);
+    const [first] = cluster.places;
+    await first!.member!.put(put('k', 'v'), context());
+    const place = cluster.addPlace('n2');
+    await first!.member!.memberAdd({ peerUrls: [place.url], isLearner: true }, context());
+    await cluster.start(place, { initialClusterState: 'existing' });
+    const face = await faceOf(place);
+    expect(await range(face, { 'max-staleness-ms': '0' })).toMatchObject({ value: 'v' });
+    await cluster.stop(first!);
+    await eventually(() => !place.member!.hasLeader());
+    const request = { key: bytes('k') };
+    expect((await failure(face.unary(RANGE, request))).details).toBe(NOT_BY_LEARNERS);
+    const txn = { success: [{ request_range: request }] } as never;
+    expect((await failure(face.unary(TXN, txn))).details).toBe(NOT_BY_LEARNERS);
+  });
 });
 
 /** Opens a stream with one watch on `k`, whose id is 1. */
