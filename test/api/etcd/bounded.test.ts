@@ -337,6 +337,21 @@ describe('a watch bound to a lease', () => {
     }
   });
 
+  test('that is unknown to a member cut off holds up nothing else on its stream', async () => {
+    await start(3);
+    const leader = await cluster.leader();
+    const lone = cluster.places.find((place) => place !== leader)!;
+    const stream = await watch(await faceOf(lone));
+    cutOff(lone);
+    const { result } = await leader.member!.leaseGrant({ id: 0n, ttlSeconds: 600 }, context());
+    stream.send({ create_request: { key: bytes('k'), watch_id: 2, lease: result.id } } as never);
+    ask(stream, {});
+    expect(await stream.next()).toMatchObject({ watch_id: -1, created: false });
+    cluster.network.heal();
+    expect(await stream.next()).toMatchObject({ watch_id: 2, created: true, canceled: false });
+    stream.call.cancel();
+  });
+
   test('ends when it expires', async () => {
     const face = await start(1);
     const { result } = await face.backend.leaseGrant({ id: 0n, ttlSeconds: 1 }, context());
