@@ -183,9 +183,9 @@ export class WatchHub {
    * The member took another one's whole state. Every watch goes on from what it has: it waits if the new state is
    * not that far yet, reads the new history if it is further, is canceled if that is compacted (RELIABILITY P50).
    *
-   * @param hasLease whether there is a lease in the new state: watches of others are canceled
+   * @param isKept whether a lease of the old state is in the new one, too: watches bound to others are canceled
    */
-  storeReplaced(store: Store, hasLease: (lease: bigint) => boolean = () => true): void {
+  storeReplaced(store: Store, isKept: (lease: bigint) => boolean = () => true): void {
     const seen = this.#revision;
     this.#store = store;
     this.#revision = store.currentRevision;
@@ -198,7 +198,7 @@ export class WatchHub {
     }
     this.#deferred.clear();
     for (const { asking } of this.#streams) for (const watcher of asking) this.#answerNonces(watcher);
-    for (const lease of this.#leases.ids()) if (!hasLease(lease)) this.leaseEnded(lease);
+    for (const lease of this.#leases.ids()) if (!isKept(lease)) this.leaseEnded(lease);
     this.#onWork();
   }
 

@@ -337,6 +337,28 @@ describe('a watch bound to a lease', () => {
     }
   });
 
+  test('ends when that was granted anew while the member was away, and got a whole state', async () => {
+    await start(3, { snapshotCount: 10, catchUpEntries: 5 });
+    const leader = await cluster.leader();
+    const lone = cluster.places.find((place) => place !== leader)!;
+    const { backend } = await faceOf(leader);
+    for (const id of [5n, 6n]) await backend.leaseGrant({ id, ttlSeconds: 600 }, context());
+    const face = await faceOf(lone);
+    const stream = await watch(face, { lease: 5n });
+    stream.send({ create_request: { key: bytes('k'), watch_id: 2, lease: 6n } } as never);
+    expect(await stream.next()).toMatchObject({ watch_id: 2, created: true, canceled: false });
+    cutOff(lone);
+    await backend.leaseRevoke({ id: 5n }, context());
+    await backend.leaseGrant({ id: 5n, ttlSeconds: 600 }, context());
+    for (let i = 0; i < 40; i++) await backend.put(put('other', String(i)), context());
+    for (const place of cluster.places) if (place !== lone) await place.member!.defragment(context());
+    cluster.network.heal();
+    expect(await stream.next()).toMatchObject({ watch_id: 1, canceled: true, cancel_reason: OVER });
+    await backend.put(put('k', 'v'), context());
+    expect(await stream.next()).toMatchObject({ watch_id: 2, events: [{ kv: { value: bytes('v') } }] });
+    stream.call.cancel();
+  });
+
   test('that is unknown to a member cut off holds up nothing else on its stream', async () => {
     await start(3);
     const leader = await cluster.leader();
