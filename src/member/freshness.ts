@@ -6,6 +6,8 @@ import type { Clock, Timer } from './ports.ts';
 const DEMAND_MS = 10_000;
 /** The machine's uptime is told in steps of this: every age has so much more than its measure, to be on the safe side. */
 export const UPTIME_STEP_MS = 10;
+/** Or of this, which is so until an uptime was seen that is no whole second. */
+export const UPTIME_STEP_MS_MAX = 1_000;
 /** How often a member whose ages are relied on proves its state anew. */
 export const FRESHNESS_INTERVAL_MS_DEFAULT = 100;
 
@@ -42,6 +44,7 @@ export class Freshness {
   #proof: Instant | null = null;
   /** The uptime is ahead of the clock by this at least; more with every sleep. */
   #aheadMs = Number.NEGATIVE_INFINITY;
+  #uptimeStepMs = UPTIME_STEP_MS_MAX;
   #askedMs = Number.NEGATIVE_INFINITY;
   #demandedUntilMs = Number.NEGATIVE_INFINITY;
   #timer: Timer | null = null;
@@ -63,9 +66,8 @@ export class Freshness {
    */
   ageMs(proof: Instant | null = this.#proof): number {
     if (proof === null) return Number.POSITIVE_INFINITY;
-    const { clock } = this.#options;
-    const uptimeMs = clock.uptimeMs() + UPTIME_STEP_MS - proof.uptimeMs;
-    return Math.max(uptimeMs, clock.nowMs() - proof.nowMs);
+    const uptimeMs = this.#uptimeMs() + this.#uptimeStepMs - proof.uptimeMs;
+    return Math.max(uptimeMs, this.#options.clock.nowMs() - proof.nowMs);
   }
 
   /** The age is no less, sleep left out: tells cheaply, unlike `ageMs`, that it is too high. */
@@ -92,10 +94,9 @@ export class Freshness {
 
   /** Looks how much the machine has slept; cheap, and to be called often: what it does not know yet adds to ages. */
   tick(): void {
-    const { clock } = this.#options;
     // In this order: a pause between the two makes it less than it is, never more.
-    const uptimeMs = clock.uptimeMs();
-    this.#aheadMs = Math.max(this.#aheadMs, uptimeMs - clock.nowMs());
+    const uptimeMs = this.#uptimeMs();
+    this.#aheadMs = Math.max(this.#aheadMs, uptimeMs - this.#options.clock.nowMs());
   }
 
   stop(): void {
@@ -117,6 +118,13 @@ export class Freshness {
   proven(asked: Instant): void {
     assert(asked.nowMs <= this.#askedMs, 'only what was asked is proven');
     if (this.#proof === null || asked.nowMs > this.#proof.nowMs) this.#proof = asked;
+  }
+
+  /** The uptime as it is told, which is late by less than the step. */
+  #uptimeMs(): number {
+    const uptimeMs = this.#options.clock.uptimeMs();
+    if (uptimeMs % UPTIME_STEP_MS_MAX !== 0) this.#uptimeStepMs = UPTIME_STEP_MS;
+    return uptimeMs;
   }
 
   #renew(nowMs: number): void {

@@ -1,5 +1,4 @@
 import { STREAM_WATCH_ID } from '../core/watch/delivery.ts';
-import { WATCH_LIMITS_DEFAULT } from '../core/watch/hub.ts';
 import type { NonceRequest, WatchStream } from '../core/watch/stream.ts';
 import type { CancelSignal } from '../lib/cancellation.ts';
 import type { Freshness } from './freshness.ts';
@@ -18,6 +17,8 @@ export interface WatchProofsOptions {
   readonly clock: Clock;
   readonly freshness: Pick<Freshness, 'proof' | 'prove' | 'demand'>;
   readonly stream: Pick<WatchStream, 'requestNonce' | 'watchers' | 'open'>;
+  /** As `WatchLimits.noncesMax`: of each watch, and of the whole stream, the latest so many wait. */
+  readonly noncesMax: number;
   /** Aborted when the stream ends. */
   readonly signal: CancelSignal;
 }
@@ -73,7 +74,7 @@ export class WatchProofs {
     if (watchId !== STREAM_WATCH_ID && !this.#options.stream.watchers.has(watchId)) return;
     const others = this.#waiting.get(watchId) ?? [];
     const all = place === 'first' ? [...nonces, ...others] : [...others, ...nonces];
-    this.#waiting.set(watchId, all.slice(-WATCH_LIMITS_DEFAULT.noncesMax));
+    this.#waiting.set(watchId, all.slice(-this.#options.noncesMax));
   }
 
   #pause(): Promise<void> {

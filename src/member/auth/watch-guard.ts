@@ -59,7 +59,8 @@ export class WatchGuard {
     const { hub, clock, freshness } = this.#options;
     const stream = hub.open(sink);
     this.#streams.set(stream, sink);
-    const proofs = new WatchProofs({ clock, freshness, stream, signal: context.signal });
+    const { noncesMax } = hub.limits;
+    const proofs = new WatchProofs({ clock, freshness, stream, noncesMax, signal: context.signal });
     return {
       get open() {
         return stream.open;
