@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import { deleteRequest } from '../../src/core/mvcc/operations.ts';
 import { StoreError } from '../../src/lib/errors.ts';
 import {
   context,
@@ -369,6 +370,37 @@ describe('limits', () => {
         .then(({ result }) => result.ttlSeconds);
     expect([await granted(1), await granted(3), await granted(4)]).toEqual([3, 3, 4]);
   });
+
+  test.each(['', 'some value'])(
+    'at the quota deleting everything makes room, of values as %j',
+    async (value) => {
+      cluster = await TestCluster.start(1, { quotaBytes: 2_000 });
+      const [member] = members();
+      const putAs = (key: string): Promise<string> =>
+        member!.put(put(key, value), context()).then(
+          () => 'ok',
+          ({ code }: StoreError) => code,
+        );
+      let count = 0;
+      while ((await putAs(`key${10 + count}`)) === 'ok') count += 1;
+      const { length } = value;
+      expect(count).toBe(Math.floor(2_000 / (64 + 5 + length)));
+      const alarms = (): number => member!.status().result.alarms.length;
+      await eventually(() => alarms() === 1);
+      const everything = { ...deleteRequest({ key: Buffer.of(0) }), rangeEnd: Buffer.of(0) };
+      const { header } = await member!.deleteRange(everything, context());
+      await member!.compact({ revision: header.revision, physical: true }, context());
+      await member!.defragment(context());
+      // The deletes of the compacted revision are kept, which take as much as the keys did.
+      expect(member!.status().result.dbSizeInUseBytes).toBe(count * (64 + 5));
+      await member!.alarm({ action: 'deactivate', member: member!.id, alarm: 'no-space' }, context());
+      expect(await putAs('again')).toBe('ok');
+      await member!.compact({ revision: header.revision + 1, physical: true }, context());
+      expect(member!.status().result.dbSizeInUseBytes).toBe(64 + 5 + length);
+      for (let i = 1; i < count; i++) expect(await putAs(`key${10 + i}`)).toBe('ok');
+      expect(alarms()).toBe(0);
+    },
+  );
 
   test('at the quota writes are refused everywhere until space is made and the alarm disarmed', async () => {
     cluster = await TestCluster.start(1, { quotaBytes: 5_000 });
