@@ -1,5 +1,4 @@
 import { assert } from '../lib/assert.ts';
-import type { CancelSignal } from '../lib/cancellation.ts';
 import type { Clock, Timer } from './ports.ts';
 
 /** After somebody relied on ages they are kept low for so long. */
@@ -23,8 +22,6 @@ export interface FreshnessOptions {
   readonly clock: Clock;
   /** A round that nobody waits for, begun soon. */
   readonly probe: () => void;
-  /** As `Reads.linearizable`. */
-  readonly linearizable: (signal: CancelSignal) => Promise<void>;
   /** Between two rounds while somebody relies on ages. */
   readonly intervalMs: number;
 }
@@ -74,15 +71,6 @@ export class Freshness {
   atLeastMs(): number {
     if (this.#proof === null) return Number.POSITIVE_INFINITY;
     return this.#options.clock.nowMs() - this.#proof.nowMs;
-  }
-
-  /**
-   * Resolves when the state reflects everything acknowledged before the call.
-   *
-   * @throws StoreError as `Reads.linearizable`
-   */
-  prove(signal: CancelSignal): Promise<void> {
-    return this.#options.linearizable(signal);
   }
 
   /** Somebody relies on low ages: rounds are asked for a while even when no read needs one. */

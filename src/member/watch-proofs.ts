@@ -3,6 +3,7 @@ import type { NonceRequest, WatchStream } from '../core/watch/stream.ts';
 import type { CancelSignal } from '../lib/cancellation.ts';
 import type { Freshness } from './freshness.ts';
 import type { Clock } from './ports.ts';
+import type { Reads } from './reads.ts';
 
 /** When nothing can be proven it is tried again after so long. */
 const RETRY_MS = 100;
@@ -15,7 +16,8 @@ export interface FreshRequest extends NonceRequest {
 
 export interface WatchProofsOptions {
   readonly clock: Clock;
-  readonly freshness: Pick<Freshness, 'proof' | 'prove' | 'demand'>;
+  readonly freshness: Pick<Freshness, 'proof' | 'demand'>;
+  readonly reads: Pick<Reads, 'linearizable'>;
   readonly stream: Pick<WatchStream, 'requestNonce' | 'watchers' | 'open'>;
   /** As `WatchLimits.noncesMax`: of each watch, and of the whole stream, the latest so many wait. */
   readonly noncesMax: number;
@@ -50,12 +52,12 @@ export class WatchProofs {
   }
 
   async #prove(): Promise<void> {
-    const { freshness, stream, signal } = this.#options;
+    const { reads, stream, signal } = this.#options;
     this.#proving = true;
     while (this.#waiting.size > 0 && stream.open && !signal.aborted) {
       const batch = this.#waiting;
       this.#waiting = new Map();
-      const isProven = await freshness.prove(signal).then(
+      const isProven = await reads.linearizable(signal).then(
         () => true,
         () => false,
       );

@@ -22,7 +22,6 @@ class Fixture {
     this.freshness = new Freshness({
       clock,
       probe: () => this.reads.probe(),
-      linearizable: (signal) => this.reads.linearizable(signal),
       intervalMs: INTERVAL_MS,
     });
     this.reads = new Reads({

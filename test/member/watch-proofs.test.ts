@@ -25,6 +25,9 @@ class Fixture {
     noncesMax: NONCES_MAX,
     signal: this.abort.signal,
     freshness: this.#freshness(),
+    reads: {
+      linearizable: () => new Promise((resolve, reject) => this.proving.push({ resolve, reject })),
+    },
   });
 
   constructor(...watchIds: readonly bigint[]) {
@@ -52,7 +55,6 @@ class Fixture {
       demand: () => {
         this.demands += 1;
       },
-      prove: () => new Promise((resolve, reject) => this.proving.push({ resolve, reject })),
     };
   }
 }
