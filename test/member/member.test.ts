@@ -157,6 +157,29 @@ describe('a three-member cluster', () => {
   });
 });
 
+test('a bounded read is as old as what it was begun from, whatever is proven while it is read', async () => {
+  cluster = await TestCluster.start(1);
+  const [member] = members();
+  for (let i = 0; i < 12; i++) await member!.put(put(`large${i}`, 'x'.repeat(2 ** 20)), context());
+  let isRead = false;
+  const everything = { ...get('large'), rangeEnd: Buffer.from('m') };
+  const reading = member!.range(everything, { ...context(), maxStalenessMs: 3_600_000 }).finally(() => {
+    isRead = true;
+  });
+  const { header } = await member!.put(put('k', 'acknowledged'), context());
+  const acknowledgedMs = performance.now();
+  let stillReadMs = acknowledgedMs;
+  while (!isRead) {
+    stillReadMs = performance.now();
+    // Each turn takes a while, and proves something new.
+    while (performance.now() < stillReadMs + 15);
+    await member!.range(get('k'), context());
+  }
+  const answer = await reading;
+  expect(answer.header.revision).toBeLessThan(header.revision);
+  expect(answer.ageMs).toBeGreaterThanOrEqual(stillReadMs - acknowledgedMs);
+});
+
 describe('a disk that does not answer', () => {
   test('makes the leader give leadership up; the others go on, and it comes back', async () => {
     cluster = await TestCluster.start(3);
