@@ -8,6 +8,7 @@ import type {
   Transport,
   TransportHandlers,
 } from '../../../src/member/ports.ts';
+import type { Frame } from '../../../src/member/transport/frame.ts';
 
 /** A transport that says where it listens, as both implementations do. */
 export type ListeningTransport = Transport & { readonly listenUrls: readonly string[] };
@@ -190,4 +191,9 @@ export function seededRandom(seed: number): Random {
       return Math.floor((state / 2 ** 32) * bound);
     },
   };
+}
+
+/** A frame as it goes over the wire. */
+export function bytesOf({ parts }: Frame): Buffer {
+  return Buffer.concat(parts);
 }
