@@ -157,8 +157,10 @@ class WatchSession implements WatchSink {
 
   #deliverEvents(delivery: WatchDelivery & { readonly type: 'events' }): void {
     const fragment = this.#watches.get(delivery.watchId)?.fragment === true;
+    const { clusterId, memberId, raftTerm } = this.#backend.header();
+    const { revision, watchId } = delivery;
     const messages = encodeEvents(
-      { header: this.#header(delivery.revision), watchId: wireInteger(delivery.watchId) },
+      { header: { clusterId, memberId, revision, raftTerm }, watchId },
       delivery.events,
       fragment ? this.#fragmentBytesMax : Infinity,
     );

@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { wireHeader } from '../../../src/api/etcd/translate.ts';
 import { encodeEvents } from '../../../src/api/etcd/watch-encoding.ts';
 import type { WatchEvent } from '../../../src/core/watch/delivery.ts';
 import { StoreError } from '../../../src/lib/errors.ts';
 import { createDeferred, type Deferred } from '../../../src/member/transport/deferred.ts';
 import { codec } from '../../../src/rpc/codec.ts';
-import type { WatchCreateRequest } from '../../../src/rpc/generated/etcdserverpb/rpc.ts';
+import type { WatchCreateRequest, WatchResponse } from '../../../src/rpc/generated/etcdserverpb/rpc.ts';
 import type { TestStream } from '../../rpc/harness.ts';
 import { type FakeWatchStream, KV, WIRE_HEADER } from './fake-backend.ts';
 import { EtcdHarness } from './harness.ts';
@@ -436,7 +437,9 @@ test('a leader that returns within the grace keeps the stream', async () => {
 });
 
 describe('encoding', () => {
-  const header = { cluster_id: 1, member_id: 2, revision: 3, raft_term: 4 };
+  const decoded = (response: Parameters<typeof encodeEvents>[0]): WatchResponse =>
+    codec('etcdserverpb.WatchResponse').decode(encodeEvents(response, [putEvent()], Infinity)[0]!);
+  const header = { clusterId: 1, memberId: 2, revision: 3, raftTerm: 4 };
 
   test('equals what the codec makes of the whole message, for every length of an event', () => {
     const response = codec('etcdserverpb.WatchResponse');
@@ -452,16 +455,25 @@ describe('encoding', () => {
         lease: row.lease,
       };
       const whole = response.encode({
-        header,
+        header: wireHeader(header),
         watch_id: 9,
         events: [
           { type: 0, kv, prev_kv: null },
           { type: 0, kv, prev_kv: null },
         ],
       });
-      const [encoded, ...rest] = encodeEvents({ header, watchId: 9 }, [event, event], Infinity);
+      const [encoded, ...rest] = encodeEvents({ header, watchId: 9n }, [event, event], Infinity);
       expect(rest).toEqual([]);
       expect(encoded!.equals(whole)).toBe(true);
+    }
+  });
+
+  test('a header is that of its own delivery, whatever was delivered before', () => {
+    const { header: first } = decoded({ header, watchId: 1n });
+    expect(first).toMatchObject(wireHeader(header));
+    for (const change of [{ revision: 4 }, { raftTerm: 5 }, { memberId: 6 }, { clusterId: 7 }, {}]) {
+      const changed = { ...header, ...change };
+      expect(decoded({ header: changed, watchId: 1n }).header).toMatchObject(wireHeader(changed));
     }
   });
 
@@ -475,7 +487,7 @@ describe('encoding', () => {
         return event.event;
       },
     };
-    for (const watchId of [1, 2, 3]) encodeEvents({ header, watchId }, [counted], Infinity);
+    for (const watchId of [1n, 2n, 3n]) encodeEvents({ header, watchId }, [counted], Infinity);
     expect(reads).toBe(1);
   });
 });

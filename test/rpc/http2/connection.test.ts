@@ -246,6 +246,22 @@ describe('flow control', () => {
     expect(Math.max(...client.frames.map((frame) => frame.payload.length))).toBeLessThanOrEqual(16_384);
   });
 
+  test('small messages keep their place behind a large one that waits for its window', async () => {
+    const messages = [Buffer.from('a'), Buffer.alloc(5_000, 'b'), Buffer.from('c'), Buffer.alloc(0)];
+    harness.server.serverStream('/t.S/Several', async (_request, _call, out) => {
+      for (const message of messages) out.write(message);
+    });
+    const client = await open([[setting.initialWindowSize, 1_000]]);
+    client.call(1, '/t.S/Several');
+    await client.handled();
+    expect(client.data(1)).toHaveLength(1_000);
+    client.windowUpdate(1, 5);
+    await client.handled();
+    expect(client.data(1)).toHaveLength(1_005);
+    client.windowUpdate(1, 1_000_000);
+    expect((await client.answer(1)).data).toEqual(Buffer.concat(messages.map(prefixed)));
+  });
+
   test('larger frames are sent to clients that take them', async () => {
     harness.server.unary('/t.S/Large', async () => Buffer.alloc(60_000));
     const client = await open([[setting.maxFrameSize, 65_536]]);
