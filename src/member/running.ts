@@ -123,8 +123,10 @@ export class RunningMember implements PartsEvents, TransportHandlers {
     const { store, lessor } = replica.machine;
     const before = this.#loop.replica.machine.lessor;
     // One of the same id may have been granted since.
-    const isKept = (lease: bigint): boolean =>
-      lessor.has(lease) && lessor.get(lease)?.grantedAt === before.get(lease)?.grantedAt;
+    const isKept = (id: bigint): boolean => {
+      const lease = lessor.get(id);
+      return lease !== undefined && lease.grantedAt === before.get(id)?.grantedAt;
+    };
     this.#parts.hub.storeReplaced(store, isKept);
     this.#recheckDue = true;
     this.#parts.pump.wake();

@@ -32,10 +32,8 @@ export function encodeEvents(
   const header = encodedHeader(response.header);
   const { watchId } = response;
   const encoded = events.map(encodedEvent);
-  if (bytesMax === Number.POSITIVE_INFINITY) {
-    return [watchBytes({ header, watchId, fragment: false, events: encoded })];
-  }
-  return split(encoded, bytesMax).map((group, index, groups) =>
+  const groups = bytesMax === Number.POSITIVE_INFINITY ? [encoded] : split(encoded, bytesMax);
+  return groups.map((group, index) =>
     watchBytes({ header, watchId, fragment: index < groups.length - 1, events: group }),
   );
 }
