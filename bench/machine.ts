@@ -21,7 +21,7 @@ export function machine(
     memoryGib: Math.round(totalmem() / GIB),
     system: `${type()} ${release()}`,
     node: process.version,
-    conclave: `${VERSION}${commit()}`,
+    conclave: conclaveVersion(),
     etcd: /etcd Version: (\S+)/.exec(etcd)?.[1] ?? 'unknown',
     h2load: h2load(),
     ...run,
@@ -36,16 +36,16 @@ function h2load(): string {
   }
 }
 
-/** The state of the sources, where they are a checkout. */
-function commit(): string {
+/** Of the sources: their version, and their commit where they are a checkout. */
+export function conclaveVersion(): string {
   try {
     const described = execFileSync('git', ['describe', '--always', '--dirty'], {
       cwd: import.meta.dirname,
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     });
-    return ` (${described.trim()})`;
+    return `${VERSION} (${described.trim()})`;
   } catch {
-    return '';
+    return VERSION;
   }
 }

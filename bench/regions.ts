@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import {
@@ -9,6 +8,7 @@ import {
   timersFor,
 } from '../cluster/region-layout.ts';
 import { READ_KINDS, type ReadKind } from '../cluster/region-reader.ts';
+import { conclaveVersion } from './machine.ts';
 import { loseLeaderRegion } from './regions/failover.ts';
 import { type Figure, figuresTable, isMet } from './regions/figures.ts';
 import { Formulas } from './regions/formulas.ts';
@@ -115,9 +115,8 @@ function head(): string {
   const { heartbeatMs, electionMs } = timersFor(ROUND_TRIPS);
   const [processor] = cpus();
   const [load] = loadavg();
-  const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim();
   return [
-    `${cpus().length} x ${processor?.model ?? 'unknown'}, Node ${process.version}, commit ${commit},`,
+    `${cpus().length} x ${processor?.model ?? 'unknown'}, Conclave ${conclaveVersion()} on Node ${process.version},`,
     `${new Date().toISOString().slice(0, 10)}, load average before ${load!.toFixed(1)}.`,
     `Round trips ${roundTripsText(ROUND_TRIPS)} ms, heartbeat ${heartbeatMs} ms, election timeout ${electionMs} ms.`,
   ].join(' ');

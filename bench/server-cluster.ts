@@ -2,11 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { freePorts } from '../cluster/free-ports.ts';
 import { KvClient } from '../src/client/kv-client.ts';
 import { putCall, type UnaryCall } from './load/calls.ts';
 import { GrpcConnection } from './load/grpc-connection.ts';
@@ -298,18 +298,4 @@ function lastWords({ logFile }: BenchMember): string {
 async function leaderAmong(client: KvClient): Promise<number> {
   const statuses = await Promise.all(client.endpoints.map((endpoint) => client.status(endpoint)));
   return statuses.findIndex((status) => status.leader === status.header.memberId);
-}
-
-/** Ports that were free a moment ago, all different. */
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { readonly port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
 import { get } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -28,8 +28,8 @@ export interface LocalClusterOptions {
   readonly dataDir: string;
   /** Arguments to node that run the `conclave` command, its path last. */
   readonly program: readonly string[];
-  /** Told when a member ends without having been asked to. */
-  readonly onMemberEnd: (name: string, how: string) => void;
+  /** Told when a member ends without having been asked to, and how many still run. */
+  readonly onMemberEnd: (name: string, how: string, runningCount: number) => void;
   /** Makes a member that joins known to the cluster, unless it is; wanted when there is such a member. */
   readonly admit?: (member: LocalMember, signal: AbortSignal) => Promise<void>;
 }
@@ -186,7 +186,8 @@ export class LocalCluster {
       if (running.ended !== null) return;
       running.ended = how;
       settled.resolve();
-      if (!this.#stopping && !running.isExpectedToEnd) this.#options.onMemberEnd(member.name, how);
+      if (this.#stopping || running.isExpectedToEnd) return;
+      this.#options.onMemberEnd(member.name, how, this.runningCount);
     };
     child.once('error', (error) => end(error.message));
     child.once('exit', (code, signal) => end(signal === null ? `exit code ${code}` : `signal ${signal}`));
@@ -253,16 +254,6 @@ export function portInUse(taken: {
 /** The person's own CONCLAVE_* variables are for their server or commands, not for all members here. */
 function withoutOptions(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('CONCLAVE_')));
-}
-
-/** A port of the loopback address that nobody listens on now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen({ port: 0, host: HOST });
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function isFree(port: number): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { exitWith, portList, programPath, shownPath, stopOnSignals } from './launcher.ts';
+import { exitWith, Launch, memberPorts, programPath, shownPath } from './launcher.ts';
 import { LocalCluster, type LocalMember } from './local-cluster.ts';
 
 /** `npm start`: a three-member cluster in three processes on this machine, until Ctrl-C. */
@@ -18,7 +18,6 @@ Usage: npm start -- [options]        (or: node dist/cluster/local.js [options])
 Ctrl-C stops all members; starting again finds the data. Delete the directory to begin anew.`;
 
 const MEMBERS = 3;
-const READY_TIMEOUT_MS = 120_000;
 
 interface Settings {
   readonly dataDir: string;
@@ -37,15 +36,7 @@ function settingsFrom(argv: readonly string[]): Settings | 'help' {
     },
   });
   if (values.help) return 'help';
-  const clients = portList(values['client-ports'], { flag: '--client-ports', count: MEMBERS });
-  const peers = portList(values['peer-ports'], { flag: '--peer-ports', count: MEMBERS });
-  const https = portList(values['http-ports'], { flag: '--http-ports', count: MEMBERS });
-  const members = clients.map((clientPort, at) => ({
-    name: `n${at + 1}`,
-    clientPort,
-    peerPort: peers[at]!,
-    httpPort: https[at]!,
-  }));
+  const members = memberPorts(values, MEMBERS).map((ports, at) => ({ name: `n${at + 1}`, ...ports }));
   return { dataDir: resolve(values['data-dir']), members };
 }
 
@@ -80,32 +71,13 @@ Ctrl-C stops the cluster; the data stays.
 }
 
 async function run(settings: Settings): Promise<number> {
-  const interrupted = new AbortController();
-  const ended = new AbortController();
+  const launch = new Launch(settings.members.length);
   const cluster = new LocalCluster({
-    members: settings.members,
-    dataDir: settings.dataDir,
+    ...settings,
     program: ['--enable-source-maps', programPath()],
-    onMemberEnd: (name, how) => {
-      console.error(
-        `\n${name} ended (${how}); ${cluster.runningCount} of ${settings.members.length} members run`,
-      );
-      if (cluster.runningCount === 0) ended.abort();
-    },
+    onMemberEnd: launch.onMemberEnd,
   });
-  const stopped = stopOnSignals(cluster, interrupted);
-
-  console.log(banner(settings));
-  const startedAt = performance.now();
-  try {
-    await cluster.start(AbortSignal.any([interrupted.signal, AbortSignal.timeout(READY_TIMEOUT_MS)]));
-  } catch (error) {
-    if (interrupted.signal.aborted) return stopped;
-    throw error;
-  }
-  console.log(`Ready after ${((performance.now() - startedAt) / 1000).toFixed(1)} s.\n\n${usage(settings)}`);
-  const died = new Promise<number>((settle) => ended.signal.addEventListener('abort', () => settle(1)));
-  return Promise.race([stopped, died]);
+  return launch.run(cluster, { banner: banner(settings), usage: `\n\n${usage(settings)}` });
 }
 
 await exitWith(async () => {

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ClientError } from '../src/client/client-error.ts';
 import { KvClient } from '../src/client/kv-client.ts';
+import { freePorts } from './free-ports.ts';
 import { programPath } from './launcher.ts';
-import { freePort, LocalCluster, type LocalMember } from './local-cluster.ts';
+import { LocalCluster, type LocalClusterOptions, type LocalMember } from './local-cluster.ts';
 import { type RegionMember, type RoundTrips, regionFlags, timersFor } from './region-layout.ts';
 import { regionNetwork } from './region-network.ts';
 import type { WanNetwork } from './wan-proxy.ts';
@@ -12,8 +13,7 @@ export interface RegionClusterOptions {
   readonly roundTrips: RoundTrips;
   /** Holds one directory and one log file per member; found again at the next start on the same peer ports. */
   readonly dataDir: string;
-  /** Told when a member ends without having been asked to. */
-  readonly onMemberEnd: (name: string, how: string) => void;
+  readonly onMemberEnd: LocalClusterOptions['onMemberEnd'];
 }
 
 const HOST = '127.0.0.1';
@@ -63,19 +63,16 @@ function urlOf(port: number): string {
 /** Each listens for its peers behind its proxy, at a port that is free today. */
 async function localMembers(options: RegionClusterOptions): Promise<readonly LocalMember[]> {
   const timers = timersFor(options.roundTrips);
-  const local: LocalMember[] = [];
-  for (const { name, region, clientPort, peerPort, httpPort, learner } of options.members) {
-    local.push({
-      name,
-      clientPort,
-      peerPort: await freePort(),
-      advertisedPeerPort: peerPort,
-      httpPort,
-      flags: [...regionFlags(region, timers), ...(learner ? ['--learner-linearizable-reads=true'] : [])],
-      joins: learner,
-    });
-  }
-  return local;
+  const peerPorts = await freePorts(options.members.length);
+  return options.members.map(({ name, region, clientPort, peerPort, httpPort, learner }, at) => ({
+    name,
+    clientPort,
+    peerPort: peerPorts[at]!,
+    advertisedPeerPort: peerPort,
+    httpPort,
+    flags: [...regionFlags(region, timers), ...(learner ? ['--learner-linearizable-reads=true'] : [])],
+    joins: learner,
+  }));
 }
 
 /** Adds the learner to the cluster unless it is one of it, again until it is done. */

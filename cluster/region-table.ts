@@ -2,32 +2,43 @@ import { LEADER_REGIONS, type RoundTrips } from './region-layout.ts';
 import { PROBE_STALENESS_MS, type ProbedMember } from './region-probe.ts';
 import { READ_KINDS, type ReadKind } from './region-reader.ts';
 
+/** Two lines, so that a row fits 80 columns. */
 const HEADINGS = [
-  'region',
-  'member',
-  'role',
-  'client port',
-  'entries behind',
-  'linearizable',
-  'serializable',
-  `bounded ${PROBE_STALENESS_MS} ms`,
-  'age told',
-];
+  ['', 'region'],
+  ['', 'member'],
+  ['', 'role'],
+  ['client', 'port'],
+  ['entries', 'behind'],
+  ['linear-', 'izable'],
+  ['serial-', 'izable'],
+  ['bounded', `${PROBE_STALENESS_MS} ms`],
+  ['age', 'told'],
+] as const;
 
-/** What the probes found, as lines for a person: who leads, how far each member is, what a read costs there. */
-export function regionTable(probed: readonly ProbedMember[], roundTrips: RoundTrips): readonly string[] {
+/**
+ * What the probes found, as lines for a person: who leads, how far each member is, what a read costs there.
+ *
+ * @param columns of the terminal; what is longer is cut, since a line that is folded by the terminal counts twice
+ */
+export function regionTable(
+  probed: readonly ProbedMember[],
+  roundTrips: RoundTrips,
+  columns = Number.POSITIVE_INFINITY,
+): readonly string[] {
   const leader = leaderAmong(probed);
   const newest = Math.max(0, ...probed.map(({ status }) => status?.appliedIndex ?? 0));
   const rows = probed.map((item) => rowOf(item, { leader, newest }));
+  const headings = ([0, 1] as const).map((line) => HEADINGS.map((heading) => heading[line]));
   const trips = [...roundTrips].map(([pair, ms]) => `${pair} ${ms} ms`).join('   ');
-  return [
+  const lines = [
     leaderLine(leader),
     `round trips   ${trips}`,
     '',
-    ...aligned([HEADINGS, ...rows]),
+    ...aligned([...headings, ...rows]),
     '',
     'reads: median of the last 20, in ms, asked from here of the member itself',
   ];
+  return lines.map((line) => (line.length > columns ? `${line.slice(0, columns - 1)}…` : line));
 }
 
 /** The one that leads in the newest term anybody leads in. */
@@ -71,7 +82,7 @@ function aligned(rows: readonly (readonly string[])[]): readonly string[] {
   return rows.map((row) =>
     row
       .map((cell, at) => (at < 3 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!)))
-      .join('   ')
+      .join('  ')
       .trimEnd(),
   );
 }

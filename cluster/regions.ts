@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { exitWith, portList, shownPath, stopOnSignals } from './launcher.ts';
+import { exitWith, Launch, memberPorts, shownPath } from './launcher.ts';
 import { RegionCluster } from './region-cluster.ts';
 import {
   parseRoundTrips,
@@ -38,7 +38,6 @@ What members tell each other passes through proxies on the peer ports, which del
 client of a port is a client in that member's region. Ctrl-C stops all members; starting again finds the data.`;
 
 const HOST = '127.0.0.1';
-const READY_TIMEOUT_MS = 120_000;
 const DRAW_PAUSE_MS = 1_000;
 /** Between two tables where nobody can redraw them. */
 const PLAIN_PAUSE_MS = 10_000;
@@ -62,19 +61,10 @@ function settingsFrom(argv: readonly string[]): Settings | 'help' {
     },
   });
   if (values.help) return 'help';
-  const count = REGION_MEMBERS.length;
-  const clients = portList(values['client-ports'], { flag: '--client-ports', count });
-  const peers = portList(values['peer-ports'], { flag: '--peer-ports', count });
-  const https = portList(values['http-ports'], { flag: '--http-ports', count });
-  const members = REGION_MEMBERS.map((member, at) => ({
-    ...member,
-    clientPort: clients[at]!,
-    peerPort: peers[at]!,
-    httpPort: https[at]!,
-  }));
+  const ports = memberPorts(values, REGION_MEMBERS.length);
   return {
     dataDir: resolve(values['data-dir']),
-    members,
+    members: REGION_MEMBERS.map((member, at) => ({ ...member, ...ports[at]! })),
     roundTrips: parseRoundTrips(values['round-trips']),
   };
 }
@@ -104,34 +94,13 @@ docs/multi-region.md says what each kind of read promises. Ctrl-C stops the clus
 }
 
 async function run(settings: Settings): Promise<number> {
-  const interrupted = new AbortController();
-  const ended = new AbortController();
-  await using regions = await RegionCluster.prepare({
-    ...settings,
-    onMemberEnd: (name, how) => {
-      console.error(
-        `\n${name} ended (${how}); ${cluster.runningCount} of ${settings.members.length} members run`,
-      );
-      if (cluster.runningCount === 0) ended.abort();
-    },
+  const launch = new Launch(settings.members.length);
+  await using regions = await RegionCluster.prepare({ ...settings, onMemberEnd: launch.onMemberEnd });
+  return await launch.run(regions.members, {
+    banner: banner(settings),
+    usage: ` ${usage(settings)}`,
+    meanwhile: async (signal) => show(settings, signal),
   });
-  const cluster = regions.members;
-  const stopped = stopOnSignals(cluster, interrupted);
-
-  console.log(banner(settings));
-  const startedAt = performance.now();
-  try {
-    await cluster.start(AbortSignal.any([interrupted.signal, AbortSignal.timeout(READY_TIMEOUT_MS)]));
-  } catch (error) {
-    if (interrupted.signal.aborted) return await stopped;
-    throw error;
-  }
-  console.log(`Ready after ${((performance.now() - startedAt) / 1000).toFixed(1)} s. ${usage(settings)}`);
-  const shown = show(settings, AbortSignal.any([interrupted.signal, ended.signal]));
-  const died = new Promise<number>((settle) => ended.signal.addEventListener('abort', () => settle(1)));
-  const code = await Promise.race([stopped, died]);
-  await shown;
-  return code;
 }
 
 /** Probes and shows until the signal: one table that changes in a terminal, else one after the other. */
@@ -143,7 +112,7 @@ async function show({ members, roundTrips }: Settings, signal: AbortSignal): Pro
   while (!signal.aborted) {
     await delay(isTerminal ? DRAW_PAUSE_MS : PLAIN_PAUSE_MS, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) break;
-    const lines = regionTable(probe.found, roundTrips);
+    const lines = regionTable(probe.found, roundTrips, isTerminal ? process.stdout.columns : undefined);
     const again = isTerminal && drawnLines > 0 ? `\x1b[${drawnLines}A\x1b[0J` : '';
     process.stdout.write(`${again}${lines.join('\n')}\n${isTerminal ? '' : '\n'}`);
     drawnLines = lines.length;

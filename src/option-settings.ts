@@ -1,4 +1,5 @@
-import { parseDocument } from 'yaml';
+import { createRequire } from 'node:module';
+import type * as yaml from 'yaml';
 import { StoreError } from './lib/errors.ts';
 import { SERVER_FLAGS, type ServerFlag } from './option-flags.ts';
 
@@ -154,6 +155,8 @@ function loadYaml(path: Setting, readFile: OptionSources['readFile']): unknown {
     throw badOptions(`${path.label}: cannot read ${path.text}: ${reasonOf(cause)}`, cause);
   }
   try {
+    // Most servers have no such file, and need not wait for what reads it to be loaded.
+    const { parseDocument } = createRequire(import.meta.url)('yaml') as typeof yaml;
     const document = parseDocument(text, { stringKeys: true });
     // What it only warns of, such as an unknown tag, it would take for something else than was meant.
     const problem = document.errors[0] ?? document.warnings[0];

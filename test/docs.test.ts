@@ -265,6 +265,7 @@ describe('limits', () => {
       'Staleness that a read': [count(MAX_STALENESS_MS_MAX)],
       'Time between two of them': [`${FRESHNESS_INTERVAL_MS_DEFAULT} ms`],
       'Keys and ends of open watches': [watchKeys],
+      'Watches of a stream that wait': [count(etcd.waitingWatchesMax)],
       'Answers above 1 MiB on their way': [mebibytes(ANSWERS_BYTES_MAX)],
       'Memory of requests over HTTP': [mebibytes(call.requestBytesMax)],
       'Memory of requests, open calls': [

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { freePort } from '../../cluster/local-cluster.ts';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { RegionCluster } from '../../cluster/region-cluster.ts';
 import {
   LEADER_REGIONS,
@@ -22,6 +22,8 @@ export class RegionalBench implements AsyncDisposable {
   readonly members: readonly RegionMember[];
   readonly #cluster: RegionCluster;
   readonly #directory: string;
+  /** A member has ended by itself: its log says why. */
+  #isDirectoryKept = false;
 
   private constructor(
     cluster: RegionCluster,
@@ -35,16 +37,19 @@ export class RegionalBench implements AsyncDisposable {
   /** Resolves when all members are ready and one in the best region leads. */
   static async start(): Promise<RegionalBench> {
     const directory = await mkdtemp(join(tmpdir(), 'bench-regions-'));
-    const members: RegionMember[] = [];
-    for (const member of REGION_MEMBERS) {
-      const ports = { clientPort: await freePort(), peerPort: await freePort(), httpPort: await freePort() };
-      members.push({ ...member, ...ports });
-    }
+    const ports = await freePorts(3 * REGION_MEMBERS.length);
+    const members = REGION_MEMBERS.map((member, at) => ({
+      ...member,
+      clientPort: ports[3 * at]!,
+      peerPort: ports[3 * at + 1]!,
+      httpPort: ports[3 * at + 2]!,
+    }));
     const cluster = await RegionCluster.prepare({
       members,
       roundTrips: ROUND_TRIPS,
       dataDir: directory,
       onMemberEnd: (name, how) => {
+        bench.#isDirectoryKept = true;
         throw new Error(`${name} has ended by itself (${how}); its log is in ${directory}`);
       },
     });
@@ -52,7 +57,7 @@ export class RegionalBench implements AsyncDisposable {
     // What would outlive this process if it ended before its time.
     process.on('exit', () => {
       cluster.members.kill();
-      rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+      if (!bench.#isDirectoryKept) rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
     });
     try {
       await cluster.members.start(AbortSignal.timeout(READY_TIMEOUT_MS));
@@ -93,7 +98,7 @@ export class RegionalBench implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#cluster[Symbol.asyncDispose]();
-    await rm(this.#directory, { recursive: true, force: true });
+    if (!this.#isDirectoryKept) await rm(this.#directory, { recursive: true, force: true });
   }
 
   /** A first election may end elsewhere; its leader's end makes another. */

@@ -1,10 +1,11 @@
 import { assert } from '../lib/assert.ts';
-import type { CacheClock } from './cache-clock.ts';
 import { type LoadedRange, loadRange } from './cache-load.ts';
 import type { CacheSettings } from './cache-options.ts';
 import { type CacheChange, CacheEndedError, type CacheStore } from './cache-store.ts';
 import { ClientError, type ClientErrorCode } from './client-error.ts';
+import type { ClientClock } from './clock.ts';
 import type { FreshLease } from './fresh-lease.ts';
+import { type Backoff, backoffMs } from './pause.ts';
 import type { RangeAnswer, RangeOptions } from './types.ts';
 import type { WatchStreamHandle, WatchStreamItem, WatchStreamOptions } from './watch-stream.ts';
 
@@ -16,8 +17,7 @@ const PATIENCE_MS = 1_000;
 const PATIENCE_MS_MAX = 30_000;
 /** How often a member without nonces is asked how far the watch is, while somebody waits for a revision. */
 const REVISION_LOOK_MS = 100;
-const RETRY_PAUSE_MS = 100;
-const RETRY_PAUSE_MS_MAX = 2_000;
+const RETRY_PAUSE: Backoff = { firstMs: 100, longestMs: 2_000 };
 /** How often a range is read anew, in a row, because it was compacted away under the reader. */
 const LOADS_MAX = 10;
 
@@ -55,7 +55,7 @@ export interface FeedParts {
   readonly settings: CacheSettings;
   readonly store: CacheStore;
   readonly lease: FreshLease;
-  readonly clock: CacheClock;
+  readonly clock: ClientClock;
   readonly listener: FeedListener;
   /** Ends it. */
   readonly signal: AbortSignal;
@@ -167,7 +167,11 @@ export class CacheFeed {
     this.#watch = watch;
     this.#owe();
     try {
-      for await (const item of watch) this.#take(item);
+      for await (const item of watch) {
+        // What had come in before the end is not told after it.
+        if (this.#isOver) break;
+        this.#take(item);
+      }
       return null;
     } catch (error) {
       if (lasts(error)) throw error;
@@ -207,7 +211,7 @@ export class CacheFeed {
       case 'created':
         this.#checkCluster(item.header.clusterId);
         this.#isLive = true;
-        this.#ask();
+        this.#askForLease();
         break;
       case 'events': {
         if (this.#owedSinceMs !== null) this.#owe();
@@ -264,14 +268,24 @@ export class CacheFeed {
     const renew = (): void => {
       callOff = clock.after(everyMs, renew);
       this.#leaveSilent();
-      if (this.#isLive && this.#knowsNonces !== false && !this.#parts.lease.isAskedEnough) this.#ask();
+      if (this.#isLive && this.#knowsNonces !== false && !this.#parts.lease.isAskedEnough)
+        this.#askForLease();
     };
     callOff = clock.after(everyMs, renew);
     return () => callOff();
   }
 
+  /**
+   * A member that was asked by nobody of late would tell how long ago that was. So the first question to it has it prove
+   * its state anew, and so does every one while the lease does not hold: a member that cannot, says nothing, and is left.
+   */
+  #askForLease(): void {
+    const { lease, clock } = this.#parts;
+    this.#ask(this.#knowsNonces === null || clock.nowMs() >= lease.untilMs);
+  }
+
   /** @returns the nonce, to be looked for in the lease */
-  #ask(linearizable = false): number {
+  #ask(linearizable: boolean): number {
     const { lease, clock } = this.#parts;
     assert(this.#watch !== null, 'only a stream that is there is asked');
     const nonce = lease.ask(clock.nowMs());
@@ -300,7 +314,7 @@ export class CacheFeed {
   #beginRound(): Promise<void> {
     this.#nextRound = null;
     const round = this.#linearizeOnce().finally(() => {
-      this.#round = null;
+      if (this.#round === round) this.#round = null;
     });
     this.#round = round;
     return round;
@@ -353,7 +367,7 @@ export class CacheFeed {
   /** Ends early, without an error, when the feed does. */
   async #pause(failures: number): Promise<void> {
     const { clock, signal } = this.#parts;
-    const durationMs = Math.min(RETRY_PAUSE_MS * 2 ** (failures - 1), RETRY_PAUSE_MS_MAX);
+    const durationMs = backoffMs(failures, RETRY_PAUSE);
     if (signal.aborted) return;
     await new Promise<void>((resolve) => {
       const callOff = clock.after(durationMs, () => {

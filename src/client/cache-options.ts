@@ -1,4 +1,5 @@
 import { ALL_FROM, prefixEnd } from '../lib/range-end.ts';
+import { bytesOf } from './bytes.ts';
 import type { CacheBounds } from './cache-store.ts';
 import { ClientError } from './client-error.ts';
 import type { Bytes, KeyRange } from './types.ts';
@@ -32,7 +33,7 @@ export type CacheOptions = (
   readonly load?: 'linearizable' | 'serializable';
   /** Default 1,000,000; beyond it the cache ends with `resource-exhausted`. */
   readonly keysMax?: number;
-  /** Keys, values, and 400 bytes for each entry; default 256 MiB, else as `keysMax`. */
+  /** Keys, values, and 500 bytes for each entry; default 256 MiB, else as `keysMax`. */
   readonly bytesMax?: number;
   /** Ends the cache. */
   readonly signal?: AbortSignal;
@@ -105,10 +106,6 @@ export function covers(outer: Span, inner: Span): boolean {
 
 function defined({ keysMax, bytesMax }: CacheOptions): Partial<CacheBounds> {
   return { ...(keysMax === undefined ? {} : { keysMax }), ...(bytesMax === undefined ? {} : { bytesMax }) };
-}
-
-function bytesOf(value: Bytes): Buffer {
-  return typeof value === 'string' ? Buffer.from(value) : value;
 }
 
 function refuse(message: string): never {

@@ -15,7 +15,7 @@ export type CacheChange =
 /** How large a cache may become. */
 export interface CacheBounds {
   readonly keysMax: number;
-  /** Keys, values, and 400 bytes for each entry. */
+  /** Keys, values, and 500 bytes for each entry. */
   readonly bytesMax: number;
 }
 

@@ -1,4 +1,3 @@
-import { type CacheClock, SleepAwareClock } from './cache-clock.ts';
 import type { CachedEntry } from './cache-entry.ts';
 import { CacheFeed, type CacheSource } from './cache-feed.ts';
 import {
@@ -12,7 +11,8 @@ import {
   spanOf,
 } from './cache-options.ts';
 import { type CacheChange, CacheStore } from './cache-store.ts';
-import { ClientError } from './client-error.ts';
+import { ClientError, canceled } from './client-error.ts';
+import type { ClientClock } from './clock.ts';
 import { FreshLease } from './fresh-lease.ts';
 import { LinkedSignal } from './linked-signal.ts';
 import { tellAll } from './listeners.ts';
@@ -27,7 +27,7 @@ export interface CacheUpdate {
 }
 
 /**
- * fresh: the lease holds. lapsed: it does not, for now. unknown: no member has told an age yet, as none of a real etcd
+ * fresh: the lease holds. lapsed: it does not at present. unknown: no member has told an age yet, as none of a real etcd
  * ever does. ended: closed, or failed for good; every read throws.
  */
 export type CacheState = 'fresh' | 'lapsed' | 'unknown' | 'ended';
@@ -67,7 +67,7 @@ export interface CacheSurroundings {
   readonly timeoutMs: number;
   /** Ends the cache, too: its client is closed. */
   readonly closing?: AbortSignal;
-  readonly clock?: CacheClock;
+  readonly clock: ClientClock;
 }
 
 /**
@@ -82,7 +82,7 @@ export interface CacheSurroundings {
 export class KvCache {
   readonly #settings: CacheSettings;
   readonly #timeoutMs: number;
-  readonly #clock: CacheClock;
+  readonly #clock: ClientClock;
   readonly #store: CacheStore;
   readonly #lease: FreshLease;
   readonly #feed: CacheFeed;
@@ -104,10 +104,7 @@ export class KvCache {
   #reloads = 0;
   #losses = 0;
 
-  private constructor(
-    { source, timeoutMs, closing, clock = new SleepAwareClock() }: CacheSurroundings,
-    options: CacheOptions,
-  ) {
+  private constructor({ source, timeoutMs, closing, clock }: CacheSurroundings, options: CacheOptions) {
     this.#settings = cacheSettings(options);
     this.#timeoutMs = timeoutMs;
     this.#clock = clock;
@@ -183,8 +180,7 @@ export class KvCache {
    * member tells ages
    */
   async getFresh(key: Bytes, wait: CacheWait = {}): Promise<CachedEntry | undefined> {
-    const over = new AbortController();
-    return this.#bounded(this.#whenFresh(key, over.signal), wait).finally(() => over.abort());
+    return this.#bounded((over) => this.#whenFresh(key, over), wait);
   }
 
   /**
@@ -194,7 +190,10 @@ export class KvCache {
    * @throws ClientError `deadline-exceeded`, `canceled`, `unavailable`
    */
   linearize(wait: CacheWait = {}): Promise<void> {
-    return this.#bounded(this.#end === null ? this.#feed.linearize() : Promise.reject(this.#end), wait);
+    return this.#bounded(
+      () => (this.#end === null ? this.#feed.linearize() : Promise.reject(this.#end)),
+      wait,
+    );
   }
 
   // ---- what it is worth ---------------------------------------------------------------------------------------
@@ -400,19 +399,30 @@ export class KvCache {
     for (const wake of this.#waiting) wake();
   }
 
-  /** @throws ClientError `deadline-exceeded`, `canceled`; what is waited for goes on */
-  async #bounded<T>(work: Promise<T>, { timeoutMs = this.#timeoutMs, signal }: CacheWait): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => reject(new ClientError('canceled', 'the call was canceled'));
-      const callOff = this.#clock.after(timeoutMs, () => {
-        reject(new ClientError('deadline-exceeded', `the cache was not that fresh within ${timeoutMs} ms`));
+  /**
+   * @param begin given a signal that aborts when nobody waits any more; what it began may then never settle
+   * @throws ClientError `deadline-exceeded`, `canceled`
+   */
+  async #bounded<T>(
+    begin: (over: AbortSignal) => Promise<T>,
+    { timeoutMs = this.#timeoutMs, signal }: CacheWait,
+  ): Promise<T> {
+    if (signal?.aborted) throw canceled();
+    const over = new AbortController();
+    try {
+      return await new Promise<T>((resolve, reject) => {
+        const late = new ClientError(
+          'deadline-exceeded',
+          `the cache was not that fresh within ${timeoutMs} ms`,
+        );
+        const callOff = this.#clock.after(timeoutMs, () => reject(late));
+        over.signal.addEventListener('abort', callOff, { once: true });
+        const onAbort = (): void => reject(canceled());
+        signal?.addEventListener('abort', onAbort, { once: true, signal: over.signal });
+        begin(over.signal).then(resolve, reject);
       });
-      if (signal?.aborted) onAbort();
-      signal?.addEventListener('abort', onAbort, { once: true });
-      work.then(resolve, reject).finally(() => {
-        callOff();
-        signal?.removeEventListener('abort', onAbort);
-      });
-    });
+    } finally {
+      over.abort();
+    }
   }
 }

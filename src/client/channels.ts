@@ -1,13 +1,15 @@
+import { setMaxListeners } from 'node:events';
 import type { ClientDuplexStream, ClientReadableStream } from '@grpc/grpc-js';
 import { ClientError } from './client-error.ts';
-import { type CallHeaders, type CallLimits, Connection, type Method, pause } from './connection.ts';
+import { type CallHeaders, type CallLimits, Connection, type Method } from './connection.ts';
 import type { EndpointAddress } from './endpoint.ts';
+import { LinkedSignal } from './linked-signal.ts';
+import { type Backoff, backoffMs, pause } from './pause.ts';
 import { type CallKind, inOrder, isHomecoming, type Preference, type Route } from './routes.ts';
 
 /** Rounds over all endpoints, none of which could be reached, before a call fails. */
 const UNREACHED_ROUNDS_MAX = 2;
-const ROUND_PAUSE_MS = 100;
-const ROUND_PAUSE_MS_MAX = 1000;
+const ROUND_PAUSE: Backoff = { firstMs: 100, longestMs: 1000 };
 /** What one member is given at least, as long as the call has it. */
 const ATTEMPT_MS_MIN = 100;
 
@@ -44,14 +46,17 @@ export class Channels {
   #attendant: Attendant | null = null;
   readonly #onSurvey = new Set<() => void>();
   #failures = 0;
-  #isClosed = false;
+  readonly #closing = new AbortController();
 
-  /** @param endpoints at least one @throws ClientError `invalid-argument` */
+  /** @param endpoints at least one; of one address the last counts @throws ClientError `invalid-argument` */
   constructor(endpoints: readonly EndpointAddress[], preference: Preference = AS_GIVEN) {
     if (endpoints.length === 0)
       throw new ClientError('invalid-argument', 'no endpoint is given', { unsent: true });
     this.#preference = preference;
-    this.#routes = endpoints.map((endpoint) => route(new Connection(endpoint), true));
+    // As many wait for it as there are calls.
+    setMaxListeners(0, this.#closing.signal);
+    const once = new Map(endpoints.map((endpoint) => [endpoint.address, endpoint]));
+    this.#routes = [...once.values()].map((endpoint) => route(new Connection(endpoint), true));
   }
 
   /** `host:port` of every endpoint, in the order in which they were given, then found. */
@@ -83,10 +88,11 @@ export class Channels {
           return await next.connection.unary(method, request, { ...limits, deadlineMs: untilMs });
         } catch (error) {
           const found = error as ClientError;
-          if (limits.signal?.aborted === true) throw found;
+          if (limits.signal?.aborted === true || this.#closing.signal.aborted) throw found;
           if (!found.unsent) unreached = 0;
-          // What was refused after being sent tells more than that another endpoint is not there.
-          if (failure === null || !(found.unsent || isMute(found))) failure = found;
+          // What was refused after being sent tells more than that another endpoint is not there, or says nothing. That
+          // a change may have been made must not be lost behind an attempt that was not sent.
+          if (failure === null || found.uncertain || !(found.unsent || isMute(found))) failure = found;
           // Whatever becomes of this call, the next one need not wait for the same member.
           const again = mayRepeat(found, method);
           if (again || isSilent(found)) this.fail(next.address);
@@ -165,7 +171,7 @@ export class Channels {
   /** Adds an endpoint that was found. The connection is closed with the others. */
   add(connection: Connection): ConnectedRoute {
     const added = route(connection, false);
-    if (this.#isClosed) connection.close();
+    if (this.#closing.signal.aborted) connection.close();
     else this.#routes = [...this.#routes, added];
     return added;
   }
@@ -187,9 +193,10 @@ export class Channels {
     return () => this.#onSurvey.delete(listener);
   }
 
+  /** Calls and streams end as `canceled`, those that come as well. */
   close(): void {
-    this.#isClosed = true;
-    for (const { connection } of this.#routes) connection.close();
+    this.#closing.abort();
+    for (const { connection } of this.#routes) connection.cut();
   }
 
   #ordered(kind: CallKind): readonly ConnectedRoute[] {
@@ -206,8 +213,9 @@ export class Channels {
     round: number,
     { deadlineMs, signal }: { readonly deadlineMs: number; readonly signal: AbortSignal | undefined },
   ): Promise<void> {
-    const pauseMs = Math.min(ROUND_PAUSE_MS * 2 ** (round - 1), ROUND_PAUSE_MS_MAX);
-    await pause(Math.min(pauseMs, Math.max(0, deadlineMs - Date.now())), signal);
+    const pauseMs = Math.min(backoffMs(round, ROUND_PAUSE), Math.max(0, deadlineMs - Date.now()));
+    using link = new LinkedSignal([signal, this.#closing.signal]);
+    await pause(pauseMs, link.signal);
   }
 }
 

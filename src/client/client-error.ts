@@ -69,6 +69,16 @@ export class ClientError extends Error {
   }
 }
 
+/** Of a call that was given up before it was sent. */
+export function canceled(): ClientError {
+  return new ClientError('canceled', 'the call was canceled', { unsent: true });
+}
+
+/** Of a call whose client was closed before it was sent. */
+export function clientClosed(): ClientError {
+  return new ClientError('canceled', 'the client was closed', { unsent: true });
+}
+
 /** After these a change may or may not have been made. */
 const UNCERTAIN: ReadonlySet<ClientErrorCode> = new Set([
   'canceled',

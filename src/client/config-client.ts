@@ -1,8 +1,8 @@
 import { canonicalEnvironment } from '../config-format/environments.ts';
 import type { Json } from '../config-format/values.ts';
 import type { CacheWait } from './cache.ts';
-import { SleepAwareClock } from './cache-clock.ts';
 import { ClientError } from './client-error.ts';
+import { SleepAwareClock } from './clock.ts';
 import type { ConfigEntry } from './config-entry.ts';
 import { ConfigFeed } from './config-feed.ts';
 import { ConfigError, take, WANTED, type Wanted } from './config-get.ts';

@@ -1,7 +1,7 @@
 import { open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Json } from '../config-format/values.ts';
-import type { CacheClock } from './cache-clock.ts';
+import type { ClientClock } from './clock.ts';
 import { type HeldEntry, hiddenEntry, shownAs } from './config-entry.ts';
 import type { ConfigScope } from './config-layers.ts';
 
@@ -35,7 +35,7 @@ interface SnapshotEntry {
 interface SnapshotFileParts {
   readonly path: string;
   readonly scope: ConfigScope;
-  readonly clock: CacheClock;
+  readonly clock: ClientClock;
   /** Hears why the file could not be written; a later change tries again. */
   readonly onProblem: (error: Error) => void;
 }

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   Client,
   type ClientDuplexStream,
@@ -6,8 +5,9 @@ import {
   connectivityState,
   Metadata,
   type ServiceError,
+  status,
 } from '@grpc/grpc-js';
-import { ClientError, statusError } from './client-error.ts';
+import { ClientError, canceled, clientClosed, statusError } from './client-error.ts';
 import { channelCredentials, type EndpointAddress, tlsFailure } from './endpoint.ts';
 
 /** How long one endpoint may take to accept a connection before the next is tried. */
@@ -65,6 +65,11 @@ export class Connection {
   readonly address: string;
   readonly #endpoint: EndpointAddress;
   readonly #client: Client;
+  /** What was sent and is not over. */
+  readonly #open = new Set<{ cancel(): void }>();
+  #isCut = false;
+  /** Under way. */
+  #diagnosis: Promise<string | null> | null = null;
 
   /** @throws ClientError `invalid-argument` for certificates that cannot be used */
   constructor(endpoint: EndpointAddress) {
@@ -81,12 +86,14 @@ export class Connection {
   /** One request, one answer. @throws ClientError `unsent` when the endpoint cannot be reached */
   async unary<Req, Res>(method: Method<Req, Res>, request: Partial<Req>, call: BoundCall): Promise<Res> {
     await this.ready(call);
+    this.#check(call.signal);
     return new Promise((resolve, reject) => {
       const { onTrailers, signal } = call;
       let answer: Res;
       const done = (error: ServiceError | null, response?: Res): void => {
+        this.#open.delete(sent);
         signal?.removeEventListener('abort', onAbort);
-        if (error !== null) reject(statusError(error, { cause: error, mutating: method.mutating }));
+        if (error !== null) reject(this.#failure(error, { mutating: method.mutating, signal }));
         else if (onTrailers === undefined) resolve(response!);
         else answer = response!;
       };
@@ -94,6 +101,7 @@ export class Connection {
       const options = { deadline: call.deadlineMs };
       const sent = this.#client.makeUnaryRequest(path, encode, decode, request, shown(call), options, done);
       const onAbort = (): void => sent.cancel();
+      this.#open.add(sent);
       signal?.addEventListener('abort', onAbort, { once: true });
       if (onTrailers === undefined) return;
       // It comes after the answer, or after the failure, which has then settled this.
@@ -105,7 +113,7 @@ export class Connection {
   }
 
   /**
-   * Opens a two-way stream. The member ends it when it loses its leader.
+   * Opens a two-way stream, which the signal cancels. The member ends it when it loses its leader.
    *
    * @param headers `connectMs`: how long it may take to connect; at most, and by default, 2000
    * @throws ClientError
@@ -115,28 +123,47 @@ export class Connection {
     headers: CallHeaders & { readonly connectMs?: number },
   ): Promise<ClientDuplexStream<Partial<Req>, Res>> {
     await this.ready({ ...headers, deadlineMs: Date.now() + (headers.connectMs ?? CONNECT_TIMEOUT_MS) });
+    this.#check(headers.signal);
     const metadata = shown(headers);
     metadata.set('hasleader', 'true');
     const { path, encode, decode } = method;
-    return this.#client.makeBidiStreamRequest(path, encode, decode, metadata);
+    return this.#opened(this.#client.makeBidiStreamRequest(path, encode, decode, metadata), headers.signal);
   }
 
-  /** Opens a stream of answers. @throws ClientError */
+  /** Opens a stream of answers, which the signal cancels. @throws ClientError */
   async serverStream<Req, Res>(
     method: Method<Req, Res>,
     request: Partial<Req>,
     headers: CallHeaders,
   ): Promise<ClientReadableStream<Res>> {
     await this.ready({ ...headers, deadlineMs: Infinity });
+    this.#check(headers.signal);
     const { path, encode, decode } = method;
-    return this.#client.makeServerStreamRequest(path, encode, decode, request, shown(headers));
+    const stream = this.#client.makeServerStreamRequest(path, encode, decode, request, shown(headers));
+    return this.#opened(stream, headers.signal);
+  }
+
+  #opened<S extends Pick<ClientReadableStream<unknown>, 'cancel' | 'on'>>(
+    stream: S,
+    signal: AbortSignal | undefined,
+  ): S {
+    const onAbort = (): void => stream.cancel();
+    this.#open.add(stream);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    stream.on('status', () => {
+      this.#open.delete(stream);
+      signal?.removeEventListener('abort', onAbort);
+    });
+    // A cancellation comes back as an error, which whoever has left the stream does not wait for.
+    stream.on('error', () => {});
+    return stream;
   }
 
   /**
    * Waits until the endpoint is connected: only then is something sent, so a failure here means that nothing was.
    * An attempt that fails ends the wait at once; grpc-js alone would go on trying until the deadline.
    *
-   * @throws ClientError `unavailable`, `canceled`
+   * @throws ClientError `unavailable`, `canceled` by the signal, or when this is cut
    */
   async ready({ deadlineMs, signal }: Pick<BoundCall, 'deadlineMs' | 'signal'>): Promise<void> {
     const channel = this.#client.getChannel();
@@ -144,22 +171,58 @@ export class Connection {
     const patienceMs = failing ? RECONNECT_TIMEOUT_MS : CONNECT_TIMEOUT_MS;
     const untilMs = Math.min(deadlineMs, Date.now() + patienceMs);
     for (let changes = 0; ; changes += 1) {
-      if (signal?.aborted) throw canceled();
+      this.#check(signal);
       const state = channel.getConnectivityState(true);
       if (state === connectivityState.READY) return;
       const failed = state === connectivityState.TRANSIENT_FAILURE && changes > 0;
-      const gone = failed || state === connectivityState.SHUTDOWN;
-      if (gone || !(await this.#changed(state, { untilMs, signal }))) {
+      if (failed || !(await this.#changed(state, { untilMs, signal }))) {
         if (signal?.aborted) throw canceled();
-        const reason = await tlsFailure(this.#endpoint);
-        const detail = reason === null ? '' : `: ${reason}`;
-        throw new ClientError('unavailable', `cannot connect to ${this.address}${detail}`, { unsent: true });
+        throw this.#unreached(await this.#diagnosed());
       }
     }
   }
 
+  /** Takes no further calls. Those on their way come to their end. */
   close(): void {
     this.#client.close();
+  }
+
+  /** Takes no further calls, and cancels those on their way. */
+  cut(): void {
+    this.#isCut = true;
+    this.close();
+    for (const call of this.#open) call.cancel();
+  }
+
+  /** To be done in the same step in which something is sent. @throws ClientError `canceled`, `unavailable` */
+  #check(signal: AbortSignal | undefined): void {
+    if (this.#isCut) throw clientClosed();
+    if (signal?.aborted) throw canceled();
+    const state = this.#client.getChannel().getConnectivityState(false);
+    if (state === connectivityState.SHUTDOWN) throw this.#unreached(null);
+  }
+
+  #failure(
+    error: ServiceError,
+    call: { readonly mutating: boolean; readonly signal: AbortSignal | undefined },
+  ): ClientError {
+    const { mutating, signal } = call;
+    const by = this.#isCut ? clientClosed() : signal?.aborted === true ? canceled() : null;
+    if (by === null || error.code !== status.CANCELLED) return statusError(error, { cause: error, mutating });
+    return new ClientError('canceled', by.message, { cause: error, uncertain: mutating });
+  }
+
+  /** One look serves all calls that fail meanwhile. */
+  #diagnosed(): Promise<string | null> {
+    this.#diagnosis ??= tlsFailure(this.#endpoint).finally(() => {
+      this.#diagnosis = null;
+    });
+    return this.#diagnosis;
+  }
+
+  #unreached(reason: string | null): ClientError {
+    const detail = reason === null ? '' : `: ${reason}`;
+    return new ClientError('unavailable', `cannot connect to ${this.address}${detail}`, { unsent: true });
   }
 
   async #changed(
@@ -175,19 +238,6 @@ export class Connection {
       });
     });
   }
-}
-
-/** @throws ClientError `canceled` */
-export async function pause(durationMs: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await delay(durationMs, undefined, signal === undefined ? {} : { signal });
-  } catch {
-    throw canceled();
-  }
-}
-
-function canceled(): ClientError {
-  return new ClientError('canceled', 'the call was canceled', { unsent: true });
 }
 
 function shown({ token, maxStalenessMs }: CallHeaders): Metadata {

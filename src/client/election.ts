@@ -1,11 +1,11 @@
 import { ClientError } from './client-error.ts';
+import { Held } from './held.ts';
 import type { CallOptions } from './kv-client.ts';
-import type { Lease } from './lease.ts';
 import { LinkedSignal } from './linked-signal.ts';
 import { type HeldPlace, type PlaceOptions, takePlace } from './place.ts';
 import { Queue, type QueueCalls } from './queue.ts';
 import { putOp } from './txn.ts';
-import type { Bytes, Compare, KeyValue, ResponseHeader, TxnAnswer, TxnOptions } from './types.ts';
+import type { Bytes, KeyValue, ResponseHeader, TxnAnswer, TxnOptions } from './types.ts';
 
 /** What an election needs of its client. */
 export interface ElectionCalls extends QueueCalls {
@@ -97,37 +97,12 @@ export class Election {
 }
 
 /** The lead of an election, until it is resigned or lost. */
-export class Leadership {
+export class Leadership extends Held {
   readonly #calls: ElectionCalls;
-  readonly #place: HeldPlace;
 
   constructor(calls: ElectionCalls, place: HeldPlace) {
+    super(place);
     this.#calls = calls;
-    this.#place = place;
-  }
-
-  /** What exists as long as this leads. */
-  get key(): Buffer {
-    return this.#place.key;
-  }
-
-  /** Grows with every leader: whoever shows a lower one than was seen before does not lead any more. */
-  get fencingToken(): number {
-    return this.#place.revision;
-  }
-
-  get lease(): Lease {
-    return this.#place.lease;
-  }
-
-  /** Aborts when the lead is lost (its reason says why) or resigned. */
-  get signal(): AbortSignal {
-    return this.#place.signal;
-  }
-
-  /** The condition of a transaction that is to be performed only by the leader. */
-  isHeld(): Compare {
-    return this.#place.isHeld();
   }
 
   /**
@@ -145,11 +120,6 @@ export class Leadership {
 
   /** @throws ClientError when no member could be told; the next one leads when the lease is over */
   async resign(call: CallOptions = {}): Promise<void> {
-    await this.#place.leave(call);
-  }
-
-  /** As `resign`, but never rejects. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#place.leaveQuietly();
+    await this.leave(call);
   }
 }

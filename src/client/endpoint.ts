@@ -48,6 +48,13 @@ export function parseEndpoint(text: string, tls: ClientTls | undefined): Endpoin
   return { address, tls: scheme === 'https' ? (tls ?? {}) : (tls ?? null) };
 }
 
+const THIS_MACHINE = /^(?:(?:.+\.)?localhost|127\.[\d.]+|0\.0\.0\.0|\[::1?\]|\[::ffff:127\.[\d.]+\]):\d+$/i;
+
+/** Whether an address means whichever machine it is used on. @param address `host:port` */
+export function isOfThisMachine(address: string): boolean {
+  return THIS_MACHINE.test(address);
+}
+
 /** @throws ClientError `invalid-argument` when certificate, key and authorities cannot be used */
 export function channelCredentials(tls: ClientTls | null): ChannelCredentials {
   if (tls === null) return credentials.createInsecure();

@@ -1,5 +1,5 @@
-/** How much slower than true time this process's own clock may run: 1 ms in a second. Machines drift by a tenth of it. */
-export const CLOCK_DRIFT = 0.001;
+import { CLOCK_DRIFT } from './clock.ts';
+
 /** Requests without an answer at one time; their times are all that is kept of them. */
 export const RENEWALS_MAX = 8;
 

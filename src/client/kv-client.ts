@@ -1,14 +1,17 @@
+import { setMaxListeners } from 'node:events';
 import { AuthClient } from './auth-client.ts';
 import { type ProvenAge, readWithin } from './bounded-read.ts';
 import { KvCache } from './cache.ts';
 import type { CacheOptions } from './cache-options.ts';
 import { Channels, type RoutedCall } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
+import { SleepAwareClock } from './clock.ts';
 import type { CallHeaders, CallLimits, Method } from './connection.ts';
 import { Election, type ElectionCalls } from './election.ts';
 import { type ClientTls, parseEndpoint } from './endpoint.ts';
 import { grantLease, type Lease, type LeaseCalls, type LeaseOptions } from './lease.ts';
 import { renewLease } from './lease-renewal.ts';
+import { LinkedSignal } from './linked-signal.ts';
 import { acquireLock, type Lock, tryLock } from './lock.ts';
 import type { PlaceOptions } from './place.ts';
 import { type Login, SignIn } from './sign-in.ts';
@@ -110,9 +113,12 @@ export class KvClient {
   readonly #timeoutMs: number;
   readonly #survey: Survey | null = null;
   readonly #closing = new AbortController();
+  readonly #clock = new SleepAwareClock();
 
   /** Connects to nothing yet. @throws ClientError `invalid-argument` for an endpoint that is no address */
   constructor(options: KvClientOptions) {
+    // As many wait for it as there are watches, locks and leases.
+    setMaxListeners(0, this.#closing.signal);
     this.#options = options;
     const { region, tls, endpoints } = options;
     const leaderFirst = options.routing === 'leader';
@@ -202,8 +208,8 @@ export class KvClient {
 
   /** A range in memory, kept up to date, whose age is known; see `KvCache`. It ends with this client, or before. */
   cache(options: CacheOptions): Promise<KvCache> {
-    const closing = this.#closing.signal;
-    return KvCache.open({ source: this, timeoutMs: this.#timeoutMs, closing }, options);
+    const surroundings = { source: this, timeoutMs: this.#timeoutMs, closing: this.#closing.signal };
+    return KvCache.open({ ...surroundings, clock: this.#clock }, options);
   }
 
   // ---- leases -----------------------------------------------------------------------------------------------
@@ -228,8 +234,10 @@ export class KvClient {
 
   /** Renews the lease once. @returns its new remaining time in seconds, 0 when it is gone */
   async leaseKeepAlive(id: bigint, call: CallOptions = {}): Promise<number> {
+    using link = new LinkedSignal([call.signal, this.#closing.signal]);
+    const limits = { ...this.#limits(call), signal: link.signal };
     const signIn = { with: this.#as(call) };
-    return renewLease({ channels: this.#channels, signIn }, id, this.#limits(call));
+    return await renewLease({ channels: this.#channels, signIn }, id, limits);
   }
 
   async leaseTimeToLive(
@@ -285,8 +293,10 @@ export class KvClient {
   /** @param endpoint one of `endpoints` */
   async status(endpoint: string, call: CallOptions = {}): Promise<StatusAnswer> {
     const limits = this.#limits(call);
-    return this.#as(call)(limits, async (token) =>
-      statusAnswer(await this.#channels.unaryAt(endpoint, METHODS.status, { request: {}, ...limits, token })),
+    return this.#as(call)(limits, async (shown) =>
+      statusAnswer(
+        await this.#channels.unaryAt(endpoint, METHODS.status, { request: {}, ...limits, ...shown }),
+      ),
     );
   }
 
@@ -302,8 +312,8 @@ export class KvClient {
   }
 
   /**
-   * Ends all connections, watches without an error, waits for locks and elections as `canceled`, and the renewal of
-   * leases: these end by their time.
+   * Ends all connections, calls, snapshots and waits for locks and elections as `canceled` (a change that was sent may
+   * have been made), watches without an error, and the renewal of leases: these end by their time.
    */
   close(): void {
     this.#closing.abort();
@@ -316,10 +326,7 @@ export class KvClient {
   }
 
   async *#slices(endpoint: string, show: CallHeaders): AsyncGenerator<SnapshotSlice, void, undefined> {
-    const { signal } = show;
     const stream = await this.#channels.streamAt(endpoint, METHODS.snapshot, { request: {}, ...show });
-    const onAbort = (): void => stream.cancel();
-    signal?.addEventListener('abort', onAbort, { once: true });
     try {
       for await (const slice of stream) {
         yield { blob: slice.blob, remainingBytes: Number(slice.remaining_bytes) };
@@ -327,13 +334,12 @@ export class KvClient {
     } catch (error) {
       throw asClientError(error);
     } finally {
-      signal?.removeEventListener('abort', onAbort);
-      stream.on('error', () => {});
       stream.cancel();
     }
   }
 
   readonly #leaseCalls: LeaseCalls = {
+    clock: this.#clock,
     closing: this.#closing.signal,
     // Whoever is given a second lease in place of the first loses nothing: that one ends unused.
     grant: (options, call) =>
@@ -381,13 +387,13 @@ export class KvClient {
     call: CallOptions & Omit<RoutedCall, keyof CallLimits>,
   ): Promise<Res> {
     const limits = { ...call, ...this.#limits(call) };
-    return this.#as(call)(limits, (token) => this.#channels.unary(method, request, { ...limits, token }));
+    return this.#as(call)(limits, (shown) => this.#channels.unary(method, request, { ...limits, ...shown }));
   }
 
   /** Calls with the token that the call was given, else with that of this client's login. */
   #as({ token }: CallOptions): SignIn['with'] {
     if (token === undefined) return (limits, work) => this.#signIn.with(limits, work);
-    return (_limits, work) => work(token);
+    return ({ timeoutMs }, work) => work({ token, timeoutMs });
   }
 
   #limits(call: CallOptions): CallLimits {

@@ -1,7 +1,7 @@
 import type { Channels } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
-import { pause } from './connection.ts';
 import { LinkedSignal } from './linked-signal.ts';
+import { pause } from './pause.ts';
 import type { SignIn } from './sign-in.ts';
 import { METHODS } from './wire.ts';
 
@@ -31,8 +31,9 @@ export async function renewLease(
   const deadlineMs = Date.now() + limits.timeoutMs;
   for (let unreached = 0; ; ) {
     try {
-      return await link.signIn.with({ ...limits, timeoutMs: Math.max(1, deadlineMs - Date.now()) }, (token) =>
-        renewAt(link.channels, id, { ...limits, token, timeoutMs: attemptMs(deadlineMs) }),
+      return await link.signIn.with(
+        { ...limits, timeoutMs: Math.max(1, deadlineMs - Date.now()) },
+        ({ token }) => renewAt(link.channels, id, { ...limits, token, timeoutMs: attemptMs(deadlineMs) }),
       );
     } catch (error) {
       const isOver = Date.now() >= deadlineMs || limits.signal?.aborted === true;
@@ -61,8 +62,6 @@ async function renewAt(
   // Time is left for another member when one takes no connection.
   const call = { signal, token: limits.token, connectMs: limits.timeoutMs / 2 };
   const { address, stream } = await channels.duplex(METHODS.leaseKeepAlive, call);
-  const onAbort = (): void => stream.cancel();
-  signal.addEventListener('abort', onAbort, { once: true });
   try {
     stream.write({ ID: id });
     for await (const answer of stream as AsyncIterable<{ readonly TTL: number | bigint }>)
@@ -78,8 +77,6 @@ async function renewAt(
     if (failure instanceof ClientError && HEALING.has(failure.code)) channels.fail(address);
     throw failure;
   } finally {
-    signal.removeEventListener('abort', onAbort);
-    stream.on('error', () => {});
     stream.cancel();
   }
 }

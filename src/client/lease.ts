@@ -1,17 +1,17 @@
-import { ClientError } from './client-error.ts';
-import { pause } from './connection.ts';
+import { setMaxListeners } from 'node:events';
+import { ClientError, clientClosed } from './client-error.ts';
+import { CLOCK_DRIFT, type ClientClock } from './clock.ts';
 import type { CallOptions } from './kv-client.ts';
 import { LinkedSignal } from './linked-signal.ts';
 import type { LeaseGrantAnswer, ResponseHeader } from './types.ts';
 
-/** How far this machine's clock may run slow, against the server's. */
-const CLOCK_DRIFT = 0.001;
 const RETRY_PAUSE_MS = 200;
-/** However long a lease lasts, it is renewed so often; timers cannot wait for more than 24 days. */
+/** However long a lease lasts, it is renewed so often. */
 const RENEWAL_MS_MAX = 3_600_000;
-const TIMER_MS_MAX = 2 ** 31 - 1;
-/** How long the end of a lease may take that is given up by a signal, or by the end of a block. */
-const FAREWELL_TIMEOUT_MS = 2000;
+/** Timers stand still while the machine sleeps: the clock is looked at so often, in running time. */
+const LOOK_MS = 1000;
+/** How long the clean-up may take behind what is given up by a signal, or by the end of a block. */
+export const FAREWELL_TIMEOUT_MS = 2000;
 
 /** What a lease is to be. */
 export interface LeaseOptions {
@@ -38,13 +38,15 @@ export interface LeaseCalls {
   revoke(id: bigint, call: CallOptions): Promise<ResponseHeader>;
   /** Aborts when the client is closed. */
   readonly closing: AbortSignal;
+  readonly clock: ClientClock;
 }
 
 /**
- * A lease that renews itself at every third of its time (at least every hour), at whichever member answers, until it is revoked or lost. It
- * counts as lost when the server says that it is gone, or when no renewal came through in time: from then on its keys
- * may vanish at any moment. The time runs on this process's monotonic clock from before each renewal was sent; it stands
- * still while the whole machine sleeps, so that a loss meanwhile is only noticed at the next renewal.
+ * A lease that renews itself at every third of its time (at least every hour), at whichever member answers, until it is
+ * revoked or lost. It counts as lost when the server says that it is gone, or when no renewal came through in time: from
+ * then on its keys may vanish at any moment. The time runs on this machine's own clock from before each renewal was sent,
+ * sleep included: a lease that ended while the machine slept is found lost by whoever asks for `remainingMs`, and within
+ * a second of running time in any case.
  */
 export class Lease {
   readonly id: bigint;
@@ -56,7 +58,10 @@ export class Lease {
   readonly #over = new AbortController();
   readonly #resolveEnded: (end: LeaseEnd) => void;
   #untilMs = 0;
-  #expiry: NodeJS.Timeout | null = null;
+  /** When it is renewed next. */
+  #dueMs = 0;
+  #isRenewing = false;
+  #callOffLook = (): void => {};
 
   constructor(
     calls: LeaseCalls,
@@ -71,7 +76,12 @@ export class Lease {
     });
     this.#resolveEnded = resolveEnded;
     this.#lastsFrom(granted.sentMs, granted.ttlSeconds);
-    void this.#renew();
+    const onClosing = (): void => this.#lost(clientClosed());
+    // As many wait for it as have their keys on it.
+    setMaxListeners(0, this.#over.signal);
+    calls.closing.addEventListener('abort', onClosing, { once: true, signal: this.#over.signal });
+    if (calls.closing.aborted) onClosing();
+    this.#look();
   }
 
   /** Aborts when the lease is over; its reason is a ClientError that says why. */
@@ -79,9 +89,13 @@ export class Lease {
     return this.#over.signal;
   }
 
-  /** How long it surely lives on without a renewal, in ms; 0 when it is over or may be. */
+  /** How long it surely lives on without a renewal, in ms; 0 when it is over or may be: it is then lost. */
   get remainingMs(): number {
-    return this.#over.signal.aborted ? 0 : Math.max(0, this.#untilMs - performance.now());
+    if (this.#over.signal.aborted) return 0;
+    const remainingMs = this.#untilMs - this.#calls.clock.nowMs();
+    if (remainingMs > 0) return remainingMs;
+    this.#lost(new ClientError('unavailable', 'the lease could not be renewed in time'));
+    return 0;
   }
 
   /** Ends the lease and deletes its keys. Repeating it does no harm. @throws ClientError */
@@ -111,41 +125,43 @@ export class Lease {
     void this.ended.then(() => signal.removeEventListener('abort', onAbort));
   }
 
-  async #renew(): Promise<void> {
-    const { signal } = this.#over;
-    const onClosing = (): void => this.#lost(new ClientError('canceled', 'the client was closed'));
-    this.#calls.closing.addEventListener('abort', onClosing, { once: true });
-    if (this.#calls.closing.aborted) onClosing();
-    while (!signal.aborted) {
-      const dueMs = this.#untilMs - (this.ttlSeconds * 1000 * 2) / 3 - performance.now();
-      await pause(Math.min(Math.max(0, dueMs), RENEWAL_MS_MAX), signal).catch(() => {});
-      if (!signal.aborted) await this.#renewOnce();
+  /** Does what is due, and comes back in time for the rest. */
+  #look(): void {
+    const leftMs = this.remainingMs;
+    if (leftMs === 0) return;
+    const { clock } = this.#calls;
+    let nextMs = Math.min(leftMs, LOOK_MS);
+    if (!this.#isRenewing) {
+      const dueMs = this.#dueMs - clock.nowMs();
+      if (dueMs <= 0) void this.#renew();
+      else nextMs = Math.min(nextMs, dueMs);
     }
-    this.#calls.closing.removeEventListener('abort', onClosing);
+    // Timers may be early by a part of a millisecond.
+    this.#callOffLook = clock.after(Math.ceil(nextMs), () => this.#look());
   }
 
-  async #renewOnce(): Promise<void> {
-    const { signal } = this.#over;
-    const sentMs = performance.now();
+  async #renew(): Promise<void> {
+    const { clock } = this.#calls;
+    const sentMs = clock.nowMs();
+    this.#isRenewing = true;
     try {
       const timeoutMs = Math.max(1, Math.ceil(this.#untilMs - sentMs));
-      const ttlSeconds = await this.#calls.renew(this.id, { timeoutMs, signal });
+      const ttlSeconds = await this.#calls.renew(this.id, { timeoutMs, signal: this.#over.signal });
       if (ttlSeconds > 0) this.#lastsFrom(sentMs, ttlSeconds);
       else this.#lost(new ClientError('not-found', 'etcdserver: requested lease not found'));
     } catch (error) {
-      if (error instanceof ClientError && FINAL.has(error.code)) return this.#lost(error);
-      // The time that is left is watched over by the timer.
-      await pause(RETRY_PAUSE_MS, signal).catch(() => {});
+      if (error instanceof ClientError && FINAL.has(error.code)) this.#lost(error);
+      this.#dueMs = clock.nowMs() + RETRY_PAUSE_MS;
+    } finally {
+      this.#isRenewing = false;
+      this.#callOffLook();
+      this.#look();
     }
   }
 
   #lastsFrom(sentMs: number, ttlSeconds: number): void {
-    if (this.#over.signal.aborted) return;
     this.#untilMs = sentMs + ttlSeconds * 1000 * (1 - CLOCK_DRIFT);
-    if (this.#expiry !== null) clearTimeout(this.#expiry);
-    const error = new ClientError('unavailable', 'the lease could not be renewed in time');
-    const leftMs = Math.min(Math.max(0, this.#untilMs - performance.now()), TIMER_MS_MAX);
-    this.#expiry = setTimeout(() => this.#lost(error), leftMs);
+    this.#dueMs = sentMs + Math.min((ttlSeconds * 1000) / 3, RENEWAL_MS_MAX);
   }
 
   #lost(error: ClientError): void {
@@ -154,7 +170,7 @@ export class Lease {
 
   #end(end: LeaseEnd): void {
     if (this.#over.signal.aborted) return;
-    if (this.#expiry !== null) clearTimeout(this.#expiry);
+    this.#callOffLook();
     this.#over.abort(end.type === 'lost' ? end.error : new ClientError('canceled', 'the lease was revoked'));
     this.#resolveEnded(end);
   }
@@ -176,7 +192,7 @@ export async function grantLease(
   call: CallOptions,
 ): Promise<Lease> {
   using link = new LinkedSignal([signal, call.signal]);
-  const sentMs = performance.now();
+  const sentMs = calls.clock.nowMs();
   const { id, ttlSeconds } = await calls.grant(wanted, { ...call, signal: link.signal });
   const lease = new Lease(calls, { id, ttlSeconds, sentMs });
   if (signal !== undefined) lease.bindTo(signal);

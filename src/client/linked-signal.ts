@@ -1,4 +1,5 @@
 import { ClientError } from './client-error.ts';
+import { TIMER_MS_MAX } from './clock.ts';
 
 /**
  * A signal that aborts with the first of its sources, and for its reason, or when its time is over, with a ClientError
@@ -9,7 +10,7 @@ export class LinkedSignal {
   readonly #control = new AbortController();
   readonly #unlink: (() => void)[] = [];
 
-  /** @param timeoutMs absent = without an end */
+  /** @param timeoutMs absent = without an end; at most 24 days, as timers have it */
   constructor(sources: readonly (AbortSignal | undefined)[], timeoutMs?: number) {
     for (const source of sources) {
       if (source === undefined) continue;
@@ -21,7 +22,7 @@ export class LinkedSignal {
     if (timeoutMs === undefined || this.#control.signal.aborted) return;
     const timer = setTimeout(
       () => this.#control.abort(new ClientError('deadline-exceeded', 'the time is over')),
-      Math.max(0, timeoutMs),
+      Math.min(Math.max(0, timeoutMs), TIMER_MS_MAX),
     );
     this.#unlink.push(() => clearTimeout(timer));
   }

@@ -1,15 +1,13 @@
-import { ClientError } from './client-error.ts';
-import { pause } from './connection.ts';
+import { ClientError, clientClosed } from './client-error.ts';
 import type { CallOptions } from './kv-client.ts';
-import type { Lease } from './lease.ts';
+import { FAREWELL_TIMEOUT_MS, type Lease } from './lease.ts';
 import { LinkedSignal } from './linked-signal.ts';
+import { pause } from './pause.ts';
 import { freshSuffix, isHeld, type Queue, type QueueCalls, type Ticket } from './queue.ts';
 import type { Bytes, Compare } from './types.ts';
 
 /** How long a lock or a leadership outlives a client that vanished; its default. */
 const TTL_SECONDS_DEFAULT = 10;
-/** How long the clean-up behind an attempt that was given up may take. */
-const FAREWELL_TIMEOUT_MS = 2000;
 /** How long a place is not watched over after a failure. */
 const SUPERVISION_PAUSE_MS = 1000;
 
@@ -48,7 +46,7 @@ export class HeldPlace {
     this.#ticket = held.ticket;
     this.#lease = held.lease;
     this.#ownsLease = held.ownsLease;
-    this.#endsWith(calls.closing, () => new ClientError('canceled', 'the client was closed'));
+    this.#endsWith(calls.closing, clientClosed);
     const { signal: ofLease } = held.lease;
     this.#endsWith(ofLease, () => ofLease.reason as ClientError);
     void this.#watchOver(held.seenAt);

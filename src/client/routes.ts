@@ -1,3 +1,5 @@
+import type { Identity } from './identity.ts';
+
 /** What a call needs of the member that takes it. */
 export type CallKind =
   /** Answered from the member's own state, and so by learners, too. */
@@ -8,8 +10,7 @@ export type CallKind =
   | 'write';
 
 /** What a member says of itself, as far as it has been asked. */
-export interface RouteFacts {
-  readonly memberId: bigint;
+export interface RouteFacts extends Identity {
   /** Empty = none. */
   readonly region: string;
   readonly isLearner: boolean;

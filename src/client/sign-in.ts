@@ -1,6 +1,8 @@
 import type { Channels } from './channels.ts';
 import { ClientError, type ClientErrorCode } from './client-error.ts';
-import { type CallLimits, pause } from './connection.ts';
+import type { CallLimits } from './connection.ts';
+import { LinkedSignal } from './linked-signal.ts';
+import { pause } from './pause.ts';
 import { METHODS } from './wire.ts';
 
 /** A user's name and password. */
@@ -20,6 +22,16 @@ const OF_ONE_CALL: ReadonlySet<ClientErrorCode> = new Set(['canceled', 'deadline
 const NOT_ENABLED = 'etcdserver: authentication is not enabled';
 /** How often one call is tried with a new token. */
 const RENEWALS_MAX = 3;
+
+/** What is left of a call once it has a token. */
+export interface ShownCall {
+  readonly token: string | null;
+  readonly timeoutMs: number;
+}
+
+function leftMs(untilMs: number): number {
+  return Math.max(1, untilMs - Date.now());
+}
 
 /** What calls show: null where there is nothing to show. */
 export interface HeldToken {
@@ -43,12 +55,22 @@ export class SignIn {
     this.#login = login;
   }
 
-  /** Calls with a token, and once more with a new one when it was refused as stale. @throws ClientError */
-  async with<T>(limits: CallLimits, call: (token: string | null) => Promise<T>): Promise<T> {
+  /** Whether calls show who is asking. */
+  get hasLogin(): boolean {
+    return this.#login !== undefined;
+  }
+
+  /**
+   * Calls with a token, and once more with a new one when it was refused as stale. Signing in takes of the call's time.
+   *
+   * @throws ClientError
+   */
+  async with<T>(limits: CallLimits, call: (shown: ShownCall) => Promise<T>): Promise<T> {
+    const untilMs = Date.now() + limits.timeoutMs;
     for (let renewals = 0; ; renewals += 1) {
-      const token = await this.token(limits);
+      const token = await this.token({ ...limits, timeoutMs: leftMs(untilMs) });
       try {
-        return await call(token.value);
+        return await call({ token: token.value, timeoutMs: leftMs(untilMs) });
       } catch (error) {
         if (!this.isStale(error) || renewals >= RENEWALS_MAX) throw error;
         this.forget(token);
@@ -84,7 +106,7 @@ export class SignIn {
     for (;;) {
       if (this.#login === undefined) return NOTHING;
       if (this.#held !== null) return this.#held;
-      const left = { ...limits, timeoutMs: Math.max(1, untilMs - Date.now()) };
+      const left = { ...limits, timeoutMs: leftMs(untilMs) };
       if (this.#asking === null) return this.#begin(this.#login, left);
       try {
         return await within(this.#asking, left);
@@ -131,8 +153,8 @@ export class SignIn {
 /** Settles as `work` does, or rejects when the call that waits for it is over before. */
 async function within<T>(work: Promise<T>, { timeoutMs, signal }: CallLimits): Promise<T> {
   const done = new AbortController();
-  const ends = signal === undefined ? done.signal : AbortSignal.any([signal, done.signal]);
-  const over = pause(timeoutMs, ends).then((): never => {
+  using ends = new LinkedSignal([signal, done.signal]);
+  const over = pause(timeoutMs, ends.signal).then((): never => {
     throw new ClientError('deadline-exceeded', 'no time was left to sign in', { unsent: true });
   });
   try {

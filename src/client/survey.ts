@@ -1,7 +1,10 @@
+import { setMaxListeners } from 'node:events';
 import type { Attendant, Channels, ConnectedRoute } from './channels.ts';
 import { ClientError } from './client-error.ts';
+import { TIMER_MS_MAX } from './clock.ts';
 import { Connection } from './connection.ts';
-import { type ClientTls, type EndpointAddress, parseEndpoint } from './endpoint.ts';
+import { type ClientTls, type EndpointAddress, isOfThisMachine, parseEndpoint } from './endpoint.ts';
+import { type Identity, identityAt } from './identity.ts';
 import type { RouteFacts } from './routes.ts';
 import type { SignIn } from './sign-in.ts';
 import type { MemberEntry } from './types.ts';
@@ -32,7 +35,8 @@ export interface SurveyOptions {
  * Looks at every endpoint from time to time, and soon after one failed: who is there, which region it is in, whether it
  * leads, how far away it is. With discovery it also asks the cluster for its members, and adds those that answer at a
  * client URL of theirs as the member that they are said to be: a URL that means something else from here, or nothing,
- * is never used. It begins with the first call and keeps no process alive.
+ * is never used. Where calls show a token, whoever is there has to say who he is before he is shown it. It begins with
+ * the first call and keeps no process alive.
  */
 export class Survey implements Attendant {
   readonly #options: SurveyOptions;
@@ -47,6 +51,8 @@ export class Survey implements Attendant {
 
   constructor(options: SurveyOptions) {
     this.#options = options;
+    // As many wait for it as there are endpoints.
+    setMaxListeners(0, this.#closing.signal);
     options.channels.attend(this);
   }
 
@@ -72,7 +78,7 @@ export class Survey implements Attendant {
     if (this.#closing.signal.aborted || dueMs >= this.#dueMs) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#dueMs = dueMs;
-    this.#timer = setTimeout(() => void this.#run(), delayMs).unref();
+    this.#timer = setTimeout(() => void this.#run(), Math.min(delayMs, TIMER_MS_MAX)).unref();
   }
 
   async #run(): Promise<void> {
@@ -101,18 +107,17 @@ export class Survey implements Attendant {
     const failedAt = route.failedAt;
     const facts = await this.#ask(route.connection);
     if (facts === null) return;
+    if (!route.isGiven && !isSame(facts, route.facts!)) return this.#options.channels.remove(route);
     route.facts = facts;
     // It is there again, unless a call has failed meanwhile.
     if (route.failedAt === failedAt && facts.isServing) route.failedAt = 0;
   }
 
-  async #ask(
-    connection: Connection,
-  ): Promise<(RouteFacts & { readonly isServing: boolean; readonly clusterId: bigint }) | null> {
+  async #ask(connection: Connection): Promise<(RouteFacts & { readonly isServing: boolean }) | null> {
     const deadlineMs = Date.now() + ANSWER_TIMEOUT_MS;
     const { signal } = this.#closing;
     try {
-      return await this.#options.signIn.with({ timeoutMs: ANSWER_TIMEOUT_MS, signal }, async (token) => {
+      return await this.#options.signIn.with({ timeoutMs: ANSWER_TIMEOUT_MS, signal }, async ({ token }) => {
         await connection.ready({ deadlineMs, signal });
         const askedMs = performance.now();
         const message = await connection.unary(METHODS.status, {}, { deadlineMs, signal, token });
@@ -157,9 +162,10 @@ export class Survey implements Attendant {
     const { channels, signIn } = this.#options;
     const limits = { timeoutMs: ANSWER_TIMEOUT_MS, signal: this.#closing.signal };
     try {
-      return await signIn.with(limits, async (token) => {
+      return await signIn.with(limits, async (shown) => {
         const request = { linearizable: false };
-        const answer = await channels.unary(METHODS.memberList, request, { ...limits, token, kind: 'local' });
+        const call = { ...limits, ...shown, kind: 'local' } as const;
+        const answer = await channels.unary(METHODS.memberList, request, call);
         const members = answer.members.slice(0, MEMBERS_MAX).map(memberEntry);
         return { clusterId: BigInt(answer.header?.cluster_id ?? 0), members };
       });
@@ -172,12 +178,13 @@ export class Survey implements Attendant {
   /** Adds a member that is not among the endpoints, by the first of its URLs at which it answers. */
   async #admit({ id, clientUrls }: MemberEntry, clusterId: bigint): Promise<void> {
     const { channels } = this.#options;
+    const wanted = { memberId: id, clusterId };
     if (channels.routes.some(({ facts }) => facts?.memberId === id)) return;
     for (const endpoint of clientUrls.flatMap((url) => this.#usable(url))) {
       if (channels.addresses.includes(endpoint.address)) continue;
       const connection = new Connection(endpoint);
-      const facts = await this.#ask(connection);
-      if (facts?.memberId === id && facts.clusterId === clusterId && !this.#closing.signal.aborted) {
+      const facts = (await this.#maySee(connection, wanted)) ? await this.#ask(connection) : null;
+      if (facts !== null && isSame(facts, wanted) && !this.#closing.signal.aborted) {
         channels.add(connection).facts = facts;
         return;
       }
@@ -185,16 +192,38 @@ export class Survey implements Attendant {
     }
   }
 
-  /** What was encrypted so far is not said in plain text because a member says so. */
+  /** Whether what calls show may be shown there: it is the member, as far as that can be asked without. */
+  async #maySee(connection: Connection, wanted: Identity): Promise<boolean> {
+    if (!this.#options.signIn.hasLogin) return true;
+    const limits = { timeoutMs: ANSWER_TIMEOUT_MS, signal: this.#closing.signal };
+    try {
+      return isSame(await identityAt(connection, limits), wanted);
+    } catch (error) {
+      if (error instanceof ClientError) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * What was encrypted so far is not said in plain text because a member says so. Nor is a member of another machine
+   * looked for on this one, where anybody may listen.
+   */
   #usable(url: string): readonly EndpointAddress[] {
     const { channels, tls } = this.#options;
     try {
       const endpoint = parseEndpoint(url, tls);
       const isEncrypted = channels.routes.some(({ connection }) => connection.isEncrypted);
-      return endpoint.tls === null && isEncrypted ? [] : [endpoint];
+      if (endpoint.tls === null && isEncrypted) return [];
+      const isProven = endpoint.tls !== null && endpoint.tls.insecureSkipVerify !== true;
+      const isHere = channels.routes.every((route) => !route.isGiven || isOfThisMachine(route.address));
+      return isProven || isHere || !isOfThisMachine(endpoint.address) ? [endpoint] : [];
     } catch (error) {
       if (error instanceof ClientError) return [];
       throw error;
     }
   }
+}
+
+function isSame(one: Identity, other: Identity): boolean {
+  return one.memberId === other.memberId && one.clusterId === other.clusterId;
 }

@@ -2,17 +2,16 @@ import type { ClientDuplexStream } from '@grpc/grpc-js';
 import type { WatchRequest, WatchResponse } from '../rpc/generated/etcdserverpb/rpc.ts';
 import type { Channels } from './channels.ts';
 import { asClientError, ClientError } from './client-error.ts';
-import { pause } from './connection.ts';
 import { WholeRevisions } from './fragments.ts';
 import { LinkedSignal } from './linked-signal.ts';
+import { type Backoff, backoffMs, pause } from './pause.ts';
 import type { SignIn } from './sign-in.ts';
 import type { ResponseHeader, WatchEvent, WatchOptions } from './types.ts';
 import { header, METHODS, progressRequest, watchCancellation, watchEvent, watchRequest } from './wire.ts';
 
 /** Failures in a row, without one answer between them, after which a watch gives up; its default. */
 export const FAILURES_MAX = 30;
-const RETRY_PAUSE_MS = 100;
-const RETRY_PAUSE_MS_MAX = 2000;
+const RETRY_PAUSE: Backoff = { firstMs: 100, longestMs: 2000 };
 
 /** What may heal on another member, or on this one later. A deadline is the sign-in's: streams have none. */
 const HEALING: ReadonlySet<string> = new Set([
@@ -190,8 +189,6 @@ class WatchStream implements WatchStreamHandle {
       token: token.value,
       kind: 'local',
     });
-    const onAbort = (): void => stream.cancel();
-    signal.addEventListener('abort', onAbort, { once: true });
     this.#address = address;
     try {
       if (signal.aborted) return;
@@ -206,9 +203,6 @@ class WatchStream implements WatchStreamHandle {
       throw failure;
     } finally {
       this.#stream = null;
-      signal.removeEventListener('abort', onAbort);
-      // The cancellation comes back as an error that nobody waits for any more.
-      stream.on('error', () => {});
       stream.cancel();
     }
   }
@@ -241,7 +235,7 @@ class WatchStream implements WatchStreamHandle {
   }
 
   async #pause(): Promise<void> {
-    const longestMs = Math.min(RETRY_PAUSE_MS * 2 ** (this.#failures - 1), RETRY_PAUSE_MS_MAX);
+    const longestMs = backoffMs(this.#failures, RETRY_PAUSE);
     // Watches that were lost together do not all come back at once. Aborted while waiting: the loop sees it.
     await pause(longestMs * (0.5 + Math.random() / 2), this.#signal).catch(() => {});
   }

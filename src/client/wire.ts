@@ -3,10 +3,10 @@ import type * as authpb from '../rpc/generated/authpb/auth.ts';
 import type * as pb from '../rpc/generated/etcdserverpb/rpc.ts';
 import type { Messages } from '../rpc/generated/messages.ts';
 import type * as mvccpb from '../rpc/generated/mvccpb/kv.ts';
+import { bytesOf } from './bytes.ts';
 import { ClientError, type ClientErrorCode } from './client-error.ts';
 import type { Method } from './connection.ts';
 import type {
-  Bytes,
   Compare,
   DeleteAnswer,
   DeleteOptions,
@@ -464,8 +464,4 @@ export function statusAnswer(message: pb.StatusResponse): StatusAnswer {
     })),
     ...((message.ageMs ?? null) !== null && { ageMs: Number(message.ageMs) }),
   };
-}
-
-function bytesOf(value: Bytes): Buffer {
-  return typeof value === 'string' ? Buffer.from(value) : value;
 }

@@ -316,7 +316,7 @@ export class StateMachine {
         this.store.compact(operation.revision);
         return { type: 'compact' };
       case 'lease-grant':
-        return this.#grant(operation);
+        return this.#grant(operation, context.entry);
       case 'lease-revoke':
         this.#revoke(operation.id, events);
         return { type: 'lease-revoke', id: operation.id };
@@ -350,13 +350,16 @@ export class StateMachine {
     }
   }
 
-  #grant({ id, ttlSeconds }: Extract<Operation, { type: 'lease-grant' }>): CommandResult {
+  #grant(
+    { id, ttlSeconds }: Extract<Operation, { type: 'lease-grant' }>,
+    { index: grantedAt }: Entry,
+  ): CommandResult {
     if (id === 0n) throw new StoreError('lease-not-found');
     if (ttlSeconds > LEASE_TTL_SECONDS_MAX) throw new StoreError('lease-ttl-too-large');
     if (ttlSeconds < 1) throw new StoreError('lease-ttl-too-small');
     if (this.lessor.has(id)) throw new StoreError('lease-exists');
     this.checkLeaseRoom();
-    const record = { id, ttlSeconds, remainingSeconds: 0 };
+    const record = { id, ttlSeconds, remainingSeconds: 0, grantedAt };
     this.lessor.grant(record);
     this.#tables.change(null, leaseRow(record));
     return { type: 'lease-grant', id, ttlSeconds };

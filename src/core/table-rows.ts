@@ -16,7 +16,10 @@ const VALUE_VERSION = 1;
 const REGION_VERSION = 2;
 // Positions are the numbers on disk: only ever append.
 const ALARM_KINDS = ['no-space', 'corrupt'] as const satisfies readonly AlarmKind[];
+/** Leases whose granting entry is known. The others' rows are what they always were. */
+const GRANTED_LEASE_VERSION = 2;
 const LEASE_VALUE_BYTES = 13;
+const GRANTED_LEASE_VALUE_BYTES = 19;
 
 /** A member of the cluster, or the id of one that was removed and may never return. */
 export type MemberEntry = MemberRecord | { readonly id: MemberId; readonly removed: true };
@@ -58,11 +61,13 @@ export function readAlarmRow(row: TableRow): AlarmRecord {
 }
 
 /** Fixed width: there may be very many. */
-export function leaseRow({ id, ttlSeconds, remainingSeconds }: LeaseRecord): TableRow {
-  const value = Buffer.allocUnsafe(LEASE_VALUE_BYTES);
-  value.writeUInt8(VALUE_VERSION, 0);
+export function leaseRow({ id, ttlSeconds, remainingSeconds, grantedAt }: LeaseRecord): TableRow {
+  const isGranted = grantedAt !== 0;
+  const value = Buffer.allocUnsafe(isGranted ? GRANTED_LEASE_VALUE_BYTES : LEASE_VALUE_BYTES);
+  value.writeUInt8(isGranted ? GRANTED_LEASE_VERSION : VALUE_VERSION, 0);
   value.writeUIntBE(ttlSeconds, 1, 6);
   value.writeUIntBE(remainingSeconds, 7, 6);
+  if (isGranted) value.writeUIntBE(grantedAt, 13, 6);
   const idBytes = Buffer.allocUnsafe(8);
   idBytes.writeBigInt64BE(id);
   return { table: 'lease', id: idBytes, value };
@@ -70,13 +75,17 @@ export function leaseRow({ id, ttlSeconds, remainingSeconds }: LeaseRecord): Tab
 
 export function readLeaseRow(row: TableRow): LeaseRecord {
   const value = valueOf(row);
-  checkForm(row.id.length === 8 && value.length === LEASE_VALUE_BYTES, 'a lease row has a wrong size');
-  checkForm(value[0] === VALUE_VERSION, 'a lease row is of an unknown version');
+  const isGranted = value[0] === GRANTED_LEASE_VERSION;
+  checkForm(isGranted || value[0] === VALUE_VERSION, 'a lease row is of an unknown version');
+  const valueBytes = isGranted ? GRANTED_LEASE_VALUE_BYTES : LEASE_VALUE_BYTES;
+  checkForm(row.id.length === 8 && value.length === valueBytes, 'a lease row has a wrong size');
   const lease = {
     id: row.id.readBigInt64BE(),
     ttlSeconds: value.readUIntBE(1, 6),
     remainingSeconds: value.readUIntBE(7, 6),
+    grantedAt: isGranted ? value.readUIntBE(13, 6) : 0,
   };
+  checkForm(!isGranted || lease.grantedAt > 0, 'a lease row has the index 0');
   checkForm(lease.id !== 0n, 'a lease has the id 0');
   checkForm(
     lease.ttlSeconds >= 1 && lease.ttlSeconds <= LEASE_TTL_SECONDS_MAX,

@@ -139,7 +139,6 @@ export function assemble(
   const freshness = new Freshness({
     clock,
     probe: () => reads.probe(),
-    linearizable: (read) => reads.linearizable(read),
     intervalMs: options.freshnessIntervalMs ?? FRESHNESS_INTERVAL_MS_DEFAULT,
   });
   const reads = new Reads({

@@ -169,9 +169,8 @@ export class ClientCalls {
       );
     }
     if (!context.serializable) {
-      await this.linearizable(context.signal);
-      // Not before: it may have been promoted in what it had yet to apply.
       this.#refuseOnLearner();
+      await this.linearizable(context.signal);
     }
     return this.#read(request, context, read);
   }
@@ -202,6 +201,7 @@ export class ClientCalls {
     }
   }
 
+  /** At once, by what is applied here, as etcd's: a learner that is cut off has nobody to ask. */
   #refuseOnLearner(): void {
     const { memberId, learnerLinearizableReads } = this.#options;
     const { learners } = this.machine.confState;

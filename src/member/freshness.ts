@@ -1,11 +1,12 @@
 import { assert } from '../lib/assert.ts';
-import type { CancelSignal } from '../lib/cancellation.ts';
 import type { Clock, Timer } from './ports.ts';
 
 /** After somebody relied on ages they are kept low for so long. */
 const DEMAND_MS = 10_000;
 /** The machine's uptime is told in steps of this: every age has so much more than its measure, to be on the safe side. */
 export const UPTIME_STEP_MS = 10;
+/** Or of this, which is so until an uptime was seen that is no whole second. */
+export const UPTIME_STEP_MS_MAX = 1_000;
 /** How often a member whose ages are relied on proves its state anew. */
 export const FRESHNESS_INTERVAL_MS_DEFAULT = 100;
 
@@ -21,8 +22,6 @@ export interface FreshnessOptions {
   readonly clock: Clock;
   /** A round that nobody waits for, begun soon. */
   readonly probe: () => void;
-  /** As `Reads.linearizable`. */
-  readonly linearizable: (signal: CancelSignal) => Promise<void>;
   /** Between two rounds while somebody relies on ages. */
   readonly intervalMs: number;
 }
@@ -42,6 +41,7 @@ export class Freshness {
   #proof: Instant | null = null;
   /** The uptime is ahead of the clock by this at least; more with every sleep. */
   #aheadMs = Number.NEGATIVE_INFINITY;
+  #uptimeStepMs = UPTIME_STEP_MS_MAX;
   #askedMs = Number.NEGATIVE_INFINITY;
   #demandedUntilMs = Number.NEGATIVE_INFINITY;
   #timer: Timer | null = null;
@@ -63,24 +63,14 @@ export class Freshness {
    */
   ageMs(proof: Instant | null = this.#proof): number {
     if (proof === null) return Number.POSITIVE_INFINITY;
-    const { clock } = this.#options;
-    const uptimeMs = clock.uptimeMs() + UPTIME_STEP_MS - proof.uptimeMs;
-    return Math.max(uptimeMs, clock.nowMs() - proof.nowMs);
+    const uptimeMs = this.#uptimeMs() + this.#uptimeStepMs - proof.uptimeMs;
+    return Math.max(uptimeMs, this.#options.clock.nowMs() - proof.nowMs);
   }
 
   /** The age is no less, sleep left out: tells cheaply, unlike `ageMs`, that it is too high. */
   atLeastMs(): number {
     if (this.#proof === null) return Number.POSITIVE_INFINITY;
     return this.#options.clock.nowMs() - this.#proof.nowMs;
-  }
-
-  /**
-   * Resolves when the state reflects everything acknowledged before the call.
-   *
-   * @throws StoreError as `Reads.linearizable`
-   */
-  prove(signal: CancelSignal): Promise<void> {
-    return this.#options.linearizable(signal);
   }
 
   /** Somebody relies on low ages: rounds are asked for a while even when no read needs one. */
@@ -92,10 +82,9 @@ export class Freshness {
 
   /** Looks how much the machine has slept; cheap, and to be called often: what it does not know yet adds to ages. */
   tick(): void {
-    const { clock } = this.#options;
     // In this order: a pause between the two makes it less than it is, never more.
-    const uptimeMs = clock.uptimeMs();
-    this.#aheadMs = Math.max(this.#aheadMs, uptimeMs - clock.nowMs());
+    const uptimeMs = this.#uptimeMs();
+    this.#aheadMs = Math.max(this.#aheadMs, uptimeMs - this.#options.clock.nowMs());
   }
 
   stop(): void {
@@ -117,6 +106,13 @@ export class Freshness {
   proven(asked: Instant): void {
     assert(asked.nowMs <= this.#askedMs, 'only what was asked is proven');
     if (this.#proof === null || asked.nowMs > this.#proof.nowMs) this.#proof = asked;
+  }
+
+  /** The uptime as it is told, which is late by less than the step. */
+  #uptimeMs(): number {
+    const uptimeMs = this.#options.clock.uptimeMs();
+    if (uptimeMs % UPTIME_STEP_MS_MAX !== 0) this.#uptimeStepMs = UPTIME_STEP_MS;
+    return uptimeMs;
   }
 
   #renew(nowMs: number): void {

@@ -249,12 +249,13 @@ export class Member {
   }
 
   /**
-   * Resolves once this member would know of the lease, if there is one: to be awaited before a watch is bound to it.
+   * To be awaited before a watch is bound to the lease: resolves once this member would know of it, if there is one; null
+   * when it does.
    *
    * @throws StoreError as `Reads.linearizable`
    */
-  async leaseSettled(lease: bigint, context: ClientContext): Promise<void> {
-    if (!this.#machine.lessor.has(lease)) await this.#calls.linearizable(context.signal);
+  leaseSettled(lease: bigint, context: ClientContext): Promise<void> | null {
+    return this.#machine.lessor.has(lease) ? null : this.#calls.linearizable(context.signal);
   }
 
   /** How old the state may be now, in ms: whole, never too low, Infinity when nothing is proven. */

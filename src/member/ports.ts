@@ -14,7 +14,7 @@ export interface Clock {
   nowMs(): number;
   /**
    * Milliseconds since the machine's start, those it slept in included: runs at the rate of `nowMs`, and goes on while
-   * that stands still. It lags by up to 10 ms.
+   * that stands still. It lags by up to 10 ms, or by up to a second when it comes in whole ones.
    */
   uptimeMs(): number;
   /** Calls back once, not before `delayMs`. */

@@ -4,6 +4,7 @@ import type { RawNode } from '../core/raft/raw-node.ts';
 import type { Applied } from '../core/state-machine.ts';
 import type { CancelSignal } from '../lib/cancellation.ts';
 import { abortError, StoreError, type StoreErrorCode } from '../lib/errors.ts';
+import { SequenceMap } from '../lib/sequence-map.ts';
 import type { Clock } from './ports.ts';
 
 /** Proposals a member keeps waiting for their apply, and their bytes; beyond either `too-many-requests`. */
@@ -77,14 +78,13 @@ interface Pending {
 export class Proposals {
   readonly #options: ProposalsOptions;
   /** By sequence number, oldest first, which is also the order of their deadlines. */
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new SequenceMap<Pending>(1);
   /** Not yet handed to a leader. */
   #queue: Pending[] = [];
   #pendingBytes = 0;
   /** Forwarded requests without an answer from the leader of `#forwardsTerm`. */
   #forwards = 0;
   #forwardsTerm = 0;
-  #nextSeq = 1;
   #appliedTerm = 0;
   #leaderLostMs = Number.NEGATIVE_INFINITY;
   #stopped = false;
@@ -208,7 +208,7 @@ export class Proposals {
   ): Pending {
     const { member, incarnation, clock } = this.#options;
     const { signal, user = '', authRevision = 0 } = context;
-    const id = { member, incarnation, seq: this.#nextSeq++ };
+    const id = { member, incarnation, seq: this.#pending.next };
     const pending: Pending = {
       id,
       data: encodeCommand({ id, user, authRevision, operation }),
@@ -222,7 +222,7 @@ export class Proposals {
       ambiguous: false,
     };
     signal.addEventListener('abort', pending.onAbort);
-    this.#pending.set(id.seq, pending);
+    this.#pending.push(pending);
     this.#pendingBytes += pending.data.length;
     return pending;
   }
@@ -312,19 +312,19 @@ export class Proposals {
 
   #enqueue(pending: Pending): void {
     pending.handedTerm = 0;
-    if (this.#pending.has(pending.id.seq)) this.#queue.push(pending);
+    if (this.#pending.get(pending.id.seq) !== undefined) this.#queue.push(pending);
   }
 
   /** The queue without those who gave up meanwhile, on its way to the leader of `term`. */
   #takeQueue(term: number): Pending[] {
-    const queue = this.#queue.filter((pending) => this.#pending.has(pending.id.seq));
+    const queue = this.#queue.filter((pending) => this.#pending.get(pending.id.seq) !== undefined);
     this.#queue = [];
     for (const pending of queue) pending.handedTerm = term;
     return queue;
   }
 
   #settle(pending: Pending, error: StoreError): void {
-    if (!this.#pending.has(pending.id.seq)) return;
+    if (this.#pending.get(pending.id.seq) === undefined) return;
     this.#release(pending);
     this.#options.answered('failed');
     pending.reject(error);

@@ -121,7 +121,13 @@ export class RunningMember implements PartsEvents, TransportHandlers {
     const replica = this.#parts.snapshots.restore(snapshot);
     this.#parts.proposals.restored();
     const { store, lessor } = replica.machine;
-    this.#parts.hub.storeReplaced(store, (lease) => lessor.has(lease));
+    const before = this.#loop.replica.machine.lessor;
+    // One of the same id may have been granted since.
+    const isKept = (id: bigint): boolean => {
+      const lease = lessor.get(id);
+      return lease !== undefined && lease.grantedAt === before.get(id)?.grantedAt;
+    };
+    this.#parts.hub.storeReplaced(store, isKept);
     this.#recheckDue = true;
     this.#parts.pump.wake();
     return replica;

@@ -45,7 +45,7 @@ export class SpaceGuard {
    */
   admit(request: RequestOp): void {
     const { machine, quotaBytes } = this.#options;
-    if (machine().store.logicalBytes + bytesAdded(request) <= quotaBytes) return;
+    if (bytesHeld(machine().store) + bytesAdded(request) <= quotaBytes) return;
     this.#raise('the store has reached its quota');
     throw new StoreError('no-space');
   }
@@ -75,6 +75,15 @@ export class SpaceGuard {
     };
     propose({ type: 'alarm', action: 'activate', member: self, alarm: 'no-space' }).then(settled, settled);
   }
+}
+
+/**
+ * What the quota has to bear. A compaction keeps the deletes of its own revision, as etcd's; where they are all that is
+ * left, they count for nothing: were they to fill the quota, no revision could come after them and none be compacted.
+ */
+function bytesHeld(store: StateMachine['store']): number {
+  const { keyCount, currentRevision, hashCompactRevision, logicalBytes } = store;
+  return keyCount === 0 && hashCompactRevision === currentRevision ? 0 : logicalBytes;
 }
 
 function bytesAdded(op: RequestOp): number {

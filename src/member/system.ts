@@ -4,7 +4,7 @@ import type { Clock, Random, Timer } from './ports.ts';
 
 /**
  * The process's own monotonic clock and timers. The uptime is the first number of `/proc/uptime`, in steps of 10 ms, and
- * costs 5 us; where there is no such file it comes in whole seconds, so that a shorter sleep can go unnoticed.
+ * costs 5 us; where there is no such file it comes in whole seconds.
  */
 export const systemClock: Clock = {
   nowMs: () => performance.now(),

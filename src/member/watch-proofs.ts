@@ -1,9 +1,9 @@
 import { STREAM_WATCH_ID } from '../core/watch/delivery.ts';
-import { WATCH_LIMITS_DEFAULT } from '../core/watch/hub.ts';
 import type { NonceRequest, WatchStream } from '../core/watch/stream.ts';
 import type { CancelSignal } from '../lib/cancellation.ts';
 import type { Freshness } from './freshness.ts';
 import type { Clock } from './ports.ts';
+import type { Reads } from './reads.ts';
 
 /** When nothing can be proven it is tried again after so long. */
 const RETRY_MS = 100;
@@ -16,8 +16,11 @@ export interface FreshRequest extends NonceRequest {
 
 export interface WatchProofsOptions {
   readonly clock: Clock;
-  readonly freshness: Pick<Freshness, 'proof' | 'prove' | 'demand'>;
+  readonly freshness: Pick<Freshness, 'proof' | 'demand'>;
+  readonly reads: Pick<Reads, 'linearizable'>;
   readonly stream: Pick<WatchStream, 'requestNonce' | 'watchers' | 'open'>;
+  /** As `WatchLimits.noncesMax`: of each watch, and of the whole stream, the latest so many wait. */
+  readonly noncesMax: number;
   /** Aborted when the stream ends. */
   readonly signal: CancelSignal;
 }
@@ -49,12 +52,12 @@ export class WatchProofs {
   }
 
   async #prove(): Promise<void> {
-    const { freshness, stream, signal } = this.#options;
+    const { reads, stream, signal } = this.#options;
     this.#proving = true;
     while (this.#waiting.size > 0 && stream.open && !signal.aborted) {
       const batch = this.#waiting;
       this.#waiting = new Map();
-      const isProven = await freshness.prove(signal).then(
+      const isProven = await reads.linearizable(signal).then(
         () => true,
         () => false,
       );
@@ -73,7 +76,7 @@ export class WatchProofs {
     if (watchId !== STREAM_WATCH_ID && !this.#options.stream.watchers.has(watchId)) return;
     const others = this.#waiting.get(watchId) ?? [];
     const all = place === 'first' ? [...nonces, ...others] : [...others, ...nonces];
-    this.#waiting.set(watchId, all.slice(-WATCH_LIMITS_DEFAULT.noncesMax));
+    this.#waiting.set(watchId, all.slice(-this.#options.noncesMax));
   }
 
   #pause(): Promise<void> {

@@ -31,6 +31,7 @@ export const descriptorSet: Buffer = Buffer.from(DESCRIPTOR_SET, 'base64');
 const root = protobuf.Root.fromDescriptor(descriptorSet, { keepCase: true });
 root.resolveAll();
 const codecs = new Map<string, Codec<unknown>>();
+const prepared = new Set<protobuf.Type>();
 
 /** The codec of a message by its full name. The same object every time. */
 export function codec<N extends keyof Messages>(name: N): Codec<Messages[N]> {
@@ -44,8 +45,9 @@ export function codec<N extends keyof Messages>(name: N): Codec<Messages[N]> {
 
 /** The definition of a message, resolved and ready to decode. */
 export function messageType(name: keyof Messages): protobuf.Type {
-  codec(name);
-  return root.lookupType(name);
+  const type = root.lookupType(name);
+  prepare(type);
+  return type;
 }
 
 /** What a service offers, from its definition. */
@@ -135,11 +137,20 @@ function splitSet(set: Buffer): Buffer[] {
   return files;
 }
 
+/** It is prepared by its first use: a start would wait for the readers and writers of two hundred messages. */
 function makeCodec(type: protobuf.Type): Codec<unknown> {
-  prepare(type, new Set());
+  let isPrepared = false;
+  const prepareOnce = (): void => {
+    prepare(type);
+    isPrepared = true;
+  };
   return {
-    encode: (message) => type.encode(message as protobuf.Message).finish() as Buffer,
+    encode: (message) => {
+      if (!isPrepared) prepareOnce();
+      return type.encode(message as protobuf.Message).finish() as Buffer;
+    },
     decode: (bytes) => {
+      if (!isPrepared) prepareOnce();
       try {
         return type.decode(bytes);
       } catch {
@@ -153,13 +164,13 @@ function makeCodec(type: protobuf.Type): Codec<unknown> {
  * Absent bytes are an empty Buffer (protobufjs: an empty array), absent members of a oneof null (protobufjs: their
  * type's default), here and in nested messages.
  */
-function prepare(type: protobuf.Type, done: Set<protobuf.Type>): void {
-  if (done.has(type)) return;
-  done.add(type);
+function prepare(type: protobuf.Type): void {
+  if (prepared.has(type)) return;
+  prepared.add(type);
   type.setup();
   const prototype = type.ctor.prototype as unknown as Record<string, unknown>;
   for (const field of type.fieldsArray) {
-    if (field.resolvedType instanceof protobuf.Type) prepare(field.resolvedType, done);
+    if (field.resolvedType instanceof protobuf.Type) prepare(field.resolvedType);
     if (field.partOf !== null) prototype[field.name] = null;
     else if (field.type === 'bytes' && !field.repeated) prototype[field.name] = EMPTY;
   }

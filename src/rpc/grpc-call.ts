@@ -152,7 +152,8 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall, MessageT
   write(message: Buffer): void {
     if (this.#over) return;
     this.#sendHeaders();
-    this.#stream.send(messageHead(message.length), message);
+    if (this.#stream.canSendWhole(message)) this.#stream.sendWhole(message);
+    else this.#stream.send(messageHead(message.length), message);
   }
 
   /**
@@ -182,7 +183,7 @@ export class GrpcCall implements RpcCall, StreamReceiver, BudgetedCall, MessageT
   /** The whole answer: one message, and that all went well. */
   answer(message: Buffer): void {
     if (this.#over) return;
-    if (this.#headersSent || this.#trailers !== null || !this.#stream.canAnswer(message)) {
+    if (this.#headersSent || this.#trailers !== null || !this.#stream.canSendWhole(message)) {
       this.write(message);
       this.succeed();
       return;

@@ -101,10 +101,11 @@ function codecsOf<P extends keyof Methods>(path: P): { request: Codec<RequestOf<
 /** The codec of requests, which come from anybody. */
 function bounded<N extends keyof Messages>(name: N): Codec<Messages[N]> {
   const plain = codec(name);
-  const type = messageType(name);
+  let type: ReturnType<typeof messageType> | null = null;
   return {
     encode: (message) => plain.encode(message),
     decode: (bytes) => {
+      type ??= messageType(name);
       if (!hasTooManyParts(type, bytes)) return plain.decode(bytes);
       const text = `grpc: the request has more than ${REQUEST_PARTS_MAX} fields`;
       throw new RpcError(rpcStatus.resourceExhausted, text);

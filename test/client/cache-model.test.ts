@@ -120,6 +120,106 @@ test('history that stays gone though the range is read anew is asked for less an
   expect(cache.metrics().reloads).toBeGreaterThan(5);
 });
 
+test('a key that is read while the lease lapses and the watch is lost is refused until it is fresh again', async () => {
+  const world = new CacheWorld({ clockRate: 1, isPlain: false, members: 2 });
+  world.write({ a: 'before' }, 0);
+  world.heal();
+  const opening = KvCache.open(
+    { source: world, timeoutMs: 1_000, clock: world },
+    { prefix: '', maxAgeMs: MAX_AGE_MS, whenLapsed: 'fail' },
+  );
+  await world.run(100, () => {});
+  using cache = await opening;
+  const states: string[] = [];
+  cache.onState((state) => states.push(state));
+  const seen: string[] = [];
+  const read = (): void => {
+    let answer: string;
+    try {
+      answer = cache.get('a')!.text;
+      // Whatever is served may miss only what was acknowledged within the bound.
+      expect(world.ageOf(cache.revision)).toBeLessThanOrEqual(MAX_AGE_MS);
+    } catch (error) {
+      if (!(error instanceof ClientError)) throw error;
+      answer = error.code;
+    }
+    if (seen.at(-1) !== answer) seen.push(answer);
+  };
+  await world.run(100, read);
+  world.cut(0, true);
+  world.cut(1, true);
+  world.loseStreams();
+  world.write({ a: 'meanwhile' }, 0);
+  await world.run(2_000, read);
+  expect(seen).toEqual(['before', 'unavailable']);
+  const waiting = cache.getFresh('a', { timeoutMs: 10_000 });
+  world.heal();
+  await world.run(2_000, read);
+  expect((await waiting)!.text).toBe('meanwhile');
+  expect(seen).toEqual(['before', 'unavailable', 'meanwhile']);
+  expect(states).toEqual(['lapsed', 'fresh']);
+});
+
+test('nothing is told after the end, though it had come in before', async () => {
+  const world = new CacheWorld({ clockRate: 1, isPlain: false, members: 1 });
+  const header = { clusterId: world.header(0).clusterId, memberId: 1n, revision: 9, raftTerm: 1 };
+  const kv = {
+    key: Buffer.from('a'),
+    value: Buffer.from('x'),
+    createRevision: 9,
+    modRevision: 9,
+    version: 1,
+    lease: 0n,
+  };
+  const watch = new DeafWatch([{ type: 'events', header, events: [{ type: 'put', kv, prevKv: null }] }]);
+  const source: CacheSource = { range: (wanted) => world.range(wanted), watchStream: () => watch };
+  const opening = KvCache.open(
+    { source, timeoutMs: 1_000, clock: world },
+    { prefix: '', maxAgeMs: MAX_AGE_MS, whenLapsed: 'serve-stale' },
+  );
+  await world.run(2_000, () => {});
+  const cache = await opening;
+  const told: unknown[] = [];
+  cache.onChange((update) => told.push(update));
+  cache.close();
+  await watch.speak();
+  expect(told).toEqual([]);
+});
+
+/** A watch that says what it has to say when it is told to, closed or not. */
+class DeafWatch implements WatchStreamHandle {
+  readonly #items: readonly WatchStreamItem[];
+  #speak = (): void => {};
+  readonly #isToSpeak = new Promise<void>((resolve) => {
+    this.#speak = resolve;
+  });
+
+  constructor(items: readonly WatchStreamItem[]) {
+    this.#items = items;
+  }
+
+  /** Resolves when everything has been heard that will be. */
+  async speak(): Promise<void> {
+    this.#speak();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  requestProgress(): boolean {
+    return false;
+  }
+
+  move(): void {}
+
+  close(): void {}
+
+  [Symbol.dispose](): void {}
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<WatchStreamItem, void, undefined> {
+    await this.#isToSpeak;
+    for (const item of this.#items) yield item;
+  }
+}
+
 /** A watch that no member takes. */
 class GoneWatch implements WatchStreamHandle {
   readonly #compactRevision: number;

@@ -123,7 +123,7 @@ describe('the store of a cache', () => {
     store.apply([event('put', 'ä', '', 4)]);
     // Two bytes, and a text beside them.
     expect(store.bytes).toBe(2 * ENTRY_BYTES + 2 + 2 + 2);
-    expect(() => store.apply([event('put', 'a', 'x'.repeat(20), 5)])).toThrow('takes more than 820 bytes');
+    expect(() => store.apply([event('put', 'a', 'x'.repeat(20), 5)])).toThrow('takes more than 1020 bytes');
     store.apply([event('delete', 'a', '', 6), event('delete', 'ä', '', 6)]);
     expect(store.bytes).toBe(0);
     const three = ['a', 'b', 'c'].map((key) => event('put', key, '', 7));

@@ -1,6 +1,6 @@
-import type { CacheClock } from '../../src/client/cache-clock.ts';
 import type { CacheSource } from '../../src/client/cache-feed.ts';
 import { ClientError } from '../../src/client/client-error.ts';
+import type { ClientClock } from '../../src/client/clock.ts';
 import type {
   KeyValue,
   RangeAnswer,
@@ -55,7 +55,7 @@ export interface WorldOptions {
   readonly members: number;
 }
 
-export class CacheWorld implements CacheSource, CacheClock {
+export class CacheWorld implements CacheSource, ClientClock {
   readonly options: WorldOptions;
   readonly members: readonly WorldMember[];
   /** By revision; the first two places stand for the empty store. */

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { CacheState, CacheUpdate, KvCache } from '../../src/client/cache.ts';
 import type { CacheOptions } from '../../src/client/cache-options.ts';
@@ -100,6 +101,7 @@ test('the first read is linearizable unless the cache wants it otherwise', async
 
 test('while the lease holds the cache is fresh, and its age is the member’s and what has passed', async () => {
   put('a/1', 'x');
+  one.provenAgeMs = 40;
   const cache = await opened({ whenLapsed: 'fail' });
   expect(cache.isFresh()).toBe(true);
   expect(cache.state).toBe('fresh');
@@ -128,6 +130,22 @@ test('the lease is renewed again and again', async () => {
   expect(cache.ageMs()).toBeLessThan(LONG_MS);
 });
 
+test('a member that nobody asked for long has to prove its state anew: the cache opens fresh', async () => {
+  one.freshness = { ageMs: 3_600_000, region: 'c' };
+  const cache = await opened({ maxAgeMs: 60_000 });
+  expect(cache.isFresh()).toBe(true);
+  expect(cache.ageMs()).toBeLessThan(60_000);
+});
+
+test('a member that tells of an old state is asked to prove it anew as soon as the lease has lapsed', async () => {
+  const cache = await opened({ maxAgeMs: 500 });
+  const states: CacheState[] = [];
+  cache.onState((state) => states.push(state));
+  one.freshness = { ageMs: 3_600_000, region: 'c' };
+  await expect.poll(() => states.slice(0, 2)).toEqual(['lapsed', 'fresh']);
+  expect(cache.metrics().losses).toBe(0);
+});
+
 test('a member that says nothing any more lets the lease lapse: `fail` throws, and says so at once', async () => {
   put('a/1', 'x');
   const cache = await opened({ maxAgeMs: 500 });
@@ -143,7 +161,7 @@ test('a member that says nothing any more lets the lease lapse: `fail` throws, a
   expect(cache.metrics().lapses).toBeGreaterThanOrEqual(1);
   one.isSilent = two.isSilent = false;
   await expect.poll(() => states.at(-1)).toBe('fresh');
-  expect(cache.get('a/1')!.text).toBe('x');
+  await expect.poll(() => cache.get('a/1')!.text).toBe('x');
 });
 
 test('`serve-stale` reads on, and counts it', async () => {
@@ -189,6 +207,34 @@ test('a `getFresh` that was given up is not finished later', async () => {
   expect(cache.metrics()).toMatchObject({ hits: 1, misses: 0 });
 });
 
+test('a `getFresh` that ends leaves nothing behind at its signal, however it ends', async () => {
+  put('a/1', 'x');
+  const cache = await opened({ maxAgeMs: 500, whenLapsed: 'wait' });
+  const shared = new AbortController();
+  const listeners = (): number => getEventListeners(shared.signal, 'abort').length;
+  await cache.getFresh('a/1', { signal: shared.signal, timeoutMs: Infinity });
+  await cache.linearize({ signal: shared.signal, timeoutMs: Infinity });
+  expect(listeners()).toBe(0);
+  one.isSilent = two.isSilent = true;
+  await expect.poll(() => cache.isFresh()).toBe(false);
+  const { hits } = cache.metrics();
+  const late = { signal: shared.signal, timeoutMs: 1 };
+  await expect(cache.getFresh('a/1', late)).rejects.toMatchObject({ code: 'deadline-exceeded' });
+  await expect(cache.linearize(late)).rejects.toMatchObject({ code: 'deadline-exceeded' });
+  expect(listeners()).toBe(0);
+  const canceled = cache.getFresh('a/1', { signal: shared.signal, timeoutMs: Infinity });
+  const patient = cache.getFresh('a/1', { timeoutMs: 60_000 });
+  expect(listeners()).toBe(1);
+  shared.abort();
+  await expect(canceled).rejects.toMatchObject({ code: 'canceled' });
+  one.isSilent = two.isSilent = false;
+  expect((await patient)!.text).toBe('x');
+  // Though the cache is fresh again: who has given up is told nothing, and it is no hit.
+  await expect(cache.getFresh('a/1', { signal: shared.signal })).rejects.toMatchObject({ code: 'canceled' });
+  expect(listeners()).toBe(0);
+  expect(cache.metrics().hits).toBe(hits + 1);
+});
+
 test('a member that is silent is left for another, and the lease is had from that one', async () => {
   one.isSilent = true;
   const cache = await opened({ maxAgeMs: 200 });
@@ -227,7 +273,7 @@ test('when history is gone the range is read anew, and readers go over to it in 
   put('a/4', '4');
   store.delete(bytes('a/4'), Buffer.alloc(0));
   store.compactRevision = store.revision;
-  await expect.poll(() => cache.metrics().reloads, { timeout: 30_000 }).toBe(1);
+  await expect.poll(() => cache.metrics().reloads).toBe(1);
   expect(told).toEqual(['5: new a/0=0, delete a/1, put a/2=new']);
   expect(cache.get('a/3')).toBe(kept);
   put('a/5', '5');
@@ -241,7 +287,8 @@ test('a linearizable point is asked of the member on the watch, once for all who
   expect(cache.get('a/1')!.text).toBe('x');
   await Promise.all(Array.from({ length: 20 }, () => cache.linearize()));
   const asked = one.watchRequests.filter((request) => request.progress_request?.linearizable === true);
-  expect(asked).toHaveLength(3);
+  // The first of them was for the lease.
+  expect(asked).toHaveLength(4);
   expect(one.rangeRequests).toHaveLength(1);
 });
 
@@ -331,9 +378,9 @@ test('a range that is too large is refused, and one that becomes so ends the cac
     code: 'resource-exhausted',
     message: 'the cached range has more than 1 keys',
   });
-  await expect(opened({ bytesMax: 500 })).rejects.toMatchObject({
+  await expect(opened({ bytesMax: 600 })).rejects.toMatchObject({
     code: 'resource-exhausted',
-    message: 'the cached range takes more than 500 bytes',
+    message: 'the cached range takes more than 600 bytes',
   });
   const cache = await opened({ keysMax: 2, whenLapsed: 'serve-stale' });
   const states: CacheState[] = [];

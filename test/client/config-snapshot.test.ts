@@ -2,12 +2,12 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { CacheClock } from '../../src/client/cache-clock.ts';
+import type { ClientClock } from '../../src/client/clock.ts';
 import { entryOfDefault, type HeldEntry } from '../../src/client/config-entry.ts';
 import { SNAPSHOT_INTERVAL_MS, SnapshotFile } from '../../src/client/config-snapshot.ts';
 
 /** Time that stands still until it is moved. */
-class ManualClock implements CacheClock {
+class ManualClock implements ClientClock {
   #nowMs = 0;
   readonly #due: { readonly atMs: number; readonly action: () => void }[] = [];
 

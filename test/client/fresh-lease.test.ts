@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { CLOCK_DRIFT, FreshLease, RENEWALS_MAX } from '../../src/client/fresh-lease.ts';
+import { CLOCK_DRIFT } from '../../src/client/clock.ts';
+import { FreshLease, RENEWALS_MAX } from '../../src/client/fresh-lease.ts';
 
 test('nothing is known before the first answer', () => {
   const lease = new FreshLease(1_000);

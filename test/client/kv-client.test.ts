@@ -173,7 +173,7 @@ test('a read that failed on one member is repeated on the next', async () => {
 
 test('a read goes on to the next member when one says nothing, within its time', async () => {
   one.stalled = true;
-  await client.range({ key: bytes('a') }, { timeoutMs: 1000 });
+  await client.range({ key: bytes('a') }, { timeoutMs: 3_000 });
   expect([one.calls.length, two.calls.length]).toEqual([1, 1]);
 });
 
@@ -183,7 +183,7 @@ test('a read waits for a leader as long as it may', async () => {
   one.failing = two.failing = () => (refusals-- > 0 ? noLeader : null);
   await client.range({ key: bytes('a') }, { timeoutMs: 30_000 });
   refusals = Infinity;
-  const failure = await failureOf(client.range({ key: bytes('a') }, { timeoutMs: 200 }));
+  const failure = await failureOf(client.range({ key: bytes('a') }, { timeoutMs: 1_000 }));
   expect(failure).toMatchObject({ code: 'unavailable', message: 'etcdserver: no leader' });
 });
 
@@ -219,6 +219,14 @@ test('with no endpoint there, the failure says that nothing was sent', async () 
   expect(failure.message).toMatch(/^cannot connect to 127\.0\.0\.1:\d+$/);
 });
 
+test('a write that was sent may have been made, whatever became of attempts before it', async () => {
+  await one.stop();
+  two.stalled = true;
+  const failure = await failureOf(client.put({ key: bytes('a'), value: bytes('1') }, { timeoutMs: 1_000 }));
+  expect(two.calls).toEqual(['/etcdserverpb.KV/Put']);
+  expect(failure).toMatchObject({ code: 'deadline-exceeded', unsent: false, uncertain: true });
+});
+
 test('a member that takes a connection and says nothing runs into the deadline', async () => {
   const sockets = new Set<{ destroy(): void }>();
   const silent = createServer((socket) => sockets.add(socket)).listen(0, '127.0.0.1');
@@ -245,6 +253,41 @@ test('a call can be canceled', async () => {
   control.abort();
   const failure = await failureOf(client.range({ key: bytes('a') }, { signal: control.signal }));
   expect(failure.code).toBe('canceled');
+});
+
+test('a call that is canceled on its way says so', async () => {
+  one.stalled = true;
+  const control = new AbortController();
+  const call = failureOf(client.put({ key: 'a', value: '1' }, { signal: control.signal }));
+  await expect.poll(() => one.calls.length).toBe(1);
+  control.abort();
+  expect(await call).toMatchObject({ code: 'canceled', message: 'the call was canceled', uncertain: true });
+});
+
+test('an endpoint that is given twice is one', async () => {
+  await one.stop();
+  using twice = new KvClient({ endpoints: [one.address, `http://${one.address}/`, two.address] });
+  expect(twice.endpoints).toEqual([one.address, two.address]);
+  await twice.range({ key: 'a' });
+  expect(two.calls).toHaveLength(1);
+});
+
+test('calls that fail together look for the reason of a failed TLS connection once', async () => {
+  let connections = 0;
+  const plain = createServer((socket) => {
+    connections += 1;
+    socket.end('this is no TLS\n');
+  }).listen(0, '127.0.0.1');
+  await once(plain, 'listening');
+  const { port } = plain.address() as { port: number };
+  using secret = new KvClient({ endpoints: [`https://127.0.0.1:${port}`], timeoutMs: 10_000 });
+  const failures = await Promise.all(Array.from({ length: 50 }, () => failureOf(secret.range({ key: 'a' }))));
+  for (const { code, message } of failures) {
+    expect(code).toBe('unavailable');
+    expect(message).toMatch(/^cannot connect to 127\.0\.0\.1:\d+: .*(?:wrong version|packet length|SSL)/);
+  }
+  expect(connections).toBeLessThan(25);
+  plain.close();
 });
 
 test('endpoints that are no addresses are refused by name', () => {

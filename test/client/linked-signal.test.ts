@@ -21,6 +21,13 @@ test('it aborts when its time is over', async () => {
   expect(link.isTimeout).toBe(true);
 });
 
+test('a time beyond what timers know is not over at once', async () => {
+  using link = new LinkedSignal([], Infinity);
+  using late = new LinkedSignal([], 2 ** 40);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  expect([link.signal.aborted, late.signal.aborted]).toEqual([false, false]);
+});
+
 test('let go, it does not abort any more', () => {
   const source = new AbortController();
   const link = new LinkedSignal([source.signal], 60_000);

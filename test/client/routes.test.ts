@@ -2,7 +2,14 @@ import { expect, test } from 'vitest';
 import { inOrder, isHomecoming, type Route, type RouteFacts } from '../../src/client/routes.ts';
 
 function route(address: string, facts: Partial<RouteFacts> | null = null, failedAt = 0): Route {
-  const whole = { memberId: 1n, region: '', isLearner: false, isLeader: false, roundTripMs: null };
+  const whole = {
+    memberId: 1n,
+    clusterId: 1n,
+    region: '',
+    isLearner: false,
+    isLeader: false,
+    roundTripMs: null,
+  };
   return { address, facts: facts === null ? null : { ...whole, ...facts }, failedAt };
 }
 const names = (routes: readonly Route[]): string => routes.map(({ address }) => address).join(' ');

@@ -70,6 +70,14 @@ test('nor does one wait longer than it may for what another has begun', async ()
   expect((await first).value).toBe('t');
 });
 
+test('what signing in took is no more there for the call', async () => {
+  const { asked, signIn } = setUp();
+  const left = signIn.with(LONG, ({ timeoutMs }) => Promise.resolve(timeoutMs));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  asked[0]!.answer('t');
+  expect(await left).toBeLessThan(60_000 - 15);
+});
+
 test('a password that is wrong is told to all, and tried once', async () => {
   const { asked, signIn } = setUp();
   const calls = [codeOf(signIn.token(LONG)), codeOf(signIn.token(LONG))];

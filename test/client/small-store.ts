@@ -95,6 +95,8 @@ export class SmallStore {
 export class SmallMember {
   readonly store: SmallStore;
   readonly calls: string[] = [];
+  /** The calls that came with a token. */
+  readonly shown: string[] = [];
   failing: ((path: string) => RpcError | null) | null = null;
   /** Takes calls and never answers, as a process that was stopped. */
   stalled = false;
@@ -102,6 +104,8 @@ export class SmallMember {
   delayMs = 0;
   /** What this member can prove of its age, and with what region it signs; null = as a real etcd, which knows neither. */
   freshness: { ageMs: number; region: string } | null = null;
+  /** How old a proof is that is made anew. */
+  provenAgeMs = 0;
   /** Questions for progress stay unanswered, as on a member that is stopped or cannot prove any age. */
   isSilent = false;
   /** Every range, as it came. */
@@ -166,6 +170,7 @@ export class SmallMember {
 
   async #enter(call: RpcCall): Promise<void> {
     this.calls.push(call.path);
+    if (call.metadata('token') !== undefined) this.shown.push(call.path);
     const failure = this.failing?.(call.path) ?? null;
     if (failure !== null) throw failure;
     if (this.stalled) {
@@ -375,7 +380,7 @@ export class SmallMember {
     queueMicrotask(() => {
       const header = this.header();
       if (freshness === null) return out.write({ header, watch_id: -1 });
-      const age_ms = request.linearizable === true ? 0 : freshness.ageMs;
+      const age_ms = request.linearizable === true ? this.provenAgeMs : freshness.ageMs;
       out.write({ header, watch_id: request.watch_id, nonce: request.nonce, age_ms });
     });
   }

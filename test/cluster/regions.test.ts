@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { describe, expect, test } from 'vitest';
+import { freePorts } from '../../cluster/free-ports.ts';
 import {
   parseRoundTrips,
   REGION_MEMBERS,
@@ -13,7 +14,6 @@ import {
 import { regionNetwork } from '../../cluster/region-network.ts';
 import type { ProbedMember, ProbedStatus } from '../../cluster/region-probe.ts';
 import { regionTable } from '../../cluster/region-table.ts';
-import { freePorts } from '../support/free-ports.ts';
 
 describe('placement', () => {
   test('no region has a majority of the voters', () => {
@@ -117,7 +117,7 @@ describe('the table', () => {
     );
     expect(lines[0]).toBe('n1 in region a leads (term 4, entry 100)');
     expect(lines[1]).toBe('round trips   a-b 65 ms   a-c 140 ms   b-c 80 ms');
-    const rows = lines.slice(4, 7).map((line) => line.split(/ {3,}/));
+    const rows = lines.slice(5, 8).map((line) => line.split(/ {2,}/));
     expect(rows).toEqual([
       ['a', 'n1', 'leader', '2379', '0', '66.0', '0.5', '1.0', '12 ms'],
       ['a', 'n2', 'silent', '22379', '-', '-', '-', '-', '-'],
@@ -132,5 +132,24 @@ describe('the table', () => {
       'n3 in region b leads (term 4, entry 100); region a is preferred',
     );
     expect(regionTable([probed(0, {})], ROUND_TRIPS)[0]).toBe('nobody leads');
+  });
+
+  test('fits a terminal of 80 columns, and is cut for one that is narrower: no line is folded', () => {
+    const members = REGION_MEMBERS.map((_, at) =>
+      probed(at, {
+        status: status({ id: BigInt(at + 1), term: 12, appliedIndex: 1_234_567, isLearner: at === 5 }),
+        latenciesMs: { linearizable: [1_206.1], serializable: [12.3], bounded: [12.3] },
+        failures: { linearizable: null, serializable: at === 3 ? 'unavailable' : null, bounded: null },
+        ageMs: 312,
+      }),
+    );
+    const lines = regionTable(members, ROUND_TRIPS);
+    expect(regionTable(members, ROUND_TRIPS, 80)).toEqual(lines);
+    const narrow = regionTable(members, ROUND_TRIPS, 40);
+    expect(narrow).toHaveLength(lines.length);
+    for (const [at, line] of narrow.entries()) {
+      expect(line.length).toBeLessThanOrEqual(40);
+      if (line !== lines[at]) expect(line).toBe(`${lines[at]!.slice(0, 39)}…`);
+    }
   });
 });

@@ -241,11 +241,15 @@ test('all connections of a direction share its bandwidth', async () => {
   const small = dial({ from: 1, to: 2 });
   await greeted(bulk, small);
   network.shape({ from: 'n1', to: 'n2' }, { bytesPerSecond: 1_000_000 });
-  bulk.socket.write('b'.repeat(150_000));
+  const bulkBytes = 1_000_000;
+  bulk.socket.write('b'.repeat(bulkBytes));
   // The other direction is free: once it has answered, the bulk bytes have been handed over before the small ones.
-  await until(() => bulk.socket.bytesWritten > 150_000 && bulk.socket.writableLength === 0);
+  await until(() => bulk.socket.bytesWritten > bulkBytes && bulk.socket.writableLength === 0);
   await roundTrip({ from: 3, to: 2 });
-  expect(await timed(small, 'c')).toBeGreaterThan(20);
+  small.socket.write('c');
+  await until(() => places[1]!.text.includes('c'));
+  // With a second of bytes before it. The last of them may come in the same moment.
+  expect(places[1]!.text.indexOf('c')).toBeGreaterThan(0.9 * bulkBytes);
 });
 
 test('a sender that is not read any more is held back', async () => {
@@ -332,5 +336,5 @@ async function timed(dialer: Dialer, text: string): Promise<number> {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  await vi.waitFor(() => expect(condition()).toBe(true), { timeout: 10_000, interval: 2 });
+  await vi.waitFor(() => expect(condition()).toBe(true), { timeout: 60_000, interval: 2 });
 }

@@ -13,7 +13,7 @@ import {
 import { ManualClock, ModelCore } from '../member/storage/model-core.ts';
 
 const SEED = 4;
-const POLL = { interval: 2, timeout: 10_000 };
+const POLL = { interval: 2, timeout: 60_000 };
 
 /** The two lower ports, on an empty root. */
 export interface StatePorts {

@@ -206,7 +206,7 @@ test('the running hash tells where two logs part', () => {
 test('the running hash tells outcomes apart when the entries are equal', () => {
   const [one, two] = [new MachineHarness(), new MachineHarness()];
   // The second has a divergent past that nothing in its hash but the next outcome shows.
-  two.machine.lessor.grant({ id: 1n, ttlSeconds: 5, remainingSeconds: 0 });
+  two.machine.lessor.grant({ id: 1n, ttlSeconds: 5, remainingSeconds: 0, grantedAt: 0 });
   const grant: Operation = { type: 'lease-grant', id: 1n, ttlSeconds: 5 };
   expect(one.apply(grant).outcome.ok).toBe(true);
   expect(two.apply(grant).outcome.ok).toBe(false);

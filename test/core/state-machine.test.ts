@@ -195,6 +195,21 @@ describe('leases', () => {
     expect(harness.machine.lessor.has(1n)).toBe(false);
   });
 
+  test('remember which entry granted them: one granted anew is another one', () => {
+    const harness = new MachineHarness();
+    const grantedAt = (): number => harness.machine.lessor.get(1n)!.grantedAt;
+    harness.ok(grant(1n));
+    const first = grantedAt();
+    expect(first).toBe(harness.machine.appliedIndex);
+    harness.ok({ type: 'lease-checkpoint', checkpoints: [{ id: 1n, remainingSeconds: 4 }] });
+    expect(grantedAt()).toBe(first);
+    harness.ok(revoke(1n));
+    harness.ok(grant(1n));
+    expect(grantedAt()).toBe(first + 3);
+    harness.flush();
+    expect(harness.restart().machine.lessor.get(1n)).toMatchObject({ grantedAt: first + 3 });
+  });
+
   test('remember their remaining time', () => {
     const harness = new MachineHarness();
     harness.ok(grant(1n, 1_000));

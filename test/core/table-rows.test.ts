@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { memberRow, readMemberRow } from '../../src/core/table-rows.ts';
+import { leaseRow, memberRow, readLeaseRow, readMemberRow } from '../../src/core/table-rows.ts';
 import { MalformedError, pack } from '../../src/lib/packed.ts';
 
 const RECORD = { id: 8, name: 'n', peerUrls: ['p'], clientUrls: ['c'] };
@@ -30,4 +30,26 @@ test.each([
   ['a version that is not known', pack([3, 'n', ['p'], ['c'], 'eu'])],
 ])('%s is refused', (_, value) => {
   expect(() => readMemberRow(rowOf(value))).toThrow(MalformedError);
+});
+
+const LEASE = { id: 7n, ttlSeconds: 60, remainingSeconds: 30, grantedAt: 0 };
+
+test('the rows of leases whose granting entry was not kept are what they were', () => {
+  expect(leaseRow(LEASE).value?.toString('hex')).toBe('0100000000003c00000000001e');
+  expect(readLeaseRow(leaseRow(LEASE))).toEqual(LEASE);
+});
+
+test('a row of a lease with its granting entry is of a version of its own', () => {
+  const lease = { ...LEASE, grantedAt: 258 };
+  expect(leaseRow(lease).value?.toString('hex')).toBe('0200000000003c00000000001e000000000102');
+  expect(readLeaseRow(leaseRow(lease))).toEqual(lease);
+});
+
+test.each([
+  ['without the entry, in the version that has one', '0200000000003c00000000001e'],
+  ['with an entry, in the version that has none', '0100000000003c00000000001e000000000102'],
+  ['granted at entry 0', '0200000000003c00000000001e000000000000'],
+  ['of an unknown version', '0300000000003c00000000001e000000000102'],
+])('a row of a lease %s is refused', (_, hex) => {
+  expect(() => readLeaseRow({ ...leaseRow(LEASE), value: Buffer.from(hex, 'hex') })).toThrow(MalformedError);
 });

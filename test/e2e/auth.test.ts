@@ -337,6 +337,11 @@ describe('clients with authentication', () => {
     stop.abort();
     await watching;
 
+    // Members are found by one of them, though none says anything of itself without a token.
+    using finding = new KvClient({ endpoints: client.endpoints.slice(0, 1), login, discovery: true });
+    await finding.range({ key: 'a' });
+    await eventually('the others are found', () => finding.endpoints.length === 3);
+
     const { id } = await client.leaseGrant({ ttlSeconds: 60 });
     expect(await client.leaseKeepAlive(id)).toBe(60);
     await expect(client.range({ key: 'b' })).rejects.toMatchObject({

@@ -4,6 +4,7 @@ import { KvClient } from '../../src/client/kv-client.ts';
 import type { KeyValue } from '../../src/client/types.ts';
 import { prefixEnd } from '../../src/lib/range-end.ts';
 import { Cluster, type ClusterMember } from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
 
 const KEYS = 100_000;
 const VALUE_BYTES = 1024;
@@ -30,7 +31,7 @@ describe(`${KEYS} keys of ${VALUE_BYTES} bytes`, () => {
     const startMs = performance.now();
     let next = 0;
     const write = async (client: KvClient): Promise<void> => {
-      for (let i = next++; i < KEYS; i = next++) await client.put({ key: keyOf(i), value: valueOf(i) });
+      for (let i = next++; i < KEYS; i = next++) await putOnce(client, i);
     };
     await Promise.all(Array.from({ length: WRITERS }, (_, i) => write(clients[i % clients.length]!)));
     const seconds = (performance.now() - startMs) / 1000;
@@ -86,6 +87,18 @@ describe(`${KEYS} keys of ${VALUE_BYTES} bytes`, () => {
 
 function clientOf(member: ClusterMember): KvClient {
   return new KvClient({ endpoints: [member.clientUrl], timeoutMs: CALL_TIMEOUT_MS });
+}
+
+/** Once more, should an election come in between; an attempt whose answer was lost may have done it. */
+async function putOnce(client: KvClient, i: number): Promise<void> {
+  const key = keyOf(i);
+  let isNew = true;
+  await eventually(`the put of ${key.toString()}`, async () => {
+    if (!isNew && (await client.range({ key })).count === 1) return true;
+    isNew = false;
+    await client.put({ key, value: valueOf(i) });
+    return true;
+  });
 }
 
 async function* pages(client: KvClient, revision: number): AsyncGenerator<KeyValue> {

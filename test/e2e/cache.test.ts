@@ -62,6 +62,26 @@ describe('a cache over three members', LIMIT, () => {
     expect(cache.entries('a/t/')).toHaveLength(50);
   });
 
+  test('over a member that nobody asked of late it opens fresh', async () => {
+    cluster = await Cluster.start(3);
+    const client = clientAt(cluster.members.slice(0, 1));
+    await client.put({ key: 'a/1', value: 'x' });
+    await client.range({ key: 'a/1' });
+    await eventually('an old proof', async () => {
+      const { ageMs } = await client.status(client.endpoints[0]!);
+      return ageMs !== undefined && ageMs > 3 * MAX_AGE_MS;
+    });
+    // The load is no round that would prove it.
+    const cache = await client.cache({
+      prefix: 'a/',
+      maxAgeMs: MAX_AGE_MS,
+      whenLapsed: 'fail',
+      load: 'serializable',
+    });
+    open.push(cache);
+    expect(cache.get('a/1')!.text).toBe('x');
+  });
+
   test('while members are stopped and killed no claim is false, and the lease comes back', async () => {
     cluster = await Cluster.start(3);
     const [one, two, three] = cluster.members as [ClusterMember, ClusterMember, ClusterMember];

@@ -198,12 +198,15 @@ describe('the client, at members that die', LIMIT, () => {
     const first = cluster.members[0]!;
     const client = connect({ timeoutMs: 10_000 });
     await client.range({ key: 'a' });
-    const lease = await client.lease({ ttlSeconds: 6 });
+    const lease = await client.lease({ ttlSeconds: TTL_SECONDS });
     first.process!.signal('SIGSTOP');
     try {
       await client.range({ key: 'a' });
       const stoppedAt = performance.now();
-      await eventually('a renewal', () => lease.remainingMs + performance.now() > stoppedAt + 6_500);
+      await eventually(
+        'a renewal',
+        () => lease.remainingMs + performance.now() > stoppedAt + TTL_SECONDS * 1_000 + 500,
+      );
     } finally {
       first.process!.signal('SIGCONT');
     }
@@ -246,7 +249,10 @@ describe('the client, at members that die', LIMIT, () => {
       const home = members.find(({ region }) => region === 'region-c')!.id;
       const servedBy = async (): Promise<bigint> => (await client.range({ key: 'a' })).header.memberId;
       await eventually('the way home', async () => (await servedBy()) === home);
-      expect((await client.put({ key: 'a', value: '1' })).header.memberId).toBe(home);
+      // A survey that the machine was too slow for may send calls elsewhere for a moment.
+      const writtenBy = async (): Promise<bigint> =>
+        (await client.put({ key: 'a', value: '1' })).header.memberId;
+      await eventually('a write at home', async () => (await writtenBy()) === home);
       await three.members[2]!.process!.stop('SIGKILL');
       expect(await servedBy()).not.toBe(home);
       await launch(2);
@@ -274,7 +280,10 @@ describe('the client, at members that die', LIMIT, () => {
 });
 
 /** What holds on every server that speaks etcd v3. */
-function speaksEtcd(start: () => Promise<Pick<Server, 'clientUrl' | 'destroy'>>): void {
+function speaksEtcd(
+  start: () => Promise<Pick<Server, 'clientUrl' | 'destroy'>>,
+  { tellsAges }: { readonly tellsAges: boolean },
+): void {
   let server: Pick<Server, 'clientUrl' | 'destroy'>;
   let client: KvClient;
   beforeAll(async () => {
@@ -349,40 +358,40 @@ function speaksEtcd(start: () => Promise<Pick<Server, 'clientUrl' | 'destroy'>>)
     await eventually('the lead is lost', () => leadership.signal.aborted);
   });
 
-  test('an age is told only where it was asked for', async () => {
-    expect((await client.range({ key: 'a' })).ageMs).toBe(undefined);
-    const bounded = await client.range({ key: 'a', maxStalenessMs: 60_000 });
-    expect([undefined, 'number']).toContain(bounded.ageMs === undefined ? undefined : typeof bounded.ageMs);
+  test(`an age is told ${tellsAges ? 'whenever, and only when, it was' : 'never, though it be'} asked for`, async () => {
+    expect(await client.range({ key: 'a' })).not.toHaveProperty('ageMs');
+    for (const maxStalenessMs of [0, 60_000]) {
+      const bounded = await client.range({ key: 'a', maxStalenessMs });
+      if (tellsAges) expect(bounded.ageMs).toBeGreaterThan(0);
+      else expect(bounded).not.toHaveProperty('ageMs');
+    }
+    using handle = client.watchStream({ key: 'a' });
+    for await (const item of handle) {
+      if (item.type === 'created') handle.requestProgress({ nonce: 9, linearizable: true });
+      if (item.type !== 'progress') continue;
+      if (tellsAges) expect(item).toMatchObject({ nonce: 9, ageMs: expect.any(Number) });
+      else expect(item).toMatchObject({ nonce: 0, ageMs: undefined });
+      break;
+    }
   });
 }
 
 describe('the client, at one member', LIMIT, () => {
-  speaksEtcd(async () => {
-    const cluster = await Cluster.start(1);
-    return { clientUrl: cluster.endpoints, destroy: () => cluster.destroy() };
-  });
+  speaksEtcd(
+    async () => {
+      const cluster = await Cluster.start(1);
+      return { clientUrl: cluster.endpoints, destroy: () => cluster.destroy() };
+    },
+    { tellsAges: true },
+  );
 });
 
 describe.skipIf(BINARY === null && !inCi)('the client, at a real etcd (needs ETCD_BIN)', LIMIT, () => {
-  speaksEtcd(async () => {
-    if (BINARY === null) throw new Error('no etcd to talk to: set ETCD_BIN');
-    return startEtcd(BINARY);
-  });
-
-  test('the age of what etcd tells is not known', async () => {
-    const etcd = await startEtcd(BINARY!);
-    try {
-      using client = new KvClient({ endpoints: [etcd.clientUrl] });
-      expect(await client.range({ key: 'a', maxStalenessMs: 500 })).not.toHaveProperty('ageMs');
-      using handle = client.watchStream({ key: 'a' });
-      for await (const item of handle) {
-        if (item.type === 'created') handle.requestProgress({ nonce: 9, linearizable: true });
-        if (item.type !== 'progress') continue;
-        expect(item).toMatchObject({ nonce: 0, ageMs: undefined });
-        break;
-      }
-    } finally {
-      await etcd.destroy();
-    }
-  });
+  speaksEtcd(
+    async () => {
+      if (BINARY === null) throw new Error('no etcd to talk to: set ETCD_BIN');
+      return startEtcd(BINARY);
+    },
+    { tellsAges: false },
+  );
 });

@@ -139,7 +139,9 @@ describe.skipIf(skipWithoutEtcdctl)('etcdctl (needs Debian etcd-client)', () => 
 
   test('an expired lease deletes its keys; a kept one lives on', async () => {
     const short = leaseId((await ctl('lease', 'grant', '2')).stdout);
-    const kept = leaseId((await ctl('lease', 'grant', '2')).stdout);
+    // Not so short that it ends before anybody keeps it, nor longer than the test then waits.
+    const kept = leaseId((await ctl('lease', 'grant', '6')).stdout);
+    const grantedMs = performance.now();
     await ctl('put', `--lease=${short}`, 'leased/short', 'x');
     await ctl('put', `--lease=${kept}`, 'leased/kept', 'x');
     const keepAlive = spawn('etcdctl', ['--endpoints', cluster.endpoints, 'lease', 'keep-alive', kept]);
@@ -148,6 +150,7 @@ describe.skipIf(skipWithoutEtcdctl)('etcdctl (needs Debian etcd-client)', () => 
         'attached keys([leased/kept])',
       );
       await eventually(async () => (await ctl('get', 'leased/short')).stdout === '');
+      await eventually(async () => performance.now() > grantedMs + 8_000);
       expect((await ctl('get', 'leased/kept', '--print-value-only')).stdout).toBe('x\n');
       expect((await ctl('lease', 'list')).stdout).toContain(kept);
       expect((await ctl('lease', 'list')).stdout).not.toContain(short);

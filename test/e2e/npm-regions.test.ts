@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
 import type { MemberEntry } from '../../src/client/types.ts';
 import { eventually } from '../support/eventually.ts';
-import { freePorts } from '../support/free-ports.ts';
 import { repositoryRoot } from '../support/repository-root.ts';
 
 /** `npm run regions`, as a person runs it, at other ports. */
@@ -55,7 +55,7 @@ class Launcher {
         for (const wake of this.#waiters.splice(0)) wake();
       });
     }
-    this.#ended = once(this.#child, 'exit').then(([code]) => code as number | null);
+    this.#ended = once(this.#child, 'close').then(([code]) => code as number | null);
   }
 
   /** Resolves when the output contains a match. @throws Error when the program ends first */

@@ -4,10 +4,10 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
 import { hasEtcdctl, run } from '../support/etcdctl.ts';
 import { eventually } from '../support/eventually.ts';
-import { freePorts } from '../support/free-ports.ts';
 
 /** What `npm start` runs, with the real server. Ports and directory are other than the defaults. */
 const PROGRAM = join(import.meta.dirname, '../../dist/cluster/local.js');
@@ -117,7 +117,8 @@ function start(): Started {
     },
     output: () => output,
     interrupt: async () => {
-      const exited = once(started, 'exit');
+      // With all that it has said.
+      const exited = once(started, 'close');
       started.kill('SIGINT');
       const [code] = (await exited) as [number];
       return code;

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
 import { CertificateFiles, TestAuthority } from '../support/certificates.ts';
 import { Cluster } from '../support/cluster.ts';
 import { run } from '../support/etcdctl.ts';
-import { freePorts } from '../support/free-ports.ts';
 import { pythonScenario, skipWithoutPythonEtcd3 } from '../support/python-etcd3.ts';
 
 const MAIN = join(import.meta.dirname, '../../dist/src/main.js');

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
 import { rpcStatus } from '../../src/rpc/status.ts';
 import { configCall, configStream } from '../support/config-call.ts';
 import { eventually } from '../support/eventually.ts';
-import { freePorts } from '../support/free-ports.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { etcdBinary, type Server, startConclave, startEtcd } from './differential/server.ts';
 

@@ -94,8 +94,8 @@ const alarms: readonly AlarmRecord[] = [
   { member: 2 ** 40, alarm: 'corrupt' },
 ];
 const leases: readonly LeaseRecord[] = [
-  { id: 7n, ttlSeconds: 60, remainingSeconds: 30 },
-  { id: -(2n ** 63n), ttlSeconds: 9_000_000_000, remainingSeconds: 0 },
+  { id: 7n, ttlSeconds: 60, remainingSeconds: 30, grantedAt: 0 },
+  { id: -(2n ** 63n), ttlSeconds: 9_000_000_000, remainingSeconds: 0, grantedAt: 2 ** 40 },
 ];
 
 const authSettings: readonly AuthRecord[] = [

@@ -5,6 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import grpc from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { DEFAULT_ETCD_LIMITS } from '../../src/api/etcd/limits.ts';
 import { registerEtcd } from '../../src/api/etcd/register.ts';
 import { operationsHandler } from '../../src/api/http/operations.ts';
@@ -27,7 +28,6 @@ import { type MethodDescription, serviceMethods } from '../../src/rpc/codec.ts';
 import { put, valueOf } from '../member/test-cluster.ts';
 import { Harness } from '../rpc/harness.ts';
 import { Prng } from '../sim/prng.ts';
-import { freePorts } from '../support/free-ports.ts';
 import { damaged, noise } from './fuzz.ts';
 import { HTTP2_STREAMS, http2Frame, SERVICES } from './rpc-targets.ts';
 import { LIVE_STREAMS } from './transport-targets.ts';
@@ -42,6 +42,8 @@ const SEED = Number(process.env['FUZZ_SEED'] ?? 1);
 /** Each part ends after so many connections or calls, or after so long. */
 const CONNECTIONS_MAX = 600;
 const PART_MS_MAX = 2_000;
+/** Fewer would prove little, however slow the machine is. */
+const COUNT_MIN = 100;
 const PARALLEL = 16;
 const GROWTH_BYTES_MAX = 48 * 1024 * 1024;
 
@@ -150,7 +152,7 @@ async function under(part: number, attack: (prng: Prng) => Promise<void>): Promi
   let count = 0;
   const round = async (max: number): Promise<void> => {
     const worker = async (): Promise<void> => {
-      while (count < max && performance.now() < endMs) {
+      while (count < max && (count < COUNT_MIN || performance.now() < endMs)) {
         count += 1;
         await attack(prng.fork());
       }
@@ -356,26 +358,26 @@ function strangeCall(method: MethodDescription, prng: Prng): Promise<grpc.Status
 }
 
 describe('two members of three', () => {
-  test('survive whatever comes to the peer port', { timeout: 30_000 }, async () => {
+  test('survive whatever comes to the peer port', async () => {
     const port = Number(new URL(places[0]!.url).port);
     const count = await under(1, (prng) => send(port, cut(peerBytes(prng), prng)));
-    expect(count).toBeGreaterThan(50);
+    expect(count).toBeGreaterThanOrEqual(COUNT_MIN);
   });
 
-  test('survive whatever comes to the client port', { timeout: 30_000 }, async () => {
+  test('survive whatever comes to the client port', async () => {
     const count = await under(2, (prng) => send(harness.portNumber, cut(clientBytes(prng), prng)));
-    expect(count).toBeGreaterThan(50);
+    expect(count).toBeGreaterThanOrEqual(COUNT_MIN);
   });
 
-  test('survive calls with broken bodies', { timeout: 30_000 }, async () => {
+  test('survive calls with broken bodies', async () => {
     const connection = http2.connect(`http://${harness.address}`);
     connection.on('error', () => {});
     const count = await under(3, (prng) => brokenCall(connection, prng));
     connection.destroy();
-    expect(count).toBeGreaterThan(50);
+    expect(count).toBeGreaterThanOrEqual(COUNT_MIN);
   });
 
-  test('answer calls that make no sense, none as a bug', { timeout: 30_000 }, async () => {
+  test('answer calls that make no sense, none as a bug', async () => {
     // Alarms are left out: one that is raised would rightly stop all the others.
     const methods = METHODS.filter(({ path }) => !path.endsWith('/Alarm'));
     const seen = new Set<string>();
@@ -388,7 +390,7 @@ describe('two members of three', () => {
       const mayBeUnknown = /^\/v3|\/Downgrade$/.test(method.path) && details !== '';
       expect([method.path, mayBeUnknown || code !== grpc.status.UNKNOWN]).toEqual([method.path, true]);
     });
-    expect(count).toBeGreaterThan(50);
+    expect(count).toBeGreaterThanOrEqual(COUNT_MIN);
     expect(seen.size).toBeGreaterThan(3);
   });
 });

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { EtcdKv } from '../../src/kv/etcd-kv.ts';
 import { KvError } from '../../src/kv/kv.ts';
 import { SmallMember, SmallStore } from '../client/small-store.ts';
 import { AS_SERVICE, as, codeOf, kvContract } from '../contract/kv.ts';
 import { kvAuthContract, ROOT_LOGIN } from '../contract/kv-auth.ts';
 import { eventually } from '../support/eventually.ts';
-import { freePorts } from '../support/free-ports.ts';
 import { MemberWorld } from './member-world.ts';
 
 kvContract('a member over the wire', () =>

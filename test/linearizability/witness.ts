@@ -237,8 +237,22 @@ class Witness {
     for (const [place, index] of match(candidates).entries()) {
       const { revision, events } = unowned[place]!;
       if (index !== undefined) this.#owners.set(revision, this.#ops[index]!);
-      else this.#findings.add('cause', `nobody made revision ${revision}: ${describe(events)}`);
+      else
+        this.#findings.add(
+          'cause',
+          `nobody made revision ${revision}: ${describe(events)}${this.#asked(events)}`,
+        );
     }
+  }
+
+  /** Who had asked for one of the values, for a report: what they were told is wrong. */
+  #asked(events: CommittedRevision['events']): string {
+    const values = events.filter(({ kv }) => kv.value.length > 0).map(({ kv }) => `"${kv.value.toString()}"`);
+    const askers = this.#ops.filter(({ request }) => {
+      const text = describe(request);
+      return values.some((value) => text.includes(value));
+    });
+    return askers.map((op) => `; asked for: ${describeOp(op)}`).join('');
   }
 
   #explains(index: number, { revision, events }: CommittedRevision): boolean {

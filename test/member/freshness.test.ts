@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Freshness, UPTIME_STEP_MS } from '../../src/member/freshness.ts';
+import { Freshness, UPTIME_STEP_MS, UPTIME_STEP_MS_MAX } from '../../src/member/freshness.ts';
 import { Reads } from '../../src/member/reads.ts';
 import { ManualClock } from './manual-clock.ts';
 import { TestNode } from './raft-node.ts';
@@ -11,18 +11,19 @@ const LEADER = 2;
 
 /** A follower whose rounds the test answers. */
 class Fixture {
-  readonly clock = new ManualClock();
+  readonly clock: ManualClock;
   readonly raft = TestNode.follower();
   readonly reads: Reads;
-  readonly freshness = new Freshness({
-    clock: this.clock,
-    probe: () => this.reads.probe(),
-    linearizable: (signal) => this.reads.linearizable(signal),
-    intervalMs: INTERVAL_MS,
-  });
+  readonly freshness: Freshness;
   applied = 10;
 
-  constructor() {
+  constructor(clock = new ManualClock()) {
+    this.clock = clock;
+    this.freshness = new Freshness({
+      clock,
+      probe: () => this.reads.probe(),
+      intervalMs: INTERVAL_MS,
+    });
     this.reads = new Reads({
       node: this.raft.node,
       clock: this.clock,
@@ -184,6 +185,33 @@ describe('a sleep of the machine counts', () => {
     fixture.clock.advance(1);
     fixture.answer(fixture.ask());
     expect(fixture.age).toBe(0);
+  });
+
+  test('where the uptime comes in whole seconds, however little is left of one', () => {
+    for (let startMs = 0; startMs < 1_000; startMs += 7) {
+      const clock = new ManualClock();
+      clock.inWholeSeconds = true;
+      clock.advance(startMs);
+      const fixture = new Fixture(clock);
+      fixture.answer(fixture.ask());
+      expect(fixture.freshness.ageMs()).toBeGreaterThanOrEqual(0);
+      clock.sleep(930);
+      clock.advance(40);
+      const ageMs = fixture.freshness.ageMs();
+      expect(ageMs).toBeGreaterThanOrEqual(970);
+      expect(ageMs).toBeLessThan(970 + 2 * UPTIME_STEP_MS_MAX);
+    }
+  });
+
+  test('once an uptime was no whole second', () => {
+    const clock = new ManualClock();
+    // Whole seconds by chance: 2,000 ms.
+    clock.advance(766);
+    const fixture = new Fixture(clock);
+    fixture.answer(fixture.ask());
+    expect(fixture.freshness.ageMs()).toBe(UPTIME_STEP_MS_MAX);
+    clock.advance(10);
+    expect(fixture.freshness.ageMs()).toBe(10 + UPTIME_STEP_MS);
   });
 
   test('an uptime that stands still never makes an age less than what the clock says', () => {

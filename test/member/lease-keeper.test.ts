@@ -44,7 +44,7 @@ function keeperOf(leases: number) {
   });
   keeper.promote(1);
   for (let id = 1; id <= leases; id++) {
-    lessor.grant({ id: BigInt(id), ttlSeconds: 1, remainingSeconds: 0 });
+    lessor.grant({ id: BigInt(id), ttlSeconds: 1, remainingSeconds: 0, grantedAt: 0 });
   }
   const pass = async (ms: number): Promise<void> => {
     for (let passed = 0; passed < ms; passed += TICK_MS) {

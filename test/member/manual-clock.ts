@@ -5,10 +5,15 @@ interface Due {
   readonly callback: () => void;
 }
 
+/** The machine has been up for so long when the clock begins: no whole seconds. */
+const BOOTED_MS = 1_234;
+
 /** A clock that stands still until told to go on. */
 export class ManualClock implements Clock {
   #nowMs = 0;
   #asleepMs = 0;
+  /** Of the machine's uptime no more is told. */
+  inWholeSeconds = false;
   readonly #timers = new Set<Due>();
   #onTimer: (() => void)[] = [];
 
@@ -17,7 +22,8 @@ export class ManualClock implements Clock {
   }
 
   uptimeMs(): number {
-    return this.#nowMs + this.#asleepMs;
+    const uptimeMs = BOOTED_MS + this.#nowMs + this.#asleepMs;
+    return this.inWholeSeconds ? Math.floor(uptimeMs / 1_000) * 1_000 : uptimeMs;
   }
 
   /** The machine sleeps: this clock stands still meanwhile. */

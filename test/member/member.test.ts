@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import { deleteRequest } from '../../src/core/mvcc/operations.ts';
 import { StoreError } from '../../src/lib/errors.ts';
 import {
   context,
@@ -154,6 +155,29 @@ describe('a three-member cluster', () => {
     await Promise.all(cluster.places.map((place) => cluster.start(place)));
     for (let i = 0; i < 20; i++) expect(await valueOf(members()[0]!, `k${i}`)).toBe('x');
   });
+});
+
+test('a bounded read is as old as what it was begun from, whatever is proven while it is read', async () => {
+  cluster = await TestCluster.start(1);
+  const [member] = members();
+  for (let i = 0; i < 12; i++) await member!.put(put(`large${i}`, 'x'.repeat(2 ** 20)), context());
+  let isRead = false;
+  const everything = { ...get('large'), rangeEnd: Buffer.from('m') };
+  const reading = member!.range(everything, { ...context(), maxStalenessMs: 3_600_000 }).finally(() => {
+    isRead = true;
+  });
+  const { header } = await member!.put(put('k', 'acknowledged'), context());
+  const acknowledgedMs = performance.now();
+  let stillReadMs = acknowledgedMs;
+  while (!isRead) {
+    stillReadMs = performance.now();
+    // Each turn takes a while, and proves something new.
+    while (performance.now() < stillReadMs + 15);
+    await member!.range(get('k'), context());
+  }
+  const answer = await reading;
+  expect(answer.header.revision).toBeLessThan(header.revision);
+  expect(answer.ageMs).toBeGreaterThanOrEqual(stillReadMs - acknowledgedMs);
 });
 
 describe('a disk that does not answer', () => {
@@ -369,6 +393,37 @@ describe('limits', () => {
         .then(({ result }) => result.ttlSeconds);
     expect([await granted(1), await granted(3), await granted(4)]).toEqual([3, 3, 4]);
   });
+
+  test.each(['', 'some value'])(
+    'at the quota deleting everything makes room, of values as %j',
+    async (value) => {
+      cluster = await TestCluster.start(1, { quotaBytes: 2_000 });
+      const [member] = members();
+      const putAs = (key: string): Promise<string> =>
+        member!.put(put(key, value), context()).then(
+          () => 'ok',
+          ({ code }: StoreError) => code,
+        );
+      let count = 0;
+      while ((await putAs(`key${10 + count}`)) === 'ok') count += 1;
+      const { length } = value;
+      expect(count).toBe(Math.floor(2_000 / (64 + 5 + length)));
+      const alarms = (): number => member!.status().result.alarms.length;
+      await eventually(() => alarms() === 1);
+      const everything = { ...deleteRequest({ key: Buffer.of(0) }), rangeEnd: Buffer.of(0) };
+      const { header } = await member!.deleteRange(everything, context());
+      await member!.compact({ revision: header.revision, physical: true }, context());
+      await member!.defragment(context());
+      // The deletes of the compacted revision are kept, which take as much as the keys did.
+      expect(member!.status().result.dbSizeInUseBytes).toBe(count * (64 + 5));
+      await member!.alarm({ action: 'deactivate', member: member!.id, alarm: 'no-space' }, context());
+      expect(await putAs('again')).toBe('ok');
+      await member!.compact({ revision: header.revision + 1, physical: true }, context());
+      expect(member!.status().result.dbSizeInUseBytes).toBe(64 + 5 + length);
+      for (let i = 1; i < count; i++) expect(await putAs(`key${10 + i}`)).toBe('ok');
+      expect(alarms()).toBe(0);
+    },
+  );
 
   test('at the quota writes are refused everywhere until space is made and the alarm disarmed', async () => {
     cluster = await TestCluster.start(1, { quotaBytes: 5_000 });

@@ -17,7 +17,6 @@ class Fixture {
   readonly freshness = new Freshness({
     clock: this.clock,
     probe: () => this.reads.probe(),
-    linearizable: (signal) => this.reads.linearizable(signal),
     intervalMs: INTERVAL_MS,
   });
   readonly rounds: string[] = [];

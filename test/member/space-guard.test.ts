@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Operation } from '../../src/core/command.ts';
-import type { PutRequest, RequestOp } from '../../src/core/mvcc/operations.ts';
+import { deleteRequest, type PutRequest, type RequestOp } from '../../src/core/mvcc/operations.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { FREE_BYTES_MIN, SpaceGuard } from '../../src/member/space-guard.ts';
 import { MemoryDisk } from '../../src/member/storage/memory-disk.ts';
@@ -41,6 +41,24 @@ function guardOf({ quotaBytes = 1_000, freeBytes = FREE_BYTES_MIN } = {}) {
   };
   return { clock, harness, guard, raised, admitted, setFree };
 }
+
+test('deletes that are all that is left count for nothing, once nothing else is', () => {
+  const { harness, admitted } = guardOf({ quotaBytes: 140 });
+  harness.ok(put('k1', ''));
+  harness.ok(put('k2', ''));
+  harness.ok({ ...deleteRequest({ key: Buffer.from('k1') }), rangeEnd: Buffer.from('k9') });
+  const { store } = harness.machine;
+  expect(admitted(put('k', ''))).toBe('no-space');
+  harness.ok({ type: 'compact', revision: store.currentRevision });
+  expect(admitted(put('k', ''))).toBe('no-space');
+  while (store.compactionPending) store.compactionStep(10);
+  expect(store.logicalBytes).toBe(132);
+  expect(admitted(put('k', 'x'.repeat(75)))).toBe('ok');
+  expect(admitted(put('k', 'x'.repeat(76)))).toBe('no-space');
+  harness.ok({ type: 'alarm', action: 'deactivate', member: 1, alarm: 'no-space' });
+  harness.ok(put('k', ''));
+  expect(admitted(put('l', ''))).toBe('no-space');
+});
 
 test('the quota counts keys, values and 64 bytes a row, of the larger half of a transaction', () => {
   const { harness, raised, admitted } = guardOf();

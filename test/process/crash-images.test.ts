@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { imageRound } from './image-run.ts';
 
 const ROUND = { seed: 1, images: 60 };
-const ROUND_TIMEOUT_MS = 240_000;
+const ROUND_TIMEOUT_MS = 600_000;
 
 test('whatever a power loss leaves of a member recovers to what it had acknowledged', {
   timeout: ROUND_TIMEOUT_MS,

@@ -3,8 +3,10 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { WanNetwork } from '../../cluster/wan-proxy.ts';
 import { Channels } from '../../src/client/channels.ts';
+import { ClientError } from '../../src/client/client-error.ts';
 import type { Method } from '../../src/client/connection.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
 import type { StatusAnswer } from '../../src/client/types.ts';
@@ -20,7 +22,6 @@ import {
   type HashKVResponse,
 } from '../../src/rpc/generated/etcdserverpb/rpc.ts';
 import type { Prng } from '../core/raft/prng.ts';
-import { freePorts } from '../support/free-ports.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 /** One member: its real addresses, and those that the others and the clients know it by. */
@@ -67,8 +68,9 @@ export const CLIENTS = 'clients';
 /** Between two looks at something that cannot tell by itself. */
 const POLL_MS = 25;
 const STATUS_TIMEOUT_MS = 500;
+const ADMIN_TIMEOUT_MS = 3_000;
 /** Whatever has not come about by then never will. */
-export const PATIENCE_MS = 60_000;
+export const PATIENCE_MS = 120_000;
 
 const HASH_KV: Method<HashKVRequest, HashKVResponse> = {
   path: '/etcdserverpb.Maintenance/HashKV',
@@ -164,6 +166,33 @@ export class FaultArena {
     };
     this.members.push(member);
     return member;
+  }
+
+  /** Adds a member of the cluster that does not vote. Resolves when it serves. */
+  async addLearner(): Promise<ArenaMember> {
+    const comer = await this.addPlace();
+    await this.administer('adding a member', async (client) => {
+      const { members } = await client.memberList();
+      if (members.some((member) => member.peerUrls.includes(comer.peerUrl))) return;
+      await client.memberAdd({ peerUrls: [comer.peerUrl], isLearner: true });
+    });
+    await this.launch(comer, { joins: true }).ready();
+    return comer;
+  }
+
+  /** Does something through any member, again until it is done: `action` looks whether it was. */
+  async administer(what: string, action: (client: KvClient) => Promise<void>): Promise<void> {
+    const endpoints = this.members.map((member) => member.clientUrl);
+    using client = new KvClient({ endpoints, timeoutMs: ADMIN_TIMEOUT_MS });
+    await eventually(what, async () => {
+      try {
+        await action(client);
+        return true;
+      } catch (error) {
+        if (error instanceof ClientError) return null;
+        throw error;
+      }
+    });
   }
 
   /** Another address for a member's peers, and where it leads to; nothing listens there yet. */

@@ -1,6 +1,4 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { ClientError } from '../../src/client/client-error.ts';
-import { KvClient } from '../../src/client/kv-client.ts';
 import type { Prng } from '../core/raft/prng.ts';
 import { makeCrashImage } from './crash-image.ts';
 import { type ArenaMember, CLIENTS, eventually, type FaultArena } from './fault-arena.ts';
@@ -66,7 +64,6 @@ const RESET_PAUSE_MS = 40;
 const FILE_BYTES_MAX = 256 * 1024;
 const STORM_STEPS = 20;
 const STORM_PAUSE_MS = 250;
-const ADMIN_TIMEOUT_MS = 3_000;
 const BACK_IN_TIME = 'its data directory has gone back in time';
 
 /** How long a fault lasts is a part of the schedule, not a wait for something to happen. */
@@ -366,19 +363,13 @@ async function compaction(context: FaultContext): Promise<string> {
 async function replaceMember(context: FaultContext): Promise<string> {
   const { arena, workload, random } = context;
   const leaver = random.pick(arena.members);
-  const comer = await arena.addPlace();
-  await admin(context, 'adding a member', async (client) => {
-    const { members } = await client.memberList();
-    if (members.some((member) => member.peerUrls.includes(comer.peerUrl))) return;
-    await client.memberAdd({ peerUrls: [comer.peerUrl], isLearner: true });
-  });
-  await arena.launch(comer, { joins: true }).ready();
-  await admin(context, 'promoting a learner', async (client) => {
+  const comer = await arena.addLearner();
+  await arena.administer('promoting a learner', async (client) => {
     const { members } = await client.memberList();
     const entry = members.find((member) => member.peerUrls.includes(comer.peerUrl))!;
     if (entry.isLearner) await client.memberPromote(entry.id);
   });
-  await admin(context, 'removing a member', async (client) => {
+  await arena.administer('removing a member', async (client) => {
     const { members } = await client.memberList();
     const entry = members.find((member) => member.peerUrls.includes(leaver.peerUrl));
     if (entry !== undefined) await client.memberRemove(entry.id);
@@ -397,7 +388,7 @@ async function moveMember(context: FaultContext): Promise<string> {
   const away = random.chance(50) ? other : null;
   if (away !== null) await arena.kill(away);
   const address = await arena.newPeerAddress(mover);
-  await admin(context, 'updating a member', async (client) => {
+  await arena.administer('updating a member', async (client) => {
     const { members } = await client.memberList();
     const entry = members.find((member) => member.peerUrls.includes(mover.peerUrl));
     if (entry !== undefined) await client.memberUpdate({ id: entry.id, peerUrls: [address.peerUrl] });
@@ -408,29 +399,4 @@ async function moveMember(context: FaultContext): Promise<string> {
   if (away === null) return `${mover.name} moved`;
   await arena.launch(away).ready();
   return `${mover.name} moved while ${away.name} was down`;
-}
-
-/** Does something through any member, again until it is done: `action` looks whether it was. */
-async function admin(
-  { arena }: FaultContext,
-  what: string,
-  action: (client: KvClient) => Promise<void>,
-): Promise<void> {
-  const client = new KvClient({
-    endpoints: arena.members.map((member) => member.clientUrl),
-    timeoutMs: ADMIN_TIMEOUT_MS,
-  });
-  try {
-    await eventually(what, async () => {
-      try {
-        await action(client);
-        return true;
-      } catch (error) {
-        if (error instanceof ClientError) return null;
-        throw error;
-      }
-    });
-  } finally {
-    client.close();
-  }
 }

@@ -51,6 +51,8 @@ const RANDOM_MOMENT_MS_MAX = 200;
 const POINT_WAIT_MS = 3_000;
 /** Steps under load that come by themselves. */
 const POINTS = pointsOf('load').filter(({ step }) => step !== 'defragmented');
+/** It comes with every write. */
+const BEFORE_SYNC = { step: 'record-synced', when: 'before' } as const;
 /** For the images of one stop, on a busy machine. */
 const STOP_PATIENCE_MS = 240_000;
 const COMPACTION_BEHIND = 50;
@@ -117,6 +119,8 @@ interface RoundOptions {
 
 class Round {
   images = 0;
+  /** The first stop is where bytes of the log may be lost: without one such stop a round would prove little. */
+  #isFirst = true;
   /** Stops take turns between the leader and a follower, so that no round leaves one of them out. */
   #isLeadersTurn: boolean;
   readonly #options: RoundOptions;
@@ -189,11 +193,13 @@ class Round {
   async #standStill({ member, control }: Target): Promise<string> {
     const { random } = this.#options;
     const { pid } = member.process!;
-    const point = random.pick(POINTS);
-    if (random.chance(75)) {
+    const isFirst = this.#isFirst;
+    this.#isFirst = false;
+    const point = isFirst ? BEFORE_SYNC : random.pick(POINTS);
+    if (isFirst || random.chance(75)) {
       await control.arm(point, { occurrence: 1 + random.below(OCCURRENCES_MAX), action: 'stop' });
       process.kill(pid, 'SIGUSR2');
-      const endMs = performance.now() + POINT_WAIT_MS;
+      const endMs = performance.now() + (isFirst ? STOP_PATIENCE_MS : POINT_WAIT_MS);
       while (performance.now() < endMs) {
         if (await standsStill(pid)) return pointName(point);
         await delay(1);

@@ -1,9 +1,7 @@
 import { REGION_MEMBERS, REGIONS, type RoundTrips } from '../../cluster/region-layout.ts';
 import { shapeRegions } from '../../cluster/region-network.ts';
-import { ClientError } from '../../src/client/client-error.ts';
-import { KvClient } from '../../src/client/kv-client.ts';
 import type { Prng } from '../core/raft/prng.ts';
-import { type ArenaMember, eventually, FaultArena } from './fault-arena.ts';
+import { type ArenaMember, FaultArena } from './fault-arena.ts';
 
 /** A quarter of the real ones, as the timers of the arena are: a run holds many elections. */
 const ROUND_TRIPS: RoundTrips = new Map([
@@ -11,7 +9,6 @@ const ROUND_TRIPS: RoundTrips = new Map([
   ['a-c', 36],
   ['b-c', 20],
 ]);
-const ADMIN_TIMEOUT_MS = 3_000;
 
 /** The members of `npm run regions` as real processes, each region one place of the network between them. */
 export class RegionArena {
@@ -32,7 +29,7 @@ export class RegionArena {
     const regions = new RegionArena(arena);
     try {
       regions.#shape();
-      await regions.#addLearner();
+      await arena.addLearner();
       return regions;
     } catch (error) {
       await arena.destroy();
@@ -61,25 +58,6 @@ export class RegionArena {
 
   #shape(): void {
     shapeRegions(this.arena.network, ROUND_TRIPS);
-  }
-
-  async #addLearner(): Promise<void> {
-    const { arena } = this;
-    const endpoints = arena.members.map(({ clientUrl }) => clientUrl);
-    const learner = await arena.addPlace();
-    using client = new KvClient({ endpoints, timeoutMs: ADMIN_TIMEOUT_MS });
-    await eventually('adding the learner', async () => {
-      try {
-        const { members } = await client.memberList();
-        if (members.some(({ peerUrls }) => peerUrls.includes(learner.peerUrl))) return true;
-        await client.memberAdd({ peerUrls: [learner.peerUrl], isLearner: true });
-        return true;
-      } catch (error) {
-        if (error instanceof ClientError) return null;
-        throw error;
-      }
-    });
-    await arena.launch(learner, { joins: true }).ready();
   }
 }
 

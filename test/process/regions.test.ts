@@ -11,7 +11,7 @@ import { ALL_KEYS, Workload } from './workload.ts';
 
 /** Acknowledged before the next fault: the cluster has healed. */
 const CALM_WRITES = 30;
-const RUN_TIMEOUT_MS = 240_000;
+const RUN_TIMEOUT_MS = 600_000;
 
 const RUNS: readonly {
   readonly name: string;

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, expect, test } from 'vitest';
+import { freePorts } from '../../cluster/free-ports.ts';
 import type { Page } from '../../src/api/http/operations.ts';
 import { MemoryKv } from '../../src/kv/memory-kv.ts';
 import { StoreError } from '../../src/lib/errors.ts';
@@ -10,7 +11,6 @@ import { silentLogger } from '../../src/lib/logger.ts';
 import { parseServerOptions } from '../../src/options.ts';
 import { type HostBounds, ServiceHost } from '../../src/service-host.ts';
 import { eventually } from '../support/eventually.ts';
-import { freePorts } from '../support/free-ports.ts';
 import { repositoryRoot } from '../support/repository-root.ts';
 
 const ENTRY = pathToFileURL(join(repositoryRoot(), 'dist/src/service-worker.js'));

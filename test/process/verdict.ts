@@ -2,7 +2,13 @@ import { KvClient } from '../../src/client/kv-client.ts';
 import { putRequest } from '../../src/core/mvcc/operations.ts';
 import { longestVerdict } from '../linearizability/black-box.ts';
 import { describe, describeOp } from '../linearizability/findings.ts';
-import type { CommittedRevision, HistoryEvent, HistoryOp, Violation } from '../linearizability/history.ts';
+import type {
+  CommittedRevision,
+  HistoryEvent,
+  HistoryOp,
+  Violation,
+  WatchItem,
+} from '../linearizability/history.ts';
 import { watchViolations } from '../linearizability/watch-validator.ts';
 import { witnessViolations } from '../linearizability/witness.ts';
 import { type ArenaMember, eventually, type FaultArena, within } from './fault-arena.ts';
@@ -26,7 +32,8 @@ export interface Verdict {
   readonly acknowledgedWrites: number;
   readonly unknownOutcomes: number;
   readonly revisions: number;
-  readonly watchItems: number;
+  /** That watches were sent. */
+  readonly watchEvents: number;
   /** Operations that the search of orders has decided about. */
   readonly searched: number;
 }
@@ -61,9 +68,13 @@ export async function judge({ arena, workload, everything, observers }: Evidence
     acknowledgedWrites: workload.acknowledgedWrites,
     unknownOutcomes: ops.filter((op) => op.outcome.type === 'unknown').length,
     revisions: committed.length,
-    watchItems: watches.reduce((sum, watch) => sum + watch.items.length, 0),
+    watchEvents: watches.reduce((sum, { items }) => sum + eventsIn(items), 0),
     searched: search.count,
   };
+}
+
+function eventsIn(items: readonly WatchItem[]): number {
+  return items.reduce((sum, item) => sum + (item.type === 'events' ? item.events.length : 0), 0);
 }
 
 /** A last write to every key, so that each watch has something of one revision to wait for. */

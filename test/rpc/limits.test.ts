@@ -160,7 +160,7 @@ test('calls beyond those that a connection may have open are refused by the prot
 });
 
 test('connections beyond the bound are told so, or cut; an idle one makes room', async () => {
-  await using harness = await served({ limits: { connectionsMax: 5, idleMsMin: 200 } });
+  await using harness = await served({ limits: { connectionsMax: 5, idleMsMin: 2_000 } });
   const busy = Array.from({ length: 3 }, () => raw(harness));
   for (const client of busy) client.open(1, '/t.S/Never');
   await eventually('the calls', () => harness.server.callFigures.open === 3 || undefined);

@@ -1,4 +1,10 @@
-import type { RangeRequest, RangeResult, TxnRequest, TxnResult } from '../../src/core/mvcc/operations.ts';
+import {
+  type RangeRequest,
+  type RangeResult,
+  rangeRequest,
+  type TxnRequest,
+  type TxnResult,
+} from '../../src/core/mvcc/operations.ts';
 import type { Answer as Answered, ReadContext } from '../../src/member/client-calls.ts';
 import type { Member } from '../../src/member/member.ts';
 import { OPERATOR } from './auth-operator.ts';
@@ -180,21 +186,7 @@ export class BoundedReader {
 }
 
 function range(key: string, rangeEnd: string): RangeRequest {
-  return {
-    type: 'range',
-    key: Buffer.from(key),
-    rangeEnd: Buffer.from(rangeEnd),
-    limit: 0,
-    revision: 0,
-    sortOrder: 'none',
-    sortTarget: 'key',
-    keysOnly: false,
-    countOnly: false,
-    minModRevision: 0,
-    maxModRevision: 0,
-    minCreateRevision: 0,
-    maxCreateRevision: 0,
-  };
+  return rangeRequest({ key: Buffer.from(key), rangeEnd: Buffer.from(rangeEnd) });
 }
 
 function asTxn(request: RangeRequest): TxnRequest {

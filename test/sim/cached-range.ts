@@ -81,7 +81,7 @@ export class CachedRange {
       this.#validator?.delivered(delivery);
       return;
     }
-    // Who may not watch for now goes on later from where it was: what it knows does not change.
+    // Who may not watch goes on, once he may, from where it was: what it knows does not change.
     if (refusalOf(delivery.reason) !== undefined) return;
     this.#validator?.delivered(delivery);
     this.age.lost(nowMs);

@@ -1,7 +1,7 @@
 import { FreshLease } from '../../src/client/fresh-lease.ts';
 import { STREAM_WATCH_ID } from '../../src/core/watch/delivery.ts';
-import type { WatchDelivery, WatchSink } from '../../src/core/watch/hub.ts';
-import { type GuardedStream, refusalOf } from '../../src/member/auth/watch-guard.ts';
+import type { WatchDelivery } from '../../src/core/watch/hub.ts';
+import { refusalOf } from '../../src/member/auth/watch-guard.ts';
 import { OPERATOR } from './auth-operator.ts';
 import { CachedRange } from './cached-range.ts';
 import type { Acknowledgements } from './checkers/acknowledgements.ts';
@@ -10,14 +10,15 @@ import type { ProgressAge } from './checkers/progress-age.ts';
 import { pause } from './client.ts';
 import type { Place } from './place.ts';
 import type { Prng } from './prng.ts';
-import type { SimProcess } from './process.ts';
 import type { RegionPlan } from './region-plan.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 import { type Report, Violation } from './violation.ts';
+import { Arrivals, WatchAttachment } from './watch-attachment.ts';
 
 /** Ways between a client and its member, in ms: beside it, or somewhere else in the world. */
 const WAYS_MS_MAX = [3, 3, 60, 150] as const;
+const SETTLED_WAY_MS_MAX = 3;
 /** Between two looks whether there is anything to do, in ms. */
 const LOOK_MS_MAX = 40;
 /** Renewals in one bound, and bounds without any answer after which another member is tried. */
@@ -38,16 +39,6 @@ export interface FreshWatchClientParts {
   readonly keys: number;
 }
 
-interface Attachment {
-  readonly process: SimProcess;
-  readonly place: Place;
-  readonly sink: WatchSink;
-  readonly wayMsMax: number;
-  stream: GuardedStream | null;
-  writable: boolean;
-  ended: boolean;
-}
-
 /** A progress answer as it is sent: its age is that of the moment at which it takes its place in the stream. */
 type Told = WatchDelivery & { readonly ageMs: number };
 
@@ -62,8 +53,8 @@ export class FreshWatchClient {
   readonly #boundMs: number;
   /** Its own clock: nothing but this clock's rate is relied on. */
   readonly #rate: number;
-  #attachment: Attachment | null = null;
-  #lastArrivalMs = 0;
+  readonly #arrivals: Arrivals;
+  #attachment: WatchAttachment | null = null;
   #renewedMs = Number.NEGATIVE_INFINITY;
   #heardMs = 0;
   #settledAt: Place | null = null;
@@ -76,6 +67,7 @@ export class FreshWatchClient {
   constructor(parts: FreshWatchClientParts) {
     this.#parts = parts;
     const { random, regions } = parts;
+    this.#arrivals = new Arrivals(parts.scheduler);
     this.#rate = 1 + regions.skew * (2 * random.fraction() - 1);
     this.#boundMs = random.pick(regions.leaseBoundsMs);
     const count = random.between(1, 2);
@@ -116,7 +108,7 @@ export class FreshWatchClient {
 
   #live(): void {
     const attachment = this.#attachment;
-    if (attachment === null || attachment.ended || !attachment.process.alive) {
+    if (attachment?.isLive !== true) {
       this.#attach();
       return;
     }
@@ -127,22 +119,16 @@ export class FreshWatchClient {
     if (this.#nowMs() - this.#renewedMs >= this.#boundMs / RENEWALS_PER_BOUND) this.#renew();
   }
 
-  #play(attachment: Attachment): void {
+  #play(attachment: WatchAttachment): void {
     const { random } = this.#parts;
     if (this.#settledAt !== null) return;
     const act = random.fraction() * 100;
     if (act < 0.5) {
       this.#detach();
     } else if (act < 2) {
-      attachment.process.schedule(0, 'client', () => {
-        attachment.writable = !attachment.writable;
-        if (attachment.writable) attachment.place.member?.resumeWatch(attachment.sink);
-      });
+      attachment.toggle();
     } else if (act < 5 && !attachment.writable) {
-      attachment.process.schedule(0, 'client', () => {
-        attachment.writable = true;
-        attachment.place.member?.resumeWatch(attachment.sink);
-      });
+      attachment.resume();
     }
   }
 
@@ -155,32 +141,25 @@ export class FreshWatchClient {
     this.#forget();
     this.#heardMs = scheduler.nowMs;
     if (process === null || place.member === null) return;
-    const attachment: Attachment = {
+    const attachment: WatchAttachment = new WatchAttachment({
       process,
       place,
-      wayMsMax: this.#settledAt === null ? random.pick(WAYS_MS_MAX) : 3,
-      stream: null,
-      writable: true,
-      ended: false,
-      sink: {
-        deliver: (delivery) => this.#deliver(attachment, delivery),
-        get writable() {
-          return attachment.writable;
-        },
-      },
-    };
+      random,
+      wayMsMax: this.#settledAt === null ? random.pick(WAYS_MS_MAX) : SETTLED_WAY_MS_MAX,
+      deliver: (delivery) => this.#deliver(attachment, delivery),
+    });
     this.#attachment = attachment;
-    process.schedule(this.#wayMs(attachment), 'client', () => this.#open(attachment));
+    process.schedule(attachment.wayMs(), 'client', () => this.#open(attachment));
   }
 
-  #open(attachment: Attachment): void {
+  #open(attachment: WatchAttachment): void {
     const { member } = attachment.place;
     if (member === null || this.#attachment !== attachment || attachment.ended) {
       attachment.ended = true;
       return;
     }
     const context = { signal: new AbortController().signal, credentials: OPERATOR };
-    const stream = member.openWatch(attachment.sink, context);
+    const stream = member.openWatch(attachment, context);
     attachment.stream = stream;
     const { revision } = member.header();
     for (const range of this.#ranges) {
@@ -195,9 +174,8 @@ export class FreshWatchClient {
   #detach(): void {
     const attachment = this.#attachment;
     if (attachment === null) return;
-    attachment.ended = true;
     this.#forget();
-    attachment.process.schedule(this.#wayMs(attachment), 'client', () => attachment.stream?.close());
+    attachment.detach();
   }
 
   /** What was asked on a stream that is gone stays unanswered; what is known stays known, and leases run on. */
@@ -232,10 +210,10 @@ export class FreshWatchClient {
   }
 
   #ask(
-    attachment: Attachment,
+    attachment: WatchAttachment,
     request: { readonly watchId: bigint; readonly nonce: bigint; readonly linearizable: boolean },
   ): void {
-    attachment.process.schedule(this.#wayMs(attachment), 'client', () => {
+    attachment.process.schedule(attachment.wayMs(), 'client', () => {
       const { stream } = attachment;
       if (stream?.open !== true) return;
       if (request.linearizable)
@@ -244,8 +222,7 @@ export class FreshWatchClient {
     });
   }
 
-  /** In order, a moment later, unless the process dies first: then what is on its way may still arrive. */
-  #deliver(attachment: Attachment, delivery: WatchDelivery): void {
+  #deliver(attachment: WatchAttachment, delivery: WatchDelivery): void {
     const { scheduler, progress } = this.#parts;
     const { process, place } = attachment;
     const isFresh = delivery.type === 'progress' && delivery.nonce > 0n;
@@ -257,15 +234,10 @@ export class FreshWatchClient {
       progress.told({ process, revision, ageMs: told.ageMs, provenMs, atMs: scheduler.nowMs });
       this.#askedAtMs.delete(asked);
     }
-    this.#lastArrivalMs = Math.max(scheduler.nowMs + this.#wayMs(attachment), this.#lastArrivalMs + 1e-6);
-    scheduler.schedule(this.#lastArrivalMs - scheduler.nowMs, {
-      owner: null,
-      kind: 'client',
-      run: () => this.#arrived(attachment, told),
-    });
+    this.#arrivals.add(attachment.wayMs(), () => this.#arrived(attachment, told));
   }
 
-  #arrived(attachment: Attachment, told: Told): void {
+  #arrived(attachment: WatchAttachment, told: Told): void {
     if (attachment.ended || this.#attachment !== attachment) return;
     const { name, trace, scheduler } = this.#parts;
     const { nowMs } = scheduler;
@@ -325,10 +297,6 @@ export class FreshWatchClient {
 
   #nowMs(): number {
     return this.#parts.scheduler.nowMs * this.#rate;
-  }
-
-  #wayMs({ wayMsMax }: Attachment): number {
-    return 0.05 + this.#parts.random.fraction() * wayMsMax;
   }
 
   #fail(message: string): void {

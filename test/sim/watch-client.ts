@@ -1,6 +1,6 @@
-import type { RangeRequest } from '../../src/core/mvcc/operations.ts';
-import type { WatchDelivery, WatchOptions, WatchSink } from '../../src/core/watch/hub.ts';
-import { type GuardedStream, refusalOf } from '../../src/member/auth/watch-guard.ts';
+import { rangeRequest } from '../../src/core/mvcc/operations.ts';
+import type { WatchDelivery, WatchOptions } from '../../src/core/watch/hub.ts';
+import { refusalOf } from '../../src/member/auth/watch-guard.ts';
 import { describe } from '../linearizability/findings.ts';
 import type { WatchHistory } from '../linearizability/history.ts';
 import type { AppliedLog } from './checkers/applied-log.ts';
@@ -9,10 +9,10 @@ import { WatchValidator } from './checkers/watch-validator.ts';
 import { pause } from './client.ts';
 import type { Place } from './place.ts';
 import type { Prng } from './prng.ts';
-import type { SimProcess } from './process.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 import { type Report, Violation } from './violation.ts';
+import { Arrivals, WatchAttachment } from './watch-attachment.ts';
 import { WatchLog } from './watch-log.ts';
 
 /** How far a delivery travels, in ms. */
@@ -21,21 +21,6 @@ const WAY_MS_MAX = 3;
 const BEGIN_ANEW_PERCENT = 20;
 /** A client that hears nothing looks this often whether its member still runs. */
 const LOOK_MS = 200;
-
-/** What a watch reads, as a range. */
-const WHOLE_RANGE: Omit<RangeRequest, 'key' | 'rangeEnd'> = {
-  type: 'range',
-  limit: 0,
-  revision: 0,
-  sortOrder: 'none',
-  sortTarget: 'key',
-  keysOnly: false,
-  countOnly: false,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
-};
 
 export interface WatchClientParts {
   readonly name: string;
@@ -51,18 +36,6 @@ export interface WatchClientParts {
   readonly user: string;
 }
 
-/** One stream at one process. What arrives late or never is the wire's matter; the order is kept. */
-interface Attachment {
-  readonly process: SimProcess;
-  readonly place: Place;
-  readonly sink: WatchSink;
-  stream: GuardedStream | null;
-  writable: boolean;
-  ended: boolean;
-  /** How far the member had applied when the watch was made. */
-  createdIndex: number;
-}
-
 /**
  * A client with one watch, held for the whole run: when its member dies, or when it likes, it goes on at another
  * from the revision after the last it has heard of everything.
@@ -73,8 +46,10 @@ export class WatchClient {
   readonly #options: Omit<WatchOptions, 'startRevision'>;
   #validator: WatchValidator | null = null;
   readonly #log: WatchLog;
-  #attachment: Attachment | null = null;
-  #lastArrivalMs = 0;
+  readonly #arrivals: Arrivals;
+  #attachment: WatchAttachment | null = null;
+  /** How far its member had applied when the watch was made. */
+  #createdIndex = 0;
   #settledAt: Place | null = null;
 
   constructor(parts: WatchClientParts) {
@@ -91,6 +66,7 @@ export class WatchClient {
       progressNotify: random.chance(30),
     };
     this.#log = new WatchLog(this.#options);
+    this.#arrivals = new Arrivals(parts.scheduler);
   }
 
   get eventCount(): number {
@@ -103,12 +79,12 @@ export class WatchClient {
   }
 
   async run(): Promise<void> {
-    const { scheduler, random } = this.#parts;
+    const { scheduler, random, places } = this.#parts;
     while (!this.stopped) {
       await pause(scheduler, random.fraction() * LOOK_MS);
       const attachment = this.#attachment;
-      if (attachment === null || attachment.ended || !attachment.process.alive) this.#attach();
-      else this.#play(attachment);
+      if (attachment?.isLive === true) this.#play(attachment);
+      else this.#attachTo(random.pick(places()));
     }
   }
 
@@ -131,28 +107,24 @@ export class WatchClient {
   settleAt(place: Place): void {
     this.stopped = true;
     this.#settledAt = place;
-    this.#detach();
+    this.#attachment?.detach();
     this.#attachTo(place);
   }
 
   /** Once settled: attaches again if its member has died. */
   lookAfter(): void {
-    const attachment = this.#attachment;
     if (this.#settledAt === null || this.#validator === null) return;
-    if (attachment === null || attachment.ended || !attachment.process.alive) this.#attachTo(this.#settledAt);
+    if (this.#attachment?.isLive !== true) this.#attachTo(this.#settledAt);
   }
 
-  #play(attachment: Attachment): void {
+  #play(attachment: WatchAttachment): void {
     const { random } = this.#parts;
-    const { process, place, stream } = attachment;
+    const { process, stream } = attachment;
     const act = random.integer(100);
     if (act < 3) {
-      this.#detach();
+      attachment.detach();
     } else if (act < 15) {
-      process.schedule(0, 'client', () => {
-        attachment.writable = !attachment.writable;
-        if (attachment.writable) place.member?.resumeWatch(attachment.sink);
-      });
+      attachment.toggle();
     } else if (act < 25) {
       process.schedule(0, 'client', () => {
         if (stream?.open === true) stream.requestProgress();
@@ -160,31 +132,20 @@ export class WatchClient {
     }
   }
 
-  #attach(): void {
-    const { random, places } = this.#parts;
-    this.#attachTo(random.pick(places()));
-  }
-
   #attachTo(place: Place): void {
     const { process } = place;
     if (process === null || place.member === null) return;
-    const attachment: Attachment = {
+    const attachment: WatchAttachment = new WatchAttachment({
       process,
       place,
-      stream: null,
-      writable: true,
-      ended: false,
-      createdIndex: 0,
-      sink: {
-        deliver: (delivery) => this.#deliver(attachment, delivery),
-        get writable() {
-          return attachment.writable;
-        },
-      },
-    };
+      random: this.#parts.random,
+      wayMsMax: WAY_MS_MAX,
+      deliver: (delivery) =>
+        this.#arrivals.add(attachment.wayMs(), () => this.#arrived(attachment, delivery)),
+    });
     this.#attachment = attachment;
     const startRevision = this.#nextStart();
-    process.schedule(this.#wayMs(), 'client', () => this.#open(attachment, startRevision));
+    process.schedule(attachment.wayMs(), 'client', () => this.#open(attachment, startRevision));
   }
 
   /** Where it left off; now and then far behind that, as another client would. */
@@ -203,7 +164,7 @@ export class WatchClient {
     return random.chance(50) ? 0 : Math.max(1, log.model.revision + random.between(-10, 5));
   }
 
-  #open(attachment: Attachment, startRevision: number): void {
+  #open(attachment: WatchAttachment, startRevision: number): void {
     const { member } = attachment.place;
     if (member === null || this.#attachment !== attachment) {
       attachment.ended = true;
@@ -212,13 +173,13 @@ export class WatchClient {
     const current = member.header().revision;
     const { user } = this.#parts;
     const credentials = { certificateName: user };
-    const stream = member.openWatch(attachment.sink, { signal: new AbortController().signal, credentials });
+    const stream = member.openWatch(attachment, { signal: new AbortController().signal, credentials });
     attachment.stream = stream;
-    attachment.createdIndex = member.status().result.appliedIndex;
+    this.#createdIndex = member.status().result.appliedIndex;
     const refusal = stream.create({ ...this.#options, startRevision });
     if (refusal !== null) {
       attachment.ended = true;
-      if (this.#isDenied(attachment, refusal)) return;
+      if (this.#isDenied(refusal)) return;
       if (refusal !== 'mvcc: watcher range is empty') this.#fail(`the watch was refused: ${refusal}`);
       this.stopped = true;
       return;
@@ -238,35 +199,17 @@ export class WatchClient {
     });
   }
 
-  #detach(): void {
-    const attachment = this.#attachment;
-    if (attachment === null) return;
-    attachment.ended = true;
-    attachment.process.schedule(this.#wayMs(), 'client', () => attachment.stream?.close());
-  }
-
-  /** In order, a moment later, unless the process dies first: then what is on its way may still arrive. */
-  #deliver(attachment: Attachment, delivery: WatchDelivery): void {
-    const { scheduler } = this.#parts;
-    this.#lastArrivalMs = Math.max(scheduler.nowMs + this.#wayMs(), this.#lastArrivalMs + 1e-6);
-    scheduler.schedule(this.#lastArrivalMs - scheduler.nowMs, {
-      owner: null,
-      kind: 'client',
-      run: () => this.#arrived(attachment, delivery),
-    });
-  }
-
-  #arrived(attachment: Attachment, delivery: WatchDelivery): void {
+  #arrived(attachment: WatchAttachment, delivery: WatchDelivery): void {
     if (attachment.ended || this.#attachment !== attachment || this.#validator === null) return;
     this.#parts.trace.detail(
       this.#parts.name,
       () => `hears of ${attachment.process.name}: ${deliveryText(delivery)}`,
     );
-    if (delivery.type === 'canceled' && this.#isDenied(attachment, delivery.reason)) {
+    if (delivery.type === 'canceled' && this.#isDenied(delivery.reason)) {
       attachment.ended = true;
       return;
     }
-    this.#checkAllowed(attachment, delivery);
+    this.#checkAllowed(delivery);
     this.#validator.delivered(delivery);
     this.#log.delivered(delivery);
     if (delivery.type !== 'canceled') return;
@@ -278,31 +221,26 @@ export class WatchClient {
   }
 
   /** Whether a watch was refused or ended because of who watches. */
-  #isDenied({ createdIndex }: Attachment, reason: string): boolean {
+  #isDenied(reason: string): boolean {
     const code = refusalOf(reason);
     if (code === undefined) return false;
     const { permissions, name, log } = this.#parts;
-    if (code === 'permission-denied') permissions.ended(name, this.#reading, createdIndex);
+    if (code === 'permission-denied') permissions.ended(name, this.#reading, this.#createdIndex);
     else if (!log.model.auth.now.enabled) this.#fail(`was refused without authentication: ${reason}`);
     return true;
   }
 
-  #checkAllowed({ createdIndex }: Attachment, delivery: WatchDelivery): void {
+  #checkAllowed(delivery: WatchDelivery): void {
     if (delivery.type !== 'events') return;
     for (const { event } of delivery.events) {
-      const seen = { revision: event.row.main, createdIndex };
+      const seen = { revision: event.row.main, createdIndex: this.#createdIndex };
       this.#parts.permissions.shown(this.#parts.name, this.#reading, seen);
     }
   }
 
   get #reading(): Reading {
     const { key, rangeEnd } = this.#options;
-    const request = { ...WHOLE_RANGE, key, rangeEnd };
-    return { user: this.#parts.user, request, serializable: false };
-  }
-
-  #wayMs(): number {
-    return 0.05 + this.#parts.random.fraction() * WAY_MS_MAX;
+    return { user: this.#parts.user, request: rangeRequest({ key, rangeEnd }), serializable: false };
   }
 
   #fail(message: string): void {

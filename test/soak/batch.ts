@@ -75,13 +75,13 @@ async function simBatch(firstSeed: number): Promise<BatchResult> {
 
 async function faultBatch(seed: number): Promise<BatchResult> {
   const { violations, log, ...verdict } = await carryOut(randomRun(seed));
-  const { ops: operations, watchItems: watchEvents, searched } = verdict;
+  const { ops: operations, watchEvents, searched } = verdict;
   const counts = { runs: 1, faults: log.length, searched, operations, watchEvents };
   return { violation: violations.length === 0 ? null : JSON.stringify(violations), counts };
 }
 
 async function pointBatch(seed: number): Promise<BatchResult> {
-  const { violations, hits, ops, watchItems } = await hitEveryPoint(seed);
+  const { violations, hits, ops, watchEvents } = await hitEveryPoint(seed);
   const missed = ALL_POINTS.map(pointName).filter((name) => !hits.has(name));
   const wrong: unknown[] = [...violations];
   let toolPoints = 0;
@@ -97,7 +97,7 @@ async function pointBatch(seed: number): Promise<BatchResult> {
     points: hits.size + toolPoints,
     kills: [...hits.values()].reduce((sum, count) => sum + count, 0),
     operations: ops,
-    watchEvents: watchItems,
+    watchEvents,
   };
   if (wrong.length > 0) return { violation: JSON.stringify(wrong), counts };
   return { violation: missed.length === 0 ? null : `never reached: ${missed.join(', ')}`, counts };

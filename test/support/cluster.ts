@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePorts } from './free-ports.ts';
+import { freePorts } from '../../cluster/free-ports.ts';
 import { type ProcessLimits, ServerProcess } from './server-process.ts';
 
 export interface ClusterMember {

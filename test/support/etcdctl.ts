@@ -17,6 +17,10 @@ export function etcdctl(endpoints: string, ...args: readonly string[]): Promise<
   return run('etcdctl', ['--endpoints', endpoints, ...args], { ETCDCTL_API: '3' });
 }
 
+/** Longer than etcdctl waits by itself, 2 s for a connection with its sign-in: a busy machine may need more. */
+export const ETCDCTL_PATIENCE: readonly string[] = ['--dial-timeout=20s', '--command-timeout=20s'];
+
+/** @param args a flag among them that says how long etcdctl is to wait holds */
 export function run(
   command: string,
   args: readonly string[],
@@ -26,7 +30,7 @@ export function run(
   return new Promise((resolve) => {
     const child = execFile(
       command,
-      [...args],
+      [...(command === 'etcdctl' ? ETCDCTL_PATIENCE : []), ...args],
       { env: { ...process.env, ...env }, maxBuffer: 64 * 1024 * 1024 },
       (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;

@@ -13,7 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { freePorts } from './free-ports.ts';
+import { freePorts } from '../../cluster/free-ports.ts';
+import { ETCDCTL_PATIENCE } from './etcdctl.ts';
 import { repositoryRoot } from './repository-root.ts';
 
 /**
@@ -96,6 +97,9 @@ export class GuideShell {
     const main = join(repositoryRoot(), 'dist/src/main.js');
     writeFileSync(join(bin, 'conclave'), `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`);
     chmodSync(join(bin, 'conclave'), 0o755);
+    // The reader's machine is not as busy as one that runs tests.
+    const patient = `PATH='${process.env['PATH']}'\nexec etcdctl ${ETCDCTL_PATIENCE.join(' ')} "$@"`;
+    writeFileSync(join(bin, 'etcdctl'), `#!/bin/sh\n${patient}\n`, { mode: 0o755 });
     for (const [name, path] of Object.entries(programs)) symlinkSync(path, join(bin, name));
     const own = Object.entries(process.env).filter(([name]) => !/^(ETCD|CONCLAVE|VERIFY)/.test(name));
     this.#shell = spawn('bash', ['--noprofile', '--norc'], {

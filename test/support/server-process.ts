@@ -36,7 +36,8 @@ export class ServerProcess {
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       if (stream !== null) createInterface({ input: stream }).on('line', (line) => this.#line(line));
     }
-    this.#exited = once(this.#child, 'exit').then(
+    // Not its `exit`: the last lines of its log may still be on their way then.
+    this.#exited = once(this.#child, 'close').then(
       ([code, signal]) => (code ?? signal) as number | NodeJS.Signals,
     );
   }

@@ -13,6 +13,11 @@ export interface EtcdLimits {
   readonly watchKeyBytesMax: number;
   /** As much on one stream. Default 64 MiB. */
   readonly streamWatchKeyBytesMax: number;
+  /**
+   * Watches of one stream that are bound to leases unknown here, and wait until that is sure; beyond: refused. Default
+   * 1,000.
+   */
+  readonly waitingWatchesMax: number;
 }
 
 export const DEFAULT_ETCD_LIMITS: EtcdLimits = {
@@ -21,6 +26,7 @@ export const DEFAULT_ETCD_LIMITS: EtcdLimits = {
   leaderLossGraceMs: 3000,
   watchKeyBytesMax: 256 * 1024 * 1024,
   streamWatchKeyBytesMax: 64 * 1024 * 1024,
+  waitingWatchesMax: 1_000,
 };
 
 /** What a message may be larger than the request in it: gRPC's and protobuf's framing, as etcd counts it. */

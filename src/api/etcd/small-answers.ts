@@ -2,7 +2,7 @@ import type { KeyValue, PutResult, RangeResult } from '../../core/mvcc/operation
 import type { Header } from '../../member/client-calls.ts';
 
 /**
- * The answers of the two most frequent calls as bytes, put together by hand: the codec makes a message of every result
+ * The answers of the most frequent calls as bytes, put together by hand: the codec makes a message of every result
  * first, then a list of things to write, and that was more garbage than all else that an answer takes. The bytes are
  * those of the codec.
  */
@@ -32,6 +32,7 @@ const RANGE = {
   count: tag(4),
 };
 const PUT = { header: tag(1, LENGTH_DELIMITED), prevKv: tag(2, LENGTH_DELIMITED) };
+const WATCH = { header: tag(1, LENGTH_DELIMITED), watchId: tag(2), fragment: tag(7) };
 
 /** An `etcdserverpb.RangeResponse`, all at once: for answers that are not large. */
 export function rangeBytes(result: RangeResult, header: Header): Buffer {
@@ -61,6 +62,38 @@ export function putBytes({ prevKv }: PutResult, header: Header): Buffer {
     out.length(PUT.prevKv, keyValueLength(prevKv));
     writeKeyValue(out, prevKv);
   }
+  return out.bytes;
+}
+
+/**
+ * An `etcdserverpb.WatchResponse` without refusals.
+ *
+ * @param response.header its field, from `headerField`: the same for all watches of a revision
+ * @param response.events their fields, whole, which come last
+ */
+export function watchBytes(response: {
+  readonly header: Buffer;
+  readonly watchId: bigint;
+  readonly fragment: boolean;
+  readonly events: readonly Buffer[];
+}): Buffer {
+  const { header, watchId, fragment, events } = response;
+  let length = header.length + int64Length(watchId) + (fragment ? 2 : 0);
+  for (const event of events) length += event.length;
+  const out = new Output(length);
+  out.raw(header);
+  out.int64(WATCH.watchId, watchId);
+  if (fragment) out.number(WATCH.fragment, 1);
+  for (const event of events) out.raw(event);
+  return out.bytes;
+}
+
+/** The header of any answer, as the field that it is. */
+export function headerField(header: Header): Buffer {
+  const length = headerLength(header);
+  const out = new Output(messageLength(length));
+  out.length(WATCH.header, length);
+  writeHeader(out, header);
   return out.bytes;
 }
 
@@ -105,9 +138,13 @@ function numberLength(value: number): number {
   return value === 0 ? 0 : 1 + varintLength(value);
 }
 
+/** What is a number without loss is written as one. */
+const SMALL_MAX = BigInt(Number.MAX_SAFE_INTEGER);
+
 /** @param value any int64; negative ones take ten bytes */
 function int64Length(value: bigint): number {
   if (value === 0n) return 0;
+  if (value > 0n && value <= SMALL_MAX) return 1 + varintLength(Number(value));
   let length = 2;
   for (let rest = BigInt.asUintN(64, value); rest > 0x7fn; rest >>= 7n) length += 1;
   return length;
@@ -143,6 +180,7 @@ class Output {
   }
 
   int64(head: number, value: bigint): void {
+    if (value > 0n && value <= SMALL_MAX) return this.number(head, Number(value));
     if (value === 0n) return;
     this.bytes[this.#at++] = head;
     let rest = BigInt.asUintN(64, value);
@@ -153,8 +191,12 @@ class Output {
   blob(head: number, value: Buffer): void {
     if (value.length === 0) return;
     this.length(head, value.length);
-    this.bytes.set(value, this.#at);
-    this.#at += value.length;
+    this.raw(value);
+  }
+
+  raw(bytes: Buffer): void {
+    this.bytes.set(bytes, this.#at);
+    this.#at += bytes.length;
   }
 
   #varint(value: number): void {

@@ -1,11 +1,11 @@
 import type { Row } from '../../core/mvcc/row.ts';
 import type { WatchEvent } from '../../core/watch/delivery.ts';
+import type { Header } from '../../member/client-calls.ts';
 import { codec } from '../../rpc/codec.ts';
-import type * as wire from '../../rpc/generated/etcdserverpb/rpc.ts';
 import { Event_EventType as EventType, type KeyValue } from '../../rpc/generated/mvccpb/kv.ts';
+import { headerField, watchBytes } from './small-answers.ts';
 import { wireInteger, wireKeyValue } from './translate.ts';
 
-const watchResponse = codec('etcdserverpb.WatchResponse');
 const eventCodec = codec('mvccpb.Event');
 
 /** `WatchResponse.events`, field 11, length-delimited: (11 << 3) | 2. */
@@ -14,6 +14,8 @@ const EVENTS_TAG = 0x5a;
 const LENGTH_BYTES_MAX = 5;
 
 const encodedEvents = new WeakMap<WatchEvent, Buffer>();
+/** Of the last delivery: those of one revision all have the same. */
+let lastHeader: { readonly header: Header; readonly bytes: Buffer } | null = null;
 
 /**
  * Encodes events as one message, or as several when together they exceed `bytesMax`: all but the last are then
@@ -23,19 +25,17 @@ const encodedEvents = new WeakMap<WatchEvent, Buffer>();
  * @param bytesMax Infinity: never split
  */
 export function encodeEvents(
-  response: { readonly header: wire.ResponseHeader; readonly watchId: number | bigint },
+  response: { readonly header: Header; readonly watchId: bigint },
   events: readonly WatchEvent[],
   bytesMax: number,
 ): Buffer[] {
-  const groups = split(events.map(encodedEvent), bytesMax);
-  return groups.map((group, index) => {
-    const head = watchResponse.encode({
-      header: response.header,
-      watch_id: response.watchId,
-      fragment: index < groups.length - 1,
-    });
-    return Buffer.concat([head, ...group]);
-  });
+  const header = encodedHeader(response.header);
+  const { watchId } = response;
+  const encoded = events.map(encodedEvent);
+  const groups = bytesMax === Number.POSITIVE_INFINITY ? [encoded] : split(encoded, bytesMax);
+  return groups.map((group, index) =>
+    watchBytes({ header, watchId, fragment: index < groups.length - 1, events: group }),
+  );
 }
 
 function split(encoded: readonly Buffer[], bytesMax: number): Buffer[][] {
@@ -52,6 +52,18 @@ function split(encoded: readonly Buffer[], bytesMax: number): Buffer[][] {
     groupBytes += bytes.length;
   }
   return groups;
+}
+
+function encodedHeader(header: Header): Buffer {
+  const last = lastHeader?.header;
+  const isLast =
+    last !== undefined &&
+    last.revision === header.revision &&
+    last.raftTerm === header.raftTerm &&
+    last.memberId === header.memberId &&
+    last.clusterId === header.clusterId;
+  if (lastHeader === null || !isLast) lastHeader = { header, bytes: headerField(header) };
+  return lastHeader.bytes;
 }
 
 /** The event as it stands in the response: tag, length, message. */

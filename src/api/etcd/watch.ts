@@ -16,6 +16,9 @@ import { type EtcdLimits, GRPC_OVERHEAD_BYTES } from './limits.ts';
 import { saturated, wireHeader, wireInteger } from './translate.ts';
 import { encodeEvents } from './watch-encoding.ts';
 
+/** Of a watch that is canceled before it has begun. */
+const CANCELED = toRpcError(new StoreError('canceled')).message;
+
 /** Registers `etcdserverpb.Watch`. */
 export function registerWatch(server: RpcServer, backend: EtcdBackend, limits: EtcdLimits): void {
   const allKeys = new HeldBytes(limits.watchKeyBytesMax);
@@ -28,10 +31,8 @@ export function registerWatch(server: RpcServer, backend: EtcdBackend, limits: E
       call.signal.addEventListener('abort', close, { once: true });
       try {
         for await (const request of requests) {
-          const created = request.create_request;
-          const refusal = created ? await session.settled(created, context) : null;
-          if (refusal === null) session.take(request);
-          else session.refuse(refusal);
+          if (request.create_request) await backend.credentialsSettled(context);
+          session.take(request);
           // A client that asks without reading the answers is not read further.
           await out.bytes.drained();
         }
@@ -42,6 +43,12 @@ export function registerWatch(server: RpcServer, backend: EtcdBackend, limits: E
       }
     }),
   );
+}
+
+/** A creation that waits until it is known whether its lease is there. */
+interface WaitingCreation {
+  readonly request: wire.WatchCreateRequest;
+  readonly keyBytes: number;
 }
 
 interface OpenWatch {
@@ -59,6 +66,9 @@ class WatchSession implements WatchSink {
   /** A key can be as large as a request, and is kept as long as its watch. */
   readonly #keys: HeldBytes;
   readonly #watches = new Map<bigint, OpenWatch>();
+  readonly #context: ClientContext;
+  readonly #creationsMax: number;
+  readonly #waiting = new Set<WaitingCreation>();
   #nextId = 0n;
   /** Called when the last watch is over, or the session. */
   #onIdle: (() => void) | null = null;
@@ -74,6 +84,8 @@ class WatchSession implements WatchSink {
     this.#backend = options.backend;
     this.#out = options.out;
     this.#keys = options.keys;
+    this.#context = options.context;
+    this.#creationsMax = options.limits.waitingWatchesMax;
     this.#fragmentBytesMax = options.limits.requestBytesMax + GRPC_OVERHEAD_BYTES;
     this.#stream = options.backend.openWatch(this, options.context);
     options.out.bytes.onDrain(() => {
@@ -90,33 +102,6 @@ class WatchSession implements WatchSink {
     if (request.create_request) this.#create(request.create_request);
     else if (request.cancel_request) this.#cancel(request.cancel_request);
     else if (request.progress_request) this.#progress(request.progress_request);
-  }
-
-  /** Resolves once a creation can be judged: with null, or with why that is not possible now. */
-  async settled(request: wire.WatchCreateRequest, context: ClientContext): Promise<string | null> {
-    await this.#backend.credentialsSettled(context);
-    const lease = BigInt(request.lease ?? 0);
-    if (lease === 0n) return null;
-    try {
-      await this.#backend.leaseSettled(lease, context);
-      return null;
-    } catch (error) {
-      // Other watches of the stream need no leader.
-      if (error instanceof StoreError) return toRpcError(error).message;
-      throw error;
-    }
-  }
-
-  /** A refused watch has no id of its own. */
-  refuse(reason: string): void {
-    if (this.#closed) return;
-    this.#out.write({
-      header: this.#header(),
-      watch_id: Number(STREAM_WATCH_ID),
-      created: true,
-      canceled: true,
-      cancel_reason: reason,
-    });
   }
 
   deliver(delivery: WatchDelivery): void {
@@ -148,17 +133,21 @@ class WatchSession implements WatchSink {
     this.#onIdle?.();
   }
 
-  /** Resolves when no watch is left, or when the session is closed. */
+  /** Resolves when no watch is left and none is being made, or when the session is closed. */
   async idle(): Promise<void> {
-    if (this.#watches.size === 0 || this.#closed) return;
+    if (this.#isIdle || this.#closed) return;
     await new Promise<void>((resolve) => {
       this.#onIdle = resolve;
     });
   }
 
+  get #isIdle(): boolean {
+    return this.#watches.size === 0 && this.#waiting.size === 0;
+  }
+
   #remove(watchId: bigint): void {
     this.#forget(watchId);
-    if (this.#watches.size === 0) this.#onIdle?.();
+    if (this.#isIdle) this.#onIdle?.();
   }
 
   #forget(watchId: bigint): void {
@@ -168,8 +157,10 @@ class WatchSession implements WatchSink {
 
   #deliverEvents(delivery: WatchDelivery & { readonly type: 'events' }): void {
     const fragment = this.#watches.get(delivery.watchId)?.fragment === true;
+    const { clusterId, memberId, raftTerm } = this.#backend.header();
+    const { revision, watchId } = delivery;
     const messages = encodeEvents(
-      { header: this.#header(delivery.revision), watchId: wireInteger(delivery.watchId) },
+      { header: { clusterId, memberId, revision, raftTerm }, watchId },
       delivery.events,
       fragment ? this.#fragmentBytesMax : Infinity,
     );
@@ -197,10 +188,49 @@ class WatchSession implements WatchSink {
   }
 
   #create(request: wire.WatchCreateRequest): void {
+    const keyBytes = request.key.length + request.range_end.length;
+    if (!this.#keys.take(keyBytes)) return this.#refuse(TOO_MANY_REQUESTS);
+    const lease = BigInt(request.lease ?? 0);
+    if (lease === 0n) this.#begin(request, keyBytes);
+    else if (this.#waiting.size >= this.#creationsMax) this.#giveUp({ request, keyBytes }, TOO_MANY_REQUESTS);
+    else this.#createBound({ request, keyBytes }, this.#backend.leaseSettled(lease, this.#context));
+  }
+
+  #createBound(creation: WaitingCreation, settled: Promise<void> | null): void {
+    if (settled === null) return this.#begin(creation.request, creation.keyBytes);
+    this.#waiting.add(creation);
+    void refusalOf(settled).then((refusal) => this.#settled(creation, refusal));
+  }
+
+  /** Nothing else on the stream has waited for it: it may have taken as long as there was no leader. */
+  #settled(creation: WaitingCreation, refusal: string | null): void {
+    // It may have been canceled meanwhile, or its stream be over.
+    if (this.#closed || !this.#waiting.delete(creation)) return;
+    if (refusal === null) this.#begin(creation.request, creation.keyBytes);
+    else this.#giveUp(creation, refusal);
+    if (this.#isIdle) this.#onIdle?.();
+  }
+
+  #giveUp({ keyBytes }: WaitingCreation, refusal: string): void {
+    this.#keys.give(keyBytes);
+    this.#refuse(refusal);
+  }
+
+  /** A refused watch has no id of its own. */
+  #refuse(reason: string): void {
+    this.#out.write({
+      header: this.#header(),
+      watch_id: Number(STREAM_WATCH_ID),
+      created: true,
+      canceled: true,
+      cancel_reason: reason,
+    });
+  }
+
+  /** Of a creation whose lease, if it asks for one, is there or surely not. */
+  #begin(request: wire.WatchCreateRequest, keyBytes: number): void {
     const asked = BigInt(request.watch_id);
     const watchId = asked === 0n ? this.#freeId() : asked;
-    const keyBytes = request.key.length + request.range_end.length;
-    if (!this.#keys.take(keyBytes)) return this.refuse(TOO_MANY_REQUESTS);
     const refusal = this.#stream.create({
       watchId,
       // The request's bytes are views of its whole message, which the watch would keep alive.
@@ -215,7 +245,7 @@ class WatchSession implements WatchSink {
     });
     if (refusal !== null) {
       this.#keys.give(keyBytes);
-      return this.refuse(refusal);
+      return this.#refuse(refusal);
     }
     // As in etcd a refused watch takes no id away.
     if (asked === 0n) this.#nextId = watchId + 1n;
@@ -233,13 +263,34 @@ class WatchSession implements WatchSink {
   /** A watch that is not there gets no answer. */
   #cancel(request: wire.WatchCancelRequest): void {
     const watchId = BigInt(request.watch_id);
+    if (watchId !== 0n) this.#cancelWaiting(watchId);
     if (!this.#stream.cancel(watchId)) return;
     this.#forget(watchId);
     this.#out.write({ header: this.#header(), watch_id: wireInteger(watchId), canceled: true });
+  }
+
+  /** One that has not begun is told as refused. */
+  #cancelWaiting(watchId: bigint): void {
+    for (const creation of this.#waiting) {
+      if (BigInt(creation.request.watch_id) !== watchId) continue;
+      this.#waiting.delete(creation);
+      this.#giveUp(creation, CANCELED);
+    }
   }
 
   #header(revision?: number): wire.ResponseHeader {
     const header = this.#backend.header();
     return wireHeader(revision === undefined ? header : { ...header, revision });
   }
+}
+
+/** Null, or why it failed, as text for the client. Other watches of the stream need no leader. */
+function refusalOf(settled: Promise<void>): Promise<string | null> {
+  return settled.then(
+    () => null,
+    (error: unknown) => {
+      if (error instanceof StoreError) return toRpcError(error).message;
+      throw error;
+    },
+  );
 }

@@ -12,12 +12,15 @@ export interface LeaseRecord {
   readonly ttlSeconds: number;
   /** What a new leader starts from, by the last checkpoint; 0 = the whole time to live. */
   readonly remainingSeconds: number;
+  /** Index of the entry that granted it: tells it from an earlier lease of the same id. 0 = granted before this was kept. */
+  readonly grantedAt: number;
 }
 
 /** A lease as the lessor keeps it. Everything below `keys` is this member's own and not replicated. */
 export class Lease implements LeaseRecord {
   readonly id: bigint;
   readonly ttlSeconds: number;
+  readonly grantedAt: number;
   remainingSeconds: number;
   /** Attached keys, their bytes as latin1. */
   readonly keys = new Set<string>();
@@ -36,6 +39,7 @@ export class Lease implements LeaseRecord {
     assert(record.ttlSeconds >= 1 && record.ttlSeconds <= LEASE_TTL_SECONDS_MAX, 'lease ttl in bounds');
     this.id = record.id;
     this.ttlSeconds = record.ttlSeconds;
+    this.grantedAt = record.grantedAt;
     this.remainingSeconds = record.remainingSeconds;
     this.expiryNode = deadlineNode<Lease>(this);
     this.checkpointNode = deadlineNode<Lease>(this);

@@ -68,7 +68,7 @@ const REASON_TOO_MANY = 'etcdserver: too many requests';
  */
 export class WatchHub {
   #store: Store;
-  readonly #limits: WatchLimits;
+  readonly limits: WatchLimits;
   readonly #onWork: () => void;
   readonly #streams = new Set<WatchStream>();
   readonly #streamOfSink = new Map<WatchSink, WatchStream>();
@@ -95,9 +95,9 @@ export class WatchHub {
   constructor(store: Store, { onWork, ...limits }: WatchHubOptions = {}) {
     this.#store = store;
     this.#revision = store.currentRevision;
-    this.#limits = { ...WATCH_LIMITS_DEFAULT, ...limits };
+    this.limits = { ...WATCH_LIMITS_DEFAULT, ...limits };
     this.#onWork = onWork ?? (() => {});
-    this.#queue = new SyncQueue(this.#limits.batchWatchersMax);
+    this.#queue = new SyncQueue(this.limits.batchWatchersMax);
   }
 
   get stats(): WatchStats {
@@ -183,9 +183,9 @@ export class WatchHub {
    * The member took another one's whole state. Every watch goes on from what it has: it waits if the new state is
    * not that far yet, reads the new history if it is further, is canceled if that is compacted (RELIABILITY P50).
    *
-   * @param hasLease whether there is a lease in the new state: watches of others are canceled
+   * @param isKept whether a lease of the old state is in the new one, too: watches bound to others are canceled
    */
-  storeReplaced(store: Store, hasLease: (lease: bigint) => boolean = () => true): void {
+  storeReplaced(store: Store, isKept: (lease: bigint) => boolean = () => true): void {
     const seen = this.#revision;
     this.#store = store;
     this.#revision = store.currentRevision;
@@ -198,7 +198,7 @@ export class WatchHub {
     }
     this.#deferred.clear();
     for (const { asking } of this.#streams) for (const watcher of asking) this.#answerNonces(watcher);
-    for (const lease of this.#leases.ids()) if (!hasLease(lease)) this.leaseEnded(lease);
+    for (const lease of this.#leases.ids()) if (!isKept(lease)) this.leaseEnded(lease);
     this.#onWork();
   }
 
@@ -209,8 +209,8 @@ export class WatchHub {
     const target = watchTarget(options);
     if (target === null) return REASON_EMPTY_RANGE;
     if (stream.watchers.has(options.watchId)) return REASON_DUPLICATE;
-    if (this.stats.watchers >= this.#limits.watchersMax) return REASON_TOO_MANY;
-    if (stream.watchers.size >= this.#limits.watchersPerStreamMax) return REASON_TOO_MANY;
+    if (this.stats.watchers >= this.limits.watchersMax) return REASON_TOO_MANY;
+    if (stream.watchers.size >= this.limits.watchersPerStreamMax) return REASON_TOO_MANY;
     // A negative start is before all history, whether or not any of it is compacted (RELIABILITY P50).
     if (options.startRevision < 0) return REASON_COMPACTED;
     const startRevision = options.startRevision === 0 ? this.#revision + 1 : options.startRevision;
@@ -253,7 +253,7 @@ export class WatchHub {
   }
 
   #nonceRequested(stream: WatchStream, { watchId, nonce }: NonceRequest): void {
-    const { noncesMax } = this.#limits;
+    const { noncesMax } = this.limits;
     if (watchId === STREAM_WATCH_ID) {
       stream.nonces = [...stream.nonces, nonce].slice(-noncesMax);
       this.#progressRequests.add(stream);
@@ -351,7 +351,7 @@ export class WatchHub {
   }
 
   #history(batch: SyncBatch, from: number): HistorySlice {
-    const { sliceRowsMax: rowsMax, sliceBytesMax: bytesMax } = this.#limits;
+    const { sliceRowsMax: rowsMax, sliceBytesMax: bytesMax } = this.limits;
     const range = { from, to: this.#revision };
     return this.#store.events(range, { rowsMax, bytesMax }, (key) => batch.index.watched(key));
   }

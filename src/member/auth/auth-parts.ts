@@ -61,7 +61,7 @@ export function authParts(options: AuthPartsOptions): AuthParts {
   return {
     tokens,
     access,
-    watches: new WatchGuard({ hub, access, machine, clock, freshness }),
+    watches: new WatchGuard({ hub, access, machine, clock, freshness, reads }),
     calls,
     accounts: new Accounts({
       calls,

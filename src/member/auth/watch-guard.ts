@@ -6,6 +6,7 @@ import { targetRange, watchTarget } from '../../core/watch/watcher.ts';
 import { StoreError, type StoreErrorCode } from '../../lib/errors.ts';
 import type { Freshness } from '../freshness.ts';
 import type { Clock } from '../ports.ts';
+import type { Reads } from '../reads.ts';
 import { type FreshRequest, WatchProofs } from '../watch-proofs.ts';
 import type { Access, ClientContext } from './access.ts';
 
@@ -21,7 +22,8 @@ export interface WatchGuardOptions {
   readonly access: Access;
   readonly machine: () => Pick<StateMachine, 'auth' | 'access' | 'lessor'>;
   readonly clock: Clock;
-  readonly freshness: Pick<Freshness, 'proof' | 'prove' | 'demand'>;
+  readonly freshness: Pick<Freshness, 'proof' | 'demand'>;
+  readonly reads: Pick<Reads, 'linearizable'>;
 }
 
 /** The texts of a refused or ended watch: a gRPC status as etcd's clients print and compare it. */
@@ -56,10 +58,11 @@ export class WatchGuard {
   }
 
   open(sink: WatchSink, context: ClientContext): GuardedStream {
-    const { hub, clock, freshness } = this.#options;
+    const { hub, clock, freshness, reads } = this.#options;
     const stream = hub.open(sink);
     this.#streams.set(stream, sink);
-    const proofs = new WatchProofs({ clock, freshness, stream, signal: context.signal });
+    const { noncesMax } = hub.limits;
+    const proofs = new WatchProofs({ clock, freshness, reads, stream, noncesMax, signal: context.signal });
     return {
       get open() {
         return stream.open;

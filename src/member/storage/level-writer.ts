@@ -45,6 +45,11 @@ export class LevelWriter {
     return this.#pendingBytes;
   }
 
+  /** It has ended: nothing is written any more. */
+  get failed(): boolean {
+    return this.#failure !== null;
+  }
+
   /** @throws the failure that ended this writer */
   assertUsable(): void {
     if (this.#failure !== null) throw this.#failure;

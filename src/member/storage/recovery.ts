@@ -133,18 +133,32 @@ async function feedTables(
   return versions;
 }
 
-/** The keys of `range` in order, in slices of their own short iterators. */
+/**
+ * The keys of `range` in order, in slices of their own short iterators: the level reads the next slice on a thread of
+ * its own while the last one is being worked on.
+ */
 async function* slices(
   level: Level,
   range: KeyRange,
   options: { readonly keysOnly?: boolean } = {},
 ): AsyncGenerator<readonly (readonly [Buffer, Buffer])[]> {
-  let gte = range.gte;
-  for (;;) {
-    const slice = await level.scan({ gte, lt: range.lt, limit: SLICE_ROWS, ...options });
-    const last = slice.at(-1);
-    if (last === undefined) return;
-    yield slice;
-    gte = Buffer.concat([last[0], Buffer.alloc(1)]);
+  const scan = (gte: Buffer): ReturnType<Level['scan']> => {
+    const scanning = level.scan({ gte, lt: range.lt, limit: SLICE_ROWS, ...options });
+    // Should it fail: it is told when its turn comes, and until then it is no failure that nobody hears of.
+    scanning.catch(() => undefined);
+    return scanning;
+  };
+  let reading = scan(range.gte);
+  try {
+    for (;;) {
+      const slice = await reading;
+      const last = slice.at(-1);
+      if (last === undefined) return;
+      reading = scan(Buffer.concat([last[0], Buffer.alloc(1)]));
+      yield slice;
+    }
+  } finally {
+    // Whoever takes no more, because a row is damaged, closes the level next.
+    await reading.catch(() => undefined);
   }
 }

@@ -2,7 +2,7 @@ import { findRow, type Revision, type Row } from '../../core/mvcc/row.ts';
 import type { StateBatch, StateMarker } from '../../core/state.ts';
 import { assert } from '../../lib/assert.ts';
 import { StoreError } from '../../lib/errors.ts';
-import type { Clock, Disk, Level, LevelOp, LevelOpener, StateStore } from '../ports.ts';
+import type { Clock, Disk, Level, LevelOp, LevelOpener, StateStore, Timer } from '../ports.ts';
 import { DiscardQueue } from './discard-queue.ts';
 import { LevelWriter } from './level-writer.ts';
 import {
@@ -23,6 +23,12 @@ import {
 } from './schema.ts';
 import { TableVersions } from './table-versions.ts';
 
+/**
+ * Applied batches wait this long, or until they have so many bytes, to be written as one. Each write is a way through the
+ * pool of threads and has a marker, which is deleted later; and nothing waits for it that does not ask for it.
+ */
+const GATHER_MS_MAX = 10;
+const GATHER_BYTES_MAX = 256 * 1024;
 /** Deletes in one batch of garbage collection, unless the options say fewer. */
 const GARBAGE_BATCH_MAX = 1_000;
 /** Rest between two batches of garbage collection, so that it never crowds out applies. */
@@ -78,7 +84,7 @@ export async function createStateStore(
   const level = await options.levels.open(options.name, { create: true });
   const tables = new TableVersions();
   for (const row of initial.tables) tables.add(row, initial.marker.appliedIndex);
-  const ops = [...batchOps(initial), put(FORMAT_KEY, encodeFormat()), barrierOp(initial.marker)];
+  const ops = [...batchOps([initial]), put(FORMAT_KEY, encodeFormat()), barrierOp(initial.marker)];
   try {
     await level.batch(ops, { sync: true });
     await level.flush();
@@ -109,6 +115,10 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
   readonly #writer: LevelWriter;
   /** Rows that are applied and not yet written, batch by batch, in revision order; no batch is empty. */
   readonly #unwritten: (readonly Row[])[] = [];
+  /** The last of those batches, which the writer was not given yet. */
+  #gathered: StateBatch[] = [];
+  #gatheredBytes = 0;
+  #gatherTimer: Timer | null = null;
   readonly #tables: TableVersions;
   readonly #discards = new DiscardQueue();
   readonly #garbageBatchMax: number;
@@ -152,11 +162,12 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
   }
 
   get pendingBytes(): number {
-    return this.#writer.pendingBytes;
+    return this.#gatheredBytes + this.#writer.pendingBytes;
   }
 
   /** Resolves once everything applied before this call is written (not yet durable). */
   async drained(): Promise<void> {
+    this.#writeGathered();
     await this.#writer.fence();
   }
 
@@ -174,14 +185,11 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
     if (batch.rows.length > 0) this.#unwritten.push(batch.rows);
     for (const row of batch.tables) this.#tables.add(row, marker.appliedIndex);
     this.#applied = marker;
-    this.#writer.enqueue(batchOps(batch), {
-      sync: false,
-      written: () => {
-        this.#written = marker;
-        this.#markers.push(marker);
-        if (batch.rows.length > 0) this.#unwritten.shift();
-      },
-    });
+    if (this.#writer.failed) return;
+    this.#gathered.push(batch);
+    this.#gatheredBytes += bytesOf(batch);
+    if (this.#gatheredBytes >= GATHER_BYTES_MAX) this.#writeGathered();
+    else this.#gatherTimer ??= this.#options.clock.setTimer(() => this.#writeGathered(), GATHER_MS_MAX);
   }
 
   row(main: number, sub: number): Row | undefined {
@@ -233,7 +241,7 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
       level: this.#level,
       revision,
       sliceRows: this.#options.streamSliceRows ?? STREAM_SLICE_ROWS,
-      ready: async () => this.#writer.fence(),
+      ready: () => this.drained(),
       failed: (error) => (this.#closed ? new StoreError('stopped') : this.#writer.fail(error)),
       ended: () => {
         this.#streams -= 1;
@@ -255,6 +263,7 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#writeGathered();
     this.#wakeCollector?.();
     await this.#settled(this.#collecting);
     await this.#settled(this.#barrierNext ?? this.#barrierRunning);
@@ -281,6 +290,31 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
     assert(last.main <= marker.currentRevision, 'a marker covers the rows of its batch');
   }
 
+  /** One atomic batch, with the marker of the last: of those before it nothing would ever be asked. */
+  #writeGathered(): void {
+    this.#gatherTimer?.cancel();
+    this.#gatherTimer = null;
+    const gathered = this.#gathered;
+    const last = gathered.at(-1);
+    if (last === undefined) return;
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    const withRows = gathered.filter(({ rows }) => rows.length > 0).length;
+    try {
+      this.#writer.enqueue(batchOps(gathered), {
+        sync: false,
+        written: () => {
+          this.#written = last.marker;
+          this.#markers.push(last.marker);
+          this.#unwritten.splice(0, withRows);
+        },
+      });
+    } catch (error) {
+      // Whoever asked for it may be a timer, which tells nobody.
+      this.#writer.fail(error);
+    }
+  }
+
   // ---- barriers ---------------------------------------------------------------------------------------------
 
   async #startBarrier(): Promise<StateMarker> {
@@ -294,7 +328,7 @@ export class LevelStateStore implements StateStore, AsyncDisposable {
   }
 
   async #runBarrier(): Promise<StateMarker> {
-    await this.#writer.fence();
+    await this.drained();
     const marker = this.#written;
     if (compareMarkers(marker, this.#durable) === 0) return this.#durable;
     try {
@@ -468,21 +502,39 @@ class LevelRowStream implements RowStream {
   }
 }
 
-/** The level batch of one state batch: rows, small-table versions and the marker, atomically. */
-export function batchOps({ rows, tables, marker }: StateBatch): LevelOp[] {
+/**
+ * The level batch of state batches that follow one another: all their rows and small-table versions, and the marker of
+ * the last, atomically.
+ */
+export function batchOps(batches: readonly StateBatch[]): LevelOp[] {
   const ops: LevelOp[] = [];
-  for (const row of rows) {
-    const key = rowKey(row.main, row.sub);
-    ops.push(put(key, encodeRow(key, row)));
+  for (const { rows, tables, marker } of batches) {
+    for (const row of rows) {
+      const key = rowKey(row.main, row.sub);
+      ops.push(put(key, encodeRow(key, row)));
+    }
+    for (const row of tables) {
+      const key = tableKey({ table: row.table, id: row.id, appliedIndex: marker.appliedIndex });
+      ops.push(put(key, encodeTableRow(key, row)));
+    }
   }
-  for (const row of tables) {
-    const key = tableKey({ table: row.table, id: row.id, appliedIndex: marker.appliedIndex });
-    ops.push(put(key, encodeTableRow(key, row)));
-  }
+  const { marker } = batches.at(-1)!;
   const key = markerKey(marker);
   ops.push(put(key, encodeMarker(key, marker)));
   return ops;
 }
+
+/** About what a batch takes on its way to the disk. */
+function bytesOf({ rows, tables }: StateBatch): number {
+  let bytes = MARKER_BYTES;
+  for (const { key, value } of rows) bytes += ROW_BYTES + key.length + value.length;
+  for (const { id, value } of tables) bytes += ROW_BYTES + id.length + (value?.length ?? 0);
+  return bytes;
+}
+
+/** Keys, checksums and fields of fixed size of a row, and of a marker. */
+const ROW_BYTES = 48;
+const MARKER_BYTES = 192;
 
 /** The record that makes `marker` the state a restart returns to. */
 export function barrierOp(marker: StateMarker): PutOp {

@@ -59,6 +59,11 @@ export class Outbox {
     return this.#queuedBytes + this.#options.connection.pendingBytes;
   }
 
+  /** Of these, what has yet to be handed over to the connection. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
   write(frame: Frame): void {
     const item: Item = { parts: frame.parts, sizeBytes: frame.sizeBytes };
     this.#queue.push(item);

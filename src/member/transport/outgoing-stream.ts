@@ -36,10 +36,18 @@ type State =
   | { readonly type: 'connecting'; readonly link: Link; readonly waiting: Frame[]; waitingBytes: number }
   | { readonly type: 'established'; readonly link: Link; readonly sinceMs: number; readonly outbox: Sink }
   | { readonly type: 'backing-off'; readonly timer: Timer }
+  /** Given up in peace: what the outbox still holds goes out as the peer's reports let it. */
+  | { readonly type: 'flushing'; readonly link: Link; readonly outbox: Outbox; readonly end: Ending }
   | { readonly type: 'closed' };
 interface Link {
   readonly connection: Connection;
   readonly url: string;
+}
+/** How a connection given up in peace ends, and when at the latest. */
+interface Ending {
+  readonly reason: string;
+  readonly untilMs: number;
+  readonly timer: Timer;
 }
 /** Where frames go: through an outbox, or for what is small and must never wait straight into the connection. */
 type Sink = Pick<Outbox, 'write' | 'pendingBytes'>;
@@ -132,17 +140,45 @@ export class OutgoingStream {
   /** No more attempts; what was written is still handed over, within `lingerMs`, unless `abrupt`. */
   close(reason: string, manner: 'abrupt' | 'after-flush'): void {
     const state = this.#state;
-    if (state.type === 'closed') return;
+    if (state.type === 'closed' || state.type === 'flushing') return;
     this.#state = { type: 'closed' };
     this.#pingTimer?.cancel();
-    if (state.type === 'backing-off') state.timer.cancel();
-    else {
-      const { connection } = state.link;
-      const { clock, limits } = this.#options.context;
-      if (manner === 'abrupt' || state.type === 'connecting') connection.close(reason);
-      else connection.closeAfterFlush(reason, { clock, lingerMs: limits.lingerMs });
-      this.#options.onDown({ established: state.type === 'established', silent: false });
+    if (state.type === 'backing-off') {
+      state.timer.cancel();
+      return;
     }
+    const { link } = state;
+    if (manner === 'abrupt' || state.type === 'connecting') link.connection.close(reason);
+    else this.#flush(link, state.outbox, reason);
+    this.#options.onDown({ established: state.type === 'established', silent: false });
+  }
+
+  #flush(link: Link, outbox: Sink, reason: string): void {
+    const { clock, limits } = this.#options.context;
+    const { lingerMs } = limits;
+    if (!(outbox instanceof Outbox) || outbox.queuedBytes === 0) {
+      link.connection.closeAfterFlush(reason, { clock, lingerMs });
+      return;
+    }
+    const timer = clock.setTimer(() => link.connection.close(reason), lingerMs);
+    this.#state = {
+      type: 'flushing',
+      link,
+      outbox,
+      end: { reason, untilMs: clock.nowMs() + lingerMs, timer },
+    };
+  }
+
+  /** The last of the outbox may just have been handed over to the connection, which has yet to send it. */
+  #progressed(): void {
+    const state = this.#state;
+    if (state.type !== 'flushing' || state.outbox.queuedBytes > 0) return;
+    const { clock } = this.#options.context;
+    const { reason, untilMs, timer } = state.end;
+    timer.cancel();
+    this.#state = { type: 'closed' };
+    const lingerMs = Math.max(0, untilMs - clock.nowMs());
+    state.link.connection.closeAfterFlush(reason, { clock, lingerMs });
   }
 
   #connect(): State {
@@ -158,17 +194,20 @@ export class OutgoingStream {
       admit: (identity) => context.handlers.admit(identity),
       events: {
         established: () => this.#establish(),
-        frame: (kind, payload) => {
-          if (kind === frameKinds.pong) this.#takePong(payload);
-          else if (kind === frameKinds.received) this.#takeReport(payload);
-          else this.#options.onFrame(kind, payload);
-        },
+        frame: (kind, payload) => this.#take(kind, payload),
         readEnd: () => {},
         drained: () => {},
         closed: (reason) => this.#lose(connection, reason),
       },
     });
     return { type: 'connecting', link: { connection, url }, waiting: [], waitingBytes: 0 };
+  }
+
+  #take(kind: number, payload: Buffer): void {
+    if (kind === frameKinds.received) this.#takeReport(payload);
+    else if (kind === frameKinds.pong) this.#takePong(payload);
+    // Answers that come while it is flushed are nobody's any more.
+    else if (this.#state.type !== 'flushing') this.#options.onFrame(kind, payload);
   }
 
   #establish(): void {
@@ -195,12 +234,16 @@ export class OutgoingStream {
       clock,
       roundTripMs: () => this.#meter.roundTrip?.smoothedMs,
       deflated,
-      progressed: () => {},
+      progressed: () => this.#progressed(),
     });
   }
 
   #lose(connection: Connection, reason: string): void {
     const state = this.#state;
+    if (state.type === 'flushing') {
+      state.end.timer.cancel();
+      this.#state = { type: 'closed' };
+    }
     if (state.type !== 'connecting' && state.type !== 'established') return;
     if (state.link.connection !== connection) return;
     const { clock } = this.#options.context;
@@ -254,7 +297,7 @@ export class OutgoingStream {
 
   /** A ping may wait long behind bulk data: as long as that arrives, the peer lives and the link moves. */
   #takeReport(payload: Buffer): void {
-    if (this.#state.type !== 'established') return;
+    if (this.#state.type !== 'established' && this.#state.type !== 'flushing') return;
     const { outbox } = this.#state;
     if (!(outbox instanceof Outbox)) throw new ProtocolError('a report on a stream without a window');
     outbox.takeReport(payload);

@@ -24,10 +24,13 @@ const FIRST_SHIFT = 10;
 const SECOND_SHIFT = 18;
 const FAILED = -1;
 
-const { transitions, accepting } = buildMachine();
+/** Built by its first use: it takes a few milliseconds, which a start need not wait for. */
+let machine: Machine | null = null;
 
 /** The text, one character a byte, that Huffman-coded bytes stand for; null when they are not well-formed. */
 export function huffmanText(source: Buffer, start = 0, end = source.length): string | null {
+  machine ??= buildMachine();
+  const { transitions, accepting } = machine;
   let state = 0;
   let text = '';
   for (let at = start; at < end; at++) {
@@ -41,6 +44,11 @@ export function huffmanText(source: Buffer, start = 0, end = source.length): str
   return accepting[state] === 1 ? text : null;
 }
 
+interface Machine {
+  readonly transitions: Int32Array;
+  readonly accepting: Uint8Array;
+}
+
 interface Node {
   /** Of the inner nodes: their number, which is the state. */
   readonly state: number;
@@ -51,7 +59,7 @@ interface Node {
  * The code tree as a machine that takes a byte at a time. A state is an inner node of the tree; there are 256 of
  * them. The shortest code has five bits, so that a byte completes two symbols at most.
  */
-function buildMachine(): { readonly transitions: Int32Array; readonly accepting: Uint8Array } {
+function buildMachine(): Machine {
   const nodes = buildTree();
   const table = new Int32Array(nodes.length * BYTE_VALUES);
   for (const node of nodes) {

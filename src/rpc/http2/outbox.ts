@@ -12,6 +12,8 @@ const ROOM_BYTES_MIN = 1024;
 const ROOM_BYTES_MAX = 32 * 1024;
 /** Longer pieces are handed to the socket as they are; shorter ones are cheaper to copy. */
 const COPY_BYTES_MAX = 4 * 1024;
+/** So much does not wait for the end of the turn: the client takes it while the rest is put together. */
+const WRITE_BYTES_MIN = 32 * 1024;
 /** Above it the connection sends nothing that can wait. */
 const BACKLOG_BYTES_MAX = 1024 * 1024;
 
@@ -19,8 +21,8 @@ let slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
 let slabUsed = 0;
 
 /**
- * The bytes of one connection on their way out: gathered while the event loop turns once, or while the system has not
- * taken what was written before, then written at once.
+ * The bytes of one connection on their way out: gathered while the event loop turns once, until they are many, or while
+ * the system has not taken what was written before, then written at once.
  */
 export class Outbox {
   readonly #socket: Writable;
@@ -69,6 +71,8 @@ export class Outbox {
 
   /** Takes so many bytes of `room`, which count as written. @returns where the caller fills them, before anything else */
   reserve(bytes: number): number {
+    // What was reserved before is filled by now.
+    if (this.#gatheredBytes >= WRITE_BYTES_MIN && this.#socket.writableLength === 0) this.flushAll();
     if (this.#room === null || this.#roomUsed + bytes > this.#room.length) this.#takeRoom(bytes);
     const offset = this.#roomUsed;
     this.#roomUsed += bytes;

@@ -23,8 +23,8 @@ export interface StreamReceiver {
   sent(): void;
 }
 
-/** Longer answers go their way as messages do, whose bytes are not copied. */
-const ANSWER_BYTES_MAX = 4 * 1024;
+/** Longer messages are not copied. */
+const COPIED_BYTES_MAX = 4 * 1024;
 /** What a message takes besides its bytes while it waits. */
 const QUEUED_MESSAGE_BYTES = 256;
 
@@ -103,16 +103,29 @@ export class ServerStream {
     if (this.#first === null) this.#end();
   }
 
-  /** Whether `answer` can be used: nothing stands in the way of the message. */
-  canAnswer(message: Buffer): boolean {
+  /** Whether `sendWhole` and `answer` can be used: nothing stands in the way of the message. */
+  canSendWhole(message: Buffer): boolean {
     const { outbox, sendWindow, frameBytesMax } = this.#connection;
     const bytes = MESSAGE_HEAD_BYTES + message.length;
     return (
-      message.length <= ANSWER_BYTES_MAX &&
+      message.length <= COPIED_BYTES_MAX &&
       this.#first === null &&
       bytes <= Math.min(sendWindow, this.#sendWindow, frameBytesMax) &&
       !outbox.isFull
     );
+  }
+
+  /** What `send` does with a message and its head, in one piece. */
+  sendWhole(message: Buffer): void {
+    if (this.#over) return;
+    assert(this.#first === null, 'a message goes out at once when none waits');
+    const bytes = MESSAGE_HEAD_BYTES + message.length;
+    const { outbox } = this.#connection;
+    const start = outbox.reserve(FRAME_HEAD_BYTES + bytes);
+    this.#writeMessage(outbox.room, start, message);
+    this.#connection.spend(bytes);
+    this.#sendWindow -= bytes;
+    this.receiver?.sent();
   }
 
   /**
@@ -131,14 +144,7 @@ export class ServerStream {
     const start = outbox.reserve(dataStart + bytes + trailers.length);
     const { room } = outbox;
     writeFrame(room, start, headers, this.id);
-    writeFrameHead(room, start + headers.length, {
-      bytes,
-      type: frameType.data,
-      flags: 0,
-      streamId: this.id,
-    });
-    writeMessageHead(room, start + dataStart, message.length);
-    room.set(message, start + dataStart + MESSAGE_HEAD_BYTES);
+    this.#writeMessage(room, start + headers.length, message);
     writeFrame(room, start + dataStart + bytes, trailers, this.id);
     this.#sendWindow -= bytes;
     this.#connection.spend(bytes);
@@ -237,6 +243,14 @@ export class ServerStream {
     this.queuedMessages -= 1;
     this.#first = item.next;
     if (this.#first === null) this.#last = null;
+  }
+
+  /** The whole message in one DATA frame. */
+  #writeMessage(room: Buffer, start: number, message: Buffer): void {
+    const bytes = MESSAGE_HEAD_BYTES + message.length;
+    writeFrameHead(room, start, { bytes, type: frameType.data, flags: 0, streamId: this.id });
+    writeMessageHead(room, start + FRAME_HEAD_BYTES, message.length);
+    room.set(message, start + FRAME_HEAD_BYTES + MESSAGE_HEAD_BYTES);
   }
 
   #end(): void {

@@ -15,6 +15,7 @@ const TXN = '/etcdserverpb.KV/Txn';
 const WATCH = '/etcdserverpb.Watch/Watch';
 /** An hour: no test takes so long. */
 const LONG = '3600000';
+const NOT_BY_LEARNERS = 'etcdserver: rpc not supported for learner';
 
 let cluster: TestCluster;
 let faces: FaceHarness<Member>[] = [];
@@ -183,7 +184,7 @@ describe('a bounded read', () => {
 
 describe('a learner', () => {
   test.each([
-    [false, 'etcdserver: rpc not supported for learner'],
+    [false, NOT_BY_LEARNERS],
     [true, 'v'],
   ])(
     'serves bounded and serializable reads; linearizable ones only when told so (%s)',
@@ -206,6 +207,23 @@ describe('a learner', () => {
       expect(kvs).toHaveLength(1);
     },
   );
+
+  test('that is cut off refuses linearizable reads all the same', async () => {
+    await start(1);
+    const [first] = cluster.places;
+    await first!.member!.put(put('k', 'v'), context());
+    const place = cluster.addPlace('n2');
+    await first!.member!.memberAdd({ peerUrls: [place.url], isLearner: true }, context());
+    await cluster.start(place, { initialClusterState: 'existing' });
+    const face = await faceOf(place);
+    expect(await range(face, { 'max-staleness-ms': '0' })).toMatchObject({ value: 'v' });
+    await cluster.stop(first!);
+    await eventually(() => !place.member!.hasLeader());
+    const request = { key: bytes('k') };
+    expect((await failure(face.unary(RANGE, request))).details).toBe(NOT_BY_LEARNERS);
+    const txn = { success: [{ request_range: request }] } as never;
+    expect((await failure(face.unary(TXN, txn))).details).toBe(NOT_BY_LEARNERS);
+  });
 });
 
 /** Opens a stream with one watch on `k`, whose id is 1. */
@@ -317,6 +335,43 @@ describe('a watch bound to a lease', () => {
       expect(await stream.next()).toMatchObject({ canceled: true, cancel_reason: OVER });
       stream.call.cancel();
     }
+  });
+
+  test('ends when that was granted anew while the member was away, and got a whole state', async () => {
+    await start(3, { snapshotCount: 10, catchUpEntries: 5 });
+    const leader = await cluster.leader();
+    const lone = cluster.places.find((place) => place !== leader)!;
+    const { backend } = await faceOf(leader);
+    for (const id of [5n, 6n]) await backend.leaseGrant({ id, ttlSeconds: 600 }, context());
+    const face = await faceOf(lone);
+    const stream = await watch(face, { lease: 5n });
+    stream.send({ create_request: { key: bytes('k'), watch_id: 2, lease: 6n } } as never);
+    expect(await stream.next()).toMatchObject({ watch_id: 2, created: true, canceled: false });
+    cutOff(lone);
+    await backend.leaseRevoke({ id: 5n }, context());
+    await backend.leaseGrant({ id: 5n, ttlSeconds: 600 }, context());
+    for (let i = 0; i < 40; i++) await backend.put(put('other', String(i)), context());
+    for (const place of cluster.places) if (place !== lone) await place.member!.defragment(context());
+    cluster.network.heal();
+    expect(await stream.next()).toMatchObject({ watch_id: 1, canceled: true, cancel_reason: OVER });
+    await backend.put(put('k', 'v'), context());
+    expect(await stream.next()).toMatchObject({ watch_id: 2, events: [{ kv: { value: bytes('v') } }] });
+    stream.call.cancel();
+  });
+
+  test('that is unknown to a member cut off holds up nothing else on its stream', async () => {
+    await start(3);
+    const leader = await cluster.leader();
+    const lone = cluster.places.find((place) => place !== leader)!;
+    const stream = await watch(await faceOf(lone));
+    cutOff(lone);
+    const { result } = await leader.member!.leaseGrant({ id: 0n, ttlSeconds: 600 }, context());
+    stream.send({ create_request: { key: bytes('k'), watch_id: 2, lease: result.id } } as never);
+    ask(stream, {});
+    expect(await stream.next()).toMatchObject({ watch_id: -1, created: false });
+    cluster.network.heal();
+    expect(await stream.next()).toMatchObject({ watch_id: 2, created: true, canceled: false });
+    stream.call.cancel();
   });
 
   test('ends when it expires', async () => {

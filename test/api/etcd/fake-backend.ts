@@ -151,7 +151,11 @@ export class FakeBackend implements EtcdBackend {
 
   async credentialsSettled(): Promise<void> {}
 
-  leaseSettled: EtcdBackend['leaseSettled'] = (lease) => this.#answer({ lease }, null).then(() => undefined);
+  /** Leases that this member knows of; how asking for others ends is the test's matter. */
+  readonly leases = new Set<bigint>();
+  settleLease: () => Promise<void> = async () => undefined;
+
+  leaseSettled: EtcdBackend['leaseSettled'] = (lease) => (this.leases.has(lease) ? null : this.settleLease());
 
   ageMs(): number {
     return this.age;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { putBytes, rangeBytes } from '../../../src/api/etcd/small-answers.ts';
+import { headerField, putBytes, rangeBytes, watchBytes } from '../../../src/api/etcd/small-answers.ts';
 import * as translate from '../../../src/api/etcd/translate.ts';
 import type { KeyValue } from '../../../src/core/mvcc/operations.ts';
 import type { Header } from '../../../src/member/client-calls.ts';
@@ -50,6 +50,28 @@ test('the answer of a put has the bytes of the codec', () => {
       const result = { type: 'put', revision: 1, prevKv } as const;
       const message = translate.putResponse(result, translate.wireHeader(head));
       expect(putBytes(result, head).equals(codec('etcdserverpb.PutResponse').encode(message))).toBe(true);
+    }),
+  );
+});
+
+test('the answer of a watch has the bytes of the codec', () => {
+  const watchId = fc.oneof(
+    natural.map((id) => BigInt(id)),
+    fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+  );
+  fc.assert(
+    fc.property(header, watchId, fc.boolean(), (head, id, fragment) => {
+      const watchResponse = codec('etcdserverpb.WatchResponse');
+      const event = { type: 0, kv: null, prev_kv: null } as const;
+      const expected = watchResponse.encode({
+        header: translate.wireHeader(head),
+        watch_id: translate.wireInteger(id),
+        fragment,
+        events: [event, event],
+      });
+      const events = [0, 1].map(() => watchResponse.encode({ events: [event] }));
+      const found = watchBytes({ header: headerField(head), watchId: id, fragment, events });
+      expect(found.equals(expected)).toBe(true);
     }),
   );
 });

@@ -1,8 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { wireHeader } from '../../../src/api/etcd/translate.ts';
 import { encodeEvents } from '../../../src/api/etcd/watch-encoding.ts';
 import type { WatchEvent } from '../../../src/core/watch/delivery.ts';
+import { StoreError } from '../../../src/lib/errors.ts';
+import { createDeferred, type Deferred } from '../../../src/member/transport/deferred.ts';
 import { codec } from '../../../src/rpc/codec.ts';
-import type { WatchCreateRequest } from '../../../src/rpc/generated/etcdserverpb/rpc.ts';
+import type { WatchCreateRequest, WatchResponse } from '../../../src/rpc/generated/etcdserverpb/rpc.ts';
 import type { TestStream } from '../../rpc/harness.ts';
 import { type FakeWatchStream, KV, WIRE_HEADER } from './fake-backend.ts';
 import { EtcdHarness } from './harness.ts';
@@ -170,6 +173,98 @@ describe('creating', () => {
     expect(await refused(three, 20)).toBe('');
     three.call.cancel();
     await face.backend.watchStreams.at(-1)!.closed;
+    expect(face.bugs).toEqual([]);
+  });
+});
+
+describe('a watch bound to a lease that is unknown here', () => {
+  const MISSING = 'etcdserver: request timed out';
+
+  test('holds up nothing else on its stream, and its creation ends with an answer', async () => {
+    const { stream, hub } = await openWatch({ watch_id: 1 });
+    const asked = createDeferred();
+    etcd.backend.settleLease = () => asked.promise;
+    create(stream, { key: bytes('bound'), lease: 7n, watch_id: 2 });
+    create(stream, { key: bytes('other'), watch_id: 3 });
+    expect(await stream.next()).toMatchObject({ watch_id: 3, created: true, canceled: false });
+    stream.send({ progress_request: { nonce: 0, watch_id: 0 } });
+    expect(await stream.next()).toMatchObject({ watch_id: -1, created: false });
+    stream.send({ cancel_request: { watch_id: 1 } });
+    expect(await stream.next()).toMatchObject({ watch_id: 1, canceled: true });
+    expect(hub.created.map(({ watchId }) => watchId)).toEqual([3n]);
+    asked.resolve();
+    expect(await stream.next()).toMatchObject({ watch_id: 2, created: true, canceled: false });
+    expect(hub.created.map(({ watchId, lease }) => [watchId, lease])).toEqual([
+      [3n, 0n],
+      [2n, 7n],
+    ]);
+  });
+
+  test('is refused when nobody can say, and watches of known leases are made at once', async () => {
+    const stream = etcd.stream(WATCH);
+    const asked = createDeferred();
+    etcd.backend.settleLease = () => asked.promise;
+    etcd.backend.leases.add(8n);
+    create(stream, { key: bytes('k'), lease: 7n });
+    create(stream, { key: bytes('k'), lease: 8n });
+    expect(await stream.next()).toMatchObject({ watch_id: 0, created: true, canceled: false });
+    asked.reject(new StoreError('timeout'));
+    expect(await stream.next()).toMatchObject({ watch_id: -1, created: true, cancel_reason: MISSING });
+  });
+
+  test('can be canceled before it has begun', async () => {
+    const stream = etcd.stream(WATCH);
+    const asked = createDeferred();
+    etcd.backend.settleLease = () => asked.promise;
+    create(stream, { key: bytes('k'), lease: 7n, watch_id: 5 });
+    stream.send({ cancel_request: { watch_id: 5 } });
+    expect(await stream.next()).toMatchObject({ watch_id: -1, created: true, canceled: true });
+    create(stream, { key: bytes('k'), watch_id: 5 });
+    expect(await stream.next()).toMatchObject({ watch_id: 5, created: true, canceled: false });
+    asked.resolve();
+    stream.send({ progress_request: { nonce: 0, watch_id: 0 } });
+    expect(await stream.next()).toMatchObject({ watch_id: -1, created: false });
+    expect(etcd.backend.watchStreams[0]!.created).toHaveLength(1);
+  });
+
+  test('keeps its stream open when the client has said all it has to say', async () => {
+    const stream = etcd.stream(WATCH);
+    const asked = createDeferred();
+    etcd.backend.settleLease = () => asked.promise;
+    create(stream, { key: bytes('k'), lease: 7n });
+    create(stream, { key: bytes('k'), watch_id: 1 });
+    await stream.next();
+    stream.send({ cancel_request: { watch_id: 1 } });
+    await stream.next();
+    stream.call.end();
+    asked.reject(new StoreError('timeout'));
+    expect(await stream.next()).toMatchObject({ cancel_reason: MISSING });
+    expect((await stream.status).code).toBe(0);
+  });
+
+  test('waits with few others, and their keys have so much room', async () => {
+    await using face = await new EtcdHarness({ waitingWatchesMax: 2, streamWatchKeyBytesMax: 20 }).start();
+    const stream = face.stream(WATCH);
+    const asked: Deferred[] = [];
+    face.backend.settleLease = () => {
+      asked.push(createDeferred());
+      return asked.at(-1)!.promise;
+    };
+    const full = { watch_id: -1, canceled: true, cancel_reason: 'etcdserver: too many requests' };
+    create(stream, { key: Buffer.alloc(15, 'k'), lease: 7n });
+    create(stream, { key: Buffer.alloc(15, 'k'), lease: 7n });
+    expect(await stream.next()).toMatchObject(full);
+    create(stream, { key: bytes('k'), lease: 7n });
+    create(stream, { key: bytes('k'), lease: 7n });
+    expect(await stream.next()).toMatchObject(full);
+    expect(asked).toHaveLength(2);
+    asked[0]!.reject(new StoreError('timeout'));
+    expect(await stream.next()).toMatchObject({ cancel_reason: MISSING });
+    create(stream, { key: Buffer.alloc(15, 'k') });
+    expect(await stream.next()).toMatchObject({ watch_id: 0, canceled: false });
+    stream.call.cancel();
+    await face.backend.watchStreams[0]!.closed;
+    asked[1]!.resolve();
     expect(face.bugs).toEqual([]);
   });
 });
@@ -342,7 +437,9 @@ test('a leader that returns within the grace keeps the stream', async () => {
 });
 
 describe('encoding', () => {
-  const header = { cluster_id: 1, member_id: 2, revision: 3, raft_term: 4 };
+  const decoded = (response: Parameters<typeof encodeEvents>[0]): WatchResponse =>
+    codec('etcdserverpb.WatchResponse').decode(encodeEvents(response, [putEvent()], Infinity)[0]!);
+  const header = { clusterId: 1, memberId: 2, revision: 3, raftTerm: 4 };
 
   test('equals what the codec makes of the whole message, for every length of an event', () => {
     const response = codec('etcdserverpb.WatchResponse');
@@ -358,16 +455,25 @@ describe('encoding', () => {
         lease: row.lease,
       };
       const whole = response.encode({
-        header,
+        header: wireHeader(header),
         watch_id: 9,
         events: [
           { type: 0, kv, prev_kv: null },
           { type: 0, kv, prev_kv: null },
         ],
       });
-      const [encoded, ...rest] = encodeEvents({ header, watchId: 9 }, [event, event], Infinity);
+      const [encoded, ...rest] = encodeEvents({ header, watchId: 9n }, [event, event], Infinity);
       expect(rest).toEqual([]);
       expect(encoded!.equals(whole)).toBe(true);
+    }
+  });
+
+  test('a header is that of its own delivery, whatever was delivered before', () => {
+    const { header: first } = decoded({ header, watchId: 1n });
+    expect(first).toMatchObject(wireHeader(header));
+    for (const change of [{ revision: 4 }, { raftTerm: 5 }, { memberId: 6 }, { clusterId: 7 }, {}]) {
+      const changed = { ...header, ...change };
+      expect(decoded({ header: changed, watchId: 1n }).header).toMatchObject(wireHeader(changed));
     }
   });
 
@@ -381,7 +487,7 @@ describe('encoding', () => {
         return event.event;
       },
     };
-    for (const watchId of [1, 2, 3]) encodeEvents({ header, watchId }, [counted], Infinity);
+    for (const watchId of [1n, 2n, 3n]) encodeEvents({ header, watchId }, [counted], Infinity);
     expect(reads).toBe(1);
   });
 });

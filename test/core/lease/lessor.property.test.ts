@@ -97,7 +97,7 @@ function take(each: Step, { lessor, model, nowMs }: { lessor: Lessor; model: Mod
   switch (each.do) {
     case 'grant':
       if (lease !== undefined) return;
-      lessor.grant({ id: each.id, ttlSeconds: each.ttlSeconds, remainingSeconds: 0 });
+      lessor.grant({ id: each.id, ttlSeconds: each.ttlSeconds, remainingSeconds: 0, grantedAt: 0 });
       model.leases.set(each.id, {
         ttlMs: each.ttlSeconds * 1_000,
         remainingMs: 0,

@@ -9,7 +9,7 @@ import { bytes } from '../mvcc/fixture.ts';
 
 function lessorWith(...ttls: readonly [id: bigint, ttlSeconds: number][]): Lessor {
   const lessor = new Lessor();
-  for (const [id, ttlSeconds] of ttls) lessor.grant({ id, ttlSeconds, remainingSeconds: 0 });
+  for (const [id, ttlSeconds] of ttls) lessor.grant({ id, ttlSeconds, remainingSeconds: 0, grantedAt: 0 });
   return lessor;
 }
 
@@ -18,7 +18,9 @@ const MAX = 1_000;
 test('ids are any int64 but 0, and are granted once', () => {
   const lessor = lessorWith([-(2n ** 63n), 1], [2n ** 63n - 1n, 1], [-1n, 1]);
   expect(lessor.list().map(({ id }) => id)).toEqual([-(2n ** 63n), -1n, 2n ** 63n - 1n]);
-  expect(() => lessor.grant({ id: -1n, ttlSeconds: 1, remainingSeconds: 0 })).toThrow(AssertionError);
+  expect(() => lessor.grant({ id: -1n, ttlSeconds: 1, remainingSeconds: 0, grantedAt: 0 })).toThrow(
+    AssertionError,
+  );
   expect(() => lessorWith([0n, 1])).toThrow(AssertionError);
 });
 
@@ -42,7 +44,7 @@ test('no lease expires while this member does not lead', () => {
 test('a lease granted under this leader starts with the first time it hears of', () => {
   const lessor = new Lessor();
   lessor.promote(0, 0);
-  lessor.grant({ id: 1n, ttlSeconds: 5, remainingSeconds: 0 });
+  lessor.grant({ id: 1n, ttlSeconds: 5, remainingSeconds: 0, grantedAt: 0 });
   expect(lessor.remaining(1n, 60_000)).toBe(5);
   expect(lessor.expired(64_999, MAX)).toEqual([]);
   expect(lessor.expired(65_000, MAX)).toEqual([1n]);
@@ -68,7 +70,8 @@ test('a promotion extends every lease', () => {
 
 test('leases that would all expire at once after a promotion are spread', () => {
   const lessor = new Lessor();
-  for (let id = 1n; id <= 3_000n; id++) lessor.grant({ id, ttlSeconds: 1, remainingSeconds: 0 });
+  for (let id = 1n; id <= 3_000n; id++)
+    lessor.grant({ id, ttlSeconds: 1, remainingSeconds: 0, grantedAt: 0 });
   lessor.promote(0, 0);
   const inFirstSecond = lessor.expired(1_999, 10_000).length;
   expect(inFirstSecond).toBeLessThanOrEqual(LEASE_PROMOTE_EXPIRIES_PER_SECOND);
@@ -170,7 +173,8 @@ test('a renewal after a checkpoint, applied or on its way, has to take it back',
 test('a hundred thousand leases are cheap', () => {
   const lessor = new Lessor();
   const count = 100_000n;
-  for (let id = 1n; id <= count; id++) lessor.grant({ id, ttlSeconds: 3_600, remainingSeconds: 0 });
+  for (let id = 1n; id <= count; id++)
+    lessor.grant({ id, ttlSeconds: 3_600, remainingSeconds: 0, grantedAt: 0 });
   lessor.promote(0, 0);
   // A scan of all leases at each of the ticks would run into the test's time limit.
   for (let nowMs = 1; nowMs <= 20_000; nowMs++) {

@@ -4,10 +4,10 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePorts } from '../../../cluster/free-ports.ts';
 import { SERVER_FLAGS } from '../../../src/option-flags.ts';
 import { Cluster } from '../../support/cluster.ts';
 import { eventually } from '../../support/eventually.ts';
-import { freePorts } from '../../support/free-ports.ts';
 
 /** A cluster of one member, ready for clients. */
 export interface Server {

@@ -52,7 +52,7 @@ class Contended {
       access,
       proposals: { propose: (operation, context) => this.#propose(operation, context) },
       reads: { linearizable },
-      freshness: new Freshness({ clock, probe: () => {}, linearizable, intervalMs: 100 }),
+      freshness: new Freshness({ clock, probe: () => {}, intervalMs: 100 }),
       learnerLinearizableReads: false,
       observer: SILENT_OBSERVER,
       fatal: () => {},

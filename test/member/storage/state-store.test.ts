@@ -2,6 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { StateMarker } from '../../../src/core/state.ts';
+import type { LevelOp, LevelOpener } from '../../../src/member/ports.ts';
 import { NodeDisk } from '../../../src/member/storage/disk.ts';
 import { ClassicLevelOpener } from '../../../src/member/storage/level.ts';
 import { MemoryDisk } from '../../../src/member/storage/memory-disk.ts';
@@ -40,6 +42,8 @@ const storage = { code: 'storage' };
 let levels: MemoryLevelOpener;
 let core: ModelCore;
 let store: LevelStateStore;
+/** Of the last batch. */
+let applied: StateMarker;
 let fatal: Error[];
 
 beforeEach(async () => {
@@ -54,8 +58,64 @@ function options() {
 }
 function apply(entries: number): void {
   for (let i = 0; i < entries; i++) core.applyNext();
-  store.apply(core.takeBatch());
+  const batch = core.takeBatch();
+  applied = batch.marker;
+  store.apply(batch);
 }
+
+describe('applied batches', () => {
+  const GATHERED_BYTES_MAX = 256 * 1024;
+  let clock: ManualClock;
+  let written: LevelOp[][];
+
+  beforeEach(async () => {
+    clock = new ManualClock();
+    written = [];
+    await store.close();
+    core = new ModelCore(4);
+    const opener = { ...options(), levels: countingOpener(written), clock };
+    store = await createStateStore({ ...opener, name: 'state-2' }, core.takeBatch());
+    written.length = 0;
+  });
+
+  test('are written as one when their time is over, with one marker', async () => {
+    for (let i = 0; i < 3; i++) apply(3);
+    expect(clock.waiting).toBe(1);
+    await Promise.resolve();
+    expect(written).toEqual([]);
+    clock.fire();
+    await store.drained();
+    expect(written).toHaveLength(1);
+    const markers = written[0]!.filter(({ key }) => key[0] === markerKey(applied)[0]);
+    expect(markers.map(({ key }) => key)).toEqual([markerKey(applied)]);
+    for (const { main, sub } of core.rows) expect(store.row(main, sub)).toBeDefined();
+  });
+
+  test('do not wait once they are large', async () => {
+    let heldBytes = 0;
+    do {
+      heldBytes = store.pendingBytes;
+      apply(20);
+    } while (clock.waiting > 0 && heldBytes < GATHERED_BYTES_MAX);
+    expect(heldBytes).toBeGreaterThan(GATHERED_BYTES_MAX / 2);
+    expect(heldBytes).toBeLessThan(GATHERED_BYTES_MAX);
+    await store.drained();
+    expect(written).toHaveLength(1);
+  });
+
+  test('do not wait for whoever asks for a barrier, a stream or the end', async () => {
+    apply(3);
+    await store.barrier();
+    expect(store.durable).toEqual(applied);
+    apply(3);
+    for await (const _ of store.stream(core.currentRevision));
+    const before = written.length;
+    apply(3);
+    await store.close();
+    expect(written).toHaveLength(before + 1);
+    expect(clock.waiting).toBe(0);
+  });
+});
 
 describe('the first storage error stops everything', () => {
   test.each<LevelFault>(['no-space', 'flush-error', 'sync-error'])(
@@ -209,6 +269,23 @@ test('a store is created once', async () => {
   await expect(createStateStore(options(), core.takeBatch())).rejects.toMatchObject(storage);
   expect(encodeFormat()).toHaveLength(8);
 });
+
+/** Notes the batches that reach the level. */
+function countingOpener(written: LevelOp[][]): LevelOpener {
+  const memory = new MemoryLevelOpener();
+  return {
+    open: async (path, how) => {
+      const level = await memory.open(path, how);
+      const batch = level.batch.bind(level);
+      level.batch = (ops, how) => {
+        written.push([...ops]);
+        return batch(ops, how);
+      };
+      return level;
+    },
+    destroy: (path) => memory.destroy(path),
+  };
+}
 
 function flipLastBit(value: Buffer): Buffer {
   value[value.length - 1]! ^= 1;

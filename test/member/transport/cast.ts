@@ -8,6 +8,7 @@ import type {
   Transport,
   TransportHandlers,
 } from '../../../src/member/ports.ts';
+import type { Frame } from '../../../src/member/transport/frame.ts';
 
 /** A transport that says where it listens, as both implementations do. */
 export type ListeningTransport = Transport & { readonly listenUrls: readonly string[] };
@@ -87,9 +88,12 @@ export class TestMember {
   }
 }
 
+/** What has not come about by then never will. */
+const PATIENCE_MS = 60_000;
+
 /** Lets the event loop turn until the condition holds. */
 export async function eventually(condition: () => boolean, what = 'the condition'): Promise<void> {
-  const giveUpAt = performance.now() + 12_000;
+  const giveUpAt = performance.now() + PATIENCE_MS;
   while (!condition()) {
     if (performance.now() > giveUpAt) throw new Error(`never happened: ${what}`);
     await new Promise<void>((resolve) => {
@@ -187,4 +191,9 @@ export function seededRandom(seed: number): Random {
       return Math.floor((state / 2 ** 32) * bound);
     },
   };
+}
+
+/** A frame as it goes over the wire. */
+export function bytesOf({ parts }: Frame): Buffer {
+  return Buffer.concat(parts);
 }

@@ -4,14 +4,27 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { LinkConditions } from '../../../cluster/wan-link.ts';
 import { WanNetwork } from '../../../cluster/wan-proxy.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
+import type { Clock } from '../../../src/member/ports.ts';
 import { systemClock } from '../../../src/member/system.ts';
-import { encodeFrame, type Frame, frameKinds } from '../../../src/member/transport/frame.ts';
+import { encodeFrame, frameKinds } from '../../../src/member/transport/frame.ts';
 import { encodeHello } from '../../../src/member/transport/handshake.ts';
-import type { TransportLimits } from '../../../src/member/transport/limits.ts';
+import { defaultLimits, type TransportLimits } from '../../../src/member/transport/limits.ts';
 import type { DeflatedBytes } from '../../../src/member/transport/outbox.ts';
 import { TcpTransport } from '../../../src/member/transport/transport.ts';
-import { append, CLUSTER_ID, entry, eventually, heartbeat, never, seededRandom, TestMember } from './cast.ts';
-import { RawClient } from './tcp-proxy.ts';
+import { ManualClock } from '../manual-clock.ts';
+import {
+  append,
+  bytesOf,
+  CLUSTER_ID,
+  entry,
+  eventually,
+  heartbeat,
+  never,
+  seededRandom,
+  TestMember,
+  TurnClock,
+} from './cast.ts';
+import { RawClient, TcpProxy } from './tcp-proxy.ts';
 
 const KIB = 1024;
 const closing: { close(): unknown }[] = [];
@@ -26,16 +39,17 @@ class Pair {
   readonly a: TestMember;
   readonly b: TestMember;
 
-  private constructor(limits: Partial<TransportLimits>) {
-    this.a = new TestMember(this.#create(limits), { memberId: 1 });
-    this.b = new TestMember(this.#create(limits), { memberId: 2 });
+  private constructor(limits: Partial<TransportLimits>, clock: Clock) {
+    this.a = new TestMember(this.#create(limits, clock), { memberId: 1 });
+    this.b = new TestMember(this.#create(limits, clock), { memberId: 2 });
   }
 
   static async open(
     conditions: Partial<LinkConditions>,
     limits: Partial<TransportLimits> = {},
+    clock: Clock = systemClock,
   ): Promise<Pair> {
-    const pair = new Pair(limits);
+    const pair = new Pair(limits, clock);
     const network = new WanNetwork();
     closing.push(network);
     for (const member of [pair.a, pair.b]) closing.push((await member.start()).transport);
@@ -59,10 +73,10 @@ class Pair {
     return sent;
   }
 
-  #create(limits: Partial<TransportLimits>): TcpTransport {
+  #create(limits: Partial<TransportLimits>, clock: Clock): TcpTransport {
     return new TcpTransport({
       listenUrls: ['http://127.0.0.1:0'],
-      clock: systemClock,
+      clock,
       random: seededRandom(1),
       logger: silentLogger,
       limits,
@@ -71,13 +85,22 @@ class Pair {
   }
 }
 
+function transportOn(clock: Clock): TcpTransport {
+  const random = seededRandom(1);
+  return new TcpTransport({ listenUrls: ['http://127.0.0.1:0'], clock, random, logger: silentLogger });
+}
+
+async function openFar(
+  limits: Partial<TransportLimits> = {},
+): Promise<Pick<Pair, 'a' | 'b' | 'deflated'> & { readonly sent: number }> {
+  const pair = await Pair.open({ delayMs: 12 }, limits);
+  const sent = await pair.becomeFar();
+  return { a: pair.a, b: pair.b, deflated: pair.deflated, sent };
+}
+
 function textAppend(number: number): ReturnType<typeof append> {
   const data = Buffer.from(`{"number":${number},"enabled":true}`.repeat(300));
   return append(1, 2, { prevIndex: number, prevTerm: 3, entries: [entry(number + 1, data)] });
-}
-
-function bytesOf({ parts }: Frame): Buffer {
-  return Buffer.concat(parts);
 }
 
 describe('to a far member', () => {
@@ -128,8 +151,8 @@ describe('to a far member', () => {
 
   test('over a line that crawls heartbeats overtake appends, and slowness is not taken for silence', async () => {
     const { a, b } = await Pair.open(
-      { delayMs: 20, bytesPerSecond: 256 * KIB },
-      { pingIntervalMs: 100, bulkPingTimeoutMs: 1_500, pingTimeoutMs: 1_500 },
+      { delayMs: 20, bytesPerSecond: 128 * KIB },
+      { pingIntervalMs: 100, bulkPingTimeoutMs: 3_000, pingTimeoutMs: 3_000 },
     );
     for (let i = 0; i < 24; i++) {
       a.transport.send([append(1, 2, { prevIndex: i, entries: [entry(i + 1, randomBytes(32 * KIB))] })]);
@@ -142,21 +165,55 @@ describe('to a far member', () => {
     expect(b.appends().map(({ prevIndex }) => prevIndex)).toEqual(Array.from({ length: 24 }, (_, i) => i));
     expect(a.unreachable).toEqual([]);
   });
-
-  async function openFar(): Promise<Pick<Pair, 'a' | 'b' | 'deflated'> & { readonly sent: number }> {
-    const pair = await Pair.open({ delayMs: 12 });
-    const sent = await pair.becomeFar();
-    return { a: pair.a, b: pair.b, deflated: pair.deflated, sent };
-  }
 });
 
 test('to a near member nothing is deflated', async () => {
-  const { a, b, deflated } = await Pair.open({});
+  // On this clock every answer is there at once, however busy the machine is.
+  const { a, b, deflated } = await Pair.open({}, {}, new ManualClock());
   for (let i = 0; i < 50; i++) {
     a.transport.send([textAppend(i)]);
     await eventually(() => b.appends().length === i + 1);
   }
   expect(deflated).toEqual([]);
+});
+
+describe('a member that is none any more', () => {
+  test('gets what had been sent to it before the connection ends', async () => {
+    const { a, b, sent } = await openFar({ lingerMs: 3_600_000 });
+    const before = b.appends().length;
+    // Far more than may be on its way at once, and some of it has yet to be deflated.
+    const random = Array.from({ length: 40 }, (_, i) =>
+      append(1, 2, { prevIndex: sent + i, entries: [entry(sent + i + 1, randomBytes(20 * KIB))] }),
+    );
+    const last = [textAppend(sent + 40), append(1, 2, { prevIndex: sent + 41, commit: sent + 41 })];
+    const messages = [...random, ...last];
+    a.transport.send(messages);
+    a.transport.setPeers([]);
+    await eventually(() => b.appends().length === before + messages.length);
+    expect(b.appends().slice(before)).toEqual(messages);
+    expect(a.transport.connected(2)).toBe(false);
+  });
+
+  test('that takes nothing is waited for no longer than the limit', async () => {
+    const clock = new TurnClock();
+    closing.push(clock);
+    const [a, b] = [transportOn(clock), transportOn(clock)].map(
+      (transport, i) => new TestMember(transport, { memberId: i + 1 }),
+    ) as [TestMember, TestMember];
+    for (const member of [a, b]) closing.push((await member.start()).transport);
+    const proxy = await TcpProxy.before(b.address.peerUrls[0]!);
+    closing.push(proxy);
+    a.transport.setPeers([{ id: 2, peerUrls: [proxy.url] }]);
+    await eventually(() => proxy.count('append') === 1 && a.transport.connected(2));
+    proxy.pause('append');
+    a.transport.send([append(1, 2, { entries: [entry(11, randomBytes(400 * KIB))] })]);
+    a.transport.setPeers([]);
+    const untilMs = clock.nowMs() + 2 * defaultLimits.lingerMs;
+    await eventually(() => clock.nowMs() > untilMs);
+    proxy.resume();
+    await eventually(() => proxy.count('append') === 0);
+    expect(b.appends()).toEqual([]);
+  });
 });
 
 describe('a dialer that sends', () => {

@@ -3,13 +3,13 @@ import { expect, test } from 'vitest';
 import type { Message } from '../../../src/core/raft/messages.ts';
 import { AssertionError } from '../../../src/lib/assert.ts';
 import { MalformedError } from '../../../src/lib/packed.ts';
-import { type Frame, frameKinds } from '../../../src/member/transport/frame.ts';
+import { frameKinds } from '../../../src/member/transport/frame.ts';
 import {
   decodeMessages,
   EntriesEncoder,
   encodeMessages,
 } from '../../../src/member/transport/message-codec.ts';
-import { append, entry, heartbeat } from './cast.ts';
+import { append, bytesOf, entry, heartbeat } from './cast.ts';
 
 const ends = { from: 1, to: 2 };
 const safe = fc.oneof(fc.nat(), fc.constantFrom(0, 2 ** 31, 2 ** 32, 2 ** 53 - 1), fc.maxSafeNat());
@@ -95,10 +95,6 @@ const messageArbitrary: fc.Arbitrary<Message> = fc.oneof(
   }),
   fc.record({ type: fc.constant('timeout-now' as const), ...envelope }),
 );
-
-function bytesOf(frame: Frame): Buffer {
-  return Buffer.concat(frame.parts);
-}
 
 function decodeFrame(bytes: Buffer): readonly Message[] {
   return decodeMessages({ kind: bytes[4]!, payload: bytes.subarray(5) }, ends);

@@ -3,13 +3,14 @@ import { StoreError } from '../../../src/lib/errors.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
 import type { Clock, PeerIdentity } from '../../../src/member/ports.ts';
 import { systemClock } from '../../../src/member/system.ts';
-import { encodeFrame, type Frame, frameKinds } from '../../../src/member/transport/frame.ts';
+import { encodeFrame, frameKinds } from '../../../src/member/transport/frame.ts';
 import { decodeRefusal, encodeHello, type StreamKind } from '../../../src/member/transport/handshake.ts';
 import { defaultLimits, type TransportLimits } from '../../../src/member/transport/limits.ts';
 import { TcpTransport } from '../../../src/member/transport/transport.ts';
 import { transportContract } from '../../contract/transport.ts';
 import {
   append,
+  bytesOf,
   CLUSTER_ID,
   entry,
   eventually,
@@ -122,10 +123,6 @@ function hello(stream: StreamKind, options: Partial<PeerIdentity> & { readonly t
       },
     }),
   );
-}
-
-function bytesOf(frame: Frame): Buffer {
-  return Buffer.concat(frame.parts);
 }
 
 describe('streams', () => {

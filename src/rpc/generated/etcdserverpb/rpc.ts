@@ -267,9 +267,12 @@ export interface WatchCancelRequest {
 }
 
 export interface WatchProgressRequest {
-  /** Extension of this project: identifies the request in its answer. */
+  /** Extension of this project: identifies the request in its answer, which tells an age. 0: as in etcd. */
   nonce: number | bigint;
-  /** Extension of this project: progress of this watch only. */
+  /**
+   * Extension of this project: with a nonce, progress of this watch only. 0: of the whole stream, answered under the
+   * watch id -1; a watch whose id is 0 cannot be asked alone.
+   */
   watch_id: number | bigint;
   /** Extension of this project: the answer includes all that was acknowledged before this request came in. */
   linearizable?: boolean | null | undefined;
