@@ -1,3 +1,4 @@
+import { idOf } from '../config-format/ids.ts';
 import {
   APPLICATION_ROWS,
   applicationRowKey,
@@ -6,7 +7,7 @@ import {
   plainPrefixText,
   SERVICE_PREFIX,
 } from '../config-format/keys.ts';
-import type { ConfigurationName, Scope } from './model.ts';
+import type { ConfigurationName, FeatureKind, FeatureName, Scope } from './model.ts';
 
 /**
  * Where everything lies in the store: the one place that makes keys. Rows of the service lie under `/_conclave/` and hold
@@ -24,6 +25,8 @@ export const PREFIXES = {
   environment: ENVIRONMENT_ROWS,
   application: APPLICATION_ROWS,
   applicationOrder: `${SERVICE_PREFIX}application-order/`,
+  flag: `${SERVICE_PREFIX}flag/`,
+  segment: `${SERVICE_PREFIX}flag-segment/`,
   change: `${SERVICE_PREFIX}change/`,
   changeSet: `${SERVICE_PREFIX}change-set/`,
   seal: `${SERVICE_PREFIX}seal/`,
@@ -42,6 +45,31 @@ export function configurationKey(id: string): Buffer {
   return Buffer.from(`${PREFIXES.configuration}${id}`);
 }
 
+/** The id that a feature of this name has, always. */
+export function featureId({ kind, tenant, environment, application, key }: FeatureName): string {
+  return idOf([kind, tenant, environment, application, key]);
+}
+
+/** Of a flag or a segment: those of one scope lie together, in the order of their keys. */
+export function featureKey({ kind, tenant, environment, application, key }: FeatureName): Buffer {
+  return Buffer.from(`${PREFIXES[kind]}${tenant}/${environment}/${application}/${key}`);
+}
+
+/** Whether it is the key of a flag's or segment's row. */
+export function isFeatureKey(key: string): boolean {
+  return key.startsWith(PREFIXES.flag) || key.startsWith(PREFIXES.segment);
+}
+
+/**
+ * What stands for the features of a scope among its plain keys, where permissions are given: who may touch all keys of an
+ * application may touch its flags. There are no values there.
+ */
+export const FEATURE_PLAIN_PREFIXES: Readonly<Record<FeatureKind, string>> = {
+  flag: 'feature_flags/',
+  segment: 'flag_segments/',
+};
+
+/** Versions of configurations and of features: their ids differ. */
 export function versionKey(id: string, version: number): Buffer {
   return Buffer.from(`${PREFIXES.version}${id}/${String(version).padStart(VERSION_DIGITS, '0')}`);
 }

@@ -25,6 +25,8 @@ import { Instances } from './delivery/instances.ts';
 import { Environments } from './environments/environments.ts';
 import { EventHub, type EventLimits } from './events/event-hub.ts';
 import { Events } from './events/events.ts';
+import { FlagReads } from './flags/flag-reads.ts';
+import { FlagSets } from './flags/flag-sets.ts';
 import type { Scope } from './model.ts';
 import { Projection } from './projection.ts';
 import type { Keyring } from './secrets/keyring.ts';
@@ -86,6 +88,7 @@ export interface Service {
   readonly delivery: Delivery;
   readonly instances: Instances;
   readonly updates: Updates;
+  readonly flagReads: FlagReads;
   readonly sweepers: Sweepers;
   readonly sealer: Sealer;
   /** Hears of every change, and answers what changed lately. */
@@ -126,6 +129,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   }
   const importing = new Importing(context);
   const reads = new Reads(context);
+  const flagSets = new FlagSets(projection);
   return {
     configurations: new Configurations(context),
     reads,
@@ -146,6 +150,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     delivery: new Delivery(context, instances),
     instances,
     updates: new Updates(context),
+    flagReads: new FlagReads(context, flagSets),
     sweepers,
     sealer,
     projection,
@@ -164,6 +169,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
         instances.close(),
         sweepers.close(),
       ]);
+      flagSets.close();
       await projection.close();
     },
   };

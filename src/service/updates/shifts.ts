@@ -1,5 +1,6 @@
 import type { ConfigurationEntry } from '../configuration-index.ts';
 import { chainOf } from '../environments/inheritance.ts';
+import { isFeatureItem } from '../flags/feature-access.ts';
 import type { ChangeItem, Json, Scope } from '../model.ts';
 import type { ProjectionState } from '../projection-state.ts';
 import { sameJson } from '../values/json-limits.ts';
@@ -18,7 +19,7 @@ type Holding = { readonly entry: ConfigurationEntry } | { readonly json: Json };
 
 /** Whether the change gives the scope other things to inherit, or other defaults. */
 export function isShift(state: ProjectionState, item: ChangeItem, scope: Scope): boolean {
-  if (item.kind === 'configuration' || item.tenant !== scope.tenant) return false;
+  if (item.kind === 'configuration' || isFeatureItem(item) || item.tenant !== scope.tenant) return false;
   const field = item.kind === 'environment' ? 'parent' : 'defaults';
   if (!item.fields.some(({ name }) => name === field)) return false;
   if (item.kind === 'application') return item.name === scope.application;
@@ -57,7 +58,7 @@ export function shiftUpdates(
 }
 
 function groundBefore(state: ProjectionState, ground: Ground, item: ChangeItem): Ground {
-  if (item.kind === 'configuration') return ground;
+  if (item.kind === 'configuration' || isFeatureItem(item)) return ground;
   const [field] = item.fields.filter(({ name }) => name === 'parent' || name === 'defaults');
   if (item.kind === 'application') {
     return { ...ground, defaults: (field!.before ?? {}) as Ground['defaults'] };

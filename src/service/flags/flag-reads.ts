@@ -1,0 +1,120 @@
+import type { Evaluation, EvaluationContext } from '../../evaluation/evaluation.ts';
+import type { Explanation } from '../../evaluation/explain.ts';
+import { exportFlagd, type FlagdExport } from '../../evaluation/flagd.ts';
+import type { FlagType } from '../../evaluation/model.ts';
+import type { Caller } from '../caller.ts';
+import type { Answer, ReadOptions } from '../configurations/reads.ts';
+import { checkKnownScope } from '../configurations/refs.ts';
+import type { ServiceContext } from '../context.ts';
+import type { Scope } from '../model.ts';
+import { ServiceError } from '../service-error.ts';
+import { checkScopeAccess } from './feature-access.ts';
+import { FlagChanges, type OpenFlagChanges } from './flag-changes.ts';
+import type { CompiledFlags, FlagSets, KnownFlags } from './flag-sets.ts';
+
+/** Which flags are meant. */
+export interface ScopeRequest extends ReadOptions {
+  readonly scope: Scope;
+}
+
+export interface EvaluateRequest extends ScopeRequest {
+  readonly key: string;
+  readonly context: EvaluationContext;
+  /** What the caller expects; absent = any. */
+  readonly type?: FlagType | undefined;
+}
+
+/** The use cases of those who evaluate flags. The right to read all flags of the application there is needed. */
+export class FlagReads {
+  readonly #context: ServiceContext;
+  readonly #sets: FlagSets;
+  readonly #changes: FlagChanges;
+
+  constructor(context: ServiceContext, sets: FlagSets) {
+    this.#context = context;
+    this.#sets = sets;
+    this.#changes = new FlagChanges(context, sets);
+  }
+
+  /**
+   * All flags of an application in an environment, inherited ones included. They are compiled once for all who ask, and
+   * must not be changed. A flag that cannot be evaluated is among them and answers `PARSE_ERROR`.
+   *
+   * @throws ServiceError `invalid`; `not-found` for an unknown environment or application; `forbidden`; `unavailable`
+   */
+  async compiled(caller: Caller, { scope, consistency }: ScopeRequest): Promise<CompiledFlags> {
+    const { set, digest } = await this.#known(caller, { scope, consistency });
+    return { set, digest, revision: this.#context.projection.revision };
+  }
+
+  /**
+   * One answer. What is wrong with flag or context is told in the answer, as OpenFeature has it; a flag that is not there
+   * is `FLAG_NOT_FOUND`.
+   *
+   * @throws ServiceError as `compiled`
+   */
+  async evaluate(caller: Caller, request: EvaluateRequest): Promise<Answer<Evaluation>> {
+    const { set, revision } = await this.compiled(caller, request);
+    const { key, context, type } = request;
+    return { revision, result: set.evaluate(key, context, { nowMs: this.#nowMs, type }) };
+  }
+
+  /** The same, with the way to the answer. @throws ServiceError as `compiled` */
+  async explain(
+    caller: Caller,
+    request: EvaluateRequest & { readonly atMs?: number | undefined },
+  ): Promise<Answer<Explanation>> {
+    const { set, revision } = await this.compiled(caller, request);
+    const { key, context, type, atMs } = request;
+    if (!this.#has(set, key)) throw new ServiceError('not-found', `there is no flag ${key}`);
+    return { revision, result: set.explain(key, context, { nowMs: atMs ?? this.#nowMs, type }) };
+  }
+
+  /**
+   * The flags as a document of flagd, as they stand now; those that flagd cannot say are left out and named in the
+   * findings. The digest is that of the flags; what holds by itself at another time is not in it.
+   *
+   * @throws ServiceError as `compiled`
+   */
+  async exportFlagd(
+    caller: Caller,
+    request: ScopeRequest,
+  ): Promise<Answer<FlagdExport & { readonly digest: string }>> {
+    const { flags, segments, digest } = await this.#known(caller, request);
+    await checkScopeAccess(this.#context.access, caller, { ...request, kind: 'segment', mode: 'read' });
+    const exported = exportFlagd({ flags: flags.values(), segments: segments.values() }, this.#nowMs);
+    return { revision: this.#context.projection.revision, result: { ...exported, digest } };
+  }
+
+  /**
+   * What changes among the flags of an application in an environment, in order, and on and on; also what changes by
+   * itself at its time.
+   *
+   * @param request.after what changed after this revision comes first; null = only what changes from now on
+   * @throws ServiceError as `compiled`; while it is read `gone` when what came after that revision is not known any more,
+   * `forbidden` when the right was taken away
+   */
+  async subscribe(
+    caller: Caller,
+    request: { readonly scope: Scope; readonly after: number | null },
+  ): Promise<OpenFlagChanges> {
+    await this.#known(caller, { scope: request.scope });
+    return this.#changes.open(caller, request);
+  }
+
+  get #nowMs(): number {
+    return this.#context.clock.nowMs();
+  }
+
+  async #known(caller: Caller, { scope, consistency }: ScopeRequest): Promise<KnownFlags> {
+    const { projection, access } = this.#context;
+    await projection.freshen(consistency ?? { type: 'strong' }, caller.signal);
+    checkKnownScope(this.#context, scope);
+    await checkScopeAccess(access, caller, { scope, kind: 'flag', mode: 'read' });
+    return this.#sets.of(scope);
+  }
+
+  #has(set: CompiledFlags['set'], key: string): boolean {
+    return set.typeOf(key) !== undefined || set.findings.has(key);
+  }
+}
