@@ -84,13 +84,14 @@ class ServiceGateway {
   }
 
   async #serve(kv: EtcdKv, tls: TlsEndpoint | null): Promise<void> {
-    const { listenHttpUrls, listenClientUrls, service: settings } = this.#options;
+    const { listenHttpUrls, listenClientUrls, corsOrigins, service: settings } = this.#options;
     const pages = this.#pages(kv);
     const face = await HttpFace.open({ urls: listenHttpUrls, operations: pagesHandler(pages), tls });
     const { grpc, port } = this.#clientPort(pages, tls);
     try {
       const { signal } = this.#abort;
-      this.#running = await runService({ kv, settings, face, methods: grpc, logger: this.#logger, signal });
+      const served = { kv, settings, corsOrigins, face, methods: grpc };
+      this.#running = await runService({ ...served, logger: this.#logger, signal });
       if (this.#running === null) return;
       registerHealth(grpc, {
         serving: () => this.#isLive,

@@ -408,7 +408,7 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     kind: 'text',
     default: '',
     group: 'Operations',
-    help: 'origins whose web pages may use the JSON gateway, comma-separated, or *',
+    help: 'origins whose web pages may use the JSON gateway and evaluate flags, comma-separated, or *',
   },
   {
     name: 'log-level',

@@ -8,7 +8,7 @@ import {
   type Settings,
 } from './option-settings.ts';
 import { type TlsOptions, tlsOptions } from './option-tls.ts';
-import { LOG_LEVELS, type LogLevel, refusePlain } from './options.ts';
+import { corsOrigins, LOG_LEVELS, type LogLevel, refusePlain } from './options.ts';
 
 /** Everything that decides how one gateway runs; complete, validated, defaults filled in. */
 export interface GatewayOptions {
@@ -24,6 +24,8 @@ export interface GatewayOptions {
   readonly listenHttpUrls: readonly string[];
   /** Where gRPC is served; may be empty. */
   readonly listenClientUrls: readonly string[];
+  /** Whose web pages may evaluate flags; `*` for all. */
+  readonly corsOrigins: readonly string[];
   readonly tls: TlsOptions | null;
   readonly maxConcurrentStreams: number;
   readonly service: ServiceSettings;
@@ -44,6 +46,7 @@ const SHARED = [
   'default-environment',
   'secret-key-file',
   'require-identity',
+  'cors',
   'cert-file',
   'key-file',
   'trusted-ca-file',
@@ -158,6 +161,7 @@ export function parseGatewayOptions(argv: readonly string[], sources: OptionSour
     requestBytesMax: settings.integer('max-request-bytes', BOUNDS.requestBytes),
     listenHttpUrls,
     listenClientUrls,
+    corsOrigins: corsOrigins(settings),
     tls: tlsOptions('client', settings, [...listenHttpUrls, ...listenClientUrls]),
     maxConcurrentStreams: settings.integer('max-concurrent-streams', BOUNDS.streams),
     service: serviceSettings(settings),

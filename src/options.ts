@@ -251,7 +251,8 @@ function autoCompaction(settings: Settings): AutoCompactionOption | null {
   return { mode, periodMs };
 }
 
-function corsOrigins(settings: Settings): readonly string[] {
+/** @throws StoreError `bad-options` */
+export function corsOrigins(settings: Settings): readonly string[] {
   const { label, text } = settings.or('cors');
   const origins = text.split(',').flatMap((part) => (part.trim() === '' ? [] : [part.trim()]));
   const wrong = origins.find((origin) => origin !== '*' && !/^https?:\/\/[^/?#\s]+$/.test(origin));

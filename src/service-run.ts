@@ -24,6 +24,8 @@ export interface ServiceRunOptions {
   /** The service stays open as long as this; it is closed by who made it. */
   readonly kv: Kv;
   readonly settings: ServiceSettings;
+  /** Whose web pages may evaluate flags. */
+  readonly corsOrigins: readonly string[];
   readonly face: HttpFace;
   /** Where its gRPC methods are registered. */
   readonly methods: RpcServer;
@@ -48,7 +50,7 @@ export interface RunningService {
  * @throws StoreError `bad-options` for a file of keys that cannot be used
  */
 export async function runService(options: ServiceRunOptions): Promise<RunningService | null> {
-  const { kv, settings, face, methods, logger, signal } = options;
+  const { kv, settings, corsOrigins, face, methods, logger, signal } = options;
   const { secretKeyFile, requireIdentity, tenant, environment } = settings;
   const keyring = secretKeyFile === null ? null : readKeyring(secretKeyFile);
   const opened = await openPatiently({ kv, logger, keyring, signal });
@@ -56,7 +58,8 @@ export async function runService(options: ServiceRunOptions): Promise<RunningSer
   const metrics = new ServiceMetrics({ service: opened, kv });
   const service = observed(opened, metrics.observer);
   registerConfiguration(methods, { service, kv, tenant, requireIdentity });
-  face.serve(await restFace({ service, kv, logger, tenant, environment, requireIdentity }));
+  const who = { kv, tenant, environment, requireIdentity };
+  face.serve(await restFace({ ...who, service, logger, corsOrigins }));
   return {
     service,
     metrics: () => metrics.render(),

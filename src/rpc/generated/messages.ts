@@ -6,6 +6,7 @@ import type * as etcdserverpb from './etcdserverpb/rpc.ts';
 import type * as flagd_evaluation_v1 from './flagd/evaluation/v1/evaluation.ts';
 import type * as flagd_evaluation_v2 from './flagd/evaluation/v2/evaluation.ts';
 import type * as flagd_sync_v1 from './flagd/sync/v1/sync.ts';
+import type * as flags_v1 from './flags/v1/flags.ts';
 import type * as google_protobuf_struct from './google/protobuf/struct.ts';
 import type * as google_protobuf_timestamp from './google/protobuf/timestamp.ts';
 import type * as grpc_health_v1 from './grpc/health/v1/health.ts';
@@ -156,6 +157,8 @@ export interface Messages {
   'flagd.sync.v1.GetMetadataResponse': flagd_sync_v1.GetMetadataResponse;
   'flagd.sync.v1.SyncFlagsRequest': flagd_sync_v1.SyncFlagsRequest;
   'flagd.sync.v1.SyncFlagsResponse': flagd_sync_v1.SyncFlagsResponse;
+  'flags.v1.Definitions': flags_v1.Definitions;
+  'flags.v1.WatchRequest': flags_v1.WatchRequest;
   'google.protobuf.ListValue': google_protobuf_struct.ListValue;
   'google.protobuf.Struct': google_protobuf_struct.Struct;
   'google.protobuf.Timestamp': google_protobuf_timestamp.Timestamp;
@@ -261,6 +264,7 @@ export interface Methods {
   '/flagd.sync.v1.FlagSyncService/FetchAllFlags': { kind: 'unary'; request: 'flagd.sync.v1.FetchAllFlagsRequest'; response: 'flagd.sync.v1.FetchAllFlagsResponse' };
   '/flagd.sync.v1.FlagSyncService/GetMetadata': { kind: 'unary'; request: 'flagd.sync.v1.GetMetadataRequest'; response: 'flagd.sync.v1.GetMetadataResponse' };
   '/flagd.sync.v1.FlagSyncService/SyncFlags': { kind: 'server-stream'; request: 'flagd.sync.v1.SyncFlagsRequest'; response: 'flagd.sync.v1.SyncFlagsResponse' };
+  '/flags.v1.FlagService/Watch': { kind: 'server-stream'; request: 'flags.v1.WatchRequest'; response: 'flags.v1.Definitions' };
   '/grpc.health.v1.Health/Check': { kind: 'unary'; request: 'grpc.health.v1.HealthCheckRequest'; response: 'grpc.health.v1.HealthCheckResponse' };
   '/grpc.health.v1.Health/List': { kind: 'unary'; request: 'grpc.health.v1.HealthListRequest'; response: 'grpc.health.v1.HealthListResponse' };
   '/grpc.health.v1.Health/Watch': { kind: 'server-stream'; request: 'grpc.health.v1.HealthCheckRequest'; response: 'grpc.health.v1.HealthCheckResponse' };

@@ -102,7 +102,7 @@ export interface EventStreamRequest {
 }
 
 export interface EventStreamResponse {
-  /** `provider_ready`, `configuration_change` or `keep_alive`. */
+  /** `provider_ready` or `configuration_change`. */
   type: string;
   /** Of a change: `flags`, an object with an entry for each flag that is another now. */
   data: Struct | null;
