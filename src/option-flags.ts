@@ -404,6 +404,13 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     help: 'where the configuration service, /health /livez /readyz /version and /metrics are served over HTTP',
   },
   {
+    name: 'listen-flagd-urls',
+    kind: 'urls',
+    default: '',
+    group: 'Configuration service',
+    help: "where flagd's clients are served besides the client URLs, such as http://localhost:8013,http://localhost:8015",
+  },
+  {
     name: 'cors',
     kind: 'text',
     default: '',

@@ -24,6 +24,8 @@ export interface GatewayOptions {
   readonly listenHttpUrls: readonly string[];
   /** Where gRPC is served; may be empty. */
   readonly listenClientUrls: readonly string[];
+  /** Where flagd's clients are served besides; may be empty. */
+  readonly listenFlagdUrls: readonly string[];
   /** Whose web pages may evaluate flags; `*` for all. */
   readonly corsOrigins: readonly string[];
   readonly tls: TlsOptions | null;
@@ -47,6 +49,7 @@ const SHARED = [
   'secret-key-file',
   'require-identity',
   'cors',
+  'listen-flagd-urls',
   'cert-file',
   'key-file',
   'trusted-ca-file',
@@ -149,9 +152,11 @@ export function parseGatewayOptions(argv: readonly string[], sources: OptionSour
   const settings = readSettings(TABLE, argv, sources);
   const listenHttpUrls = settings.urls('listen-http-urls');
   const listenClientUrls = settings.urls('listen-client-urls');
+  const listenFlagdUrls = settings.urls('listen-flagd-urls');
   if (!settings.boolean('allow-insecure-transport')) {
     refusePlain('--listen-http-urls', listenHttpUrls);
     refusePlain('--listen-client-urls', listenClientUrls);
+    refusePlain('--listen-flagd-urls', listenFlagdUrls);
   }
   return {
     endpoints: endpointList(settings),
@@ -161,8 +166,9 @@ export function parseGatewayOptions(argv: readonly string[], sources: OptionSour
     requestBytesMax: settings.integer('max-request-bytes', BOUNDS.requestBytes),
     listenHttpUrls,
     listenClientUrls,
+    listenFlagdUrls,
     corsOrigins: corsOrigins(settings),
-    tls: tlsOptions('client', settings, [...listenHttpUrls, ...listenClientUrls]),
+    tls: tlsOptions('client', settings, [...listenHttpUrls, ...listenClientUrls, ...listenFlagdUrls]),
     maxConcurrentStreams: settings.integer('max-concurrent-streams', BOUNDS.streams),
     service: serviceSettings(settings),
     logLevel: settings.oneOf('log-level', LOG_LEVELS),

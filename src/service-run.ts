@@ -2,6 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { MessagePort } from 'node:worker_threads';
 import { registerConfiguration } from './api/config/register.ts';
 import { toRpcError } from './api/errors.ts';
+import { registerFlagd } from './api/flagd/register.ts';
+import { registerFlags } from './api/flagd/register-flags.ts';
 import type { HttpFace } from './api/http/http-face.ts';
 import { restFace } from './api/http/rest-face.ts';
 import { ServiceMetrics } from './api/http/service-metrics.ts';
@@ -57,8 +59,10 @@ export async function runService(options: ServiceRunOptions): Promise<RunningSer
   if (opened === null) return null;
   const metrics = new ServiceMetrics({ service: opened, kv });
   const service = observed(opened, metrics.observer);
-  registerConfiguration(methods, { service, kv, tenant, requireIdentity });
   const who = { kv, tenant, environment, requireIdentity };
+  registerConfiguration(methods, { ...who, service });
+  registerFlagd(methods, { ...who, service });
+  registerFlags(methods, { ...who, service });
   face.serve(await restFace({ ...who, service, logger, corsOrigins }));
   return {
     service,
