@@ -18,6 +18,10 @@ const AREAS = [
   'validations',
   'environments',
   'applications',
+  'features',
+  'featureReads',
+  'featureHistory',
+  'flagReads',
 ] as const;
 export type Area = (typeof AREAS)[number];
 
@@ -33,6 +37,17 @@ const CHANGES: Readonly<Partial<Record<Area, ReadonlySet<string>>>> = {
   drifts: new Set(['adopt', 'revert']),
   environments: new Set(['create', 'update', 'delete']),
   applications: new Set(['create', 'update', 'delete']),
+  features: new Set([
+    'create',
+    'update',
+    'put',
+    'delete',
+    'enable',
+    'rollout',
+    'undelete',
+    'rollback',
+    'bulk',
+  ]),
 };
 
 /** One use of the service by a face, when it is over. */

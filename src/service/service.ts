@@ -25,6 +25,9 @@ import { Instances } from './delivery/instances.ts';
 import { Environments } from './environments/environments.ts';
 import { EventHub, type EventLimits } from './events/event-hub.ts';
 import { Events } from './events/events.ts';
+import { FeatureHistory } from './flags/feature-history.ts';
+import { FeatureReads } from './flags/feature-reads.ts';
+import { Features } from './flags/features.ts';
 import { FlagReads } from './flags/flag-reads.ts';
 import { FlagSets } from './flags/flag-sets.ts';
 import type { Scope } from './model.ts';
@@ -88,6 +91,11 @@ export interface Service {
   readonly delivery: Delivery;
   readonly instances: Instances;
   readonly updates: Updates;
+  /** Flags and segments as people edit them. */
+  readonly features: Features;
+  readonly featureReads: FeatureReads;
+  readonly featureHistory: FeatureHistory;
+  /** Flags as they are evaluated. */
   readonly flagReads: FlagReads;
   readonly sweepers: Sweepers;
   readonly sealer: Sealer;
@@ -150,6 +158,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     delivery: new Delivery(context, instances),
     instances,
     updates: new Updates(context),
+    features: new Features(context),
+    featureReads: new FeatureReads(context),
+    featureHistory: new FeatureHistory(context),
     flagReads: new FlagReads(context, flagSets),
     sweepers,
     sealer,

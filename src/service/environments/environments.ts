@@ -213,6 +213,9 @@ export class Environments {
     for (const entry of this.#state.configurations.matching({ tenant, environment: id })) {
       if (entry.isLive(atMs)) throw new ServiceError('conflict', `there are configurations in ${id}`);
     }
+    if (this.#state.features.has({ tenant, environment: id })) {
+      throw new ServiceError('conflict', `there are flags or segments in ${id}`);
+    }
     for (const { row } of this.#state.environments(tenant)) {
       if (row.parent === id) throw new ServiceError('conflict', `${row.id} inherits from ${id}`);
       if (row.rules.promoteOnlyFrom === id)

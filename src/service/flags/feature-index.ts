@@ -1,10 +1,11 @@
 import type { Feature, FeatureDefinition, FeatureKind, FeatureName, Scope } from '../model.ts';
 
 /** A feature's row with the revision that its guard must name. */
-export type StoredFeature<Kind extends FeatureKind = FeatureKind> = {
-  readonly row: Extract<Feature, { kind: Kind }>;
+export interface StoredFeature<Row extends Feature = Feature> {
+  readonly row: Row;
   readonly modRevision: number;
-};
+}
+export type FeatureOf<Kind extends FeatureKind> = Extract<Feature, { readonly kind: Kind }>;
 
 /** What a row takes in memory beside its fields, as a multiple of its bytes and in bytes, about. */
 const BYTES_FACTOR = 2;
@@ -35,21 +36,46 @@ export class FeatureIndex {
   /** Deleted ones left out. */
   find<Kind extends FeatureKind>(
     name: FeatureName & { readonly kind: Kind },
-  ): StoredFeature<Kind> | undefined {
-    return this.#scopes.get(scopeKey(name.kind, name))?.get(name.key) as StoredFeature<Kind> | undefined;
+  ): StoredFeature<FeatureOf<Kind>> | undefined {
+    return this.#scopes.get(scopeKey(name.kind, name))?.get(name.key) as
+      | StoredFeature<FeatureOf<Kind>>
+      | undefined;
   }
 
   /** Of one scope, in no order; deleted ones left out. */
-  scope<Kind extends FeatureKind>(kind: Kind, scope: Scope): Iterable<StoredFeature<Kind>> {
-    return (this.#scopes.get(scopeKey(kind, scope))?.values() ?? []) as Iterable<StoredFeature<Kind>>;
+  scope<Kind extends FeatureKind>(kind: Kind, scope: Scope): Iterable<StoredFeature<FeatureOf<Kind>>> {
+    return (this.#scopes.get(scopeKey(kind, scope))?.values() ?? []) as Iterable<
+      StoredFeature<FeatureOf<Kind>>
+    >;
   }
 
   /** Of a tenant, in no order; deleted ones left out. */
-  *all<Kind extends FeatureKind>(kind: Kind, tenant: string): Generator<StoredFeature<Kind>> {
+  *all<Kind extends FeatureKind>(kind: Kind, tenant: string): Generator<StoredFeature<FeatureOf<Kind>>> {
     const prefix = `${kind}/${tenant}/`;
     for (const [key, features] of this.#scopes) {
-      if (key.startsWith(prefix)) yield* features.values() as Iterable<StoredFeature<Kind>>;
+      if (key.startsWith(prefix)) yield* features.values() as Iterable<StoredFeature<FeatureOf<Kind>>>;
     }
+  }
+
+  /** Whether there is any that is not deleted; what is left out does not matter. */
+  has({
+    tenant,
+    environment,
+    application,
+  }: {
+    readonly tenant: string;
+    readonly environment?: string | undefined;
+    readonly application?: string | undefined;
+  }): boolean {
+    for (const kind of ['flag', 'segment'] as const) {
+      for (const { row } of this.all(kind, tenant)) {
+        const isInside =
+          (environment ?? row.environment) === row.environment &&
+          (application ?? row.application) === row.application;
+        if (isInside) return true;
+      }
+    }
+    return false;
   }
 
   /** Takes the place of the one with the same id. */

@@ -50,26 +50,35 @@ export class FlagChanges {
     { scope, after }: { readonly scope: Scope; readonly after: number | null },
   ): OpenFlagChanges {
     const revision = after ?? this.#context.projection.revision;
-    return { revision, changes: this.#follow(caller, scope, revision) };
+    return { revision, changes: this.#follow(caller, scope, { after: revision, fromMs: this.#nowMs }) };
   }
 
-  async *#follow(caller: Caller, scope: Scope, after: number): AsyncGenerator<FlagsChanged, void, undefined> {
+  async *#follow(
+    caller: Caller,
+    scope: Scope,
+    { after, fromMs }: { readonly after: number; readonly fromMs: number },
+  ): AsyncGenerator<FlagsChanged, void, undefined> {
     const { signal } = caller;
     const isRelevant = ({ items }: ChangeRecord): boolean => items.some((item) => this.#reaches(item, scope));
     const feed = this.#feed.follow({ after, isRelevant, signal });
     let next = feed.next();
     let revision = after;
-    let lookedMs = this.#nowMs;
+    let lookedMs = fromMs;
+    let toldMs = Number.NEGATIVE_INFINITY;
     try {
       for (;;) {
         const timer = new AbortController();
-        const changed = await Promise.race([next, this.#timed(scope, lookedMs, timer.signal)]);
+        const changed = await Promise.race([
+          next,
+          this.#timed(scope, { lookedMs, toldMs, signal: timer.signal }),
+        ]);
         timer.abort();
         if (changed !== null && changed.done === true) return;
         await this.#checkRight(caller, scope);
         if (changed === null) {
           const keys = this.#timedKeys(scope, lookedMs);
           lookedMs = this.#nowMs;
+          toldMs = lookedMs;
           if (keys.length > 0) yield { revision, keys, cause: 'time' };
           continue;
         }
@@ -115,11 +124,18 @@ export class FlagChanges {
   }
 
   /** Null as soon as an answer may have changed by itself since it was looked last; never, where that cannot be. */
-  async #timed(scope: Scope, lookedMs: number, signal: AbortSignal): Promise<null> {
+  async #timed(
+    scope: Scope,
+    {
+      lookedMs,
+      toldMs,
+      signal,
+    }: { readonly lookedMs: number; readonly toldMs: number; readonly signal: AbortSignal },
+  ): Promise<null> {
     for (;;) {
       const nextMs = this.#sets.of(scope).set.nextChangeMs(lookedMs);
       const dueMs =
-        nextMs === null ? Number.POSITIVE_INFINITY : Math.max(nextMs, lookedMs + TIMED_CHANGES_MS_MIN);
+        nextMs === null ? Number.POSITIVE_INFINITY : Math.max(nextMs, toldMs + TIMED_CHANGES_MS_MIN);
       const waitMs = Math.min(WAIT_MS_MAX, dueMs - this.#nowMs);
       if (waitMs <= 0) return null;
       // Given up, it stays unsettled: nobody waits for it any more.
