@@ -87,6 +87,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'option-flags': [],
   'option-auth': [],
   client: ['rpc', 'evaluation', 'config-format'],
+  openfeature: ['client', 'evaluation'],
   cli: [
     'client',
     'config-format',
@@ -126,6 +127,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   yaml: ['option-settings', 'service'],
   ajv: ['service', 'api/http'],
   '@fastify/swagger': ['api/http'],
+  '@openfeature/server-sdk': ['openfeature'],
   'ajv-formats': ['service'],
   re2js: ['service', 'evaluation'],
   '@marcbachmann/cel-js': ['service'],

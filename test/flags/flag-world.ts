@@ -85,18 +85,21 @@ export class FlagWorld implements AsyncDisposable {
   readonly grpcPort: number;
   readonly bugs: unknown[];
   readonly #running: RunningService;
-  readonly #port: ClientPort;
+  #port: ClientPort;
+  readonly #grpc: GrpcServer;
   readonly #face: HttpFace;
 
   private constructor(parts: {
     readonly running: RunningService;
     readonly port: ClientPort;
+    readonly grpc: GrpcServer;
     readonly grpcPort: number;
     readonly face: HttpFace;
     readonly bugs: unknown[];
   }) {
     this.#running = parts.running;
     this.#port = parts.port;
+    this.#grpc = parts.grpc;
     this.#face = parts.face;
     this.service = parts.running.service;
     this.grpcPort = parts.grpcPort;
@@ -137,7 +140,7 @@ export class FlagWorld implements AsyncDisposable {
     });
     const port = new ClientPort({ grpc, http: (_request, response) => void response.end() });
     const [address] = await port.listen(['http://127.0.0.1:0']);
-    const world = new FlagWorld({ running: running!, port, grpcPort: address!.port, face, bugs });
+    const world = new FlagWorld({ running: running!, port, grpc, grpcPort: address!.port, face, bugs });
     for (const [key, definition] of Object.entries(options.flags ?? FLAGS)) await world.put(key, definition);
     return world;
   }
@@ -147,6 +150,13 @@ export class FlagWorld implements AsyncDisposable {
     const name = { ...SCOPE, ...scope, kind: 'flag', key } as const;
     const { revision } = await this.service.features.put(ada, { name, definition });
     return revision;
+  }
+
+  /** Ends all connections of gRPC, and listens again at the same port. */
+  async restartPort(): Promise<void> {
+    await this.#port.close({ graceMs: 0 });
+    this.#port = new ClientPort({ grpc: this.#grpc, http: (_request, response) => void response.end() });
+    await this.#port.listen([`http://127.0.0.1:${this.grpcPort}`]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

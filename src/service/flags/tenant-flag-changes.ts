@@ -1,9 +1,9 @@
+import { affectedFlags } from '../../evaluation/affected.ts';
 import type { Caller } from '../caller.ts';
 import type { ServiceContext } from '../context.ts';
 import { heirsOf } from '../environments/inheritance.ts';
 import type { ChangeItem, ChangeRecord, Scope } from '../model.ts';
 import { ChangeFeed } from '../updates/change-feed.ts';
-import { affectedFlags } from './effective-features.ts';
 import { type FeatureItem, isFeatureItem, plainNameOf } from './feature-access.ts';
 import type { FlagSets } from './flag-sets.ts';
 
