@@ -1,5 +1,4 @@
 import type { Kv } from '../../kv/kv.ts';
-import type { CancelSignal } from '../../lib/cancellation.ts';
 import { codec } from '../../rpc/codec.ts';
 import type { StreamConfigurationUpdatesRequest } from '../../rpc/generated/config/v1/configuration.ts';
 import type { RpcCall, RpcServer } from '../../rpc/server.ts';
@@ -13,6 +12,7 @@ import type { Service } from '../../service/service.ts';
 import { invalid, ServiceError } from '../../service/service-error.ts';
 import type { Update } from '../../service/updates/updates.ts';
 import { serviceErrorMapping } from '../service-errors.ts';
+import { abortSignalOf, shownBy } from './calls.ts';
 import { Identities } from './identity.ts';
 import { CONFIGURATION_SERVICE, HEADER } from './metadata.ts';
 import { wireConfiguration, wireUpdate } from './translate.ts';
@@ -30,7 +30,6 @@ export interface ConfigurationFaceOptions {
 export const STREAM_KEYS_MAX = 1_000;
 /** Of a bounded read that does not say. */
 const STALENESS_MS_DEFAULT = 1_000;
-const BEARER = /^Bearer /;
 
 /**
  * Registers `config.v1.ConfigurationService`. A secret is shown by the calls that ask for values, which is recorded;
@@ -118,16 +117,6 @@ class Face {
   }
 }
 
-function shownBy(call: RpcCall): Parameters<Identities['callerOf']>[0] {
-  return {
-    token: call.metadata(HEADER.token) ?? call.metadata(HEADER.authorization)?.replace(BEARER, ''),
-    certificateName: call.certificateName,
-    user: call.metadata(HEADER.user),
-    address: call.peer.slice(0, Math.max(0, call.peer.lastIndexOf(':'))),
-    agent: call.metadata(HEADER.agent),
-  };
-}
-
 function readOptions(call: RpcCall): { readonly consistency: Consistency; readonly reveal: boolean } {
   return { consistency: consistencyOf(call), reveal: call.metadata(HEADER.reveal) !== 'false' };
 }
@@ -162,11 +151,4 @@ function wholeNumber(field: string, text: string): number {
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (!Number.isSafeInteger(value)) throw invalid({ field, message: 'must be a whole number from 0' });
   return value;
-}
-
-function abortSignalOf(signal: CancelSignal): AbortSignal {
-  const control = new AbortController();
-  if (signal.aborted) control.abort(signal.reason);
-  else signal.addEventListener('abort', () => control.abort(signal.reason), { once: true });
-  return control.signal;
 }

@@ -9,6 +9,8 @@ import { FLAG_COMPONENTS_002 } from './dialects/002/flag-schemas.ts';
 import { featureFlags } from './dialects/002/flags.ts';
 import { COMPONENTS_002 } from './dialects/002/schemas.ts';
 import { services } from './dialects/004/service.ts';
+import { ofrep } from './ofrep/routes.ts';
+import { OFREP_COMPONENTS } from './ofrep/schemas.ts';
 import type { RestContext } from './rest/context.ts';
 import { environmentRoutes } from './rest/environment-routes.ts';
 import { ENVIRONMENT, ENVIRONMENT_CREATION, ENVIRONMENT_UPDATE } from './rest/environment-shape.ts';
@@ -58,6 +60,7 @@ export const COMPONENTS: readonly object[] = [
   CREATION,
   UPDATE,
   PATCH,
+  ...OFREP_COMPONENTS,
 ];
 
 /** Registers every dialect; each tells failures in its own words. */
@@ -79,6 +82,7 @@ export async function registerDialects(api: FastifyInstance, context: RestContex
   await api.register(async (own) =>
     environmentRoutes(own, context, { path: '/api/v1/environments', tag: 'Environments', prefix: 'v1' }),
   );
+  await api.register(async (own) => ofrep(own, context));
   await api.register(async (own) => applications(own, context));
   await api.register(async (own) => {
     configurations(own, context);

@@ -1,5 +1,4 @@
 import type { FlagDefinition, Segment } from '../../evaluation/model.ts';
-import { walkConditions, walkRules } from '../../evaluation/walk.ts';
 import { chainOf } from '../environments/inheritance.ts';
 import type { FeatureKind, Scope } from '../model.ts';
 import type { ProjectionState } from '../projection-state.ts';
@@ -39,60 +38,4 @@ export function definitionsIn({ flags, segments }: EffectiveFeatures): Definitio
     flags: new Map([...flags].map(([key, { row }]) => [key, row.definition])),
     segments: new Map([...segments].map(([key, { row }]) => [key, row.definition])),
   };
-}
-
-/** What somebody refers to. */
-export interface References {
-  readonly flags: ReadonlySet<string>;
-  readonly segments: ReadonlySet<string>;
-}
-
-/**
- * The flags that may answer otherwise when these features have changed: they themselves, and all that refer to them, near
- * or far; in the order of their keys.
- */
-export function affectedFlags({ flags, segments }: Definitions, changed: References): readonly string[] {
-  const changedSegments = closure(segments.keys(), changed.segments, (key) => segmentsOf(segments.get(key)!));
-  const direct = new Set(changed.flags);
-  for (const [key, flag] of flags) {
-    if (segmentsNamedBy(flag).some((name) => changedSegments.has(name))) direct.add(key);
-  }
-  const all = closure(flags.keys(), direct, (key) => flags.get(key)!.prerequisites.map(({ flag }) => flag));
-  return [...all].sort();
-}
-
-/** The keys, and those that refer to one of them, until there are no more. */
-function closure(
-  keys: Iterable<string>,
-  changed: Iterable<string>,
-  referred: (key: string) => readonly string[],
-): ReadonlySet<string> {
-  const users = new Map<string, string[]>();
-  for (const key of keys) {
-    for (const name of referred(key)) {
-      const known = users.get(name);
-      if (known === undefined) users.set(name, [key]);
-      else known.push(key);
-    }
-  }
-  const found = new Set(changed);
-  // A set is walked over what is added meanwhile, too.
-  for (const key of found) for (const user of users.get(key) ?? []) found.add(user);
-  return found;
-}
-
-function segmentsNamedBy(flag: FlagDefinition): readonly string[] {
-  const names: string[] = [];
-  walkRules(flag, (condition) => {
-    if ('segment' in condition) names.push(condition.segment);
-  });
-  return names;
-}
-
-function segmentsOf(segment: Segment): readonly string[] {
-  const names: string[] = [];
-  walkConditions(segment.when, null, (condition) => {
-    if ('segment' in condition) names.push(condition.segment);
-  });
-  return names;
 }

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { affectedFlags } from '../../evaluation/affected.ts';
 import type { FlagDefinition } from '../../evaluation/model.ts';
 import { momentsOf } from '../../evaluation/moments.ts';
 import type { Caller } from '../caller.ts';
@@ -6,7 +7,6 @@ import type { ServiceContext } from '../context.ts';
 import { chainOf } from '../environments/inheritance.ts';
 import type { ChangeItem, ChangeRecord, Scope } from '../model.ts';
 import { ChangeFeed, type RecordedChange } from '../updates/change-feed.ts';
-import { affectedFlags } from './effective-features.ts';
 import { checkScopeAccess, isFeatureItem } from './feature-access.ts';
 import type { FlagSets } from './flag-sets.ts';
 

@@ -12,6 +12,7 @@ import { nameIn } from './feature-content.ts';
 import { featureNotFound } from './feature-edits.ts';
 import { FlagChanges, type OpenFlagChanges } from './flag-changes.ts';
 import type { CompiledFlags, FlagSets, KnownFlags } from './flag-sets.ts';
+import { type TenantFlagsChanged, tenantFlagChanges } from './tenant-flag-changes.ts';
 
 /** Which flags are meant. */
 export interface ScopeRequest extends ReadOptions {
@@ -93,6 +94,28 @@ export class FlagReads {
     const { key, context, type, atMs } = request;
     if (!isKnown(set, key)) throw featureNotFound(nameIn('flag', request.scope, key));
     return { revision, result: set.explain(key, context, { nowMs: atMs ?? this.#nowMs, type }) };
+  }
+
+  /**
+   * The same flags with their definitions, for those who evaluate them by themselves. What is given is the same as
+   * long as nothing of it changes.
+   *
+   * @throws ServiceError as `compiled`
+   */
+  async definitions(caller: Caller, request: ScopeRequest): Promise<Answer<KnownFlags>> {
+    const result = await this.#known(caller, request);
+    await checkScopeAccess(this.#context.access, caller, { ...request, kind: 'segment', mode: 'read' });
+    return { revision: this.#context.projection.revision, result };
+  }
+
+  /** The changes of all flags of a tenant, from now on. @throws ServiceError as `tenantFlagChanges` */
+  subscribeTenant(caller: Caller, tenant: string): AsyncGenerator<TenantFlagsChanged, void, undefined> {
+    return tenantFlagChanges(this.#context, this.#sets, { caller, tenant });
+  }
+
+  /** The moment for which flags are evaluated now. */
+  nowMs(): number {
+    return this.#nowMs;
   }
 
   /**

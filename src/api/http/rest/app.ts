@@ -12,6 +12,7 @@ import { checkTenant } from '../../../service/names.ts';
 import type { Service } from '../../../service/service.ts';
 import { invalid, ServiceError } from '../../../service/service-error.ts';
 import { COMPONENTS, registerDialects } from '../dialects.ts';
+import { allowOrigins } from '../ofrep/cors.ts';
 import { HeldRequests, takeJson } from './bodies.ts';
 import { headerText, Identity, type IdentityOptions } from './identity.ts';
 import { PATH_PART_LENGTH_MAX, REST_LIMITS_DEFAULT, type RestLimits } from './limits.ts';
@@ -30,6 +31,8 @@ export interface RestOptions {
   readonly defaultTenant?: string | undefined;
   /** Canonical id, where a dialect lets the environment be left out; default: `development`. */
   readonly defaultEnvironment?: string | undefined;
+  /** Whose web pages may evaluate flags; `*` for all, default: none. */
+  readonly corsOrigins?: readonly string[] | undefined;
 }
 
 /** Other encodings than none are not taken: what a body holds must show in its length. */
@@ -63,6 +66,7 @@ export async function restApp(options: RestOptions): Promise<FastifyInstance> {
   for (const component of COMPONENTS) app.addSchema(component);
   checkRequests(app, COMPONENTS);
   takeJson(app);
+  allowOrigins(app, options.corsOrigins ?? []);
   bound(app, limits);
   await serveDocument(app);
   await app.register(async (api) => {
@@ -93,6 +97,7 @@ function bound(app: FastifyInstance, limits: RestLimits): void {
   const held = new HeldRequests(limits);
   const releases = new WeakMap<FastifyRequest, () => void>();
   app.addHook('onRequest', async (request) => {
+    if (request.routeOptions.config.isStream === true) return;
     releases.set(request, held.take(request));
   });
   app.addHook('onResponse', async (request) => {

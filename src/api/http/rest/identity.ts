@@ -24,6 +24,8 @@ export interface Identified {
 
 /** How the caller names itself while the store does not want to know who asks. */
 export const USER_HEADER = 'x-conclave-user';
+/** Takes a token as `Authorization: Bearer` does: providers of flags know both. */
+const API_KEY_HEADER = 'x-api-key';
 const ANONYMOUS = 'anonymous';
 /** Characters of a user agent that are kept. */
 const AGENT_LENGTH_MAX = 256;
@@ -65,8 +67,9 @@ export class Identity {
     signal: AbortSignal,
   ): Promise<{ readonly user: string | null; readonly token: string }> {
     // A gateway does not know the user of every token.
-    const [, scheme = '', credentials = ''] =
-      /^(\w+) +(\S+)$/.exec(request.headers.authorization ?? '') ?? [];
+    const { authorization, [API_KEY_HEADER]: apiKey } = request.headers;
+    const header = authorization ?? (typeof apiKey === 'string' ? `Bearer ${apiKey}` : '');
+    const [, scheme = '', credentials = ''] = /^(\w+) +(\S+)$/.exec(header) ?? [];
     switch (scheme.toLowerCase()) {
       case 'bearer':
         return { user: await this.#userOf(credentials, signal), token: credentials };
