@@ -7,6 +7,7 @@ import type { Answer, ReadOptions } from '../configurations/reads.ts';
 import { checkKnownScope } from '../configurations/refs.ts';
 import type { ServiceContext } from '../context.ts';
 import type { Scope } from '../model.ts';
+import { type AdditionalValue, additionalValueOf } from './additional-value.ts';
 import { checkScopeAccess } from './feature-access.ts';
 import { nameIn } from './feature-content.ts';
 import { featureNotFound } from './feature-edits.ts';
@@ -30,6 +31,8 @@ export interface EvaluateRequest extends ScopeRequest {
 export interface FlagCheck {
   readonly key: string;
   readonly enabled: boolean;
+  /** What the flag says more to those for whom it is on; null = no more. */
+  readonly value: AdditionalValue | null;
   readonly evaluation: Evaluation;
 }
 
@@ -82,7 +85,9 @@ export class FlagReads {
     const { variant, value, reason } = evaluation;
     const isOff =
       variant === undefined || variant === flag.offVariant || value === false || reason === 'DISABLED';
-    return { revision: this.#context.projection.revision, result: { key, enabled: !isOff, evaluation } };
+    const additional = isOff ? null : additionalValueOf(value);
+    const result = { key, enabled: !isOff, value: additional, evaluation };
+    return { revision: this.#context.projection.revision, result };
   }
 
   /** The same, with the way to the answer. @throws ServiceError as `compiled` */

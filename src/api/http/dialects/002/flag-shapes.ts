@@ -8,6 +8,7 @@ import {
   WHOLE,
 } from '../../../../evaluation/model.ts';
 import { spellEnvironment } from '../../../../service/environments/spelling.ts';
+import { additionalValueOf } from '../../../../service/flags/additional-value.ts';
 import type { FeatureView } from '../../../../service/flags/feature-apply.ts';
 import type { FeatureContent, FeatureInput } from '../../../../service/flags/feature-content.ts';
 import type { FlagCheck } from '../../../../service/flags/flag-reads.ts';
@@ -145,7 +146,7 @@ export function flagOf(view: FeatureView) {
   const { createdBy, createdAt, updatedBy, updatedAt } = view;
   const flag = view.definition as FlagDefinition;
   const on = onVariantOf(flag);
-  const value = on === null ? undefined : valueOf(flag.variants[on]);
+  const value = on === null ? null : additionalValueOf(flag.variants[on]);
   return {
     id,
     key,
@@ -154,7 +155,7 @@ export function flagOf(view: FeatureView) {
     description,
     enabled: flag.enabled,
     rules: flag.rules.flatMap((rule) => ruleOf(rule, on)),
-    ...(value === undefined ? {} : { value }),
+    ...(value === null ? {} : { value }),
     tags,
     version,
     createdBy,
@@ -188,20 +189,13 @@ function ruleOf({ when, rollout, serve }: Rule, on: string | null) {
   return [{ ...asked, percentage: Math.round(share / 100), ...exact }];
 }
 
-/** Additional values are an object: others are put into one, and that a flag is just on says no more. */
-function valueOf(value: Json | undefined): { readonly [name: string]: Json } | undefined {
-  if (value === undefined || value === null || typeof value === 'boolean') return undefined;
-  return isObject(value) ? value : { value };
-}
-
 /** The answer of a check. */
-export function checkOf({ key, enabled, evaluation }: FlagCheck) {
-  const { value, variant, reason, errorCode, errorMessage } = evaluation;
-  const shown = enabled ? valueOf(value) : undefined;
+export function checkOf({ key, enabled, value, evaluation }: FlagCheck) {
+  const { variant, reason, errorCode, errorMessage } = evaluation;
   return {
     key,
     enabled,
-    ...(shown === undefined ? {} : { value: shown }),
+    ...(value === null ? {} : { value }),
     reason,
     ...(variant === undefined ? {} : { variant }),
     ...(errorCode === undefined ? {} : { errorCode, errorDetails: errorMessage }),
