@@ -55,7 +55,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'api/etcd': ['member', 'core', 'kv', 'rpc', 'api/errors'],
   'api/flag-scope': ['service'],
   'api/flag-time': ['evaluation'],
-  'api/config': ['service', 'kv/kv', 'rpc', 'api/service-errors', 'api/flag-scope'],
+  'api/structs': ['evaluation', 'rpc'],
+  'api/config': ['service', 'kv/kv', 'rpc', 'api/service-errors', 'api/flag-scope', 'api/structs'],
   'api/flagd': [
     'service',
     'evaluation',
@@ -63,6 +64,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'rpc',
     'api/service-errors',
     'api/config',
+    'api/structs',
     'api/flag-scope',
     'api/flag-time',
   ],

@@ -1,4 +1,3 @@
-import { idOf } from '../config-format/ids.ts';
 import {
   APPLICATION_ROWS,
   applicationRowKey,
@@ -39,15 +38,10 @@ const VERSION_DIGITS = 10;
 /** As many as the greatest revision has. */
 const REVISION_DIGITS = 16;
 
-export { configurationId, idOf } from '../config-format/ids.ts';
+export { configurationId, featureId, idOf } from '../config-format/ids.ts';
 
 export function configurationKey(id: string): Buffer {
   return Buffer.from(`${PREFIXES.configuration}${id}`);
-}
-
-/** The id that a feature of this name has, always. */
-export function featureId({ kind, tenant, environment, application, key }: FeatureName): string {
-  return idOf([kind, tenant, environment, application, key]);
 }
 
 /** Of a flag or a segment: those of one scope lie together, in the order of their keys. */

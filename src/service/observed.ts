@@ -22,6 +22,8 @@ const AREAS = [
   'featureReads',
   'featureHistory',
   'flagReads',
+  'flagImport',
+  'staleFlags',
 ] as const;
 export type Area = (typeof AREAS)[number];
 
@@ -37,6 +39,7 @@ const CHANGES: Readonly<Partial<Record<Area, ReadonlySet<string>>>> = {
   drifts: new Set(['adopt', 'revert']),
   environments: new Set(['create', 'update', 'delete']),
   applications: new Set(['create', 'update', 'delete']),
+  flagImport: new Set(['import']),
   features: new Set([
     'create',
     'update',
@@ -44,6 +47,7 @@ const CHANGES: Readonly<Partial<Record<Area, ReadonlySet<string>>>> = {
     'delete',
     'enable',
     'rollout',
+    'revise',
     'undelete',
     'rollback',
     'bulk',

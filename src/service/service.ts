@@ -26,10 +26,12 @@ import { Environments } from './environments/environments.ts';
 import { EventHub, type EventLimits } from './events/event-hub.ts';
 import { Events } from './events/events.ts';
 import { FeatureHistory } from './flags/feature-history.ts';
+import { FlagImport } from './flags/feature-import.ts';
 import { FeatureReads } from './flags/feature-reads.ts';
 import { Features } from './flags/features.ts';
 import { FlagReads } from './flags/flag-reads.ts';
 import { FlagSets } from './flags/flag-sets.ts';
+import { StaleFlags } from './flags/stale-flags.ts';
 import type { Scope } from './model.ts';
 import { Projection } from './projection.ts';
 import type { Keyring } from './secrets/keyring.ts';
@@ -95,6 +97,8 @@ export interface Service {
   readonly features: Features;
   readonly featureReads: FeatureReads;
   readonly featureHistory: FeatureHistory;
+  readonly flagImport: FlagImport;
+  readonly staleFlags: StaleFlags;
   /** Flags as they are evaluated. */
   readonly flagReads: FlagReads;
   readonly sweepers: Sweepers;
@@ -161,6 +165,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     features: new Features(context),
     featureReads: new FeatureReads(context),
     featureHistory: new FeatureHistory(context),
+    flagImport: new FlagImport(context),
+    staleFlags: new StaleFlags(context),
     flagReads: new FlagReads(context, flagSets),
     sweepers,
     sealer,

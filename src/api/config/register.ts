@@ -15,7 +15,7 @@ import { serviceErrorMapping } from '../service-errors.ts';
 import { abortSignalOf, shownBy } from './calls.ts';
 import { Identities } from './identity.ts';
 import { CONFIGURATION_SERVICE, HEADER } from './metadata.ts';
-import { wireConfiguration, wireUpdate } from './translate.ts';
+import { contextOf, wireCheck, wireConfiguration, wireUpdate } from './translate.ts';
 
 export interface ConfigurationFaceOptions {
   readonly service: Service;
@@ -54,6 +54,19 @@ export function registerConfiguration(server: RpcServer, options: ConfigurationF
       const { result, revision } = await service.reads.getMany(caller, request);
       call.setTrailer(HEADER.revision, String(revision));
       return { configurations: result.items.map(wireConfiguration) };
+    }),
+  );
+
+  unary(server, `/${CONFIGURATION_SERVICE}/CheckFeatureFlag`, (message, call) =>
+    face.answer(call, async (caller) => {
+      const { result, revision } = await service.flagReads.check(caller, {
+        scope: face.scopeOf(message, call),
+        key: message.key,
+        context: contextOf(message),
+        consistency: consistencyOf(call),
+      });
+      call.setTrailer(HEADER.revision, String(revision));
+      return wireCheck(result);
     }),
   );
 

@@ -1,4 +1,7 @@
+import type { EvaluationContext } from '../../evaluation/evaluation.ts';
 import {
+  type CheckFeatureFlagRequest,
+  type CheckFeatureFlagResponse,
   type ConfigurationResponse,
   type ConfigurationUpdate,
   UpdateType,
@@ -7,7 +10,9 @@ import {
 import type { Timestamp } from '../../rpc/generated/google/protobuf/timestamp.ts';
 import type { EffectiveView } from '../../service/configurations/reads.ts';
 import type { ValueType } from '../../service/model.ts';
+import type { FlagCheck } from '../../service/flags/flag-reads.ts';
 import type { Update } from '../../service/updates/updates.ts';
+import { structOf } from '../structs.ts';
 import { textOf } from '../../service/values/value-types.ts';
 
 const TYPES: Readonly<Record<ValueType, WireType>> = {
@@ -47,6 +52,16 @@ export function wireUpdate({ revision, key, type, value, version, updatedAt }: U
     updated_at: timestamp(updatedAt),
     revision,
   };
+}
+
+/** The user is known by both names, as over REST. */
+export function contextOf({ user_id: user, attributes }: CheckFeatureFlagRequest): EvaluationContext {
+  return user === '' ? attributes : { ...attributes, userId: user, targetingKey: user };
+}
+
+export function wireCheck({ key, enabled, value, evaluation }: FlagCheck): CheckFeatureFlagResponse {
+  const { reason, errorCode, variant = '' } = evaluation;
+  return { key, enabled, value: value === null ? null : structOf(value), reason: errorCode ?? reason, variant };
 }
 
 function timestamp(iso: string): Timestamp {

@@ -4,7 +4,7 @@ import { unreachable } from '../../lib/assert.ts';
 import type { AnyFlag } from '../../rpc/generated/flagd/evaluation/v2/evaluation.ts';
 import type { Struct } from '../../rpc/generated/google/protobuf/struct.ts';
 import { RpcError, type RpcStatusCode, rpcStatus } from '../../rpc/status.ts';
-import { type JsonObject, structOf } from './structs.ts';
+import { type JsonObject, structOf } from '../structs.ts';
 
 /** What flags answer, in the words of flagd. Its clients know failures by their status. */
 

@@ -7,7 +7,7 @@ import type { Json, Scope } from '../../service/model.ts';
 import { anyFlag, type FlagdAnswer, type FlagdType, firstFlagdAnswer, flagdAnswer } from './answers.ts';
 import { FlagdDocuments } from './documents.ts';
 import { checkRequestBytes, FlagFace, type FlagFaceOptions } from './face.ts';
-import { type JsonObject, objectOf, structOf } from './structs.ts';
+import { type JsonObject, objectOf, structOf } from '../structs.ts';
 
 const EVALUATION = ['flagd.evaluation.v1.Service', 'flagd.evaluation.v2.Service'] as const;
 type Evaluation = (typeof EVALUATION)[number];

@@ -1,8 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import { COMPONENTS_000, config } from './dialects/000/config.ts';
+import { features as managedFeatures } from './dialects/000/features.ts';
+import { FLAG_COMPONENTS_001, serviceFlags } from './dialects/001/flags.ts';
 import { COMPONENTS_001 } from './dialects/001/schemas.ts';
 import { serviceConfig } from './dialects/001/service-config.ts';
 import { configs } from './dialects/002/configs.ts';
+import { FLAG_COMPONENTS_002 } from './dialects/002/flag-schemas.ts';
+import { featureFlags } from './dialects/002/flags.ts';
 import { COMPONENTS_002 } from './dialects/002/schemas.ts';
 import { services } from './dialects/004/service.ts';
 import { ofrep } from './ofrep/routes.ts';
@@ -16,6 +20,9 @@ import { bulk } from './v1/bulk.ts';
 import { compare } from './v1/compare.ts';
 import { configurations } from './v1/configurations.ts';
 import { drift } from './v1/drift.ts';
+import { FEATURE_COMPONENTS } from './v1/feature-shapes.ts';
+import { features } from './v1/features.ts';
+import { flagActions } from './v1/flag-actions.ts';
 import { importExport } from './v1/import-export.ts';
 import { PROMOTION_COMPONENTS, promotions } from './v1/promotions.ts';
 import {
@@ -33,6 +40,9 @@ import {
 /** The schemas that have names of their own in the document. */
 export const COMPONENTS: readonly object[] = [
   ...COMPONENTS_002,
+  ...FLAG_COMPONENTS_002,
+  ...FLAG_COMPONENTS_001,
+  ...FEATURE_COMPONENTS,
   ...COMPONENTS_001,
   ...COMPONENTS_000,
   PROBLEM,
@@ -58,6 +68,9 @@ export async function registerDialects(api: FastifyInstance, context: RestContex
   await api.register(async (dialect) => configs(dialect, context));
   await api.register(async (dialect) => serviceConfig(dialect, context));
   await api.register(async (dialect) => config(dialect, context));
+  await api.register(async (dialect) => featureFlags(dialect, context));
+  await api.register(async (dialect) => serviceFlags(dialect, context));
+  await api.register(async (dialect) => managedFeatures(dialect, context));
   await api.register(async (dialect) => services(dialect, context));
   await api.register(async (dialect) =>
     environmentRoutes(dialect, context, {
@@ -77,6 +90,9 @@ export async function registerDialects(api: FastifyInstance, context: RestContex
     compare(own, context);
     promotions(own, context);
     drift(own, context);
+    features(own, context, 'flag');
+    features(own, context, 'segment');
+    flagActions(own, context);
     await importExport(own, context);
   });
 }

@@ -20,6 +20,8 @@ import type * as v3lockpb from './v3lockpb/v3lock.ts';
 export interface Messages {
   'authpb.Permission': authpb.Permission;
   'authpb.UserAddOptions': authpb.UserAddOptions;
+  'config.v1.CheckFeatureFlagRequest': config_v1.CheckFeatureFlagRequest;
+  'config.v1.CheckFeatureFlagResponse': config_v1.CheckFeatureFlagResponse;
   'config.v1.ConfigurationResponse': config_v1.ConfigurationResponse;
   'config.v1.ConfigurationUpdate': config_v1.ConfigurationUpdate;
   'config.v1.GetConfigurationRequest': config_v1.GetConfigurationRequest;
@@ -202,6 +204,7 @@ export interface Messages {
 
 /** Every method by its gRPC path: the names of its request and answer, and which of them are streams. */
 export interface Methods {
+  '/config.v1.ConfigurationService/CheckFeatureFlag': { kind: 'unary'; request: 'config.v1.CheckFeatureFlagRequest'; response: 'config.v1.CheckFeatureFlagResponse' };
   '/config.v1.ConfigurationService/GetConfiguration': { kind: 'unary'; request: 'config.v1.GetConfigurationRequest'; response: 'config.v1.ConfigurationResponse' };
   '/config.v1.ConfigurationService/GetConfigurations': { kind: 'unary'; request: 'config.v1.GetConfigurationsRequest'; response: 'config.v1.GetConfigurationsResponse' };
   '/config.v1.ConfigurationService/StreamConfigurationUpdates': { kind: 'server-stream'; request: 'config.v1.StreamConfigurationUpdatesRequest'; response: 'config.v1.ConfigurationUpdate' };

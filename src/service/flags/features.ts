@@ -96,6 +96,38 @@ export class Features {
     return this.#flag(caller, request, (flag) => withRollout(flag, request));
   }
 
+  /**
+   * Creates or updates by what is there now, which the input is made from: for those whose words are not the model's.
+   *
+   * @param request.body what tells this request from another one under the same idempotency key
+   * @param input called for each attempt, with what is there or null
+   * @throws ServiceError as `put`
+   */
+  async revise(
+    caller: Caller,
+    request: FeatureConditions &
+      ChangeOptions & { readonly action: Action; readonly ref: FeatureRef; readonly body: unknown },
+    input: (before: FeatureContent | null) => FeatureInput,
+  ): Promise<FeaturesAnswer> {
+    const { action, ref, body } = request;
+    const name = await featureNameOf(this.#context, caller, { ref, mode: 'write' });
+    return applyFeatureEdits(
+      this.#context,
+      caller,
+      {
+        operation: action === 'create' ? 'create' : 'update',
+        tenant: name.tenant,
+        options: request,
+        body: { action, ref, body },
+      },
+      () => {
+        const before = storedFeature(this.#context.projection.state, name);
+        const asked = input(isThere(before) ? before.row : null);
+        return [this.#edit({ ...asked, ifMatch: request.ifMatch, action, name, field: '' })];
+      },
+    );
+  }
+
   /** Brings back what was deleted, as it was. @throws ServiceError `not-found`, `exists` when it is there */
   async undelete(
     caller: Caller,

@@ -7,8 +7,10 @@ import type { Answer, ReadOptions } from '../configurations/reads.ts';
 import { checkKnownScope } from '../configurations/refs.ts';
 import type { ServiceContext } from '../context.ts';
 import type { Scope } from '../model.ts';
-import { ServiceError } from '../service-error.ts';
+import { type AdditionalValue, additionalValueOf } from './additional-value.ts';
 import { checkScopeAccess } from './feature-access.ts';
+import { nameIn } from './feature-content.ts';
+import { featureNotFound } from './feature-edits.ts';
 import { FlagChanges, type OpenFlagChanges } from './flag-changes.ts';
 import type { CompiledFlags, FlagSets, KnownFlags } from './flag-sets.ts';
 import { type TenantFlagsChanged, tenantFlagChanges } from './tenant-flag-changes.ts';
@@ -23,6 +25,15 @@ export interface EvaluateRequest extends ScopeRequest {
   readonly context: EvaluationContext;
   /** What the caller expects; absent = any. */
   readonly type?: FlagType | undefined;
+}
+
+/** Whether a feature is on for somebody. */
+export interface FlagCheck {
+  readonly key: string;
+  readonly enabled: boolean;
+  /** What the flag says more to those for whom it is on; null = no more. */
+  readonly value: AdditionalValue | null;
+  readonly evaluation: Evaluation;
 }
 
 /** The use cases of those who evaluate flags. The right to read all flags of the application there is needed. */
@@ -60,6 +71,25 @@ export class FlagReads {
     return { revision, result: set.evaluate(key, context, { nowMs: this.#nowMs, type }) };
   }
 
+  /**
+   * Whether a feature is on: the flag is enabled and answers a variant that is neither its off variant nor false.
+   *
+   * @throws ServiceError as `compiled`; `not-found` for an unknown flag
+   */
+  async check(caller: Caller, request: EvaluateRequest): Promise<Answer<FlagCheck>> {
+    const { scope, key, context } = request;
+    const { flags, set } = await this.#known(caller, request);
+    const flag = flags.get(key);
+    if (flag === undefined) throw featureNotFound(nameIn('flag', scope, key));
+    const evaluation = set.evaluate(key, context, { nowMs: this.#nowMs });
+    const { variant, value, reason } = evaluation;
+    const isOff =
+      variant === undefined || variant === flag.offVariant || value === false || reason === 'DISABLED';
+    const additional = isOff ? null : additionalValueOf(value);
+    const result = { key, enabled: !isOff, value: additional, evaluation };
+    return { revision: this.#context.projection.revision, result };
+  }
+
   /** The same, with the way to the answer. @throws ServiceError as `compiled` */
   async explain(
     caller: Caller,
@@ -67,7 +97,7 @@ export class FlagReads {
   ): Promise<Answer<Explanation>> {
     const { set, revision } = await this.compiled(caller, request);
     const { key, context, type, atMs } = request;
-    if (!this.#has(set, key)) throw new ServiceError('not-found', `there is no flag ${key}`);
+    if (!isKnown(set, key)) throw featureNotFound(nameIn('flag', request.scope, key));
     return { revision, result: set.explain(key, context, { nowMs: atMs ?? this.#nowMs, type }) };
   }
 
@@ -136,8 +166,8 @@ export class FlagReads {
     await checkScopeAccess(access, caller, { scope, kind: 'flag', mode: 'read' });
     return this.#sets.of(scope);
   }
+}
 
-  #has(set: CompiledFlags['set'], key: string): boolean {
-    return set.typeOf(key) !== undefined || set.findings.has(key);
-  }
+function isKnown(set: CompiledFlags['set'], key: string): boolean {
+  return set.typeOf(key) !== undefined || set.findings.has(key);
 }

@@ -41,7 +41,18 @@ export function withRollout(flag: FlagDefinition, { share, variant, ramp }: Roll
   };
   const rule = { name: present?.name ?? 'rollout', when: [], rollout, serve };
   const rules = [...flag.rules.slice(0, present === null ? flag.rules.length : -1), rule];
-  return { ...flag, rules };
+  // Whoever is not let in must not get the same all the same.
+  const isOpen =
+    'variant' in serve && 'variant' in flag.fallthrough && flag.fallthrough.variant === serve.variant;
+  return { ...flag, rules, fallthrough: isOpen ? { variant: flag.offVariant } : flag.fallthrough };
+}
+
+/** The share of everybody that gets what is on, in hundredths; of flags without such a rule all or nothing. */
+export function rolloutShareOf(flag: FlagDefinition): number {
+  const rule = rolloutRuleOf(flag);
+  if (rule?.rollout) return rule.rollout.share;
+  const on = onVariantOf(flag);
+  return 'variant' in flag.fallthrough && flag.fallthrough.variant === on && on !== null ? WHOLE : 0;
 }
 
 /** The one variant that is not the off variant, nor what everybody else gets; of booleans the true one. */

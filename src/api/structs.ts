@@ -1,5 +1,5 @@
-import type { Json } from '../../evaluation/model.ts';
-import type { Struct, Value } from '../../rpc/generated/google/protobuf/struct.ts';
+import type { Json } from '../evaluation/model.ts';
+import type { Struct, Value } from '../rpc/generated/google/protobuf/struct.ts';
 
 /** JSON objects as protobuf has them on the wire, and back. */
 
