@@ -1,7 +1,7 @@
 import { Client, type ClientReadableStream, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { readSelector } from '../../../src/api/flagd/selector.ts';
-import { objectOf, structOf } from '../../../src/api/flagd/structs.ts';
+import { objectOf, structOf } from '../../../src/api/structs.ts';
 import { importFlagd } from '../../../src/evaluation/flagd.ts';
 import { codec, serviceMethods } from '../../../src/rpc/codec.ts';
 import type { Struct } from '../../../src/rpc/generated/google/protobuf/struct.ts';
