@@ -4,10 +4,10 @@ import type { RpcCall, RpcServer } from '../../rpc/server.ts';
 import { type MessageWriter, type ResponseOf, serverStream, unary } from '../../rpc/service.ts';
 import type { Caller } from '../../service/caller.ts';
 import type { Json, Scope } from '../../service/model.ts';
+import { type JsonObject, objectOf, structOf } from '../structs.ts';
 import { anyFlag, type FlagdAnswer, type FlagdType, firstFlagdAnswer, flagdAnswer } from './answers.ts';
 import { FlagdDocuments } from './documents.ts';
 import { checkRequestBytes, FlagFace, type FlagFaceOptions } from './face.ts';
-import { type JsonObject, objectOf, structOf } from '../structs.ts';
 
 const EVALUATION = ['flagd.evaluation.v1.Service', 'flagd.evaluation.v2.Service'] as const;
 type Evaluation = (typeof EVALUATION)[number];
