@@ -9,11 +9,11 @@ import {
 } from '../../rpc/generated/config/v1/configuration.ts';
 import type { Timestamp } from '../../rpc/generated/google/protobuf/timestamp.ts';
 import type { EffectiveView } from '../../service/configurations/reads.ts';
-import type { ValueType } from '../../service/model.ts';
 import type { FlagCheck } from '../../service/flags/flag-reads.ts';
+import type { ValueType } from '../../service/model.ts';
 import type { Update } from '../../service/updates/updates.ts';
-import { structOf } from '../structs.ts';
 import { textOf } from '../../service/values/value-types.ts';
+import { structOf } from '../structs.ts';
 
 const TYPES: Readonly<Record<ValueType, WireType>> = {
   string: WireType.VALUE_TYPE_STRING,
@@ -61,7 +61,13 @@ export function contextOf({ user_id: user, attributes }: CheckFeatureFlagRequest
 
 export function wireCheck({ key, enabled, value, evaluation }: FlagCheck): CheckFeatureFlagResponse {
   const { reason, errorCode, variant = '' } = evaluation;
-  return { key, enabled, value: value === null ? null : structOf(value), reason: errorCode ?? reason, variant };
+  return {
+    key,
+    enabled,
+    value: value === null ? null : structOf(value),
+    reason: errorCode ?? reason,
+    variant,
+  };
 }
 
 function timestamp(iso: string): Timestamp {
