@@ -77,12 +77,13 @@ async function definitionOf({ io }: HttpContext, { file, boolean }: SetFlags): P
 async function put(context: HttpContext, key: string, content: Record<string, unknown>): Promise<ShownFlag> {
   const body = JSON.stringify(content);
   try {
-    return jsonOf(await context.change({ method: 'PUT', path: flagPath(context, key), body }));
+    const answer = await context.change({ method: 'PUT', path: flagPath(context, key), body });
+    return jsonOf<ShownFlag>(answer);
   } catch (error) {
     if (!isAbsent(error)) throw error;
     const name = { application: context.application(), environment: context.environment(), key };
     const made = JSON.stringify({ ...name, ...content });
-    return jsonOf(await context.change({ method: 'POST', path: '/api/v1/flags', body: made }));
+    return jsonOf<ShownFlag>(await context.change({ method: 'POST', path: '/api/v1/flags', body: made }));
   }
 }
 

@@ -90,10 +90,10 @@ function addGet(parent: Command, io: CliIo): void {
         const query = { application: context.application(), environment: context.environment() };
         const path = '/api/v1/flags/effective';
         const { items } = jsonOf<FlagPage>(await context.call({ method: 'GET', path, query }));
-        const found = items.find((flag) => flag.key === key);
-        // The service says best that there is none.
-        const flag =
-          found ?? jsonOf<ShownFlag>(await context.call({ method: 'GET', path: flagPath(context, key) }));
+        const flag = items.find((each) => each.key === key);
+        if (flag === undefined) {
+          throw new Error(`there is no flag ${key} of ${query.application} in ${query.environment}`);
+        }
         await context.print({ body: flag, lines: () => details(flag) });
       }),
     );

@@ -17,7 +17,7 @@ async function made({ post }: RestWorld, fields: object = {}) {
 
 function check(parameters: object): string {
   const query = { key: 'new-checkout', application: 'shop', environment: 'PROD', ...parameters };
-  return `/feature-flags/check?${new URLSearchParams(query as Record<string, string>)}`;
+  return `/feature-flags/check?${new URLSearchParams(query as Record<string, string>).toString()}`;
 }
 
 describe('002', () => {
