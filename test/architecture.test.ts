@@ -56,7 +56,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'api/flag-scope': ['service'],
   'api/flag-time': ['evaluation'],
   'api/structs': ['evaluation', 'rpc'],
-  'api/config': ['service', 'kv/kv', 'rpc', 'api/service-errors', 'api/flag-scope', 'api/structs'],
+  'api/config': [
+    'evaluation',
+    'service',
+    'kv/kv',
+    'rpc',
+    'api/service-errors',
+    'api/flag-scope',
+    'api/structs',
+  ],
   'api/flagd': [
     'service',
     'evaluation',

@@ -31,6 +31,7 @@ export const PREFIXES = {
   seal: `${SERVICE_PREFIX}seal/`,
   instance: `${SERVICE_PREFIX}instance/`,
   lock: `${SERVICE_PREFIX}lock/`,
+  usage: `${SERVICE_PREFIX}usage/`,
 } as const;
 
 /** Versions are numbered with so many digits, so that their order is that of their keys. */
@@ -103,6 +104,20 @@ export function sealKey(revision: number): Buffer {
 /** Some of the instances that are connected to one server. */
 export function instanceShardKey(server: string, shard: number): Buffer {
   return Buffer.from(`${PREFIXES.instance}${server}/${shard}`);
+}
+
+/**
+ * How often flags answered what in an hour, as one server saw it: the oldest hours come first.
+ *
+ * @param hour `2026-11-22T11`
+ */
+export function usageKey(hour: string, { tenant, environment, application }: Scope, server: string): Buffer {
+  return Buffer.from(`${usagePrefix(hour)}${tenant}/${environment}/${application}/${server}`);
+}
+
+/** All rows of an hour. */
+export function usagePrefix(hour: string): string {
+  return `${PREFIXES.usage}${hour}/`;
 }
 
 /** Where plain clients find the value: its JSON text, of a secret its envelope. */

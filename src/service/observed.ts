@@ -24,6 +24,7 @@ const AREAS = [
   'flagReads',
   'flagImport',
   'staleFlags',
+  'usageReports',
 ] as const;
 export type Area = (typeof AREAS)[number];
 
@@ -40,6 +41,7 @@ const CHANGES: Readonly<Partial<Record<Area, ReadonlySet<string>>>> = {
   environments: new Set(['create', 'update', 'delete']),
   applications: new Set(['create', 'update', 'delete']),
   flagImport: new Set(['import']),
+  usageReports: new Set(['add']),
   features: new Set([
     'create',
     'update',

@@ -31,7 +31,9 @@ import { FeatureReads } from './flags/feature-reads.ts';
 import { Features } from './flags/features.ts';
 import { FlagReads } from './flags/flag-reads.ts';
 import { FlagSets } from './flags/flag-sets.ts';
+import { FlagUsage } from './flags/flag-usage.ts';
 import { StaleFlags } from './flags/stale-flags.ts';
+import { UsageReports } from './flags/usage-reports.ts';
 import type { Scope } from './model.ts';
 import { Projection } from './projection.ts';
 import type { Keyring } from './secrets/keyring.ts';
@@ -99,6 +101,9 @@ export interface Service {
   readonly featureHistory: FeatureHistory;
   readonly flagImport: FlagImport;
   readonly staleFlags: StaleFlags;
+  /** Counts what flags answer. */
+  readonly flagUsage: FlagUsage;
+  readonly usageReports: UsageReports;
   /** Flags as they are evaluated. */
   readonly flagReads: FlagReads;
   readonly sweepers: Sweepers;
@@ -142,6 +147,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   const importing = new Importing(context);
   const reads = new Reads(context);
   const flagSets = new FlagSets(projection);
+  const flagUsage = new FlagUsage(kv, { clock, logger });
+  flagUsage.start();
   return {
     configurations: new Configurations(context),
     reads,
@@ -167,7 +174,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     featureHistory: new FeatureHistory(context),
     flagImport: new FlagImport(context),
     staleFlags: new StaleFlags(context),
-    flagReads: new FlagReads(context, flagSets),
+    flagUsage,
+    usageReports: new UsageReports(context, flagUsage),
+    flagReads: new FlagReads(context, flagSets, flagUsage),
     sweepers,
     sealer,
     projection,
@@ -185,6 +194,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
         sealer.close(),
         instances.close(),
         sweepers.close(),
+        flagUsage.close(),
       ]);
       flagSets.close();
       await projection.close();

@@ -13,7 +13,7 @@ import { serviceErrorMapping } from '../service-errors.ts';
 import { readSelector } from './selector.ts';
 
 export interface FlagFaceOptions {
-  readonly service: Pick<Service, 'flagReads'>;
+  readonly service: Pick<Service, 'flagReads' | 'flagUsage'>;
   /** Where callers are known. */
   readonly kv: Pick<Kv, 'authEnabled' | 'permits'>;
   /** Of calls that do not say: their tenant, and their environment by its id. */

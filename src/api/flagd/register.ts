@@ -3,6 +3,7 @@ import type { Struct } from '../../rpc/generated/google/protobuf/struct.ts';
 import type { RpcCall, RpcServer } from '../../rpc/server.ts';
 import { type MessageWriter, type ResponseOf, serverStream, unary } from '../../rpc/service.ts';
 import type { Caller } from '../../service/caller.ts';
+import type { FlagUsage } from '../../service/flags/flag-usage.ts';
 import type { Json, Scope } from '../../service/model.ts';
 import { type JsonObject, objectOf, structOf } from '../structs.ts';
 import { anyFlag, type FlagdAnswer, type FlagdType, firstFlagdAnswer, flagdAnswer } from './answers.ts';
@@ -66,11 +67,13 @@ interface FlagdEvent {
 class Flagd {
   readonly #face: FlagFace;
   readonly #reads: FlagFaceOptions['service']['flagReads'];
+  readonly #usage: FlagUsage;
   readonly #documents: FlagdDocuments;
 
   constructor(options: FlagFaceOptions) {
     this.#face = new FlagFace(options);
     this.#reads = options.service.flagReads;
+    this.#usage = options.service.flagUsage;
     this.#documents = new FlagdDocuments(this.#reads);
   }
 
@@ -79,7 +82,9 @@ class Flagd {
       checkRequestBytes(bytes);
       const { flag_key: key, context } = message;
       const { set } = await this.#flags(caller, call);
-      const evaluation = set.evaluate(key, contextOf(context), { nowMs: this.#reads.nowMs() });
+      const attributes = contextOf(context);
+      const evaluation = set.evaluate(key, attributes, { nowMs: this.#reads.nowMs() });
+      this.#usage.evaluated(this.#face.scopeOf(call), key, { context: attributes, evaluation });
       const toAnswer = service === 'flagd.evaluation.v1.Service' ? firstFlagdAnswer : flagdAnswer;
       return wireAnswer(toAnswer(evaluation, { key, type }), type);
     });

@@ -23,6 +23,7 @@ import { drift } from './v1/drift.ts';
 import { FEATURE_COMPONENTS } from './v1/feature-shapes.ts';
 import { features } from './v1/features.ts';
 import { flagActions } from './v1/flag-actions.ts';
+import { flagUsage } from './v1/flag-usage.ts';
 import { importExport } from './v1/import-export.ts';
 import { PROMOTION_COMPONENTS, promotions } from './v1/promotions.ts';
 import {
@@ -93,6 +94,7 @@ export async function registerDialects(api: FastifyInstance, context: RestContex
     features(own, context, 'flag');
     features(own, context, 'segment');
     flagActions(own, context);
+    flagUsage(own, context);
     await importExport(own, context);
   });
 }

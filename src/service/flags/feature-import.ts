@@ -4,7 +4,7 @@ import type { FlagDefinition, Segment } from '../../evaluation/model.ts';
 import type { Caller } from '../caller.ts';
 import type { ChangeOptions } from '../commit.ts';
 import type { ServiceContext } from '../context.ts';
-import type { FeatureKind, FeatureName, Json, Scope } from '../model.ts';
+import type { FeatureKind, FeatureName, Scope } from '../model.ts';
 import { checkScope, Problems } from '../names.ts';
 import { type FieldProblem, ServiceError } from '../service-error.ts';
 import { definitionJson } from './definition-json.ts';

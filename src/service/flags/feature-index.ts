@@ -1,4 +1,4 @@
-import type { Feature, FeatureDefinition, FeatureKind, FeatureName, Scope } from '../model.ts';
+import type { Feature, FeatureKind, FeatureName, Scope } from '../model.ts';
 
 /** A feature's row with the revision that its guard must name. */
 export interface StoredFeature<Row extends Feature = Feature> {
@@ -91,11 +91,6 @@ export class FeatureIndex {
     if (scope.size === 0) this.#scopes.delete(key);
     else this.#scopes.set(key, scope);
   }
-}
-
-/** What of a feature decides, apart from the rest. */
-export function definitionOf(feature: FeatureDefinition): FeatureDefinition {
-  return { kind: feature.kind, definition: feature.definition } as FeatureDefinition;
 }
 
 /** Names have no slash, so that a slash tells them apart. */

@@ -13,6 +13,7 @@ import { nameIn } from './feature-content.ts';
 import { featureNotFound } from './feature-edits.ts';
 import { FlagChanges, type OpenFlagChanges } from './flag-changes.ts';
 import type { CompiledFlags, FlagSets, KnownFlags } from './flag-sets.ts';
+import type { FlagUsage } from './flag-usage.ts';
 import { type TenantFlagsChanged, tenantFlagChanges } from './tenant-flag-changes.ts';
 
 /** Which flags are meant. */
@@ -40,11 +41,13 @@ export interface FlagCheck {
 export class FlagReads {
   readonly #context: ServiceContext;
   readonly #sets: FlagSets;
+  readonly #usage: FlagUsage;
   readonly #changes: FlagChanges;
 
-  constructor(context: ServiceContext, sets: FlagSets) {
+  constructor(context: ServiceContext, sets: FlagSets, usage: FlagUsage) {
     this.#context = context;
     this.#sets = sets;
+    this.#usage = usage;
     this.#changes = new FlagChanges(context, sets);
   }
 
@@ -68,7 +71,9 @@ export class FlagReads {
   async evaluate(caller: Caller, request: EvaluateRequest): Promise<Answer<Evaluation>> {
     const { set, revision } = await this.compiled(caller, request);
     const { key, context, type } = request;
-    return { revision, result: set.evaluate(key, context, { nowMs: this.#nowMs, type }) };
+    const evaluation = set.evaluate(key, context, { nowMs: this.#nowMs, type });
+    this.#usage.evaluated(request.scope, key, { context, evaluation });
+    return { revision, result: evaluation };
   }
 
   /**
@@ -82,6 +87,7 @@ export class FlagReads {
     const flag = flags.get(key);
     if (flag === undefined) throw featureNotFound(nameIn('flag', scope, key));
     const evaluation = set.evaluate(key, context, { nowMs: this.#nowMs });
+    this.#usage.evaluated(scope, key, { context, evaluation });
     const { variant, value, reason } = evaluation;
     const isOff =
       variant === undefined || variant === flag.offVariant || value === false || reason === 'DISABLED';

@@ -55,8 +55,10 @@ export class StaleFlags {
     const { revision } = projection;
     const filter = access.filter(caller, 'read');
     const nowMs = clock.nowMs();
+    // What is there now, whatever changes while rights are asked for.
+    const flags = [...projection.state.features.all('flag', tenant)];
     const found: StaleFlag[] = [];
-    for (const { row, modRevision } of [...projection.state.features.all('flag', tenant)]) {
+    for (const { row, modRevision } of flags) {
       const isMeant =
         (application ?? row.application) === row.application &&
         (environment ?? row.environment) === row.environment;

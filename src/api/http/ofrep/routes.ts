@@ -63,8 +63,10 @@ class Ofrep {
   }
 
   async one(request: FastifyRequest<Evaluation>, reply: FastifyReply, key: string): Promise<FastifyReply> {
-    const { set, revision } = await this.#flags(request);
-    const evaluation = set.evaluate(key, request.body.context ?? {}, { nowMs: this.#nowMs });
+    const { scope, set, revision } = await this.#flags(request);
+    const context = request.body.context ?? {};
+    const evaluation = set.evaluate(key, context, { nowMs: this.#nowMs });
+    this.#context.service.flagUsage.evaluated(scope, key, { context, evaluation });
     const answer = ofrepAnswer(key, evaluation);
     reply.code(ofrepStatus(answer)).header('conclave-revision', revision).header('cache-control', 'no-store');
     return reply.type('application/json; charset=utf-8').send(JSON.stringify(answer));

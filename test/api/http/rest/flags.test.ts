@@ -17,7 +17,7 @@ async function made({ post }: RestWorld, fields: object = {}) {
 
 function check(parameters: object): string {
   const query = { key: 'new-checkout', application: 'shop', environment: 'PROD', ...parameters };
-  return `/feature-flags/check?${new URLSearchParams(query as Record<string, string>)}`;
+  return `/feature-flags/check?${new URLSearchParams(query as Record<string, string>).toString()}`;
 }
 
 describe('002', () => {
@@ -415,6 +415,38 @@ describe('our own paths', () => {
       ]);
       expect(items[0].unchangedDays).toBe(31);
       expectProblem(await get('/api/v1/flags/stale?days=40000'), 400, ['days']);
+    });
+  });
+});
+
+describe('evaluations', () => {
+  test('are counted and exported as lines of JSON and as CSV', async () => {
+    await inRestWorld(async (world) => {
+      const { get, post } = world;
+      await made(world);
+      await get(check({ userId: 'ada', service: 'web' }));
+      await get(check({ userId: 'bob', service: 'web' }));
+      const scope = { application: 'shop', environment: 'PROD' };
+      const counts = [{ flag: 'new-checkout', variant: 'on', reason: 'STATIC', count: 3, service: '=cmd' }];
+      expect((await post('/api/v1/flags/evaluations', { ...scope, counts })).status).toBe(204);
+      const path = '/api/v1/feature-flags/shop/evaluations?environment=PROD';
+      const lines = await get(path);
+      expect(lines.headers['content-type']).toMatch(/^application\/x-ndjson/);
+      expect(
+        lines.text
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line) as object),
+      ).toMatchObject([
+        { hour: '2026-03-01T00:00:00Z', flag: 'new-checkout', service: '=cmd', count: 3 },
+        { application: 'shop', environment: 'production', reason: 'STATIC', service: 'web', count: 2 },
+      ]);
+      const csv = await get(`${path}&format=csv&service=%3Dcmd`);
+      expect(csv.text).toBe(
+        'hour,application,environment,flag,variant,reason,service,count\r\n' +
+          "2026-03-01T00:00:00Z,shop,production,new-checkout,on,STATIC,'=cmd,3\r\n",
+      );
+      expectProblem(await get(`${path}&from=yesterday`), 400, ['from']);
     });
   });
 });

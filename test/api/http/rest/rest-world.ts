@@ -90,7 +90,7 @@ export function answeredOf(
   text: string,
 ): Answered {
   const { 'content-type': type } = headers;
-  const isJson = typeof type === 'string' && type.includes('json');
+  const isJson = typeof type === 'string' && type.includes('json') && !type.includes('ndjson');
   return {
     status,
     headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)])),
