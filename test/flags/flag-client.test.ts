@@ -93,6 +93,18 @@ describe('the client of flags', () => {
     expect(client.evaluate('dependent').errorCode).toBe('FLAG_NOT_FOUND');
   });
 
+  test('tells of what changes by itself when its time has come', async () => {
+    await using client = await FlagClient.open({ endpoints: endpoints(), ...SHOP });
+    const keys: string[] = [];
+    client.onUpdate((update) => keys.push(...update.keys));
+    const at = new Date(Date.now() + 2_000).toISOString();
+    const schedule = [{ at, set: { enabled: false } }];
+    await world.put('soon', { ...ON_OFF, fallthrough: { variant: 'on' }, offVariant: 'off', schedule });
+    await eventually('its making and its end', () => keys.length === 2);
+    expect(keys).toEqual(['soon', 'soon']);
+    expect(client.evaluate('soon')).toMatchObject({ value: false, reason: 'DISABLED' });
+  });
+
   test('says why it cannot open', async () => {
     const away = [`127.0.0.1:${await freePort()}`];
     await expect(FlagClient.open({ endpoints: away, ...SHOP, startTimeoutMs: 50 })).rejects.toMatchObject({
