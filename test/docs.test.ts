@@ -5,7 +5,10 @@ import { STREAM_KEYS_MAX } from '../src/api/config/register.ts';
 import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
 import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
+import { EVALUATION_BYTES_MAX } from '../src/api/flag-scope.ts';
+import { SELECTOR_LENGTH_MAX } from '../src/api/flagd/selector.ts';
 import { HTTP_CONNECTIONS_MAX } from '../src/api/http/http-face.ts';
+import { OFREP_BEAT_MS, OFREP_STREAMS_MAX } from '../src/api/http/ofrep/event-streams.ts';
 import {
   CHECKED_WHOLE_BYTES_MAX,
   PATH_PART_LENGTH_MAX,
@@ -224,6 +227,9 @@ describe('limits', () => {
       'Answers of one such call': [`${count(AHEAD_MESSAGES_MAX)}, ${AHEAD_BYTES_MAX / 1024} KiB`],
       'Keys that one stream of updates names': [count(STREAM_KEYS_MAX)],
       'Changes that a stream is told of': [count(RECORDS_MAX)],
+      'Request that evaluates flags': [`${EVALUATION_BYTES_MAX / 1024} KiB`],
+      'Selector of flags': [count(SELECTOR_LENGTH_MAX)],
+      'Event streams of OFREP': [`${count(OFREP_STREAMS_MAX)}; ${seconds(OFREP_BEAT_MS)}`],
       'Connections of each HTTP address': [count(HTTP_CONNECTIONS_MAX)],
       "JavaScript memory of the service's thread": [`${count(DEFAULT_HOST_BOUNDS.heapMbMax)} MiB`],
       "Time between two starts of the service's thread": [

@@ -88,6 +88,7 @@ export class FlagWorld implements AsyncDisposable {
   #port: ClientPort;
   readonly #grpc: GrpcServer;
   readonly #face: HttpFace;
+  #closed: Promise<void> | null = null;
 
   private constructor(parts: {
     readonly running: RunningService;
@@ -159,8 +160,14 @@ export class FlagWorld implements AsyncDisposable {
     await this.#port.listen([`http://127.0.0.1:${this.grpcPort}`]);
   }
 
+  /** Ends HTTP; once. */
+  async closeHttp(): Promise<void> {
+    this.#closed ??= this.#face.close();
+    await this.#closed;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#face.close(), this.#port.close({ graceMs: 0 })]);
+    await Promise.all([this.closeHttp(), this.#port.close({ graceMs: 0 })]);
     await this.#running.close();
   }
 }
