@@ -18,6 +18,8 @@ const AREAS = [
   'validations',
   'environments',
   'applications',
+  'audit',
+  'delivery',
 ] as const;
 export type Area = (typeof AREAS)[number];
 

@@ -10,6 +10,8 @@ import { environmentRoutes } from './rest/environment-routes.ts';
 import { ENVIRONMENT, ENVIRONMENT_CREATION, ENVIRONMENT_UPDATE } from './rest/environment-shape.ts';
 import { PROBLEM } from './rest/problem-schema.ts';
 import { APPLICATION_COMPONENTS, applications } from './v1/applications.ts';
+import { audit } from './v1/audit.ts';
+import { AUDIT_ENTRY } from './v1/audit-operations.ts';
 import { bulk } from './v1/bulk.ts';
 import { compare } from './v1/compare.ts';
 import { configurations } from './v1/configurations.ts';
@@ -48,6 +50,7 @@ export const COMPONENTS: readonly object[] = [
   CREATION,
   UPDATE,
   PATCH,
+  AUDIT_ENTRY,
 ];
 
 /** Registers every dialect; each tells failures in its own words. */
@@ -73,6 +76,7 @@ export async function registerDialects(api: FastifyInstance, context: RestContex
     compare(own, context);
     promotions(own, context);
     drift(own, context);
+    audit(own, context);
     await importExport(own, context);
   });
 }

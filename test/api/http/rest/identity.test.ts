@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { restApp } from '../../../../src/api/http/rest/app.ts';
-import type { IdentityOptions } from '../../../../src/api/http/rest/identity.ts';
+import type { IdentityOptions } from '../../../../src/api/identity.ts';
 import type { Kv } from '../../../../src/kv/kv.ts';
 import { LocalKv } from '../../../../src/kv/local-kv.ts';
 import { silentLogger } from '../../../../src/lib/logger.ts';
