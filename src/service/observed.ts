@@ -19,7 +19,6 @@ const AREAS = [
   'environments',
   'applications',
   'audit',
-  'delivery',
 ] as const;
 export type Area = (typeof AREAS)[number];
 

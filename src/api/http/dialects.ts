@@ -15,6 +15,8 @@ import { AUDIT_ENTRY } from './v1/audit-operations.ts';
 import { bulk } from './v1/bulk.ts';
 import { compare } from './v1/compare.ts';
 import { configurations } from './v1/configurations.ts';
+import { delivery } from './v1/delivery.ts';
+import { INSTANCE } from './v1/delivery-operations.ts';
 import { drift } from './v1/drift.ts';
 import { importExport } from './v1/import-export.ts';
 import { PROMOTION_COMPONENTS, promotions } from './v1/promotions.ts';
@@ -51,6 +53,7 @@ export const COMPONENTS: readonly object[] = [
   UPDATE,
   PATCH,
   AUDIT_ENTRY,
+  INSTANCE,
 ];
 
 /** Registers every dialect; each tells failures in its own words. */
@@ -77,6 +80,7 @@ export async function registerDialects(api: FastifyInstance, context: RestContex
     promotions(own, context);
     drift(own, context);
     audit(own, context);
+    delivery(own, context);
     await importExport(own, context);
   });
 }

@@ -110,7 +110,7 @@ export const SEAL: Operation = {
   operationId: 'getAuditSeal',
   summary: 'The end of the chain of hashes over all changes, to be written down elsewhere',
   tag: TAG,
-  kind: 'read',
+  kind: 'call',
   answers: {
     200: {
       description: 'How far it reaches',
