@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { STREAM_KEYS_MAX } from '../src/api/config/register.ts';
+import { SHARED_UPDATES_BYTES_MAX } from '../src/api/config/register.ts';
 import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
 import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
@@ -17,6 +17,7 @@ import {
   MAX_STALENESS_MS_MAX as REST_STALENESS_MS_MAX,
 } from '../src/api/http/rest/limits.ts';
 import { APPLICATIONS_SHOWN_MAX } from '../src/api/http/service-metrics.ts';
+import { AGENT_LENGTH_MAX } from '../src/api/identity.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
 import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
@@ -69,7 +70,27 @@ import { CHAIN_MAX } from '../src/service/environments/inheritance.ts';
 import { AFFECTED_INSTANCES_MAX } from '../src/service/events/event.ts';
 import { FILTER_KEYS_MAX } from '../src/service/events/event-filter.ts';
 import { EVENT_LIMITS_DEFAULT, SUBSCRIBERS_MAX } from '../src/service/events/event-hub.ts';
+import { ACCESS_MS_MAX } from '../src/service/events/events.ts';
 import { REPLAY_CHANGES_MAX } from '../src/service/events/replay.ts';
+import { RECORDS_MAX } from '../src/service/flags/change-feed.ts';
+import { FEATURE_BYTES_MAX } from '../src/service/flags/feature-content.ts';
+import {
+  FEATURE_EDITS_BYTES_MAX,
+  FEATURE_EDITS_MAX,
+  FEATURES_BYTES_MAX,
+  FEATURES_MAX,
+} from '../src/service/flags/feature-edits.ts';
+import { FEATURE_VERSIONS_PAGE_MAX } from '../src/service/flags/feature-history.ts';
+import { IMPORTED_FEATURES_MAX } from '../src/service/flags/feature-import.ts';
+import { TIMED_CHANGES_MS_MIN } from '../src/service/flags/flag-changes.ts';
+import { COMPILED_SCOPES_MAX } from '../src/service/flags/flag-sets.ts';
+import {
+  USAGE_COUNTS_MAX,
+  USAGE_FLUSH_MS,
+  USAGE_KEEP_HOURS,
+  USAGE_SCOPES_MAX,
+} from '../src/service/flags/flag-usage.ts';
+import { REPORTED_COUNTS_MAX, USAGE_HOURS_MAX, USAGE_LINES_MAX } from '../src/service/flags/usage-reports.ts';
 import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
 import { LENGTHS, TAGS_MAX } from '../src/service/names.ts';
 import { CATCH_UP_MS_MAX } from '../src/service/projection.ts';
@@ -78,7 +99,6 @@ import { RECENT_BYTES_MAX, RECENT_CHANGES_MAX } from '../src/service/recent-chan
 import { ROW_VALUE_BYTES_MAX } from '../src/service/rows.ts';
 import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
 import { RETENTION_DEFAULT } from '../src/service/sweepers/retention.ts';
-import { RECORDS_MAX } from '../src/service/updates/change-feed.ts';
 import { SCHEMA_STEPS_MAX, VIOLATIONS_MAX } from '../src/service/values/compiled-schema.ts';
 import { RULE_LENGTH_MAX, RULE_STEPS_MAX, RULES_STEPS_MAX } from '../src/service/values/cross-key-rules.ts';
 import { CHANGES_MAX, LINE_DIFFS_MAX, LINE_EDITS_MAX } from '../src/service/values/diff.ts';
@@ -219,17 +239,36 @@ describe('limits', () => {
       'Fields told of a REST request': [`${REST_PROBLEMS_MAX};`, `${CHECKED_WHOLE_BYTES_MAX / 1024} KiB`],
       'Staleness that a REST read': [count(REST_STALENESS_MS_MAX)],
       'Names and passwords': [`${count(rest.signInsMax)}, for ${seconds(rest.signInMs)}`],
+      'Characters of a user agent': [count(AGENT_LENGTH_MAX)],
+      'Exports of the audit': [count(rest.auditExportsMax)],
       'Configurations of one look back': [count(MANY_MAX)],
       'Items shown of an import': [count(IMPORT_ITEMS_SHOWN_MAX)],
       'Calls of the configuration service': [count(CALLS_MAX)],
       'Batches of a watch of the configuration service': [count(BATCHES_AHEAD_MAX)],
       'gRPC calls of the configuration service': [count(REMOTE_CALLS_MAX)],
       'Answers of one such call': [`${count(AHEAD_MESSAGES_MAX)}, ${AHEAD_BYTES_MAX / 1024} KiB`],
-      'Keys that one stream of updates names': [count(STREAM_KEYS_MAX)],
-      'Changes that a stream is told of': [count(RECORDS_MAX)],
+      'Changes that who follows flags': [count(RECORDS_MAX)],
+      'Time between two notices that flags': [seconds(TIMED_CHANGES_MS_MIN)],
+      'A flag or segment as it is stored': [`${FEATURE_BYTES_MAX / 1024} KiB`],
+      'Flags and segments that one change touches': [
+        `${FEATURE_EDITS_MAX}; ${mebibytes(FEATURE_EDITS_BYTES_MAX)}`,
+      ],
+      'Flags and segments, deleted ones included': [
+        `${count(FEATURES_MAX)}; ${mebibytes(FEATURES_BYTES_MAX)}`,
+      ],
+      'Flags and segments of one import': [count(IMPORTED_FEATURES_MAX)],
+      'Versions of a flag or segment on one page': [count(FEATURE_VERSIONS_PAGE_MAX)],
+      'Applications in environments whose flags': [count(COMPILED_SCOPES_MAX)],
+      'Counts of evaluations of one application': [`${count(USAGE_COUNTS_MAX)}; ${count(USAGE_SCOPES_MAX)}`],
+      'Time until counts of evaluations': [`${seconds(USAGE_FLUSH_MS)}; ${count(USAGE_KEEP_HOURS)} hours`],
+      'Hours, counts of one report': [
+        `${count(USAGE_HOURS_MAX)}, ${count(USAGE_LINES_MAX)}; ${count(REPORTED_COUNTS_MAX)}`,
+      ],
       'Request that evaluates flags': [`${EVALUATION_BYTES_MAX / 1024} KiB`],
       'Selector of flags': [count(SELECTOR_LENGTH_MAX)],
       'Event streams of OFREP': [`${count(OFREP_STREAMS_MAX)}; ${seconds(OFREP_BEAT_MS)}`],
+      'Updates that are kept as they go out': [`${SHARED_UPDATES_BYTES_MAX / 2 ** 20} MiB`],
+      'Age of what a stream knows': [seconds(ACCESS_MS_MAX)],
       'Connections of each HTTP address': [count(HTTP_CONNECTIONS_MAX)],
       "JavaScript memory of the service's thread": [`${count(DEFAULT_HOST_BOUNDS.heapMbMax)} MiB`],
       "Time between two starts of the service's thread": [

@@ -25,6 +25,7 @@ const AREAS = [
   'flagImport',
   'staleFlags',
   'usageReports',
+  'audit',
 ] as const;
 export type Area = (typeof AREAS)[number];
 

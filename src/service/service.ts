@@ -39,7 +39,6 @@ import { Projection } from './projection.ts';
 import type { Keyring } from './secrets/keyring.ts';
 import { RETENTION_DEFAULT, type Retention } from './sweepers/retention.ts';
 import { Sweepers } from './sweepers/sweepers.ts';
-import { Updates } from './updates/updates.ts';
 
 export interface ServiceOptions {
   readonly kv: Kv;
@@ -94,7 +93,6 @@ export interface Service {
   readonly events: Events;
   readonly delivery: Delivery;
   readonly instances: Instances;
-  readonly updates: Updates;
   /** Flags and segments as people edit them. */
   readonly features: Features;
   readonly featureReads: FeatureReads;
@@ -168,7 +166,6 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     events: new Events(context, hub),
     delivery: new Delivery(context, instances),
     instances,
-    updates: new Updates(context),
     features: new Features(context),
     featureReads: new FeatureReads(context),
     featureHistory: new FeatureHistory(context),

@@ -1,14 +1,13 @@
 import type { CancelSignal } from '../../lib/cancellation.ts';
 import type { RpcCall } from '../../rpc/server.ts';
-import type { Shown } from './identity.ts';
+import type { Shown } from '../identity.ts';
 import { HEADER } from './metadata.ts';
-
-const BEARER = /^Bearer /;
 
 /** What a call shows of who makes it. */
 export function shownBy(call: RpcCall): Shown {
   return {
-    token: call.metadata(HEADER.token) ?? call.metadata(HEADER.authorization)?.replace(BEARER, ''),
+    authorization: call.metadata(HEADER.authorization),
+    token: call.metadata(HEADER.token),
     certificateName: call.certificateName,
     user: call.metadata(HEADER.user),
     address: call.peer.slice(0, Math.max(0, call.peer.lastIndexOf(':'))),

@@ -1,4 +1,3 @@
-import type { Kv } from '../../kv/kv.ts';
 import type { RpcCall } from '../../rpc/server.ts';
 import { RpcError, rpcStatus } from '../../rpc/status.ts';
 import type { Caller } from '../../service/caller.ts';
@@ -6,16 +5,16 @@ import type { Scope } from '../../service/model.ts';
 import type { Service } from '../../service/service.ts';
 import { ServiceError } from '../../service/service-error.ts';
 import { abortSignalOf, shownBy } from '../config/calls.ts';
-import { Identities } from '../config/identity.ts';
 import { HEADER } from '../config/metadata.ts';
 import { EVALUATION_BYTES_MAX, type SaidScope, scopeOf } from '../flag-scope.ts';
+import { Identity, type IdentityOptions } from '../identity.ts';
 import { serviceErrorMapping } from '../service-errors.ts';
 import { readSelector } from './selector.ts';
 
 export interface FlagFaceOptions {
   readonly service: Pick<Service, 'flagReads' | 'flagUsage'>;
   /** Where callers are known. */
-  readonly kv: Pick<Kv, 'authEnabled' | 'permits'>;
+  readonly kv: IdentityOptions['kv'];
   /** Of calls that do not say: their tenant, and their environment by its id. */
   readonly tenant: string;
   readonly environment: string;
@@ -26,19 +25,19 @@ export interface FlagFaceOptions {
 export class FlagFace {
   readonly tenant: string;
   readonly #environment: string;
-  readonly #identities: Identities;
+  readonly #identity: Identity;
 
   constructor({ kv, tenant, environment, requireIdentity }: FlagFaceOptions) {
     this.tenant = tenant;
     this.#environment = environment;
-    this.#identities = new Identities(kv, { required: requireIdentity });
+    this.#identity = new Identity({ kv, requireIdentity });
   }
 
   /** Serves a call in the name of whoever makes it. @throws RpcError in place of the service's failures */
   async answer<T>(call: RpcCall, work: (caller: Caller) => Promise<T>): Promise<T> {
     const signal = abortSignalOf(call.signal);
     try {
-      return await work(await this.#identities.callerOf(shownBy(call), signal));
+      return await work(await this.#identity.callerOf(shownBy(call), signal));
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
       // To flagd's clients `invalid-argument` says that a flag has another type than they asked for.

@@ -4,6 +4,7 @@ import { features as managedFeatures } from './dialects/000/features.ts';
 import { FLAG_COMPONENTS_001, serviceFlags } from './dialects/001/flags.ts';
 import { COMPONENTS_001 } from './dialects/001/schemas.ts';
 import { serviceConfig } from './dialects/001/service-config.ts';
+import { serviceWatch } from './dialects/001/watch.ts';
 import { configs } from './dialects/002/configs.ts';
 import { FLAG_COMPONENTS_002 } from './dialects/002/flag-schemas.ts';
 import { featureFlags } from './dialects/002/flags.ts';
@@ -16,10 +17,15 @@ import { environmentRoutes } from './rest/environment-routes.ts';
 import { ENVIRONMENT, ENVIRONMENT_CREATION, ENVIRONMENT_UPDATE } from './rest/environment-shape.ts';
 import { PROBLEM } from './rest/problem-schema.ts';
 import { APPLICATION_COMPONENTS, applications } from './v1/applications.ts';
+import { audit } from './v1/audit.ts';
+import { AUDIT_ENTRY } from './v1/audit-operations.ts';
 import { bulk } from './v1/bulk.ts';
 import { compare } from './v1/compare.ts';
 import { configurations } from './v1/configurations.ts';
+import { delivery } from './v1/delivery.ts';
+import { INSTANCE } from './v1/delivery-operations.ts';
 import { drift } from './v1/drift.ts';
+import { EVENT_COMPONENTS, events } from './v1/events.ts';
 import { FEATURE_COMPONENTS } from './v1/feature-shapes.ts';
 import { features } from './v1/features.ts';
 import { flagActions } from './v1/flag-actions.ts';
@@ -52,6 +58,7 @@ export const COMPONENTS: readonly object[] = [
   ENVIRONMENT_UPDATE,
   ...APPLICATION_COMPONENTS,
   ...PROMOTION_COMPONENTS,
+  ...EVENT_COMPONENTS,
   CONFIGURATION,
   VERSION,
   EFFECTIVE,
@@ -62,12 +69,15 @@ export const COMPONENTS: readonly object[] = [
   UPDATE,
   PATCH,
   ...OFREP_COMPONENTS,
+  AUDIT_ENTRY,
+  INSTANCE,
 ];
 
 /** Registers every dialect; each tells failures in its own words. */
 export async function registerDialects(api: FastifyInstance, context: RestContext): Promise<void> {
   await api.register(async (dialect) => configs(dialect, context));
   await api.register(async (dialect) => serviceConfig(dialect, context));
+  await api.register(async (dialect) => serviceWatch(dialect, context));
   await api.register(async (dialect) => config(dialect, context));
   await api.register(async (dialect) => featureFlags(dialect, context));
   await api.register(async (dialect) => serviceFlags(dialect, context));
@@ -85,6 +95,7 @@ export async function registerDialects(api: FastifyInstance, context: RestContex
   );
   await api.register(async (own) => ofrep(own, context));
   await api.register(async (own) => applications(own, context));
+  await api.register(async (own) => events(own, context));
   await api.register(async (own) => {
     configurations(own, context);
     bulk(own, context);
@@ -95,6 +106,8 @@ export async function registerDialects(api: FastifyInstance, context: RestContex
     features(own, context, 'segment');
     flagActions(own, context);
     flagUsage(own, context);
+    audit(own, context);
+    delivery(own, context);
     await importExport(own, context);
   });
 }

@@ -8,7 +8,7 @@ import { ServiceError } from '../service-error.ts';
 /** Of a configuration, or of a flag or segment: an id has those of one kind. */
 export type AnyVersion = ConfigurationVersion | FeatureVersion;
 
-/** A version as it is stored, with the revision at which it was made. */
+/** A version as it is stored, with the revision at which it was made; only the seal of a secret is ever put anew. */
 export interface StoredVersion<Version extends AnyVersion = ConfigurationVersion> {
   readonly version: Version;
   readonly revision: number;
@@ -86,7 +86,8 @@ function noVersion(version: number): ServiceError {
 }
 
 function storedVersionOf<Version extends AnyVersion>(row: KvRow | undefined): StoredVersion<Version> | null {
+  // A secret may have been sealed anew since.
   return row === undefined
     ? null
-    : { version: decodeAnyVersion<Version>(row.value), revision: row.modRevision };
+    : { version: decodeAnyVersion<Version>(row.value), revision: row.createRevision };
 }

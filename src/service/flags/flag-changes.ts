@@ -4,7 +4,7 @@ import type { Caller } from '../caller.ts';
 import type { ServiceContext } from '../context.ts';
 import { chainOf } from '../environments/inheritance.ts';
 import type { ChangeItem, ChangeRecord, Scope } from '../model.ts';
-import { ChangeFeed, type RecordedChange } from '../updates/change-feed.ts';
+import { ChangeFeed, type RecordedChange } from './change-feed.ts';
 import { checkScopeAccess, isFeatureItem } from './feature-access.ts';
 import type { FlagSets } from './flag-sets.ts';
 

@@ -77,6 +77,20 @@ export class FlagReads {
     return { revision, result: evaluation };
   }
 
+  /** What every flag answers in one context, by key in order. They are not counted. @throws ServiceError as `compiled` */
+  async answers(
+    caller: Caller,
+    request: ScopeRequest & { readonly context: EvaluationContext },
+  ): Promise<Answer<ReadonlyMap<string, Evaluation>>> {
+    const { set, revision } = await this.compiled(caller, request);
+    const nowMs = this.#nowMs;
+    const answers = Array.from(
+      set.keys(),
+      (key) => [key, set.evaluate(key, request.context, { nowMs })] as const,
+    );
+    return { revision, result: new Map(answers) };
+  }
+
   /**
    * Whether a feature is on: the flag is enabled and answers a variant that is neither its off variant nor false.
    *

@@ -3,7 +3,7 @@ import type { Caller } from '../caller.ts';
 import type { ServiceContext } from '../context.ts';
 import { heirsOf } from '../environments/inheritance.ts';
 import type { ChangeItem, ChangeRecord, Scope } from '../model.ts';
-import { ChangeFeed } from '../updates/change-feed.ts';
+import { ChangeFeed } from './change-feed.ts';
 import { type FeatureItem, isFeatureItem, plainNameOf } from './feature-access.ts';
 import type { FlagSets } from './flag-sets.ts';
 

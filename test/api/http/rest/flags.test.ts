@@ -246,6 +246,30 @@ describe('000', () => {
   });
 });
 
+describe('004', () => {
+  test('flags of the application stand beside its values, and the tag is theirs, too', async () => {
+    await inRestWorld(async (world) => {
+      const { get, put } = world;
+      const { id } = await made(world);
+      await made(world, { key: 'limits', value: { max: 3 } });
+      await made(world, {
+        key: 'for-some',
+        rules: [{ attribute: 'plan', operator: 'EQUALS', values: ['gold'] }],
+      });
+      const path = '/v1/config/services/shop?environment=prod';
+      const first = await get(path);
+      expect(first.body).toEqual({
+        feature_flags: { 'for-some': false, limits: { max: 3 }, 'new-checkout': true },
+      });
+      const tag = { 'if-none-match': first.headers['etag']! };
+      expect((await get(path, tag)).status).toBe(304);
+      await put(`/feature-flags/${id}`, { enabled: false });
+      const second = await get(path, tag);
+      expect(second.body.feature_flags['new-checkout']).toBe(false);
+    });
+  });
+});
+
 describe('our own paths', () => {
   const ON_OFF = {
     type: 'boolean',
