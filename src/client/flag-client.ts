@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { canonicalEnvironment } from '../config-format/environments.ts';
-import { affectedFlags, type DefinitionsByKey } from '../evaluation/affected.ts';
+import { affectedFlags, type DefinitionsByKey, flagsOfTime } from '../evaluation/affected.ts';
 import type { Evaluation, EvaluationContext } from '../evaluation/evaluation.ts';
 import type { Explanation } from '../evaluation/explain.ts';
 import { compileFlags, type FlagSet } from '../evaluation/flag-set.ts';
@@ -8,6 +8,7 @@ import type { FlagDefinition, FlagType, Json, Segment } from '../evaluation/mode
 import type { Definitions } from '../rpc/generated/flags/v1/flags.ts';
 import { Channels } from './channels.ts';
 import { ClientError } from './client-error.ts';
+import { TIMER_MS_MAX } from './clock.ts';
 import type { ConfigScope } from './config-layers.ts';
 import { parseEndpoint } from './endpoint.ts';
 import { followFlags, isFinal } from './flag-feed.ts';
@@ -19,6 +20,8 @@ import { SignIn } from './sign-in.ts';
 const TENANT_DEFAULT = 'default';
 const TIMEOUT_MS_DEFAULT = 5_000;
 const START_TIMEOUT_MS_DEFAULT = 5_000;
+/** What changes by itself is told at most so often: a linear ramp changes all the time. */
+const TIMED_UPDATES_MS_MIN = 10_000;
 const NO_CONTEXT: EvaluationContext = Object.freeze({});
 
 /** Whose flags are wanted, and from where. */
@@ -44,7 +47,7 @@ export interface FlagClientOptions
 /** `empty`: there were never any flags; `live`: as the cluster has them; `stale`: as they were when it was last there. */
 export type FlagClientState = 'empty' | 'live' | 'stale';
 
-/** Flags that may answer otherwise than before. */
+/** Flags that may answer otherwise than before: since they were changed, or since a time has come. */
 export interface FlagUpdate {
   /** Of the store: everything acknowledged up to it is in. */
   readonly revision: number;
@@ -70,6 +73,7 @@ export class FlagClient {
   #state: FlagClientState = 'empty';
   #failure: unknown = null;
   #done: Promise<void> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
 
   private constructor(options: FlagClientOptions) {
     const { tenant = TENANT_DEFAULT, application, environment, endpoints, tls, region } = options;
@@ -162,6 +166,7 @@ export class FlagClient {
   /** Ends the connections. The flags that are there can still be evaluated. */
   async close(): Promise<void> {
     this.#closing.abort();
+    clearTimeout(this.#timer);
     this.#channels.close();
     await this.#done;
   }
@@ -224,6 +229,23 @@ export class FlagClient {
     const wasEmpty = this.#state === 'empty';
     if (keys.length > 0 && !wasEmpty) tellAll(this.#onUpdate, { revision: this.#revision, keys });
     this.#become('live');
+    this.#waitForTime(Date.now());
+  }
+
+  /** Tells of what changes by itself after a moment. */
+  #waitForTime(sinceMs: number, leastMs = 0): void {
+    clearTimeout(this.#timer);
+    const nextMs = this.#flags.nextChangeMs(sinceMs);
+    if (nextMs === null || this.#closing.signal.aborted) return;
+    const waitMs = Math.min(TIMER_MS_MAX, Math.max(leastMs, nextMs - Date.now(), 0));
+    this.#timer = setTimeout(() => {
+      // The timer may have been too short, or early.
+      if (Date.now() < nextMs) return this.#waitForTime(sinceMs);
+      const nowMs = Date.now();
+      tellAll(this.#onUpdate, { revision: this.#revision, keys: flagsOfTime(this.#definitions) });
+      this.#waitForTime(nowMs, TIMED_UPDATES_MS_MIN);
+    }, waitMs);
+    this.#timer.unref();
   }
 
   #become(state: FlagClientState): void {

@@ -1,4 +1,5 @@
 import type { FlagDefinition, Segment } from './model.ts';
+import { momentsOf } from './moments.ts';
 import { walkConditions, walkRules } from './walk.ts';
 
 /** Flags, and the segments that they name, by key. */
@@ -25,6 +26,15 @@ export function affectedFlags({ flags, segments }: DefinitionsByKey, changed: Re
   }
   const all = closure(flags.keys(), direct, (key) => flags.get(key)!.prerequisites.map(({ flag }) => flag));
   return [...all].sort();
+}
+
+/** The flags whose answers may change in the course of time, and those that refer to them; in order. */
+export function flagsOfTime(definitions: DefinitionsByKey): readonly string[] {
+  const { flags, segments } = definitions;
+  return affectedFlags(definitions, {
+    flags: keysWhere(flags, (flag) => hasRamp(flag) || momentsOf([flag], []).length > 0),
+    segments: keysWhere(segments, (segment) => momentsOf([], [segment]).length > 0),
+  });
 }
 
 /** The keys, and those that refer to one of them, until there are no more. */
@@ -61,4 +71,16 @@ function segmentsOf(segment: Segment): readonly string[] {
     if ('segment' in condition) names.push(condition.segment);
   });
   return names;
+}
+
+function keysWhere<Definition>(
+  definitions: ReadonlyMap<string, Definition>,
+  holds: (definition: Definition) => boolean,
+): ReadonlySet<string> {
+  return new Set([...definitions].filter(([, definition]) => holds(definition)).map(([key]) => key));
+}
+
+function hasRamp({ rules, schedule }: FlagDefinition): boolean {
+  const all = [rules, ...schedule.map(({ set }) => set.rules ?? [])].flat();
+  return all.some(({ rollout }) => rollout !== null && rollout.ramp !== null);
 }

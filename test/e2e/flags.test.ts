@@ -9,6 +9,7 @@ import { FlagClient } from '../../src/client/flag-client.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
 import { Cluster, type ClusterMember } from '../support/cluster.ts';
 import { runGuide } from '../support/guide-program.ts';
+import { ServerProcess } from '../support/server-process.ts';
 
 /** Flags through processes, threads and ports as they are in service. */
 
@@ -83,6 +84,44 @@ test.each(['rpc', 'in-process'] as const)('flagd %s at its own address', async (
 test('there is nothing of the store at that address', async () => {
   using client = new KvClient({ endpoints: [`127.0.0.1:${flagdPorts[0]}`] });
   await expect(client.range({ key: 'a' })).rejects.toMatchObject({ code: 'unimplemented' });
+});
+
+test('a gateway serves flags as a member does, at all its addresses', async () => {
+  const [http, client, flagd] = await freePorts(3);
+  const words = [
+    `--endpoints=${new URL(member(0).clientUrl).host}`,
+    `--listen-http-urls=http://127.0.0.1:${http}`,
+    `--listen-client-urls=http://127.0.0.1:${client}`,
+    `--listen-flagd-urls=http://127.0.0.1:${flagd}`,
+    '--cors=https://shop.example',
+  ];
+  const gateway = new ServerProcess(words, {}, { command: 'gateway' });
+  try {
+    await gateway.ready();
+    const response = await fetch(
+      `http://127.0.0.1:${http}/flags/shop/PROD/ofrep/v1/evaluate/flags/greeting`,
+      {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', origin: 'https://shop.example' },
+        body: '{}',
+      },
+    );
+    expect(await response.json()).toMatchObject({ value: 'welcome', reason: 'DEFAULT' });
+    expect(response.headers.get('access-control-allow-origin')).toBe('https://shop.example');
+    for (const port of [client!, flagd!]) {
+      const provider = new FlagdProvider({
+        host: '127.0.0.1',
+        port,
+        tls: false,
+        selector: 'shop/production',
+      });
+      await OpenFeature.setProviderAndWait(`at ${port}`, provider);
+      expect(await OpenFeature.getClient(`at ${port}`).getStringValue('greeting', '')).toBe('welcome');
+    }
+  } finally {
+    await OpenFeature.close();
+    expect(await gateway.stop()).toBe(0);
+  }
 });
 
 test('a client of flags moves to another member when its own goes away', async () => {

@@ -93,6 +93,28 @@ describe('the client of flags', () => {
     expect(client.evaluate('dependent').errorCode).toBe('FLAG_NOT_FOUND');
   });
 
+  test('tells of what changes by itself when its time has come', async () => {
+    await using client = await FlagClient.open({ endpoints: endpoints(), ...SHOP });
+    const keys: string[] = [];
+    client.onUpdate((update) => keys.push(...update.keys));
+    const at = new Date(Date.now() + 2_000).toISOString();
+    const schedule = [{ at, set: { enabled: false } }];
+    await world.put('soon', { ...ON_OFF, fallthrough: { variant: 'on' }, offVariant: 'off', schedule });
+    await eventually('its making and its end', () => keys.length === 2);
+    expect(keys).toEqual(['soon', 'soon']);
+    expect(client.evaluate('soon')).toMatchObject({ value: false, reason: 'DISABLED' });
+  });
+
+  test('opens while the cluster has no leader, with the flags that its member knows', async () => {
+    await world[Symbol.asyncDispose]();
+    const store = { hasLeader: true };
+    world = await FlagWorld.open({ wrap: (kv) => leaderless(kv, store) });
+    store.hasLeader = false;
+    await using client = await FlagClient.open({ endpoints: endpoints(), ...SHOP });
+    expect(client.boolean('static-on', false)).toBe(true);
+    store.hasLeader = true;
+  });
+
   test('says why it cannot open', async () => {
     const away = [`127.0.0.1:${await freePort()}`];
     await expect(FlagClient.open({ endpoints: away, ...SHOP, startTimeoutMs: 50 })).rejects.toMatchObject({
@@ -183,6 +205,24 @@ describe('the provider for OpenFeature', () => {
     });
   });
 });
+
+/** A store that answers what it has, and nothing that a leader has to say. */
+function leaderless(kv: Kv, store: { readonly hasLeader: boolean }): Kv {
+  return new Proxy<Kv>(kv, {
+    get: (target, name) => {
+      if (name === 'range') {
+        const range: Kv['range'] = async (request, call) => {
+          if (!store.hasLeader && request.consistency.type === 'linearizable')
+            throw new KvError('unavailable', 'no leader');
+          return target.range(request, call);
+        };
+        return range;
+      }
+      const member: unknown = Reflect.get(target, name, target);
+      return typeof member === 'function' ? member.bind(target) : member;
+    },
+  });
+}
 
 /** A store that wants to know who asks. */
 function locked(kv: Kv): Kv {

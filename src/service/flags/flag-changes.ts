@@ -1,7 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { affectedFlags } from '../../evaluation/affected.ts';
-import type { FlagDefinition } from '../../evaluation/model.ts';
-import { momentsOf } from '../../evaluation/moments.ts';
+import { affectedFlags, flagsOfTime } from '../../evaluation/affected.ts';
 import type { Caller } from '../caller.ts';
 import type { ServiceContext } from '../context.ts';
 import { chainOf } from '../environments/inheritance.ts';
@@ -147,24 +145,7 @@ export class FlagChanges {
   /** The flags whose answers may change in the course of time, and those that refer to them. */
   #timedKeys(scope: Scope, lookedMs: number): readonly string[] {
     const known = this.#sets.of(scope);
-    const { flags, segments } = known;
     const nextMs = known.set.nextChangeMs(lookedMs);
-    if (nextMs === null || nextMs > this.#nowMs) return [];
-    return affectedFlags(known, {
-      flags: keysWhere(flags, (flag) => hasRamp(flag) || momentsOf([flag], []).length > 0),
-      segments: keysWhere(segments, (segment) => momentsOf([], [segment]).length > 0),
-    });
+    return nextMs === null || nextMs > this.#nowMs ? [] : flagsOfTime(known);
   }
-}
-
-function keysWhere<Definition>(
-  definitions: ReadonlyMap<string, Definition>,
-  holds: (definition: Definition) => boolean,
-): ReadonlySet<string> {
-  return new Set([...definitions].filter(([, definition]) => holds(definition)).map(([key]) => key));
-}
-
-function hasRamp({ rules, schedule }: FlagDefinition): boolean {
-  const all = [rules, ...schedule.map(({ set }) => set.rules ?? [])].flat();
-  return all.some(({ rollout }) => rollout !== null && rollout.ramp !== null);
 }

@@ -7,6 +7,7 @@ import type { Answer, ReadOptions } from '../configurations/reads.ts';
 import { checkKnownScope } from '../configurations/refs.ts';
 import type { ServiceContext } from '../context.ts';
 import type { Scope } from '../model.ts';
+import { ServiceError } from '../service-error.ts';
 import { type AdditionalValue, additionalValueOf } from './additional-value.ts';
 import { checkScopeAccess } from './feature-access.ts';
 import { nameIn } from './feature-content.ts';
@@ -161,7 +162,7 @@ export class FlagReads {
 
   /**
    * What changes among the flags of an application in an environment, in order, and on and on; also what changes by
-   * itself at its time.
+   * itself at its time. While the store does not answer it begins with what is known here.
    *
    * @param request.after what changed after this revision comes first; null = only what changes from now on
    * @throws ServiceError as `compiled`; while it is read `gone` when what came after that revision is not known any more,
@@ -171,8 +172,18 @@ export class FlagReads {
     caller: Caller,
     request: { readonly scope: Scope; readonly after: number | null },
   ): Promise<OpenFlagChanges> {
-    await this.#known(caller, { scope: request.scope });
+    await this.#knownAtBest(caller, request.scope);
     return this.#changes.open(caller, request);
+  }
+
+  /** As new as this call; while the store does not answer as they were, since flags that are late are better than none. */
+  async #knownAtBest(caller: Caller, scope: Scope): Promise<KnownFlags> {
+    try {
+      return await this.#known(caller, { scope });
+    } catch (error) {
+      if (!(error instanceof ServiceError) || error.code !== 'unavailable') throw error;
+      return this.#known(caller, { scope, consistency: { type: 'eventual' } });
+    }
   }
 
   get #nowMs(): number {
