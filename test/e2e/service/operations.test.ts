@@ -120,7 +120,11 @@ async function hold(id: string, item: Case): Promise<void> {
     headers: item.headers ?? {},
     reveals,
   });
-  expect({ what, status: answered.status, text: answered.text }).toMatchObject({ status });
+  expect({ what, status: answered.status, text: answered.text }).toEqual({
+    what,
+    status,
+    text: expect.any(String),
+  });
   expect(answered.operationId, what).toBe(id);
   if (answerHeaders !== undefined) expect(answered.headers, what).toMatchObject(answerHeaders);
   if (answer !== undefined)
@@ -204,8 +208,7 @@ async function refuseWhatAllRefuse(operation: DocumentedOperation, sample: Case)
   await refused('a body in another encoding', 415, sent('{}', { ...json, 'content-encoding': 'gzip' }));
   if (!operation.isBodyOptional) {
     await refused('no body', 400, {
-      body: undefined,
-      headers: json,
+      ...sent('', json),
       fields: expect.any(Array) as unknown as string[],
     });
   }

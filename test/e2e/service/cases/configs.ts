@@ -19,6 +19,7 @@ import {
 const at = (key: string, environment = 'production') => ({ application: 'a002', environment, key });
 const ada = { 'x-conclave-user': 'ada' };
 const LIMIT = { ...at('new', 'PROD'), valueType: 'NUMBER', value: '10' };
+const WRONG = { ...LIMIT, key: 'wrong' };
 const CYCLE = '${a.cycle}';
 
 const list = casesOf('GET', '/configs');
@@ -165,42 +166,42 @@ export const CONFIGS: CaseTable = {
         body: {},
         fields: ['key', 'application', 'environment', 'valueType', 'value'],
       }),
-      create('a list', 400, { body: [LIMIT], fields: [''] }),
-      create('a key that is none', 400, { body: { ...LIMIT, key: 'a/b' }, fields: ['key'] }),
-      create('a key too long', 400, { body: { ...LIMIT, key: 'k'.repeat(256) }, fields: ['key'] }),
+      create('a list', 400, { body: [WRONG], fields: [''] }),
+      create('a key that is none', 400, { body: { ...WRONG, key: 'a/b' }, fields: ['key'] }),
+      create('a key too long', 400, { body: { ...WRONG, key: 'k'.repeat(256) }, fields: ['key'] }),
       create('an application too long', 400, {
-        body: { ...LIMIT, application: 'a'.repeat(101) },
+        body: { ...WRONG, application: 'a'.repeat(101) },
         fields: ['application'],
       }),
       create('an unknown environment', 400, {
-        body: { ...LIMIT, environment: 'MOON' },
+        body: { ...WRONG, environment: 'MOON' },
         fields: ['environment'],
       }),
-      create('a type that is none', 400, { body: { ...LIMIT, valueType: 'DATE' }, fields: ['valueType'] }),
-      create('a value of another type', 400, { body: { ...LIMIT, value: 'ten' }, fields: ['value'] }),
+      create('a type that is none', 400, { body: { ...WRONG, valueType: 'DATE' }, fields: ['valueType'] }),
+      create('a value of another type', 400, { body: { ...WRONG, value: 'ten' }, fields: ['value'] }),
       create('a value against its schema', 400, {
-        body: { ...LIMIT, schema: '{"maximum":5}' },
+        body: { ...WRONG, schema: '{"maximum":5}' },
         fields: ['value'],
       }),
       create('a schema that is none', 400, {
-        body: { ...LIMIT, schema: '{"type":"whole"}' },
+        body: { ...WRONG, schema: '{"type":"whole"}' },
         fields: ['schema/type'],
       }),
-      create('a schema that is no JSON', 400, { body: { ...LIMIT, schema: '{' }, fields: ['schema'] }),
-      create('a tag too long', 400, { body: { ...LIMIT, tags: ['x'.repeat(51)] }, fields: ['tags/0'] }),
-      create('several at once', 400, { body: { ...LIMIT, key: 1, value: 2 }, fields: ['key', 'value'] }),
+      create('a schema that is no JSON', 400, { body: { ...WRONG, schema: '{' }, fields: ['schema'] }),
+      create('a tag too long', 400, { body: { ...WRONG, tags: ['x'.repeat(51)] }, fields: ['tags/0'] }),
+      create('several at once', 400, { body: { ...WRONG, key: 1, value: 2 }, fields: ['key', 'value'] }),
       create('a value over the limit', 413, {
-        body: { ...LIMIT, valueType: 'STRING', value: TOO_LARGE },
+        body: { ...WRONG, valueType: 'STRING', value: TOO_LARGE },
         fields: ['value'],
       }),
-      create('a duplicate', 409, { body: { ...LIMIT, key: 'there' }, fields: ['key'] }),
-      create('a change of what is locked', 409, { body: { ...LIMIT, environment: LOCKED } }),
-      create('a change without the reason that its environment wants', 409, {
-        body: { ...LIMIT, environment: REASONED, key: 'unreasoned' },
+      create('a duplicate', 409, { body: { ...WRONG, key: 'there' }, fields: ['key'] }),
+      create('a change of what is locked', 409, { body: { ...WRONG, environment: LOCKED } }),
+      create('a change without the reason that its environment wants', 400, {
+        body: { ...WRONG, environment: REASONED, key: 'unreasoned' },
         fields: ['reason'],
       }),
       create('a reference to itself', 400, {
-        body: { ...LIMIT, key: 'a.self', valueType: 'STRING', value: '${a.self}' },
+        body: { ...WRONG, key: 'a.self', valueType: 'STRING', value: '${a.self}' },
         fields: ['value'],
       }),
     ],

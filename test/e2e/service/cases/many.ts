@@ -383,7 +383,7 @@ export const MANY: CaseTable = {
     good: [sets('one', 200, { at: '/spring', answer: some({ name: 'spring', rolledBackAt: null }) })],
     bad: [
       sets('an unknown one', 404, { at: '/none' }),
-      sets('a name that is none', 400, { at: '/a%20b', fields: ['name'] }),
+      sets('a name that is none', 400, { at: '/a%20b', fields: ['changeSet'] }),
     ],
   },
   rollbackChangeSet: {

@@ -34,6 +34,7 @@ const OWN = '?application=own&environment=production';
 const LONG_AGO = 'time=2020-01-01T00:00:00Z';
 const LONG_HENCE = 'time=2999-01-01T00:00:00Z';
 const POOL = { ...at('new'), value: { max: 10, min: 1 } };
+const WRONG = { ...POOL, key: 'wrong' };
 const merge = { 'content-type': 'application/merge-patch+json' };
 
 const resource = (fields: object) => ({
@@ -160,37 +161,37 @@ export const RESOURCES: CaseTable = {
     ],
     bad: [
       create('nothing', 400, { body: {}, fields: ['application', 'environment', 'key', 'value'] }),
-      create('an unknown field', 400, { body: { ...POOL, desciption: '' }, fields: ['desciption'] }),
-      create('a value of another type', 400, { body: { ...POOL, type: 'integer' }, fields: ['value'] }),
+      create('an unknown field', 400, { body: { ...WRONG, desciption: '' }, fields: ['desciption'] }),
+      create('a value of another type', 400, { body: { ...WRONG, type: 'integer' }, fields: ['value'] }),
       create('a schema that is none', 400, {
-        body: { ...POOL, schema: '{"type":"whole"}' },
+        body: { ...WRONG, schema: '{"type":"whole"}' },
         fields: ['schema/type'],
       }),
       create('a value against its schema', 400, {
-        body: { ...POOL, schema: '{"type":"array"}' },
+        body: { ...WRONG, schema: '{"type":"array"}' },
         fields: ['value'],
       }),
-      create('a value over the limit', 413, { body: { ...POOL, value: TOO_LARGE }, fields: ['value'] }),
-      create('a duplicate', 409, { body: { ...POOL, key: 'there' }, fields: ['key'] }),
+      create('a value over the limit', 413, { body: { ...WRONG, value: TOO_LARGE }, fields: ['value'] }),
+      create('a duplicate', 409, { body: { ...WRONG, key: 'there' }, fields: ['key'] }),
       create('an unknown environment', 400, {
-        body: { ...POOL, environment: 'moon' },
+        body: { ...WRONG, environment: 'moon' },
         fields: ['environment'],
       }),
-      create('a change of what is locked', 409, { body: { ...POOL, environment: LOCKED } }),
-      create('a change without its reason', 409, {
-        body: { ...POOL, environment: REASONED },
+      create('a change of what is locked', 409, { body: { ...WRONG, environment: LOCKED } }),
+      create('a change without its reason', 400, {
+        body: { ...WRONG, environment: REASONED },
         fields: ['reason'],
       }),
       create('a time to live beside a time', 400, {
-        body: { ...POOL, ttlSeconds: 5, expiresAt: '2999-01-01T00:00:00Z' },
+        body: { ...WRONG, ttlSeconds: 5, expiresAt: '2999-01-01T00:00:00Z' },
         fields: ['ttlSeconds'],
       }),
       create('a change set that is none', 400, {
-        body: { ...POOL, changeSet: 'a b' },
+        body: { ...WRONG, changeSet: 'a b' },
         fields: ['changeSet'],
       }),
       create('a tenant that is none', 400, {
-        body: POOL,
+        body: WRONG,
         headers: { 'x-conclave-tenant': 'a/b' },
         fields: ['X-Conclave-Tenant'],
       }),

@@ -43,7 +43,7 @@ export const TEXTS: CaseTable = {
       }),
       exported('properties', 200, {
         at: `${SCOPE}&format=properties`,
-        answer: 'db.host = h\ndb.key = ********\ndb.pool.max = 20\n',
+        answer: 'db.host=h\ndb.key=********\ndb.pool.max=20\n',
       }),
       exported('secrets, when they are to be revealed', 200, {
         at: `${SCOPE}&format=json&reveal=true&inherited=true`,
