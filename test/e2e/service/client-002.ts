@@ -26,7 +26,7 @@ export type Answer002<T> =
 type Headers = Readonly<Record<string, string>>;
 const TIMEOUT_MS = 20_000;
 /** Enumerations by their names, and every field, also those that are as nothing had been said. */
-const PLAIN: protobuf.IConversionOptions = { enums: String, defaults: true, arrays: true };
+const PLAIN: protobuf.IConversionOptions = { enums: String, longs: Number, defaults: true, arrays: true };
 
 /** A client made of seed 002's definition by protobufjs and grpc-js: nothing of ours stands in between. */
 export class Client002 {
@@ -71,7 +71,8 @@ export class Client002 {
   }
 
   #method(name: string) {
-    const method = this.#root.lookupService('config.v1.ConfigurationService').methods[name]!.resolve();
+    const method = this.#root.lookupService('config.v1.ConfigurationService').methods[name]!;
+    method.resolve();
     const [request, answer] = [method.resolvedRequestType!, method.resolvedResponseType!];
     return {
       path: `/config.v1.ConfigurationService/${name}`,
