@@ -97,8 +97,16 @@ test('with authentication on, callers are users of the store, and do what their 
   });
   // What a caller names itself counts no longer.
   await allUnknown(ann);
-  for (const headers of [basic('root', 'wrong'), basic('nobody'), { authorization: 'Bearer of.nothing' }]) {
-    expect(await face.get(LOOKUP, headers)).toMatchObject({ status: 401 });
+  const wrong = /invalid user ID or password/;
+  for (const [headers, message] of [
+    [basic('root', 'wrong'), wrong],
+    [basic('nobody'), wrong],
+    [{ authorization: 'Bearer of.nothing' }, /invalid auth token/],
+  ] as const) {
+    expect(await face.get(LOOKUP, headers)).toMatchObject({
+      status: 401,
+      body: { message: expect.stringMatching(message) },
+    });
   }
   const token = await store.auth.authenticate({ user: 'root', password: 'pw' });
   for (const headers of [basic('root'), { authorization: `Bearer ${token}` }]) {
