@@ -1,8 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { REST_LIMITS_DEFAULT } from '../../../src/api/http/rest/limits.ts';
@@ -19,6 +16,7 @@ import { RESOURCES } from './cases/resources.ts';
 import { SERVICES } from './cases/services.ts';
 import { TEXTS } from './cases/texts.ts';
 import { type DocumentedOperation, Face } from './face.ts';
+import { KeyFile } from './key-file.ts';
 import {
   type Case,
   type CaseTable,
@@ -46,16 +44,14 @@ const TABLE: CaseTable = {
  */
 const ELSEWHERE: Readonly<Record<string, string>> = {};
 
-let directory: string;
+let keys: KeyFile;
 let cluster: Cluster;
 let face: Face;
 let store: KvClient;
 
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'conclave-keys-'));
-  const keys = join(directory, 'keys');
-  await writeFile(keys, `k1:${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
-  cluster = await Cluster.start(3, [`--secret-key-file=${keys}`]);
+  keys = new KeyFile();
+  cluster = await Cluster.start(3, [keys.flag]);
   await Promise.all(
     cluster.members.map(({ process }) => process!.logged('the configuration service is served')),
   );
@@ -71,7 +67,7 @@ beforeAll(async () => {
 afterAll(async () => {
   store?.close();
   await cluster?.destroy();
-  await rm(directory, { recursive: true, force: true });
+  keys[Symbol.dispose]();
 });
 
 describe('operations of the document', () => {
