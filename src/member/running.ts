@@ -95,6 +95,7 @@ export class RunningMember implements PartsEvents, TransportHandlers {
     this.#parts.observer.applied(slice.seconds, slice.entries);
     this.#parts.reads.appliedTo(index);
     this.#parts.access.appliedTo(index);
+    this.#parts.accounts.applied();
     if (this.#recheckDue) {
       this.#recheckDue = false;
       this.#parts.watches.recheck();
