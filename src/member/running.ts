@@ -93,9 +93,9 @@ export class RunningMember implements PartsEvents, TransportHandlers {
 
   appliedTo(index: number, slice: { readonly seconds: number; readonly entries: number }): void {
     this.#parts.observer.applied(slice.seconds, slice.entries);
+    this.#parts.accounts.applied();
     this.#parts.reads.appliedTo(index);
     this.#parts.access.appliedTo(index);
-    this.#parts.accounts.applied();
     if (this.#recheckDue) {
       this.#recheckDue = false;
       this.#parts.watches.recheck();
