@@ -72,12 +72,11 @@ function openStream(
     readonly onEnd: (status: number | null) => void;
   },
 ): void {
-  const send = connection.stream(STREAM, {
+  const scope = { application: APPLICATION, environment: ENVIRONMENT };
+  const request = { ...scope, keys: ['watched'], after_revision: stream.after };
+  const message = codec('config.v1.StreamConfigurationUpdatesRequest').encode(request);
+  connection.answers(STREAM, message, {
     message: (bytes) => stream.onValue(codec('config.v1.ConfigurationUpdate').decode(bytes).value),
     end: stream.onEnd,
   });
-  const { after } = stream;
-  const scope = { application: APPLICATION, environment: ENVIRONMENT };
-  const request = { ...scope, keys: ['watched'], after_revision: BigInt(after) };
-  send(codec('config.v1.StreamConfigurationUpdatesRequest').encode(request as never));
 }

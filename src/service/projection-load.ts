@@ -136,19 +136,19 @@ async function* rowsOf(
     answer.catch(() => undefined);
     return answer;
   };
-  let place: Place = { key: Buffer.from(prefix), ends: [prefixEnd(Buffer.from(prefix))] };
-  let asked: Promise<KvRangeAnswer> | null = ask(place);
+  let ends: readonly Buffer[] = [prefixEnd(Buffer.from(prefix))];
+  let asked: Promise<KvRangeAnswer> | null = ask({ key: Buffer.from(prefix), ends });
   for (let isFirst = true; asked !== null; isFirst = false) {
     const page: KvRangeAnswer = await asked;
-    if (isFirst && prefix === PREFIXES.configuration) place = { ...place, ends: endsOfParts(page.count) };
-    const next = placeAfter(place, page);
+    if (isFirst && prefix === PREFIXES.configuration) ends = endsOfParts(page.count);
+    const next = placeAfter(page, ends);
     asked = next === null ? null : ask(next);
     yield* page.rows;
-    if (next !== null) place = next;
+    if (next !== null) ends = next.ends;
   }
 }
 
-function placeAfter({ key, ends }: Place, { rows, more }: KvRangeAnswer): Place | null {
+function placeAfter({ rows, more }: KvRangeAnswer, ends: readonly Buffer[]): Place | null {
   const last = rows.at(-1);
   if (more && last !== undefined) {
     const after = Buffer.concat([last.key, Buffer.from([0])]);
