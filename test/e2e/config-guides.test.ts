@@ -20,6 +20,9 @@ const skip = process.env['CI'] !== 'true' && (skipWithoutEtcdctl || skipWithoutO
 /** Of the members, as `npm start` has them unless it is told otherwise. */
 const PORTS = { client: [2379, 22379, 32379], peer: [2380, 22380, 32380], http: [8080, 8081, 8082] };
 
+/** Some eighty commands, each a process: on a busy machine more than a test has. */
+const MANY_COMMANDS_MS = 900_000;
+
 let shell: GuideShell;
 beforeEach(async () => {
   // Debian's own: Debian's packages are its.
