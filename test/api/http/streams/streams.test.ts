@@ -4,7 +4,8 @@ import { CLOSE_CODES } from '../../../../src/api/http/streams/web-socket-peer.ts
 import type { Json } from '../../../../src/service/model.ts';
 import { ada, named } from '../../../service/world.ts';
 import { eventually } from '../../../support/eventually.ts';
-import { EventReader, inStreamWorld, SocketReader, type StreamWorld } from './stream-world.ts';
+import { EventReader, SocketReader } from '../../../support/stream-readers.ts';
+import { inStreamWorld, type StreamWorld } from './stream-world.ts';
 
 const WATCH = '/api/v1/config/watch/pay?environment=PRODUCTION';
 const EVENTS = '/api/v1/events?application=pay&environment=production';
@@ -259,7 +260,7 @@ describe('over a WebSocket', () => {
       await put(world, 'a', 1);
       const reader = new SocketReader(`${world.url}${EVENTS}${query}`);
       await reader.opened;
-      reader.socket.on('open', () => reader.socket.send(message));
+      reader.socket.send(message);
       expect(await reader.closed).toMatchObject({ code: CLOSE_CODES.policyViolation });
     });
   });
@@ -270,13 +271,11 @@ describe('over a WebSocket', () => {
         await put(world, 'a', 1);
         const long = new SocketReader(`${world.url}${EVENTS}&instance=i`);
         await long.opened;
-        long.socket.on('open', () => long.socket.send('x'.repeat(101)));
+        long.socket.send('x'.repeat(101));
         expect(await long.closed).toMatchObject({ code: 1009 });
         const many = new SocketReader(`${world.url}${EVENTS}&instance=i`);
         await many.opened;
-        many.socket.on('open', () => {
-          for (let at = 0; at < 4; at += 1) many.socket.send('{"applied":1}');
-        });
+        for (let at = 0; at < 4; at += 1) many.socket.send('{"applied":1}');
         expect(await many.closed).toEqual({ code: 1008, reason: 'too many messages' });
       },
       { limits: { messageBytesMax: 100, messagesMax: 3 } },
@@ -334,7 +333,7 @@ test('a client that takes nothing is cut off, and little is held for it meanwhil
       reader.socket.pause();
       const event = new EventReader(`${world.url}${EVENTS}`);
       await event.opened;
-      const large = 'x'.repeat(500_000);
+      const large = 'x'.repeat(250_000);
       for (let at = 0; at < 40; at += 1) await put(world, 'a', `${at}${large}`);
       // The reader of events takes them all; the socket that is paused has room for a few.
       await eventually('all events', () => event.events.length === 40);
