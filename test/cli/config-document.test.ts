@@ -16,7 +16,9 @@ test.each(['config', 'env', 'audit'])('the document names every command and ever
     .map(([, word]) => word!);
   expect([...new Set(named)].sort()).toEqual(group.commands.map((command) => command.name()).sort());
   const options = [group, ...group.commands].flatMap((command) => command.options);
-  const given = options.flatMap(({ long, negate }) => (negate || long == null ? [] : [long]));
+  const given = options.flatMap(({ long, negate }) =>
+    negate || long === undefined || long === null ? [] : [long],
+  );
   expect(given.filter((option) => !text.includes(option))).toEqual([]);
 });
 

@@ -66,7 +66,7 @@ async function checkOut({ directory }: GuideShell): Promise<void> {
     const ports = free.slice(at * 3, at * 3 + 3);
     for (const [i, port] of ports.entries()) shell.usePort(inGuide[i]!, port);
     return `--${use}-ports=${ports.join()}`;
-  });
+  }, MANY_COMMANDS_MS);
   const start = `echo $$ >.npm.pid; shift 2; exec node dist/cluster/local.js ${flags.join(' ')} "$@"`;
   const script = `#!/bin/sh\ncase "$1 $2" in "ci ") ;; "start --") ${start} ;; *) exit 1 ;; esac\n`;
   writeFileSync(join(directory, '.bin/npm'), script, { mode: 0o755 });
