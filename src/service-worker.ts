@@ -71,6 +71,9 @@ class ServiceThread {
       case 'metrics':
         void this.#metrics(message.id);
         return;
+      case 'ping':
+        this.#send({ type: 'pong' });
+        return;
       case 'drain':
         void this.#drain();
         return;
