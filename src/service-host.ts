@@ -270,7 +270,10 @@ export class ServiceHost {
       ping: () => post(worker, { type: 'ping' }),
       hung: () => {
         this.#hangs += 1;
-        this.#options.logger.error({ pingsMissedMax, pingMs }, 'the configuration service hangs: it is ended');
+        this.#options.logger.error(
+          { pingsMissedMax, pingMs },
+          'the configuration service hangs: it is ended',
+        );
         void worker.terminate();
       },
     });

@@ -2,6 +2,7 @@ import type { IncomingMessage, RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TlsEndpoint } from '../../tls/endpoint.ts';
+import type { HttpLimits } from './http-limits.ts';
 import { HttpListener } from './listener.ts';
 import { isOperation } from './operations.ts';
 
@@ -55,6 +56,8 @@ export class HttpFace {
     readonly operations: RequestListener;
     /** Needed for https. */
     readonly tls: TlsEndpoint | null;
+    /** In the place of `HTTP_CONNECTIONS_MAX` and the listener's defaults. */
+    readonly limits?: Partial<HttpLimits>;
   }): Promise<HttpFace> {
     const served: Served = { face: null, upgraded: new Set() };
     const listener = await HttpListener.open(
@@ -79,7 +82,7 @@ export class HttpFace {
         },
       },
       options.tls,
-      HTTP_CONNECTIONS_MAX,
+      { connectionsMax: HTTP_CONNECTIONS_MAX, ...options.limits },
     );
     return new HttpFace(listener, served);
   }
