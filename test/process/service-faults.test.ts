@@ -1,17 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { Prng } from '../core/raft/prng.ts';
+import { checkServiceRows } from '../support/service-rows.ts';
 import { FaultArena, within } from './fault-arena.ts';
 import { ARENA_FAULTS, type ArenaContext } from './faults.ts';
 import { ServiceSubscriber } from './service-subscriber.ts';
-import {
-  checkAudit,
-  checkReads,
-  checkRows,
-  checkSubscriber,
-  checkWrites,
-  readRows,
-} from './service-verdict.ts';
+import { checkAudit, checkReads, checkSubscriber, checkWrites, readRows } from './service-verdict.ts';
 import { ServiceWorkload } from './service-workload.ts';
 
 /** Runs of everything in random order, besides the one below. */
@@ -102,7 +96,7 @@ async function carryOut(run: ServiceRun) {
     await within('the last updates', caughtUp(subscribers, newest));
     const findings = [
       ...workload.surprises,
-      ...checkRows(rows),
+      ...checkServiceRows(rows),
       ...checkWrites(rows, workload.writes),
       ...checkReads(rows, workload),
       ...subscribers.flatMap((subscriber, at) => checkSubscriber(rows, { subscriber, begun: begun[at]! })),

@@ -3,26 +3,13 @@ import type { KeyValue } from '../../src/client/types.ts';
 import { EtcdKv } from '../../src/kv/etcd-kv.ts';
 import { prefixEnd } from '../../src/lib/range-end.ts';
 import { verifyAudit } from '../../src/service/audit/verify.ts';
-import { HEAD_KEY, idOf, PREFIXES, plainKey, versionKey } from '../../src/service/keyspace.ts';
-import type { ChangeRecord, ConfigurationVersion } from '../../src/service/model.ts';
-import { decodeChange, decodeConfiguration, decodeVersion, valueBytes } from '../../src/service/rows.ts';
+import { idOf, PREFIXES, versionKey } from '../../src/service/keyspace.ts';
+import type { ConfigurationVersion } from '../../src/service/model.ts';
+import { decodeChange, decodeVersion } from '../../src/service/rows.ts';
 import { eventually } from '../support/eventually.ts';
+import { type Recorded, type ServiceRows, serviceRows } from '../support/service-rows.ts';
 import type { ServiceSubscriber, Told } from './service-subscriber.ts';
 import type { ServiceRead, ServiceWorkload, ServiceWrite } from './service-workload.ts';
-
-/** A change as it stands in the store. */
-interface Recorded {
-  readonly record: ChangeRecord;
-  readonly revision: number;
-}
-
-/** Everything of the service in the store, at one revision. */
-export interface ServiceRows {
-  /** Oldest first. */
-  readonly changes: readonly Recorded[];
-  /** By key. */
-  readonly rows: ReadonlyMap<string, KeyValue>;
-}
 
 /** Rows of one page. */
 const PAGE_ROWS = 1_000;
@@ -30,7 +17,7 @@ const PAGE_ROWS = 1_000;
 /** Reads the whole store. */
 export async function readRows(endpoints: readonly string[]): Promise<ServiceRows> {
   using client = new KvClient({ endpoints });
-  const rows = new Map<string, KeyValue>();
+  const rows: KeyValue[] = [];
   let key = Buffer.from('/');
   let revision = 0;
   for (;;) {
@@ -41,81 +28,15 @@ export async function readRows(endpoints: readonly string[]): Promise<ServiceRow
       limit: PAGE_ROWS,
     });
     if (revision === 0) revision = page.header.revision;
-    for (const row of page.kvs) rows.set(row.key.toString(), row);
-    if (!page.more) break;
+    rows.push(...page.kvs);
+    if (!page.more) return serviceRows(rows);
     key = Buffer.concat([page.kvs.at(-1)!.key, Buffer.from([0])]);
   }
-  const changes = [...rows.values()]
-    .filter((row) => row.key.toString().startsWith(PREFIXES.change))
-    .map((row) => ({ record: decodeChange(row.value), revision: row.modRevision }))
-    .sort((left, right) => left.revision - right.revision);
-  return { changes, rows };
-}
-
-/** No change without its record, no record without its change, and everything that a change puts as it put it. */
-export function checkRows({ changes, rows }: ServiceRows): readonly string[] {
-  const findings: string[] = [];
-  const expect = (holds: boolean, what: string): void => {
-    if (!holds) findings.push(what);
-  };
-  const told = new Map<string, number>();
-  for (const { record, revision } of changes) {
-    const own = rows.get(`${PREFIXES.change}${record.id}`)!;
-    expect(own.createRevision === revision, `the record of revision ${revision} was put twice`);
-    for (const item of record.items) {
-      if (item.kind !== 'configuration') continue;
-      const key = versionKey(item.id, item.after).toString();
-      expect(!told.has(key), `${key} stands in two records`);
-      told.set(key, revision);
-      expect(item.after === item.before + 1, `${key} does not follow ${item.before}`);
-    }
-  }
-  for (const [key, row] of rows) {
-    if (key.startsWith(PREFIXES.version)) {
-      expect(
-        told.get(key) === row.modRevision,
-        `${key} of ${row.modRevision} has no record of that revision`,
-      );
-      told.delete(key);
-    } else if (key.startsWith(PREFIXES.configuration)) checkConfiguration(row, rows, expect);
-  }
-  for (const [key, revision] of told)
-    findings.push(`the record of ${revision} tells of ${key}, which is not there`);
-  const newest = changes.at(-1);
-  const head = rows.get(HEAD_KEY.toString());
-  expect(head?.modRevision === newest?.revision, `the head is of ${head?.modRevision}`);
-  expect(head?.value.toString() === newest?.record.id, 'the head names another change');
-  return findings;
-}
-
-function checkConfiguration(
-  row: KeyValue,
-  rows: ReadonlyMap<string, KeyValue>,
-  expect: (holds: boolean, what: string) => void,
-): void {
-  const decoded = decodeConfiguration(row.value);
-  if (!decoded.isWhole) throw new Error('the workload makes no large values');
-  const { configuration } = decoded;
-  const { id, version, isDeleted, value } = configuration;
-  const at = `${configuration.key} version ${version}`;
-  for (let number = 1; number <= version; number += 1) {
-    expect(rows.has(versionKey(id, number).toString()), `${at}: version ${number} is missing`);
-  }
-  expect(!rows.has(versionKey(id, version + 1).toString()), `${at} is not the newest`);
-  const present = rows.get(versionKey(id, version).toString());
-  expect(present?.modRevision === row.modRevision, `${at}: its row is of ${row.modRevision}`);
-  const plain = rows.get(plainKey(configuration).toString());
-  if (isDeleted) {
-    expect(plain === undefined, `${at} is deleted, and its plain value is there`);
-    return;
-  }
-  expect(plain?.modRevision === row.modRevision, `${at}: its plain value is of ${plain?.modRevision}`);
-  expect(plain?.value.equals(valueBytes(value)) === true, `${at}: its plain value is another one`);
 }
 
 /** What the record of every request says is what its answers said, once. */
 export function checkWrites(
-  { changes, rows }: ServiceRows,
+  { changes, byKey }: ServiceRows,
   writes: readonly ServiceWrite[],
 ): readonly string[] {
   const findings: string[] = [];
@@ -123,7 +44,7 @@ export function checkWrites(
   for (const write of writes) {
     const id = idOf(['change', write.user, 'bulk', write.idempotencyKey]);
     known.add(id);
-    const row = rows.get(`${PREFIXES.change}${id}`);
+    const row = byKey.get(`${PREFIXES.change}${id}`);
     if (write.done === null) {
       // An earlier attempt, of which nothing is known, may have been made after this one was refused.
       if (row !== undefined && write.attempts === 1)
@@ -204,7 +125,7 @@ function faultOf({ held, ended }: ServiceRead, versions: readonly Version[], flo
 }
 
 function versionsOf(
-  { changes, rows }: ServiceRows,
+  { changes, byKey }: ServiceRows,
   writes: readonly ServiceWrite[],
 ): ReadonlyMap<string, readonly Version[]> {
   const began = new Map(
@@ -214,7 +135,7 @@ function versionsOf(
   for (const { record } of changes) {
     for (const item of record.items) {
       if (item.kind !== 'configuration') continue;
-      const row = rows.get(versionKey(item.id, item.after).toString());
+      const row = byKey.get(versionKey(item.id, item.after).toString());
       if (row === undefined) continue;
       const list = versions.get(item.key) ?? [];
       versions.set(item.key, list);
@@ -243,12 +164,12 @@ function floorsOf(
 
 /** Every subscriber was told every change after its begin, in order, each once. */
 export function checkSubscriber(
-  { changes, rows }: ServiceRows,
+  { changes, byKey }: ServiceRows,
   { subscriber, begun }: { readonly subscriber: ServiceSubscriber; readonly begun: number },
 ): readonly string[] {
   const expected = changes
     .filter(({ revision }) => revision > begun)
-    .flatMap(({ record, revision }) => updatesOf({ record, revision }, rows));
+    .flatMap(({ record, revision }) => updatesOf({ record, revision }, byKey));
   const findings = [...subscriber.violations];
   const told = inOrder(subscriber.told);
   for (let at = 0; at < Math.max(expected.length, told.length); at += 1) {
@@ -260,10 +181,10 @@ export function checkSubscriber(
   return findings;
 }
 
-function updatesOf({ record, revision }: Recorded, rows: ServiceRows['rows']): readonly Told[] {
+function updatesOf({ record, revision }: Recorded, byKey: ServiceRows['byKey']): readonly Told[] {
   return record.items.flatMap((item) => {
     if (item.kind !== 'configuration') return [];
-    const { value, isDeleted } = decodeVersion(rows.get(versionKey(item.id, item.after).toString())!.value);
+    const { value, isDeleted } = decodeVersion(byKey.get(versionKey(item.id, item.after).toString())!.value);
     const text = isDeleted || value.type === 'secret' ? '' : String(value.json);
     return [{ revision, key: item.key, value: text }];
   });
