@@ -39,6 +39,7 @@ class ServiceThread {
         tls: options.listenHttpUrls.some((url) => url.startsWith('https:'))
           ? clientEndpoint(options, this.#logger)
           : null,
+        logger: this.#logger,
       });
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;

@@ -2,8 +2,9 @@ import { once } from 'node:events';
 import type { RequestListener } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import { HTTP_CONNECTIONS_MAX, HttpFace } from '../../../src/api/http/http-face.ts';
+import { HTTP_CONNECTIONS_MAX, HttpFace, httpConnectionsMax } from '../../../src/api/http/http-face.ts';
 import type { HttpLimits } from '../../../src/api/http/http-limits.ts';
+import { silentLogger } from '../../../src/lib/logger.ts';
 
 /** More than the buffers of a connection hold. */
 const LARGE = Buffer.alloc(64 * 1024 * 1024);
@@ -23,6 +24,7 @@ async function serve(limits: Partial<HttpLimits>, handler: RequestListener): Pro
     urls: ['http://127.0.0.1:0'],
     operations: handler,
     tls: null,
+    logger: silentLogger,
     limits,
   });
   faces.push(face);
@@ -61,6 +63,16 @@ test('as many connections are open at a time as are allowed, and one more when o
   await once(three[0]!, 'close');
   const [answer] = (await once((await client(port, GET)).resume(), 'data')) as [Buffer];
   expect(answer.toString()).toContain('200 OK');
+});
+
+test('fewer connections are taken where the process may have few files open', () => {
+  const max = (descriptors: number | null, addresses = 1): number =>
+    httpConnectionsMax({ descriptors, addresses });
+  expect(max(null)).toBe(HTTP_CONNECTIONS_MAX);
+  expect(max(524_288, 3)).toBe(HTTP_CONNECTIONS_MAX);
+  expect(max(20_000)).toBe(8_000);
+  expect(max(20_000, 2)).toBe(4_000);
+  expect(max(1_024)).toBe(256);
 });
 
 describe('a client that takes its time', () => {
