@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { METADATA } from './api/config/metadata.ts';
@@ -25,11 +26,21 @@ export interface HostBounds {
   readonly drainMsMax: number;
   /** A page of metrics does not wait for longer for the thread's part. */
   readonly metricsMsMax: number;
-  /** JavaScript's memory of the thread, in MiB: what wants more ends it, and nothing else. Values lie outside of it. */
+  /**
+   * JavaScript's memory of the thread, in MiB: what wants more ends it, and nothing else. Values lie outside of it. By default
+   * never more than half of what there is: beyond that the system would end the member.
+   */
   readonly heapMbMax: number;
   /** Between two pings of the thread; one that leaves so many in a row unanswered hangs, and is ended. */
   readonly pingMs: number;
   readonly pingsMissedMax: number;
+}
+
+/** Of this machine, or of the container if it has less. */
+function memoryMb(): number {
+  // Unknown, or without a bound, it is 0 or more than there is.
+  const constrained = process.constrainedMemory() || Infinity;
+  return Math.min(constrained, totalmem()) / 2 ** 20;
 }
 
 export const DEFAULT_HOST_BOUNDS: HostBounds = {
@@ -39,7 +50,7 @@ export const DEFAULT_HOST_BOUNDS: HostBounds = {
   steadyMs: 60_000,
   drainMsMax: 5_000,
   metricsMsMax: 1_000,
-  heapMbMax: 4_096,
+  heapMbMax: Math.min(4_096, Math.floor(memoryMb() / 2)),
   pingMs: 1_000,
   // What the thread does in one piece takes a second or two at the most, and a machine may be busy with other things.
   pingsMissedMax: 30,
