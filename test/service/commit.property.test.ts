@@ -10,8 +10,8 @@ import { ambiguous, type Fate } from './kv-wrappers.ts';
 import { ada, inWorld, named, type World } from './world.ts';
 
 /**
- * Two servers change the same few keys at once, and the outcome of any transaction may be unknown: done, lost, or done
- * later. Each change adds a field of its own, so that none can hide another one.
+ * Two servers change the same few keys at once, and any transaction may be refused, or its outcome be unknown: done, lost, or
+ * done later. Each change adds a field of its own, so that none can hide another one.
  */
 
 const KEYS = ['a', 'b', 'c'];
@@ -31,7 +31,7 @@ interface Round {
 }
 
 const server = fc.constantFrom(0 as const, 1 as const);
-const fates = fc.array(fc.constantFrom<Fate[]>('fine', 'lost', 'done', 'late'), { maxLength: 5 });
+const fates = fc.array(fc.constantFrom<Fate[]>('fine', 'lost', 'done', 'late', 'refused'), { maxLength: 5 });
 const change: fc.Arbitrary<Change> = fc.record({
   server,
   keys: fc.subarray(KEYS, { minLength: 1 }),
@@ -42,8 +42,9 @@ const round: fc.Arbitrary<Round> = fc.record({
   fates: fc.tuple(fates, fates),
 });
 
-/** `unknown`: nobody asked again. */
-type Outcome = { readonly name: string; readonly keys: readonly string[]; readonly is: 'done' | 'unknown' };
+/** What was answered; `unknown`: whether it was done is not known. */
+type Answer = 'done' | 'not-done' | 'unknown';
+type Outcome = { readonly name: string; readonly keys: readonly string[]; readonly is: Answer };
 
 test('whatever becomes of its transactions, a change is made once and whole, with its record, and read by all', async () => {
   await fc.assert(
@@ -83,14 +84,14 @@ async function carryOut(
     const made = await Promise.all(
       changes.map(async (asked, n) => {
         const name = `f${at}x${n}`;
-        return { asked, name, isDone: await ask(worlds[asked.server], { ...asked, name }) };
+        return { asked, name, answer: await ask(worlds[asked.server], { ...asked, name }) };
       }),
     );
     for (const fatesLeft of coming) fatesLeft.length = 0;
-    for (const { asked, name, isDone } of made) {
-      const isRepeated = !isDone && asked.isRepeated;
-      if (isRepeated) expect(await ask(worlds[asked.server === 0 ? 1 : 0], { ...asked, name })).toBe(true);
-      outcomes.push({ name, keys: asked.keys, is: isDone || isRepeated ? 'done' : 'unknown' });
+    for (const { asked, name, answer } of made) {
+      const isRepeated = answer !== 'done' && asked.isRepeated;
+      if (isRepeated) expect(await ask(worlds[asked.server === 0 ? 1 : 0], { ...asked, name })).toBe('done');
+      outcomes.push({ name, keys: asked.keys, is: isRepeated ? 'done' : answer });
     }
     for (const world of worlds) await checkRead(world, outcomes);
   }
@@ -100,7 +101,7 @@ async function carryOut(
 /** Every server changes all keys once: what was to come before its next transaction has come. */
 async function flush(worlds: Worlds): Promise<void> {
   for (const [at, world] of worlds.entries())
-    expect(await ask(world, { keys: KEYS, name: `end${at}` })).toBe(true);
+    expect(await ask(world, { keys: KEYS, name: `end${at}` })).toBe('done');
 }
 
 async function create({ service }: World): Promise<void> {
@@ -108,11 +109,10 @@ async function create({ service }: World): Promise<void> {
   await service.configurations.bulk(ada, { tenant: 'default', items });
 }
 
-/** @returns whether it is known to be made */
 async function ask(
   { service }: World,
   { keys, name }: { readonly keys: readonly string[]; readonly name: string },
-): Promise<boolean> {
+): Promise<Answer> {
   const items = keys.map((key) => ({
     action: 'update' as const,
     ref: named(key),
@@ -120,10 +120,10 @@ async function ask(
   }));
   try {
     await service.configurations.bulk(ada, { tenant: 'default', items, idempotencyKey: name });
-    return true;
+    return 'done';
   } catch (error) {
-    if (error instanceof ServiceError && (error.code === 'ambiguous' || error.code === 'unavailable'))
-      return false;
+    if (error instanceof ServiceError && error.code === 'ambiguous') return 'unknown';
+    if (error instanceof ServiceError && error.code === 'unavailable') return 'not-done';
     throw error;
   }
 }
@@ -149,7 +149,7 @@ function checkOutcome({ name, keys, is }: Outcome, { changes, byKey }: ServiceRo
     const plain = byKey.get(`/default/production/pay/${key}`)!;
     return Object.hasOwn(JSON.parse(plain.value.toString()) as object, name);
   });
-  if (is === 'done') expect(records).toHaveLength(1);
+  if (is !== 'unknown') expect(records).toHaveLength(is === 'done' ? 1 : 0);
   expect(holding).toEqual(records.length === 1 ? keys : []);
 }
 
