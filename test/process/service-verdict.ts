@@ -119,7 +119,7 @@ function faultOf({ held, ended }: ServiceRead, versions: readonly Version[], flo
   if (held.version < floor) return `version ${held.version} was read, and ${floor} was known`;
   const found = versions[held.version - 1];
   if (found === undefined || found.isDeleted || found.value !== held.value) {
-    return `version ${held.version} was read as ${String(held.value)}`;
+    return `version ${held.version} was read as ${JSON.stringify(held.value)}`;
   }
   return found.began < ended ? null : `version ${held.version} was read before it was asked for`;
 }
@@ -185,7 +185,8 @@ function updatesOf({ record, revision }: Recorded, byKey: ServiceRows['byKey']):
   return record.items.flatMap((item) => {
     if (item.kind !== 'configuration') return [];
     const { value, isDeleted } = decodeVersion(byKey.get(versionKey(item.id, item.after).toString())!.value);
-    const text = isDeleted || value.type === 'secret' ? '' : String(value.json);
+    const text = isDeleted || value.type === 'secret' ? '' : value.json;
+    if (typeof text !== 'string') throw new Error('the workload writes texts');
     return [{ revision, key: item.key, value: text }];
   });
 }

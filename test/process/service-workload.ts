@@ -69,7 +69,9 @@ export class ServiceWorkload {
   start(clients: number): void {
     this.#loops = Array.from({ length: clients }, async (_, id) => {
       const random = new Prng(this.#seed * 1_000 + id);
-      for (let n = 1; this.#isRunning; n += 1) {
+      let n = 0;
+      while (this.#isRunning) {
+        n += 1;
         if (id % 2 === 0) await this.#write(this.#next(`w${id}`, n, random), random);
         else await this.#read(random);
         await delay(REST_MS);
@@ -145,7 +147,7 @@ export class ServiceWorkload {
     const [key, url] = [random.pick(KEYS), random.pick(this.#urls)];
     const began = this.#tick();
     const query = new URLSearchParams({ ...SCOPE, key });
-    const answer = await this.#ask(url, `/api/v1/lookup?${query}`, {});
+    const answer = await this.#ask(url, `/api/v1/lookup?${query.toString()}`, {});
     if (answer === null) return;
     const ended = this.#tick();
     const { version, value } = answer.body as { readonly version: number; readonly value: unknown };
