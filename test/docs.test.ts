@@ -14,6 +14,7 @@ import {
   MAX_STALENESS_MS_MAX as REST_STALENESS_MS_MAX,
 } from '../src/api/http/rest/limits.ts';
 import { APPLICATIONS_SHOWN_MAX } from '../src/api/http/service-metrics.ts';
+import { AGENT_LENGTH_MAX } from '../src/api/identity.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
 import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
@@ -216,6 +217,8 @@ describe('limits', () => {
       'Fields told of a REST request': [`${REST_PROBLEMS_MAX};`, `${CHECKED_WHOLE_BYTES_MAX / 1024} KiB`],
       'Staleness that a REST read': [count(REST_STALENESS_MS_MAX)],
       'Names and passwords': [`${count(rest.signInsMax)}, for ${seconds(rest.signInMs)}`],
+      'Characters of a user agent': [count(AGENT_LENGTH_MAX)],
+      'Exports of the audit': [count(rest.auditExportsMax)],
       'Configurations of one look back': [count(MANY_MAX)],
       'Items shown of an import': [count(IMPORT_ITEMS_SHOWN_MAX)],
       'Calls of the configuration service': [count(CALLS_MAX)],

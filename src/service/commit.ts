@@ -313,7 +313,8 @@ function unknownOutcome(cause: unknown): ServiceError {
   return new ServiceError('ambiguous', 'whether the change was made is not known', { cause });
 }
 
-function compareOf({ key, modRevision }: Guard): KvCompare {
+/** The guard as the store compares it. */
+export function compareOf({ key, modRevision }: Guard): KvCompare {
   if (modRevision === 0) return { key, target: 'create', result: 'equal', number: 0 };
   return { key, target: 'mod', result: 'equal', number: modRevision };
 }

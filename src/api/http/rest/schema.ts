@@ -56,8 +56,8 @@ export interface Operation {
   readonly operationId: string;
   readonly summary: string;
   readonly tag: string;
-  /** A read takes a consistency, and may be answered by 304; a change says why it is made. */
-  readonly kind: 'read' | 'change';
+  /** A read takes a consistency, and may be answered by 304; a change says why it is made; a call does neither. */
+  readonly kind: 'read' | 'change' | 'call';
   readonly params?: Properties;
   readonly query?: Properties;
   /** Of `query`. */
@@ -130,10 +130,13 @@ const CHANGE_HEADERS: Properties = {
   'Idempotency-Key': described(TEXT, 'The same request under the same key is done once'),
 };
 
+const QUERIES = { read: READ_QUERY, change: CHANGE_QUERY, call: {} } as const;
+const HEADERS = { read: READ_HEADERS, change: CHANGE_HEADERS, call: COMMON_HEADERS } as const;
+
 /** The schema of an operation's route. */
 export function operation(spec: Operation): DocumentedSchema {
   const { operationId, summary, tag, kind, params, query, required, body, bodyTypes, isLenient } = spec;
-  const properties = { ...query, ...(kind === 'read' ? READ_QUERY : CHANGE_QUERY) };
+  const properties = { ...query, ...QUERIES[kind] };
   const make = isLenient === true ? object : strictObject;
   return {
     operationId,
@@ -143,7 +146,7 @@ export function operation(spec: Operation): DocumentedSchema {
     ...(params === undefined ? {} : { params: object(params, Object.keys(params)) }),
     ...(body === undefined ? {} : { body }),
     ...(bodyTypes === undefined ? {} : { consumes: bodyTypes }),
-    shownHeaders: object(kind === 'read' ? READ_HEADERS : CHANGE_HEADERS),
+    shownHeaders: object(HEADERS[kind]),
     response: responsesOf(spec),
   };
 }
