@@ -34,6 +34,7 @@ export async function inStreamWorld<T>(
       urls: ['http://127.0.0.1:0'],
       operations: (_request, response) => response.end(),
       tls: null,
+      logger: silentLogger,
     });
     face.serve({
       request: app.routing,
