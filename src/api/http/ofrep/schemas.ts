@@ -44,7 +44,7 @@ const ANSWERS = named(
 
 const FAILURE = named(
   'OfrepFailure',
-  object({ key: TEXT, errorCode: TEXT, errorDetails: TEXT }, ['errorCode', 'errorDetails']),
+  object({ key: described(TEXT, 'Of one flag'), errorCode: TEXT, errorDetails: TEXT }),
 );
 
 /** With names of their own in the document. */
@@ -93,7 +93,7 @@ const shown = (description: string, schema: Schema): Schema => ({
 const FAILURES: Schema = Object.fromEntries(
   [...Object.keys(READ_PROBLEMS), '404'].map((status) => [
     status,
-    shown('Why there is no answer', status === '404' || status === '400' ? refTo(ANSWER) : refTo(FAILURE)),
+    shown('Why there is no answer', refTo(FAILURE)),
   ]),
 );
 

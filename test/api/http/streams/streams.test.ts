@@ -4,7 +4,8 @@ import { CLOSE_CODES } from '../../../../src/api/http/streams/web-socket-peer.ts
 import type { Json } from '../../../../src/service/model.ts';
 import { ada, named } from '../../../service/world.ts';
 import { eventually } from '../../../support/eventually.ts';
-import { EventReader, inStreamWorld, SocketReader, type StreamWorld } from './stream-world.ts';
+import { EventReader, SocketReader } from '../../../support/stream-readers.ts';
+import { inStreamWorld, type StreamWorld } from './stream-world.ts';
 
 const WATCH = '/api/v1/config/watch/pay?environment=PRODUCTION';
 const EVENTS = '/api/v1/events?application=pay&environment=production';
