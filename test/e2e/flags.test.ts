@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { freePorts } from '../../cluster/free-ports.ts';
 import { FlagClient } from '../../src/client/flag-client.ts';
 import { KvClient } from '../../src/client/kv-client.ts';
+import { prefixEnd } from '../../src/lib/range-end.ts';
 import { Cluster, type ClusterMember } from '../support/cluster.ts';
 import { runGuide } from '../support/guide-program.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -156,4 +157,37 @@ test('the examples of the guide are a program that compiles and runs as a user o
   expect(lines[3]).toMatch(/^Rule 1 matches/);
   expect(lines.slice(4)).toEqual(['hello, colleague', 'hello, colleague']);
   expect(status).toBe(0);
+});
+
+test('with authentication on, flags are for those who may read them', async () => {
+  const endpoints = [member(0).clientUrl];
+  const shop = { endpoints, application: 'shop', environment: 'PROD' } as const;
+  using admin = new KvClient({ endpoints });
+  await admin.auth.userAdd({ name: 'root', password: 'pw' });
+  await admin.auth.roleAdd('root');
+  await admin.auth.userGrantRole({ user: 'root', role: 'root' });
+  await admin.auth.roleAdd('shop');
+  const key = '/default/production/shop/';
+  await admin.auth.roleGrantPermission('shop', { type: 'read', key, rangeEnd: prefixEnd(Buffer.from(key)) });
+  for (const name of ['ada', 'eve']) await admin.auth.userAdd({ name, password: 'pw' });
+  await admin.auth.userGrantRole({ user: 'ada', role: 'shop' });
+  await admin.auth.enable();
+
+  const opened = (user: string): Promise<FlagClient> =>
+    FlagClient.open({ ...shop, login: { user, password: 'pw' } });
+  await using client = await opened('ada');
+  expect(client.string('greeting', '')).toBe('welcome');
+  await expect(opened('eve')).rejects.toMatchObject({ code: 'permission-denied' });
+  await expect(FlagClient.open(shop)).rejects.toMatchObject({ code: 'unauthenticated' });
+
+  const ask = (headers: Readonly<Record<string, string>>): Promise<Response> =>
+    fetch(`${member(0).httpUrl}/flags/shop/PROD/ofrep/v1/evaluate/flags/greeting`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: '{}',
+    });
+  const tokenOf = (user: string): Promise<string> => admin.auth.authenticate({ user, password: 'pw' });
+  expect((await ask({ 'x-api-key': await tokenOf('ada') })).status).toBe(200);
+  expect((await ask({ authorization: `Bearer ${await tokenOf('eve')}` })).status).toBe(403);
+  expect((await ask({})).status).toBe(401);
 });
