@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { STREAM_KEYS_MAX } from '../src/api/config/register.ts';
+import { SHARED_UPDATES_BYTES_MAX } from '../src/api/config/register.ts';
 import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
 import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
@@ -67,6 +67,7 @@ import { CHAIN_MAX } from '../src/service/environments/inheritance.ts';
 import { AFFECTED_INSTANCES_MAX } from '../src/service/events/event.ts';
 import { FILTER_KEYS_MAX } from '../src/service/events/event-filter.ts';
 import { EVENT_LIMITS_DEFAULT, SUBSCRIBERS_MAX } from '../src/service/events/event-hub.ts';
+import { ACCESS_MS_MAX } from '../src/service/events/events.ts';
 import { REPLAY_CHANGES_MAX } from '../src/service/events/replay.ts';
 import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
 import { LENGTHS, TAGS_MAX } from '../src/service/names.ts';
@@ -76,7 +77,6 @@ import { RECENT_BYTES_MAX, RECENT_CHANGES_MAX } from '../src/service/recent-chan
 import { ROW_VALUE_BYTES_MAX } from '../src/service/rows.ts';
 import { KEY_FILE_BYTES_MAX, KEYS_MAX } from '../src/service/secrets/keyring.ts';
 import { RETENTION_DEFAULT } from '../src/service/sweepers/retention.ts';
-import { RECORDS_MAX } from '../src/service/updates/change-feed.ts';
 import { SCHEMA_STEPS_MAX, VIOLATIONS_MAX } from '../src/service/values/compiled-schema.ts';
 import { RULE_LENGTH_MAX, RULE_STEPS_MAX, RULES_STEPS_MAX } from '../src/service/values/cross-key-rules.ts';
 import { CHANGES_MAX, LINE_DIFFS_MAX, LINE_EDITS_MAX } from '../src/service/values/diff.ts';
@@ -225,8 +225,8 @@ describe('limits', () => {
       'Batches of a watch of the configuration service': [count(BATCHES_AHEAD_MAX)],
       'gRPC calls of the configuration service': [count(REMOTE_CALLS_MAX)],
       'Answers of one such call': [`${count(AHEAD_MESSAGES_MAX)}, ${AHEAD_BYTES_MAX / 1024} KiB`],
-      'Keys that one stream of updates names': [count(STREAM_KEYS_MAX)],
-      'Changes that a stream is told of': [count(RECORDS_MAX)],
+      'Updates that are kept as they go out': [`${SHARED_UPDATES_BYTES_MAX / 2 ** 20} MiB`],
+      'Age of what a stream knows': [seconds(ACCESS_MS_MAX)],
       'Connections of each HTTP address': [count(HTTP_CONNECTIONS_MAX)],
       "JavaScript memory of the service's thread": [`${count(DEFAULT_HOST_BOUNDS.heapMbMax)} MiB`],
       "Time between two starts of the service's thread": [

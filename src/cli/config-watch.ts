@@ -1,8 +1,8 @@
-import type { Command } from 'commander';
+import type { IncomingMessage } from 'node:http';
+import { type Command, InvalidArgumentError } from 'commander';
 import { WebSocket } from 'ws';
 import { ClientError } from '../client/client-error.ts';
 import { ProblemError, problemOf } from '../client/problem.ts';
-import { naturalNumber } from './arguments.ts';
 import { cell, plainText } from './config-words.ts';
 import { type HttpContext, withHttp } from './http-context.ts';
 import type { CliIo } from './io.ts';
@@ -16,20 +16,27 @@ const RETRY_PAUSE_MS_MAX = 10_000;
 const POLICY_VIOLATION = 1008;
 const OWN_CODES_FROM = 4000;
 
-/** 001's ConfigurationUpdate, with the extensions that REQUIREMENTS names. */
+/** Members say every 15 s that they are there: one that is silent for longer is left. */
+const SILENCE_MS_MAX = 60_000;
+/** Answers after which another member, or a later attempt, may do better. */
+const ELSEWHERE: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+
+/** 001's ConfigurationUpdate, with what docs/streams.md adds. */
 interface ConfigEvent {
   readonly config_key: string;
   readonly old_value: unknown;
   readonly new_value: unknown;
+  readonly type: 'created' | 'updated' | 'deleted';
   readonly updated_by: string;
   readonly reason: string;
   readonly version: number;
-  readonly revision: number;
+  readonly cursor: string;
 }
 
 interface WatchFlags {
-  readonly revision?: number;
+  readonly revision?: string;
   readonly prefix?: string;
+  readonly instance?: string;
 }
 
 /** `conclave config watch`: every change of what holds, as it happens. */
@@ -37,78 +44,130 @@ export function watchCommand(parent: Command, io: CliIo): void {
   parent
     .command('watch')
     .description('print every change of what holds for an application in an environment, until Ctrl-C')
-    .option('--revision <n>', 'go on behind this revision; default: what comes from now on', naturalNumber)
+    .option(
+      '--revision <n>',
+      'go on behind this revision, or the cursor of an event; default: what comes from now on',
+      cursorWord,
+    )
     .option('--prefix <text>', 'only keys that begin so')
+    .option('--instance <id>', 'be known as this instance of the application for as long as it runs')
     .action((flags: WatchFlags, command: Command) =>
       withHttp(io, command, async (context) => {
-        await follow(context, flags);
+        await new Watch(context, flags).run();
       }),
     );
 }
 
-/** Goes on at the next member, behind the last event, when a stream is cut off. */
-async function follow(context: HttpContext, { revision, prefix }: WatchFlags): Promise<void> {
-  const { signal, reach } = context;
-  let last = revision;
-  let failures = 0;
-  for (let at = 0; !signal.aborted; at += 1) {
-    const base = reach.endpoints[at % reach.endpoints.length]!;
-    try {
-      await events(context, urlOf(context, base, last), async (event) => {
-        failures = 0;
-        last = event.revision;
-        if (prefix === undefined || event.config_key.startsWith(prefix)) await printed(context, event);
-      });
-    } catch (error) {
-      // Whoever was never there is not waited for.
-      if (!(error instanceof ClientError) || (last === revision && at + 1 >= reach.endpoints.length))
-        throw error;
-    }
-    failures += 1;
-    if (!signal.aborted)
-      await pause(Math.min(RETRY_PAUSE_MS * 2 ** (failures - 1), RETRY_PAUSE_MS_MAX), signal);
+function cursorWord(text: string): string {
+  if (!/^\d+(?:-\d+)?$/.test(text)) throw new InvalidArgumentError('It is no revision, and no cursor.');
+  return text;
+}
+
+/** Goes on at the next member, behind what was printed last, when a stream is cut off. */
+class Watch {
+  readonly #context: HttpContext;
+  readonly #flags: WatchFlags;
+  /** To go on from. */
+  #cursor: string | undefined;
+  /** Some member was there once. */
+  #hasBegun = false;
+  /** Since something was heard. */
+  #failures = 0;
+
+  constructor(context: HttpContext, flags: WatchFlags) {
+    this.#context = context;
+    this.#flags = flags;
+    this.#cursor = flags.revision;
   }
-}
 
-function urlOf(context: HttpContext, base: string, revision: number | undefined): URL {
-  const url = new URL(`/api/v1/config/watch/${encodeURIComponent(context.application())}`, base);
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  url.searchParams.set('environment', context.environment());
-  if (revision !== undefined) url.searchParams.set('revision', String(revision));
-  return url;
-}
+  async run(): Promise<void> {
+    const { signal, reach } = this.#context;
+    for (let at = 0; !signal.aborted; at += 1) {
+      try {
+        await this.#stream(reach.endpoints[at % reach.endpoints.length]!);
+      } catch (error) {
+        // Whoever was never there is not waited for.
+        if (!(error instanceof ClientError) || (!this.#hasBegun && at + 1 >= reach.endpoints.length))
+          throw error;
+      }
+      this.#failures += 1;
+      const pauseMs = Math.min(RETRY_PAUSE_MS * 2 ** (this.#failures - 1), RETRY_PAUSE_MS_MAX);
+      if (!signal.aborted) await pause(pauseMs, signal);
+    }
+  }
 
-/** @throws ProblemError when the server refuses; ClientError `unavailable` when the stream is cut off */
-async function events(
-  { reach, signal }: HttpContext,
-  url: URL,
-  take: (event: ConfigEvent) => Promise<void>,
-): Promise<void> {
-  const { ca, cert, key, insecureSkipVerify } = reach.tls ?? {};
-  const socket = new WebSocket(url, {
-    headers: reach.headers(),
-    maxPayload: EVENT_BYTES_MAX,
-    ...(ca === undefined ? {} : { ca }),
-    ...(cert === undefined ? {} : { cert, key }),
-    rejectUnauthorized: insecureSkipVerify !== true,
-  });
-  const onAbort = (): void => socket.terminate();
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  // Printed one after another, in the order in which they came.
-  let printing = Promise.resolve();
-  try {
-    await new Promise<void>((resolve, reject) => {
-      socket.on('message', (data) => {
-        const text = Buffer.isBuffer(data) ? data.toString() : '';
-        printing = printing.then(() => take(JSON.parse(text) as ConfigEvent)).catch(reject);
+  /** @throws ProblemError when the server refuses; ClientError `unavailable` when the stream is cut off */
+  async #stream(base: string): Promise<void> {
+    const { reach, signal } = this.#context;
+    const { ca, cert, key, insecureSkipVerify } = reach.tls ?? {};
+    const socket = new WebSocket(this.#urlAt(base), {
+      headers: reach.headers(),
+      maxPayload: EVENT_BYTES_MAX,
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined ? {} : { cert, key }),
+      rejectUnauthorized: insecureSkipVerify !== true,
+    });
+    const onAbort = (): void => socket.terminate();
+    signal.addEventListener('abort', onAbort, { once: true });
+    const silence = setTimeout(() => socket.terminate(), SILENCE_MS_MAX);
+    // Printed one after another, in the order in which they came.
+    let printing = Promise.resolve();
+    try {
+      const ended = this.#ended(socket);
+      if (signal.aborted) onAbort();
+      await new Promise<void>((resolve, reject) => {
+        ended.then(resolve, reject);
+        const next = (work: () => Promise<void> | void): void => {
+          silence.refresh();
+          this.#failures = 0;
+          // The server waits while this does.
+          socket.pause();
+          printing = printing.then(work).then(() => socket.resume(), reject);
+        };
+        socket.on('upgrade', ({ headers }) => {
+          this.#hasBegun = true;
+          this.#cursor ??= headers['conclave-revision'] as string | undefined;
+        });
+        socket.on('message', (data) => next(() => this.#take(String(data))));
+        socket.on('ping', (data) =>
+          next(() => {
+            if (data.length > 0) this.#cursor = data.toString();
+          }),
+        );
       });
+    } finally {
+      clearTimeout(silence);
+      signal.removeEventListener('abort', onAbort);
+      socket.terminate();
+      await printing;
+    }
+  }
+
+  #urlAt(base: string): URL {
+    const context = this.#context;
+    const { prefix, instance } = this.#flags;
+    const url = new URL(`/api/v1/config/watch/${encodeURIComponent(context.application())}`, base);
+    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+    url.searchParams.set('environment', context.environment());
+    if (this.#cursor !== undefined) url.searchParams.set('revision', this.#cursor);
+    if (prefix !== undefined) url.searchParams.set('keyPrefix', prefix);
+    if (instance !== undefined) url.searchParams.set('instance', instance);
+    return url;
+  }
+
+  async #take(text: string): Promise<void> {
+    const event = JSON.parse(text) as ConfigEvent;
+    await printed(this.#context, event);
+    this.#cursor = event.cursor;
+  }
+
+  #ended(socket: WebSocket): Promise<void> {
+    const { signal } = this.#context;
+    return new Promise((resolve, reject) => {
       socket.on('unexpected-response', (_request, response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
-        response.on('end', () =>
-          reject(problemOf(response.statusCode!, response.headers, Buffer.concat(chunks))),
-        );
+        response.on('end', () => reject(refusalOf(response, Buffer.concat(chunks))));
         response.on('error', reject);
       });
       socket.on('error', (error) => {
@@ -120,11 +179,12 @@ async function events(
         else reject(endOf(code, reason.toString()));
       });
     });
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    socket.terminate();
-    await printing;
   }
+}
+
+function refusalOf({ statusCode = 0, headers }: IncomingMessage, body: Buffer): Error {
+  const problem = problemOf(statusCode, headers, body);
+  return ELSEWHERE.has(statusCode) ? new ClientError('unavailable', problem.message) : problem;
 }
 
 function endOf(code: number, reason: string): Error {
@@ -137,11 +197,11 @@ function endOf(code: number, reason: string): Error {
 
 async function printed({ io, json }: HttpContext, event: ConfigEvent): Promise<void> {
   if (json) return io.out(`${JSON.stringify(event)}\n`);
-  const { config_key: key, old_value: before, new_value: after, updated_by: who, reason, version } = event;
-  const shown = (value: unknown): string =>
-    value === null || value === undefined ? 'nothing' : cell(plainText(value));
+  const { config_key: key, type, updated_by: who, reason, version } = event;
+  const before = type === 'created' ? 'nothing' : cell(plainText(event.old_value));
+  const after = type === 'deleted' ? 'nothing' : cell(plainText(event.new_value));
   const why = reason === '' ? '' : `: ${cell(reason)}`;
-  await io.out(`${key}: ${shown(before)} -> ${shown(after)} (version ${version}, ${who}${why})\n`);
+  await io.out(`${key}: ${before} -> ${after} (version ${version}, ${who}${why})\n`);
 }
 
 /** Ends early when the signal aborts. */

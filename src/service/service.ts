@@ -30,7 +30,6 @@ import { Projection } from './projection.ts';
 import type { Keyring } from './secrets/keyring.ts';
 import { RETENTION_DEFAULT, type Retention } from './sweepers/retention.ts';
 import { Sweepers } from './sweepers/sweepers.ts';
-import { Updates } from './updates/updates.ts';
 
 export interface ServiceOptions {
   readonly kv: Kv;
@@ -85,7 +84,6 @@ export interface Service {
   readonly events: Events;
   readonly delivery: Delivery;
   readonly instances: Instances;
-  readonly updates: Updates;
   readonly sweepers: Sweepers;
   readonly sealer: Sealer;
   /** Hears of every change, and answers what changed lately. */
@@ -145,7 +143,6 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     events: new Events(context, hub),
     delivery: new Delivery(context, instances),
     instances,
-    updates: new Updates(context),
     sweepers,
     sealer,
     projection,

@@ -2,15 +2,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { WebSocketServer } from 'ws';
 import { configurationId } from '../../src/config-format/ids.ts';
 import { type Run, type RunInput, run } from './captured-io.ts';
 import { HttpStub, problem } from './http-stub.ts';
 
 /**
  * What the commands of the configuration service ask and print, against a stub that answers from a script: what is hard to
- * bring about otherwise, and `watch` and `audit`, to be replaced by end-to-end tests when the service has these paths.
- * The others run against the service itself in config-service.test.ts.
+ * bring about otherwise, and `audit`. The others run against the service itself in config-service.test.ts and
+ * config-watch.test.ts.
  */
 let stub: HttpStub;
 let directory: string;
@@ -529,54 +528,6 @@ test('promote takes keys from one environment to another', async () => {
   expect(await printed(['promote', '--from', 'STAGING', '--to', 'PROD'])).toBe('Nothing is different\n');
   expect(stub.heard[1]!.body).not.toHaveProperty('keys');
   expect(await config(['promote', '--to', 'PROD'])).toMatchObject({ code: 2 });
-});
-
-// ---- watch --------------------------------------------------------------------------------------------------------
-
-test('watch prints events as they come, and goes on behind the last one when it is cut off', async () => {
-  const event = (revision: number) => ({
-    config_key: `k${revision}`,
-    old_value: revision === 5 ? null : 'a',
-    new_value: { b: 1 },
-    updated_by: 'ann',
-    reason: 'why',
-    version: 2,
-    revision,
-  });
-  const asked: string[] = [];
-  const sockets = new WebSocketServer({ server: stub.server });
-  sockets.on('connection', (socket, request) => {
-    asked.push(request.url!);
-    socket.send(JSON.stringify(event(asked.length === 1 ? 5 : 6)));
-    if (asked.length === 1) setImmediate(() => socket.terminate());
-  });
-  const interruption = new AbortController();
-  const { code, out } = await config(['watch'], {
-    interruption,
-    onOut: (text) => {
-      if (text.includes('k6')) interruption.abort();
-    },
-  });
-  expect({ code, out }).toEqual({
-    code: 130,
-    out: 'k5: nothing -> {"b":1} (version 2, ann: why)\nk6: a -> {"b":1} (version 2, ann: why)\n',
-  });
-  expect(asked).toEqual([
-    '/api/v1/config/watch/pay?environment=production',
-    '/api/v1/config/watch/pay?environment=production&revision=5',
-  ]);
-  sockets.close();
-});
-
-test('a watch that is refused says why', async () => {
-  expect((await config(['watch'])).code).toBe(1);
-  const sockets = new WebSocketServer({ server: stub.server });
-  sockets.on('connection', (socket) => socket.close(4410, 'the revision was compacted'));
-  expect(await config(['watch', '--revision', '1'])).toMatchObject({
-    code: 1,
-    err: 'error: the revision was compacted\n',
-  });
-  sockets.close();
 });
 
 // ---- environments and the audit trail -----------------------------------------------------------------------------

@@ -15,8 +15,12 @@ export const HEADER = {
   maxStalenessMs: 'max-staleness-ms',
   /** `false`: secrets stay masked, and nothing is recorded. */
   reveal: 'conclave-reveal',
-  /** Of a stream: the revision to go on from. In answers: the one that they reflect, or that the stream begins after. */
+  /** Of a stream: the revision, or cursor, to go on from. In answers: the one that they reflect, or the stream begins after. */
   revision: 'conclave-revision',
+  /** Of a stream: the instance of the application that takes it, its version and its region. */
+  instance: 'conclave-instance',
+  instanceVersion: 'conclave-instance-version',
+  instanceRegion: 'conclave-instance-region',
 } as const;
 
 /** Those that go along to where the service runs. */

@@ -1,17 +1,20 @@
 import type { Kv } from '../../kv/kv.ts';
 import type { CancelSignal } from '../../lib/cancellation.ts';
+import { SharedBytes } from '../../lib/shared-bytes.ts';
 import { codec } from '../../rpc/codec.ts';
 import type { StreamConfigurationUpdatesRequest } from '../../rpc/generated/config/v1/configuration.ts';
 import type { RpcCall, RpcServer } from '../../rpc/server.ts';
 import { serverStream, unary } from '../../rpc/service.ts';
 import { RpcError } from '../../rpc/status.ts';
 import type { Caller } from '../../service/caller.ts';
+import type { Registration } from '../../service/delivery/instances.ts';
 import { environmentId } from '../../service/environments/spelling.ts';
+import { type Cursor, parseCursor } from '../../service/events/cursor.ts';
+import type { ConfigurationEvent } from '../../service/events/event.ts';
 import type { Scope } from '../../service/model.ts';
 import type { Consistency } from '../../service/projection.ts';
 import type { Service } from '../../service/service.ts';
 import { invalid, ServiceError } from '../../service/service-error.ts';
-import type { Update } from '../../service/updates/updates.ts';
 import { Identity, type Shown } from '../identity.ts';
 import { serviceErrorMapping } from '../service-errors.ts';
 import { CONFIGURATION_SERVICE, HEADER } from './metadata.ts';
@@ -26,8 +29,8 @@ export interface ConfigurationFaceOptions {
   readonly requireIdentity: boolean;
 }
 
-/** Keys of one stream of updates. */
-export const STREAM_KEYS_MAX = 1_000;
+/** Updates that are kept as they go out, for all who take the same ones. */
+export const SHARED_UPDATES_BYTES_MAX: number = 16 * 1024 * 1024;
 /** Of a bounded read that does not say. */
 const STALENESS_MS_DEFAULT = 1_000;
 
@@ -57,29 +60,30 @@ export function registerConfiguration(server: RpcServer, options: ConfigurationF
     }),
   );
 
-  /** All who watch a scope are told the same. */
-  const encoded = new WeakMap<Update, Buffer>();
   const wire = codec('config.v1.ConfigurationUpdate');
-  const bytesOf = (update: Update): Buffer => {
-    const bytes = encoded.get(update) ?? wire.encode(wireUpdate(update));
-    encoded.set(update, bytes);
-    return bytes;
-  };
+  const shared = new SharedBytes(
+    (event: ConfigurationEvent) => wire.encode(wireUpdate(event)),
+    SHARED_UPDATES_BYTES_MAX,
+  );
 
   serverStream(server, `/${CONFIGURATION_SERVICE}/StreamConfigurationUpdates`, (message, call, out) =>
     face.answer(call, async (caller) => {
-      if (message.keys.length > STREAM_KEYS_MAX) {
-        throw invalid({ field: 'keys', message: `are more than ${STREAM_KEYS_MAX}` });
-      }
-      const { revision, updates } = await service.updates.open(caller, {
-        scope: face.scopeOf(message, call),
-        keys: message.keys,
-        after: revisionOf(message, call),
-      });
-      call.sendHeaders([[HEADER.revision, String(revision)]]);
-      for await (const update of updates) {
-        out.bytes.write(bytesOf(update));
-        if (!out.bytes.writable) await out.bytes.drained();
+      const scope = face.scopeOf(message, call);
+      const keys = message.keys.length === 0 ? undefined : message.keys;
+      const cursor = cursorOf(message, call);
+      const stream = await service.events.subscribe(caller, { filter: { ...scope, keys }, cursor });
+      const instance = await registered(service, { caller, call, scope });
+      try {
+        call.sendHeaders([[HEADER.revision, String(stream.position)]]);
+        for await (const { events } of stream) {
+          for (const event of events) {
+            out.bytes.write(shared.of(event));
+            if (!out.bytes.writable) await out.bytes.drained();
+          }
+        }
+      } finally {
+        stream.close();
+        instance?.close();
       }
     }),
   );
@@ -150,12 +154,25 @@ function consistencyOf(call: RpcCall): Consistency {
   }
 }
 
-/** After which a stream begins: in the request, else in its metadata; null = now. @throws ServiceError `invalid` */
-function revisionOf(message: StreamConfigurationUpdatesRequest, call: RpcCall): number | null {
-  const text = call.metadata(HEADER.revision);
+/** Behind which a stream begins: in the request, else in its metadata; undefined = now. @throws ServiceError `invalid` */
+function cursorOf(message: StreamConfigurationUpdatesRequest, call: RpcCall): Cursor | undefined {
+  if (message.after_cursor !== '') return parseCursor(message.after_cursor, 'after_cursor');
   const given = Number(message.after_revision);
-  if (given !== 0) return wholeNumber('after_revision', String(given));
-  return text === undefined ? null : wholeNumber(HEADER.revision, text);
+  if (given !== 0) return parseCursor(String(given), 'after_revision');
+  const text = call.metadata(HEADER.revision);
+  return text === undefined ? undefined : parseCursor(text, HEADER.revision);
+}
+
+/** The instance that takes the stream, if the call names one. @throws ServiceError as `Delivery.register` */
+async function registered(
+  { delivery }: Service,
+  { caller, call, scope }: { readonly caller: Caller; readonly call: RpcCall; readonly scope: Scope },
+): Promise<Registration | null> {
+  const id = call.metadata(HEADER.instance);
+  if (id === undefined) return null;
+  const version = call.metadata(HEADER.instanceVersion) ?? '';
+  const region = call.metadata(HEADER.instanceRegion) ?? '';
+  return delivery.register(caller, { ...scope, id, version, region }, { signal: caller.signal });
 }
 
 function wholeNumber(field: string, text: string): number {

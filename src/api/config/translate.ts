@@ -6,8 +6,9 @@ import {
 } from '../../rpc/generated/config/v1/configuration.ts';
 import type { Timestamp } from '../../rpc/generated/google/protobuf/timestamp.ts';
 import type { EffectiveView } from '../../service/configurations/reads.ts';
+import { cursorText } from '../../service/events/cursor.ts';
+import type { ConfigurationEvent, EventType } from '../../service/events/event.ts';
 import type { ValueType } from '../../service/model.ts';
-import type { Update } from '../../service/updates/updates.ts';
 import { textOf } from '../../service/values/value-types.ts';
 
 const TYPES: Readonly<Record<ValueType, WireType>> = {
@@ -20,7 +21,7 @@ const TYPES: Readonly<Record<ValueType, WireType>> = {
   secret: WireType.VALUE_TYPE_SECRET,
 };
 
-const UPDATES: Readonly<Record<Update['type'], UpdateType>> = {
+const UPDATES: Readonly<Record<EventType, UpdateType>> = {
   created: UpdateType.UPDATE_TYPE_CREATED,
   updated: UpdateType.UPDATE_TYPE_UPDATED,
   deleted: UpdateType.UPDATE_TYPE_DELETED,
@@ -37,15 +38,17 @@ export function wireConfiguration(view: EffectiveView): ConfigurationResponse {
   };
 }
 
-export function wireUpdate({ revision, key, type, value, version, updatedAt }: Update): ConfigurationUpdate {
+export function wireUpdate(event: ConfigurationEvent): ConfigurationUpdate {
+  const { revision, name, type, value, version, updatedAt, cursor } = event;
   return {
-    key,
+    key: name.key,
     value: value === null ? '' : textOf(value.json, value.type),
     value_type: value === null ? WireType.VALUE_TYPE_UNSPECIFIED : TYPES[value.type],
     version,
     update_type: UPDATES[type],
     updated_at: timestamp(updatedAt),
     revision,
+    cursor: cursorText(cursor),
   };
 }
 

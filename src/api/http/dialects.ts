@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { COMPONENTS_000, config } from './dialects/000/config.ts';
 import { COMPONENTS_001 } from './dialects/001/schemas.ts';
 import { serviceConfig } from './dialects/001/service-config.ts';
+import { serviceWatch } from './dialects/001/watch.ts';
 import { configs } from './dialects/002/configs.ts';
 import { COMPONENTS_002 } from './dialects/002/schemas.ts';
 import { services } from './dialects/004/service.ts';
@@ -18,6 +19,7 @@ import { configurations } from './v1/configurations.ts';
 import { delivery } from './v1/delivery.ts';
 import { INSTANCE } from './v1/delivery-operations.ts';
 import { drift } from './v1/drift.ts';
+import { EVENT_COMPONENTS, events } from './v1/events.ts';
 import { importExport } from './v1/import-export.ts';
 import { PROMOTION_COMPONENTS, promotions } from './v1/promotions.ts';
 import {
@@ -43,6 +45,7 @@ export const COMPONENTS: readonly object[] = [
   ENVIRONMENT_UPDATE,
   ...APPLICATION_COMPONENTS,
   ...PROMOTION_COMPONENTS,
+  ...EVENT_COMPONENTS,
   CONFIGURATION,
   VERSION,
   EFFECTIVE,
@@ -60,6 +63,7 @@ export const COMPONENTS: readonly object[] = [
 export async function registerDialects(api: FastifyInstance, context: RestContext): Promise<void> {
   await api.register(async (dialect) => configs(dialect, context));
   await api.register(async (dialect) => serviceConfig(dialect, context));
+  await api.register(async (dialect) => serviceWatch(dialect, context));
   await api.register(async (dialect) => config(dialect, context));
   await api.register(async (dialect) => services(dialect, context));
   await api.register(async (dialect) =>
@@ -73,6 +77,7 @@ export async function registerDialects(api: FastifyInstance, context: RestContex
     environmentRoutes(own, context, { path: '/api/v1/environments', tag: 'Environments', prefix: 'v1' }),
   );
   await api.register(async (own) => applications(own, context));
+  await api.register(async (own) => events(own, context));
   await api.register(async (own) => {
     configurations(own, context);
     bulk(own, context);

@@ -3,6 +3,7 @@ import type { Logger } from '../../lib/logger.ts';
 import type { Service } from '../../service/service.ts';
 import type { ServiceFace } from './http-face.ts';
 import { restApp } from './rest/app.ts';
+import { routeUpgrade } from './streams/upgrade.ts';
 
 /** What the service is served with. */
 export interface RestFaceOptions {
@@ -28,9 +29,7 @@ export async function restFace(options: RestFaceOptions): Promise<ServiceFace> {
   });
   return {
     request: (request, response) => app.routing(request, response),
-    upgrade: (_request, socket) => {
-      socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n');
-    },
+    upgrade: (request, socket, head) => routeUpgrade(app.routing, { request, socket, head }),
     close: () => app.close(),
   };
 }

@@ -34,14 +34,27 @@ export async function nameOf(
 }
 
 /** @throws ServiceError `invalid`; `not-found` for an environment or application that the tenant does not have */
-export function checkKnownScope({ projection }: ServiceContext, scope: Scope): void {
+export function checkKnownScope(context: Pick<ServiceContext, 'projection'>, scope: Scope): void {
   checkScope(scope);
+  checkKnown(context, scope);
+}
+
+/** As `checkKnownScope`, of names that can be; what is left out is not looked for. @throws ServiceError `not-found` */
+export function checkKnown(
+  { projection }: Pick<ServiceContext, 'projection'>,
+  {
+    tenant,
+    environment,
+    application,
+  }: Pick<Scope, 'tenant'> & { readonly [name in 'environment' | 'application']?: string | undefined },
+): void {
   const { state } = projection;
-  const { tenant, environment, application } = scope;
-  if (!hasEnvironment(state, tenant, environment)) {
+  if (environment !== undefined && !hasEnvironment(state, tenant, environment)) {
     throw absent('environment', environment);
   }
-  if (state.application(tenant, application) === undefined) throw absent('application', application);
+  if (application !== undefined && state.application(tenant, application) === undefined) {
+    throw absent('application', application);
+  }
 }
 
 function absent(field: 'environment' | 'application', name: string): ServiceError {

@@ -9,7 +9,7 @@ export interface Effect {
   readonly after: Held | null;
 }
 
-/** What one change did to what holds, in every environment that it reached: own, inherited and default values. */
+/** What one change did to what holds, in every environment that it reached: own, inherited and default values, in order. */
 export function effectsOf(record: ChangeRecord, before: View, after: View): readonly Effect[] {
   const chainsBefore = new Chains(before);
   const chainsAfter = new Chains(after);
@@ -25,7 +25,21 @@ export function effectsOf(record: ChangeRecord, before: View, after: View): read
       if (!sameHeld(was, is)) effects.push({ name, before: was, after: is });
     }
   }
-  return effects;
+  return effects.sort(byName);
+}
+
+/** The same order, whoever finds them and whenever: a cursor may stand between two of them. */
+function byName({ name: left }: Effect, { name: right }: Effect): number {
+  return (
+    order(left.tenant, right.tenant) ||
+    order(left.environment, right.environment) ||
+    order(left.application, right.application) ||
+    order(left.key, right.key)
+  );
+}
+
+function order(left: string, right: string): number {
+  return left === right ? 0 : left < right ? -1 : 1;
 }
 
 /** The chains of inheritance of a view, each made once. */

@@ -162,17 +162,18 @@ export class EventHub {
       ),
     );
     const { state } = this.source.projection;
-    return effects.map((effect) => {
+    return effects.map((effect, position) => {
       const affectedInstances = this.source.instancesOf(effect.name);
       return new ConfigurationEvent(effect, {
         record,
         revision,
+        place: { position, count: effects.length },
         affectedInstances,
         valueOf: ({ name, version }) => {
           const entry = state.configurations.find(name);
           const found = entry?.version === version ? entry : known.get(`${configurationId(name)}/${version}`);
           // A row that this program cannot read is left out, wherever it is looked for.
-          return () => found?.read().value ?? { type: 'json', json: null };
+          return () => found?.read() ?? { value: { type: 'json', json: null }, updatedAt: record.at };
         },
       });
     });

@@ -1,8 +1,10 @@
 import { spellEnvironment } from '../environments/spelling.ts';
 import { idOf } from '../keyspace.ts';
 import type { ChangeRecord, ConfigurationName, Json, Operation, StoredValue } from '../model.ts';
-import { MASK } from '../secrets/keyring.ts';
 import { prefixedKey } from '../service-prefix.ts';
+import { subtypeOf } from '../values/value-types.ts';
+import { type ShownValue, shown } from '../views.ts';
+import { type Cursor, cursorText } from './cursor.ts';
 import type { Effect } from './effects.ts';
 import type { Held } from './view.ts';
 
@@ -11,6 +13,9 @@ export interface ConfigurationUpdated {
   readonly event_id: string;
   readonly timestamp: string;
   readonly revision: number;
+  /** To go on behind this event. */
+  readonly cursor: string;
+  readonly type: EventType;
   readonly configuration_updated: {
     /** With the prefix of its service. */
     readonly config_key: string;
@@ -30,11 +35,20 @@ export interface ConfigurationUpdated {
   };
 }
 
+/** What became of what holds: an older value that shows through again is an update. */
+export type EventType = 'created' | 'updated' | 'deleted';
+
 /** Instances that an event names. */
 export const AFFECTED_INSTANCES_MAX = 1_000;
 
+/** The value of a version, and when that was made. */
+export interface HeldValue {
+  readonly value: StoredValue;
+  readonly updatedAt: string;
+}
+
 /** Finds the value of a version that stands, or stood, to be read when it is asked for. */
-export type ValueOf = (held: Extract<Held, { type: 'configuration' }>) => () => StoredValue;
+export type ValueOf = (held: Extract<Held, { type: 'configuration' }>) => () => HeldValue;
 
 /** That something else holds for a key in an environment: told once to each who asked for it. Never changed. */
 export class ConfigurationEvent {
@@ -50,9 +64,13 @@ export class ConfigurationEvent {
   readonly rollbackAvailable: boolean;
   /** The instances that ran the application there when this became known: the first 1,000. */
   readonly affectedInstances: readonly string[];
-  readonly #before: () => Json;
-  readonly #after: () => Json;
-  #payload: ConfigurationUpdated | null = null;
+  readonly type: EventType;
+  /** To go on behind it. */
+  readonly cursor: Cursor;
+  /** Among the events of its revision, from 0. */
+  readonly position: number;
+  readonly #before: () => Shown | null;
+  readonly #after: () => Shown | null;
 
   /** @param values when they are asked for */
   constructor(
@@ -60,11 +78,14 @@ export class ConfigurationEvent {
     {
       record,
       revision,
+      place,
       valueOf,
       affectedInstances,
     }: {
       readonly record: ChangeRecord;
       readonly revision: number;
+      /** Among the events of the revision. */
+      readonly place: { readonly position: number; readonly count: number };
       readonly valueOf: ValueOf;
       readonly affectedInstances: readonly string[];
     },
@@ -77,13 +98,19 @@ export class ConfigurationEvent {
     this.updatedBy = record.actor.name;
     this.reason = record.reason;
     this.version = versionOf(after ?? before);
+    this.type = before === null ? 'created' : after === null ? 'deleted' : 'updated';
+    this.position = place.position;
+    this.cursor =
+      place.position === place.count - 1
+        ? { after: revision, taken: 0 }
+        : { after: revision - 1, taken: place.position + 1 };
     this.rollbackAvailable = after?.type === 'configuration' && after.version > 1;
     this.affectedInstances =
       affectedInstances.length > AFFECTED_INSTANCES_MAX
         ? affectedInstances.slice(0, AFFECTED_INSTANCES_MAX)
         : affectedInstances;
-    this.#before = shownLater(before, valueOf);
-    this.#after = shownLater(after, valueOf);
+    this.#before = shownLater(before, { valueOf, changedAt: record.at });
+    this.#after = shownLater(after, { valueOf, changedAt: record.at });
   }
 
   /** The same whoever tells it. */
@@ -94,31 +121,38 @@ export class ConfigurationEvent {
 
   /** Null when nothing held; of a secret the mask. */
   get oldValue(): Json {
-    return this.payload.configuration_updated.old_value;
+    return this.#before()?.value.json ?? null;
   }
 
   get newValue(): Json {
-    return this.payload.configuration_updated.new_value;
+    return this.#after()?.value.json ?? null;
   }
 
-  /** Made once, for all who get it. */
+  /** What holds now, with its type; null when nothing does. */
+  get value(): ShownValue | null {
+    return this.#after()?.value ?? null;
+  }
+
+  /** When the configuration got the value that holds now; else when the change was made. */
+  get updatedAt(): string {
+    return this.#after()?.updatedAt ?? this.timestamp;
+  }
+
+  /** As it is told to programs. */
   get payload(): ConfigurationUpdated {
-    this.#payload ??= this.#made();
-    return this.#payload;
-  }
-
-  #made(): ConfigurationUpdated {
     const { environment, application, key } = this.name;
     return {
       event_id: this.id,
       timestamp: this.timestamp,
       revision: this.revision,
+      cursor: cursorText(this.cursor),
+      type: this.type,
       configuration_updated: {
         config_key: prefixedKey(application, key),
         service_name: application,
         environment: spellEnvironment(environment, 'long'),
-        old_value: this.#before(),
-        new_value: this.#after(),
+        old_value: this.oldValue,
+        new_value: this.newValue,
         updated_by: this.updatedBy,
         reason: this.reason,
         version: this.version,
@@ -139,12 +173,23 @@ function versionOf(held: Held | null): number {
   return held?.type === 'configuration' ? held.version : 0;
 }
 
-function shownLater(held: Held | null, valueOf: ValueOf): () => Json {
+interface Shown {
+  readonly value: ShownValue;
+  readonly updatedAt: string;
+}
+
+function shownLater(
+  held: Held | null,
+  { valueOf, changedAt }: { readonly valueOf: ValueOf; readonly changedAt: string },
+): () => Shown | null {
   if (held === null) return () => null;
-  if (held.type === 'default') return () => held.json;
+  if (held.type === 'default') {
+    const { json } = held;
+    return () => ({ value: { type: subtypeOf(json), json, isMasked: false }, updatedAt: changedAt });
+  }
   const read = valueOf(held);
   return () => {
-    const value = read();
-    return value.type === 'secret' ? MASK : value.json;
+    const { value, updatedAt } = read();
+    return { value: shown(value), updatedAt };
   };
 }

@@ -1,30 +1,34 @@
 import type { Target } from '../access.ts';
 import type { Caller } from '../caller.ts';
+import { checkKnown } from '../configurations/refs.ts';
 import type { ServiceContext } from '../context.ts';
 import { HEAD_KEY } from '../keyspace.ts';
 import { asService } from '../kv-errors.ts';
 import type { ConfigurationName } from '../model.ts';
 import { invalid, ServiceError } from '../service-error.ts';
+import type { Cursor } from './cursor.ts';
 import type { ConfigurationEvent, EventBatch } from './event.ts';
 import { checkEventFilter, type EventFilter } from './event-filter.ts';
 import type { EventHub } from './event-hub.ts';
 import { Subscription } from './subscription.ts';
 
-/** How long an answer about what the caller may read is believed. */
-const ACCESS_MS = 10_000;
+/** How long an answer about what the caller may read is believed, while events come. */
+export const ACCESS_MS_MAX = 10_000;
+/** How often it is asked who the caller is, also while nothing happens: whoever is nobody any more is not told on. */
+const CONFIRM_MS = 60_000;
 
 /** The longest that a poll waits. */
-const WAIT_MS_MAX = 60_000;
+export const WAIT_MS_MAX = 60_000;
 
 export interface SubscribeRequest {
   readonly filter: EventFilter;
-  /** The cursor: everything after this revision is told; default: what comes from now on. */
-  readonly after?: number | undefined;
+  /** Everything behind it is told; default: what comes from now on. */
+  readonly cursor?: Cursor | undefined;
 }
 
 /**
- * A stream of events. Batches hold whole revisions, in order, each once; going on from a batch's revision, or from
- * `position`, loses and repeats nothing. It ends when the caller's signal is aborted, or when it is left.
+ * A stream of events. Batches hold whole revisions, in order, each once; going on from an event's cursor, from a batch's
+ * revision, or from `position`, loses and repeats nothing. It ends when the caller's signal is aborted, or when it is left.
  */
 export interface EventStream extends AsyncIterable<EventBatch> {
   /**
@@ -32,6 +36,11 @@ export interface EventStream extends AsyncIterable<EventBatch> {
    * the next one is asked for.
    */
   readonly position: number;
+  /**
+   * Settled, once it is asked for its first batch, as soon as there is one, as it has ended, or as there is nothing to tell
+   * for now: a cursor that is gone has shown itself by then.
+   */
+  readonly settled: Promise<void>;
   /** Ends it as soon as everything is told that there is now. */
   finish(): void;
   close(): void;
@@ -65,21 +74,24 @@ export class Events {
   }
 
   /**
-   * Tells what holds otherwise, as far as the caller may read it: own, inherited and default values.
+   * Tells what holds otherwise, as far as the caller may read it: own, inherited and default values. Keys that are named
+   * must be readable. One who begins anew must name what is there; what was there when one left may have gone since.
    *
-   * @throws ServiceError `invalid`; `gone` for a cursor that this store never gave, here or from the stream when what came
-   *   after it is not kept: then everything is to be read anew; `too-many-requests`
+   * @throws ServiceError `invalid`; `not-found`; `forbidden`; `gone` for a cursor that this store never gave, here or from
+   *   the stream when what came after it is not kept: then everything is to be read anew; `too-many-requests`
    */
-  async subscribe(caller: Caller, { filter, after }: SubscribeRequest): Promise<EventStream> {
+  async subscribe(caller: Caller, { filter, cursor }: SubscribeRequest): Promise<EventStream> {
     checkEventFilter(filter);
-    if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0)) {
-      throw invalid({ field: 'after', message: 'must be a revision' });
-    }
     const { projection } = this.#context;
     await projection.catchUp(caller.signal);
+    await this.#checkNamed(caller, filter);
+    if (cursor === undefined) checkKnown(this.#context, filter);
     await this.#hub.start();
-    if (after !== undefined && after > projection.revision) await this.#checkCursor(caller, after);
-    const subscription = new Subscription(this.#hub, filter, after ?? projection.revision);
+    if (cursor !== undefined && cursor.after > projection.revision) {
+      await this.#checkCursor(caller, cursor.after);
+    }
+    const from = cursor ?? { after: projection.revision, taken: 0 };
+    const subscription = new Subscription(this.#hub, filter, from);
     return new PermittedStream(this.#context, caller, { filter, subscription });
   }
 
@@ -102,6 +114,13 @@ export class Events {
     }
   }
 
+  /** Of several environments or applications what is not readable is left out as it comes. */
+  async #checkNamed(caller: Caller, { tenant, environment, application, keys }: EventFilter): Promise<void> {
+    if (environment === undefined || application === undefined || keys === undefined) return;
+    const names = keys.map((key) => ({ tenant, environment, application, key }));
+    await this.#context.access.checkAll(caller, 'read', names);
+  }
+
   /** The projection hears of changes only: the store may be further. */
   async #checkCursor({ signal }: Caller, after: number): Promise<void> {
     const { revision } = await asService(
@@ -119,7 +138,8 @@ class PermittedStream implements EventStream {
   readonly #context: ServiceContext;
   readonly #caller: Caller;
   readonly #subscription: Subscription;
-  readonly #close = (): void => this.#subscription.end();
+  readonly #close = (): void => this.close();
+  readonly #timer: NodeJS.Timeout;
   /** What all of the events are about. */
   readonly #target: Target;
   #askedAtMs = -Infinity;
@@ -138,6 +158,7 @@ class PermittedStream implements EventStream {
     this.#caller = caller;
     this.#subscription = subscription;
     this.#mayRead = context.access.filter(caller, 'read');
+    this.#timer = setInterval(() => void this.#confirm(), CONFIRM_MS).unref();
     caller.signal.addEventListener('abort', this.#close);
     if (caller.signal.aborted) this.close();
   }
@@ -146,11 +167,16 @@ class PermittedStream implements EventStream {
     return this.#subscription.position;
   }
 
+  get settled(): Promise<void> {
+    return this.#subscription.settled;
+  }
+
   finish(): void {
     this.#subscription.finish();
   }
 
   close(): void {
+    clearInterval(this.#timer);
     this.#caller.signal.removeEventListener('abort', this.#close);
     this.#subscription.end();
   }
@@ -183,9 +209,18 @@ class PermittedStream implements EventStream {
     return { done: true, value: undefined };
   }
 
+  /** A token that is used stays known; and who is not known any more hears nothing more. */
+  async #confirm(): Promise<void> {
+    try {
+      await this.#context.access.permits(this.#caller, 'read', this.#target);
+    } catch (error) {
+      if (error instanceof ServiceError && error.code === 'unauthenticated') this.#subscription.end(error);
+    }
+  }
+
   async #permitted(events: readonly ConfigurationEvent[]): Promise<readonly ConfigurationEvent[]> {
     const nowMs = this.#context.clock.nowMs();
-    if (nowMs - this.#askedAtMs >= ACCESS_MS) {
+    if (nowMs - this.#askedAtMs >= ACCESS_MS_MAX) {
       this.#mayReadAll = null;
       this.#mayRead = this.#context.access.filter(this.#caller, 'read');
       this.#askedAtMs = nowMs;

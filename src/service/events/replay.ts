@@ -4,11 +4,11 @@ import type { ConfigurationIndex } from '../configuration-index.ts';
 import { readVersions } from '../configurations/versions.ts';
 import { configurationId } from '../keyspace.ts';
 import { serviceErrorOf } from '../kv-errors.ts';
-import type { Scope, StoredValue } from '../model.ts';
+import type { Scope } from '../model.ts';
 import type { Projection } from '../projection.ts';
 import { ServiceError } from '../service-error.ts';
 import { type Effect, effectsOf } from './effects.ts';
-import { ConfigurationEvent, type EventBatch } from './event.ts';
+import { ConfigurationEvent, type EventBatch, type HeldValue } from './event.ts';
 import { type Held, OverlaidView, PresentView, undoChange } from './view.ts';
 
 /** Changes that a replay goes back: who is further behind reads everything anew. */
@@ -153,11 +153,12 @@ export class Replay {
     const values = await this.#valuesOf(effects.flat());
     return changes.map(({ record, revision }, at) => ({
       revision,
-      events: effects[at]!.map((effect) => {
+      events: effects[at]!.map((effect, position) => {
         const affectedInstances = this.#source.instancesOf(effect.name);
         return new ConfigurationEvent(effect, {
           record,
           revision,
+          place: { position, count: effects[at]!.length },
           affectedInstances,
           valueOf: (held) => {
             const value = values.get(keyOf(held))!;
@@ -169,7 +170,7 @@ export class Replay {
   }
 
   /** The values of all versions that the effects name. @throws ServiceError `gone` */
-  async #valuesOf(effects: readonly Effect[]): Promise<ReadonlyMap<string, StoredValue>> {
+  async #valuesOf(effects: readonly Effect[]): Promise<ReadonlyMap<string, HeldValue>> {
     const held = new Map<string, ConfigurationHeld>();
     for (const { before, after } of effects) {
       for (const side of [before, after]) {
@@ -177,7 +178,7 @@ export class Replay {
       }
     }
     const { configurations } = this.#source.projection.state;
-    const values = new Map<string, StoredValue>();
+    const values = new Map<string, HeldValue>();
     const wanted: ConfigurationHeld[] = [];
     for (const each of held.values()) {
       const value = presentValue(configurations, each);
@@ -191,7 +192,8 @@ export class Replay {
       if (found === null) {
         throw new ServiceError('gone', `version ${each.version} of ${each.name.key} is not kept any more`);
       }
-      values.set(keyOf(each), found.version.value);
+      const { value, createdAt } = found.version;
+      values.set(keyOf(each), { value, updatedAt: createdAt });
     }
     return values;
   }
@@ -206,7 +208,9 @@ function keyOf({ name, version }: ConfigurationHeld): string {
 function presentValue(
   configurations: ConfigurationIndex,
   { name, version }: ConfigurationHeld,
-): StoredValue | null {
+): HeldValue | null {
   const entry = configurations.find(name);
-  return entry?.version === version ? entry.read().value : null;
+  if (entry?.version !== version) return null;
+  const { value, updatedAt } = entry.read();
+  return { value, updatedAt };
 }

@@ -1,4 +1,5 @@
 import type { ServiceError } from '../service-error.ts';
+import type { Cursor } from './cursor.ts';
 import type { ConfigurationEvent, EventBatch } from './event.ts';
 import { type EventFilter, placeOf, wantedBy } from './event-filter.ts';
 import type { EventHub } from './event-hub.ts';
@@ -28,14 +29,19 @@ export class Subscription implements AsyncIterable<EventBatch> {
   #isFinishing = false;
   #error: ServiceError | null = null;
   #wake: () => void = () => undefined;
+  #settle: () => void = () => undefined;
+  /** Settled as soon as it has a first batch, has ended, or has nothing more to tell for now. */
+  readonly settled: Promise<void> = new Promise((resolve) => {
+    this.#settle = resolve;
+  });
 
-  /** @param cursor everything after this revision is wanted. @throws ServiceError as `EventHub.add` */
-  constructor(hub: EventHub, filter: EventFilter, cursor: number) {
+  /** @param cursor everything behind it is wanted. @throws ServiceError as `EventHub.add` */
+  constructor(hub: EventHub, filter: EventFilter, cursor: Cursor) {
     this.place = placeOf(filter);
-    this.wants = wantedBy(filter);
+    this.wants = wantedAfter(cursor, wantedBy(filter));
     this.#hub = hub;
-    this.#tail = cursor;
-    this.#delivered = cursor;
+    this.#tail = cursor.after;
+    this.#delivered = cursor.after;
     hub.add(this);
   }
 
@@ -77,6 +83,7 @@ export class Subscription implements AsyncIterable<EventBatch> {
     this.#stop.abort();
     this.#hub.remove(this);
     this.#wake();
+    this.#settle();
   }
 
   /** Ends it as soon as everything is told that there is now. */
@@ -114,6 +121,7 @@ export class Subscription implements AsyncIterable<EventBatch> {
       }
     } catch (error) {
       this.end();
+      this.#settle();
       throw error;
     }
     this.end();
@@ -142,6 +150,7 @@ export class Subscription implements AsyncIterable<EventBatch> {
 
   #handed(batch: EventBatch): IteratorResult<EventBatch> {
     this.#inHand = batch.revision;
+    this.#settle();
     return { done: false, value: batch };
   }
 
@@ -152,6 +161,7 @@ export class Subscription implements AsyncIterable<EventBatch> {
   }
 
   async #nextOffer(): Promise<void> {
+    this.#settle();
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
@@ -224,4 +234,13 @@ export class Subscription implements AsyncIterable<EventBatch> {
     signal.removeEventListener('abort', begin);
     return { over };
   }
+}
+
+/** Without the first events of the next revision, if they were taken. */
+function wantedAfter(
+  { after, taken }: Cursor,
+  wanted: (event: ConfigurationEvent) => boolean,
+): (event: ConfigurationEvent) => boolean {
+  if (taken === 0) return wanted;
+  return (event) => (event.revision !== after + 1 || event.position >= taken) && wanted(event);
 }

@@ -158,7 +158,14 @@ test('a stream says after which revision it begins, and each update with which t
   await eventually('the update', () => stream.updates.length > 0);
   stream.close();
   const [update] = stream.updates;
-  expect(update).toMatchObject({ key: 'k', value: '', value_type: 0, update_type: 3, version: 2 });
+  expect(update).toMatchObject({
+    key: 'k',
+    value: '',
+    value_type: 0,
+    update_type: 3,
+    version: 1,
+    cursor: String(update!.revision),
+  });
   // By the header as well as by the field.
   const again = configStream(url, SCOPE, { 'conclave-revision': String(revision) });
   await eventually('the same', () => again.updates.length > 0);

@@ -2,12 +2,14 @@ import { describe, expect, test } from 'vitest';
 import { type Kv, type KvCall, KvError } from '../../../src/kv/kv.ts';
 import { MemoryKv } from '../../../src/kv/memory-kv.ts';
 import { silentLogger } from '../../../src/lib/logger.ts';
+import { cursorText, parseCursor } from '../../../src/service/events/cursor.ts';
 import type { EventBatch } from '../../../src/service/events/event.ts';
 import { EVENT_LIMITS_DEFAULT, EventHub } from '../../../src/service/events/event-hub.ts';
 import { Replay } from '../../../src/service/events/replay.ts';
 import { Subscription } from '../../../src/service/events/subscription.ts';
 import { changeKey } from '../../../src/service/keyspace.ts';
 import { openService, type Service } from '../../../src/service/service.ts';
+import { ServiceError } from '../../../src/service/service-error.ts';
 import { bareKey, prefixedKey } from '../../../src/service/service-prefix.ts';
 import { withTxn } from '../kv-wrappers.ts';
 import { ada, inWorld, KEYRING, named, TestClock, type World } from '../world.ts';
@@ -41,6 +43,8 @@ describe('an event', () => {
             event_id: expect.stringMatching(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/) as unknown,
             timestamp: '2026-03-01T00:00:00.000Z',
             revision,
+            cursor: String(revision),
+            type: 'updated',
             configuration_updated: {
               config_key: 'portfolio_management.risk_threshold',
               service_name: 'portfolio_management_service',
@@ -110,12 +114,14 @@ describe('an event', () => {
 });
 
 describe('a cursor', () => {
-  test('of the future is gone; one that is no revision is refused', async () => {
+  test('of the future is gone; text that is none is refused', async () => {
     await inWorld(async ({ service, memory }) => {
       await put({ service }, 'a', 1);
       await expect(Reader.open(service, ALL, 1_000)).rejects.toMatchObject({ code: 'gone' });
-      await expect(Reader.open(service, ALL, -1)).rejects.toMatchObject({ code: 'invalid' });
-      await expect(Reader.open(service, ALL, 1.5)).rejects.toMatchObject({ code: 'invalid' });
+      for (const text of ['-1', '1.5', '', 'x', '0-1', '1-', '99999999999999999']) {
+        expect(() => parseCursor(text)).toThrow(ServiceError);
+      }
+      expect(['7', '7-2', '1-1'].map((text) => cursorText(parseCursor(text)))).toEqual(['7', '7-2', '1-1']);
       await expect(Reader.open(service, { ...ALL, keys: [] })).rejects.toMatchObject({ code: 'invalid' });
       // What others put moves the store on, not the service.
       const { revision } = await memory.txn(
@@ -201,7 +207,7 @@ describe('a subscriber', () => {
       const source = { kv: memory, projection: service.projection, instancesOf: () => [] };
       const hub = new EventHub(source, { logger: silentLogger, limits });
       await hub.start();
-      const slow = new Subscription(hub, ALL, service.projection.revision);
+      const slow = new Subscription(hub, ALL, { after: service.projection.revision, taken: 0 });
       const taken: number[] = [];
       const batches = slow[Symbol.asyncIterator]();
       const take = async (): Promise<void> => {
@@ -281,13 +287,13 @@ describe('a subscriber', () => {
       const kv = counting(memory, () => (reads += 1));
       const hub = new EventHub({ kv, projection, instancesOf: () => [] }, { logger: silentLogger });
       await hub.start();
-      const first = new Subscription(hub, ALL, 0)[Symbol.asyncIterator]();
+      const first = new Subscription(hub, ALL, { after: 0, taken: 0 })[Symbol.asyncIterator]();
       await first.next();
       reads = 0;
       const taken = new Map<number, number>();
       const many = Array.from({ length: 10_000 }, (_, at) => {
         const filter = { ...ALL, environment: 'production', application: 'pay', keys: [`k-${at % 100}`] };
-        return new Subscription(hub, filter, projection.revision);
+        return new Subscription(hub, filter, { after: projection.revision, taken: 0 });
       });
       const done = many.map(async (each, at) => {
         for await (const { events } of each) taken.set(at, (taken.get(at) ?? 0) + events.length);
@@ -340,18 +346,22 @@ describe('a poll', () => {
       const filter = { ...ALL, keys: ['a'] };
       const first = await put(world, 'a', 1);
       const second = await put(world, 'a', 2);
-      const known = await events.poll(ada, { filter, after: 0, waitMs: 60_000 });
+      const known = await events.poll(ada, { filter, cursor: { after: 0, taken: 0 }, waitMs: 60_000 });
       expect(known).toMatchObject({ events: [{ newValue: 1 }], next: first });
-      expect(await events.poll(ada, { filter, after: first, waitMs: 60_000 })).toMatchObject({
+      expect(
+        await events.poll(ada, { filter, cursor: { after: first, taken: 0 }, waitMs: 60_000 }),
+      ).toMatchObject({
         next: second,
       });
-      expect(await events.poll(ada, { filter, after: 0, waitMs: 0 })).toMatchObject({ next: first });
+      expect(await events.poll(ada, { filter, cursor: { after: 0, taken: 0 }, waitMs: 0 })).toMatchObject({
+        next: first,
+      });
       const other = await put(world, 'b', 1);
-      const none = await events.poll(ada, { filter, after: second, waitMs: 20 });
+      const none = await events.poll(ada, { filter, cursor: { after: second, taken: 0 }, waitMs: 20 });
       expect(none.events).toEqual([]);
       expect(none.next).toBeGreaterThanOrEqual(second);
       expect(none.next).toBeLessThanOrEqual(other);
-      const waiting = events.poll(ada, { filter, after: none.next, waitMs: 60_000 });
+      const waiting = events.poll(ada, { filter, cursor: { after: none.next, taken: 0 }, waitMs: 60_000 });
       const third = await put(world, 'a', 3);
       expect(await waiting).toMatchObject({ events: [{ oldValue: 2, newValue: 3 }], next: third });
       await expect(events.poll(ada, { filter, waitMs: 60_001 })).rejects.toMatchObject({ code: 'invalid' });

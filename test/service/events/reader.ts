@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { Caller } from '../../../src/service/caller.ts';
+import type { Cursor } from '../../../src/service/events/cursor.ts';
 import type { ConfigurationEvent } from '../../../src/service/events/event.ts';
 import type { EventFilter } from '../../../src/service/events/event-filter.ts';
 import type { EventStream } from '../../../src/service/events/events.ts';
@@ -26,7 +27,7 @@ export class Reader {
     const stop = new AbortController();
     setMaxListeners(0, stop.signal);
     const caller: Caller = { ...callerOf('reader'), signal: stop.signal };
-    return new Reader(await service.events.subscribe(caller, { filter, after }), stop);
+    return new Reader(await service.events.subscribe(caller, { filter, cursor: cursorAfter(after) }), stop);
   }
 
   get position(): number {
@@ -65,4 +66,8 @@ export class Reader {
       this.#error = error;
     }
   }
+}
+
+function cursorAfter(after: number | undefined): Cursor | undefined {
+  return after === undefined ? undefined : { after, taken: 0 };
 }

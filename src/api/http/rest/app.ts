@@ -13,6 +13,8 @@ import type { Service } from '../../../service/service.ts';
 import { invalid, ServiceError } from '../../../service/service-error.ts';
 import { Identity, type IdentityOptions } from '../../identity.ts';
 import { COMPONENTS, registerDialects } from '../dialects.ts';
+import { STREAM_LIMITS_DEFAULT, type StreamLimits } from '../streams/limits.ts';
+import { LiveStreams } from '../streams/live-streams.ts';
 import { HeldRequests, takeJson } from './bodies.ts';
 import { headerText, shownBy } from './identity.ts';
 import { PATH_PART_LENGTH_MAX, REST_LIMITS_DEFAULT, type RestLimits } from './limits.ts';
@@ -27,6 +29,8 @@ export interface RestOptions {
   readonly logger: Logger;
   /** Default: those of `REST_LIMITS_DEFAULT`. */
   readonly limits?: Partial<RestLimits> | undefined;
+  /** Default: those of `STREAM_LIMITS_DEFAULT`. */
+  readonly streamLimits?: Partial<StreamLimits> | undefined;
   /** Of requests without `X-Conclave-Tenant`; default: `default`. */
   readonly defaultTenant?: string | undefined;
   /** Canonical id, where a dialect lets the environment be left out; default: `development`. */
@@ -53,6 +57,7 @@ export async function restApp(options: RestOptions): Promise<FastifyInstance> {
   const routes = new RouteTable(app);
   app.decorateRequest('tenant', '');
   app.decorateRequest('caller');
+  app.decorateRequest('letGo', () => undefined);
   app.setErrorHandler((error, request, reply) => sendError(error, { request, reply, logger }));
   app.setNotFoundHandler((request, reply) => {
     const { path } = requestTarget(request.url);
@@ -69,7 +74,9 @@ export async function restApp(options: RestOptions): Promise<FastifyInstance> {
   await app.register(async (api) => {
     admit(api, options, limits);
     const { defaultEnvironment = 'development' } = options;
-    await registerDialects(api, { service, limits, logger, defaultEnvironment });
+    const streams = new LiveStreams({ ...STREAM_LIMITS_DEFAULT, ...options.streamLimits });
+    api.addHook('preClose', async () => streams.close());
+    await registerDialects(api, { service, limits, logger, defaultEnvironment, streams });
   });
   await app.ready();
   return app;
@@ -92,14 +99,10 @@ export function restHandler(
 /** Lets requests in within the limits, also those that lead nowhere. */
 function bound(app: FastifyInstance, limits: RestLimits): void {
   const held = new HeldRequests(limits);
-  const releases = new WeakMap<FastifyRequest, () => void>();
   app.addHook('onRequest', async (request) => {
-    releases.set(request, held.take(request));
+    request.letGo = held.take(request);
   });
-  app.addHook('onResponse', async (request) => {
-    releases.get(request)?.();
-    releases.delete(request);
-  });
+  app.addHook('onResponse', async (request) => request.letGo());
 }
 
 /** Lets requests in that say who asks for what tenant, before their body is read. */

@@ -80,7 +80,7 @@ export class HeldRequests {
     this.#limits = limits;
   }
 
-  /** @returns what lets go of it, to be called once. @throws ServiceError `too-many-requests` */
+  /** @returns what lets go of it, and does nothing when it is called again. @throws ServiceError `too-many-requests` */
   take(request: FastifyRequest): () => void {
     const bytes = bodyBytes(request);
     const { heldBytesMax, requestsMax } = this.#limits;
@@ -89,7 +89,10 @@ export class HeldRequests {
     }
     this.#requests += 1;
     this.#bytes += bytes;
+    let isHeld = true;
     return () => {
+      if (!isHeld) return;
+      isHeld = false;
       this.#requests -= 1;
       this.#bytes -= bytes;
     };

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Logger } from '../../../lib/logger.ts';
 import type { Service } from '../../../service/service.ts';
 import { ServiceError } from '../../../service/service-error.ts';
+import type { LiveStreams } from '../streams/live-streams.ts';
 import type { RestLimits } from './limits.ts';
 import { sendError } from './problems.ts';
 
@@ -12,6 +13,7 @@ export interface RestContext {
   readonly logger: Logger;
   /** Canonical id, where a dialect lets the environment be left out. */
   readonly defaultEnvironment: string;
+  readonly streams: LiveStreams;
 }
 
 /**

@@ -15,6 +15,8 @@ declare module 'fastify' {
     /** Who asks; set before the body is read. */
     caller: Caller;
     tenant: string;
+    /** It stays open for long, and does not count among the requests under way any more. */
+    letGo: () => void;
   }
 }
 

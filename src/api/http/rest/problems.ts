@@ -53,7 +53,7 @@ export function sendProblem(
   problem: Problem,
   { request, reply }: { readonly request: FastifyRequest; readonly reply: FastifyReply },
 ): void {
-  const { status, code, title, detail, errors, retryable } = problem;
+  const { status, detail, errors, retryable } = problem;
   reply.code(status).header('cache-control', 'no-store');
   if (status === 401) reply.header('www-authenticate', 'Basic realm="conclave", charset="UTF-8"');
   if (retryable === 'safe') reply.header('retry-after', '1');
@@ -61,8 +61,13 @@ export function sendProblem(
     reply.type('application/json; charset=utf-8').send(JSON.stringify({ message: detail, errors }));
     return;
   }
-  const body = { type: `urn:conclave:problem:${code}`, title, status, detail, code, retryable, errors };
-  reply.type(PROBLEM_TYPE).send(JSON.stringify(body));
+  reply.type(PROBLEM_TYPE).send(JSON.stringify(problemBody(problem)));
+}
+
+/** As RFC 9457 has it. */
+export function problemBody(problem: Problem) {
+  const { status, code, title, detail, errors, retryable } = problem;
+  return { type: `urn:conclave:problem:${code}`, title, status, detail, code, retryable, errors };
 }
 
 /** A failure with its status; what nobody knows is a bug of the server. */

@@ -56,8 +56,11 @@ export interface Operation {
   readonly operationId: string;
   readonly summary: string;
   readonly tag: string;
-  /** A read takes a consistency, and may be answered by 304; a change says why it is made; a call does neither. */
-  readonly kind: 'read' | 'change' | 'call';
+  /**
+   * A read takes a consistency, and may be answered by 304; a change says why it is made; a stream begins at a cursor; a
+   * call does none of these.
+   */
+  readonly kind: 'read' | 'change' | 'stream' | 'call';
   readonly params?: Properties;
   readonly query?: Properties;
   /** Of `query`. */
@@ -130,8 +133,26 @@ const CHANGE_HEADERS: Properties = {
   'Idempotency-Key': described(TEXT, 'The same request under the same key is done once'),
 };
 
-const QUERIES = { read: READ_QUERY, change: CHANGE_QUERY, call: {} } as const;
-const HEADERS = { read: READ_HEADERS, change: CHANGE_HEADERS, call: COMMON_HEADERS } as const;
+const STREAM_HEADERS: Properties = {
+  ...COMMON_HEADERS,
+  'Last-Event-ID': described(
+    TEXT,
+    'Of server-sent events: the cursor to go on from, in the place of revision',
+  ),
+};
+
+const QUERIES: Readonly<Record<Operation['kind'], Properties>> = {
+  read: READ_QUERY,
+  change: CHANGE_QUERY,
+  stream: {},
+  call: {},
+};
+const HEADERS: Readonly<Record<Operation['kind'], Properties>> = {
+  read: READ_HEADERS,
+  change: CHANGE_HEADERS,
+  stream: STREAM_HEADERS,
+  call: COMMON_HEADERS,
+};
 
 /** The schema of an operation's route. */
 export function operation(spec: Operation): DocumentedSchema {

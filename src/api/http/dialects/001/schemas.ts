@@ -17,7 +17,7 @@ import {
   TIME,
 } from '../../rest/schema.ts';
 
-const ENVIRONMENT = described(
+export const ENVIRONMENT = described(
   { type: 'string', 'x-extensible-enum': ['DEVELOPMENT', 'STAGING', 'PRODUCTION', 'TEST'] },
   'Environment; else the configured one, which Conclave-Environment tells',
 );

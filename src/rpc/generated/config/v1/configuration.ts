@@ -99,8 +99,13 @@ export interface StreamConfigurationUpdatesRequest {
   environment: string;
   /** None = all keys of the application. */
   keys: string[];
-  /** The revision of the last update that was taken; what changed after it comes first. 0 = what changes from now on. */
+  /** What changed after this revision comes first. 0 = what changes from now on. */
   after_revision: number | bigint;
+  /**
+   * The cursor of the last update that was taken, in the place of a revision: of one that told several keys it says how
+   * many of them were taken.
+   */
+  after_cursor: string;
 }
 
 export interface ConfigurationUpdate {
@@ -108,12 +113,14 @@ export interface ConfigurationUpdate {
   /** What holds now. Empty after a deletion; of a secret the mask. */
   value: string;
   value_type: ValueType;
-  /** Of the configuration that changed. */
+  /** Of the configuration that has the value now; after a deletion of the one that had it; 0 for a default. */
   version: number;
   update_type: UpdateType;
   updated_at:
     | Timestamp
     | null;
-  /** To go on from. */
+  /** Of the change. */
   revision: number | bigint;
+  /** To go on behind this update. */
+  cursor: string;
 }
