@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePorts } from '../../cluster/free-ports.ts';
@@ -5,6 +6,7 @@ import { KvClient } from '../../src/client/kv-client.ts';
 import { Cluster, type ClusterMember } from '../support/cluster.ts';
 import { configStream } from '../support/config-call.ts';
 import { eventually } from '../support/eventually.ts';
+import { GuideShell } from '../support/guide.ts';
 import { repositoryRoot } from '../support/repository-root.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { EventReader, SocketReader } from '../support/stream-readers.ts';
@@ -196,8 +198,25 @@ test('behind a gateway streams are the same', async () => {
   }
 });
 
+test.skipIf(process.env['CI'] !== 'true' && spawnSync('curl', ['--version']).status !== 0)(
+  'the guide does what it says (needs curl)',
+  async () => {
+    const shell = new GuideShell({}, { CONCLAVE_HTTP_ENDPOINT: member(0).httpUrl });
+    try {
+      shell.usePort(8080, Number(new URL(member(0).httpUrl).port));
+      expect(await shell.run('docs/streams.md')).toBe(3);
+    } finally {
+      await shell.close();
+    }
+  },
+);
+
 test('on a TLS address streams are the same', async () => {
-  const secure = await Cluster.create(1, ['--auto-tls', '--peer-auto-tls', '--self-signed-cert-validity=3'], 'https');
+  const secure = await Cluster.create(
+    1,
+    ['--auto-tls', '--peer-auto-tls', '--self-signed-cert-validity=3'],
+    'https',
+  );
   const [place] = secure.members;
   try {
     secure.launch(place!);
