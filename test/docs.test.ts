@@ -15,6 +15,7 @@ import {
 } from '../src/api/http/rest/limits.ts';
 import { APPLICATIONS_SHOWN_MAX } from '../src/api/http/service-metrics.ts';
 import { SHARED_EVENTS_BYTES_MAX, STREAM_LIMITS_DEFAULT } from '../src/api/http/streams/limits.ts';
+import { AGENT_LENGTH_MAX } from '../src/api/identity.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
 import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
@@ -218,6 +219,8 @@ describe('limits', () => {
       'Fields told of a REST request': [`${REST_PROBLEMS_MAX};`, `${CHECKED_WHOLE_BYTES_MAX / 1024} KiB`],
       'Staleness that a REST read': [count(REST_STALENESS_MS_MAX)],
       'Names and passwords': [`${count(rest.signInsMax)}, for ${seconds(rest.signInMs)}`],
+      'Characters of a user agent': [count(AGENT_LENGTH_MAX)],
+      'Exports of the audit': [count(rest.auditExportsMax)],
       'Configurations of one look back': [count(MANY_MAX)],
       'Items shown of an import': [count(IMPORT_ITEMS_SHOWN_MAX)],
       'Calls of the configuration service': [count(CALLS_MAX)],

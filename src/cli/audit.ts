@@ -141,12 +141,12 @@ function changeText({ kind, type, oldValue, newValue }: Item): string {
 
 // ---- export -------------------------------------------------------------------------------------------------
 
-const FORMATS = ['json-lines', 'csv'] as const;
+const FORMATS = ['jsonl', 'csv'] as const;
 
 function addExport(parent: Command, io: CliIo): void {
   filtered(parent.command('export'))
     .description('print changes as JSON lines, or as CSV')
-    .option('--format <form>', FORMATS.join(' or '), 'json-lines')
+    .option('--format <form>', FORMATS.join(' or '), 'jsonl')
     .action((key: string | undefined, flags: FilterFlags & { readonly format: string }, command: Command) =>
       withHttp(io, command, async (context) => {
         const format = FORMATS.find((word) => word === flags.format);

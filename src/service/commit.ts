@@ -297,7 +297,8 @@ class Attempt<T> {
   }
 }
 
-function compareOf({ key, modRevision }: Guard): KvCompare {
+/** The guard as the store compares it. */
+export function compareOf({ key, modRevision }: Guard): KvCompare {
   if (modRevision === 0) return { key, target: 'create', result: 'equal', number: 0 };
   return { key, target: 'mod', result: 'equal', number: modRevision };
 }

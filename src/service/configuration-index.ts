@@ -20,6 +20,8 @@ export class ConfigurationEntry implements ConfigurationName {
   /** Infinity = never. */
   readonly expiresAtMs: number;
   readonly hasSchema: boolean;
+  /** Of a secret the key that sealed it, else null. */
+  readonly sealedBy: string | null;
   readonly modRevision: number;
   /** Key, application, description and tags in lower case, a line each, to search in. */
   readonly #searchText: string;
@@ -39,6 +41,8 @@ export class ConfigurationEntry implements ConfigurationName {
     this.isDeleted = configuration.isDeleted;
     this.expiresAtMs = configuration.expiresAt === null ? Infinity : Date.parse(configuration.expiresAt);
     this.hasSchema = configuration.schema !== null;
+    const { value } = configuration;
+    this.sealedBy = value.type === 'secret' ? value.sealed.keyId : null;
     this.modRevision = at.modRevision;
     const { key, application, description, tags } = configuration;
     this.#searchText = [key, application, description, ...tags].join('\n').toLowerCase();
@@ -133,6 +137,8 @@ export class ConfigurationIndex {
   readonly #byTag = new Map<string, Set<ConfigurationEntry>>();
   /** Those that expire one day. */
   readonly #mortal = new Set<ConfigurationEntry>();
+  /** Secrets by the key that sealed them, deleted ones included. */
+  readonly #secrets = new Map<string, Set<ConfigurationEntry>>();
   /** By tenant; made when it is asked for. */
   readonly #scopesInOrder = new Map<string, readonly ScopeEntries[]>();
   #bytes = 0;
@@ -165,6 +171,11 @@ export class ConfigurationIndex {
   /** Deleted ones included, in no order. */
   all(): IterableIterator<ConfigurationEntry> {
     return this.#byId.values();
+  }
+
+  /** Secrets that another key sealed than this one, deleted ones included. */
+  sealedByOthers(keyId: string): readonly ConfigurationEntry[] {
+    return [...this.#secrets].flatMap(([sealer, entries]) => (sealer === keyId ? [] : [...entries]));
   }
 
   /** Those whose time is over. */
@@ -202,6 +213,7 @@ export class ConfigurationIndex {
     if (before !== undefined) this.#forget(before);
     this.#byId.set(entry.id, entry);
     this.#bytes += entry.bytes;
+    if (entry.sealedBy !== null) this.#sealedBy(entry.sealedBy).add(entry);
     if (entry.isDeleted) scope.delete(entry.key);
     else {
       scope.set(entry);
@@ -215,11 +227,18 @@ export class ConfigurationIndex {
   #forget(entry: ConfigurationEntry): void {
     this.#bytes -= entry.bytes;
     this.#mortal.delete(entry);
+    if (entry.sealedBy !== null) this.#sealedBy(entry.sealedBy).delete(entry);
     for (const tag of entry.tags) {
       const tagged = this.#byTag.get(tagKey(entry.tenant, tag));
       tagged?.delete(entry);
       if (tagged?.size === 0) this.#byTag.delete(tagKey(entry.tenant, tag));
     }
+  }
+
+  #sealedBy(keyId: string): Set<ConfigurationEntry> {
+    const known = this.#secrets.get(keyId) ?? new Set();
+    this.#secrets.set(keyId, known);
+    return known;
   }
 
   #scopeFor(scope: Scope): ScopeEntries {

@@ -73,6 +73,9 @@ export function changeKey(id: string): Buffer {
 /** What is sealed so far, and the end of the chain. It lies behind all blocks. */
 export const SEAL_HEAD_KEY: Buffer = Buffer.from(`${PREFIXES.seal}head`);
 
+/** Under which key all secrets are sealed, and how far. It lies behind the head: nobody watches it. */
+export const RESEALING_KEY: Buffer = Buffer.from(`${SERVICE_PREFIX}resealing`);
+
 /** A block of sealed changes, by the revision of its last one: the order of the keys is that of the chain. */
 export function sealKey(revision: number): Buffer {
   return Buffer.from(`${PREFIXES.seal}${String(revision).padStart(REVISION_DIGITS, '0')}`);

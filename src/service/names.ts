@@ -1,5 +1,5 @@
 import { ENVIRONMENT_LENGTH_MAX } from './environments/spelling.ts';
-import type { ConfigType, ConfigurationName, Scope, ValueType } from './model.ts';
+import type { ConfigType, ConfigurationName, Operation, Scope, ValueType } from './model.ts';
 import { type FieldProblem, invalid, ServiceError } from './service-error.ts';
 
 /** The lengths that REQUIREMENTS settles, in characters, and the service's own. Longer is refused, the field named. */
@@ -38,6 +38,26 @@ export const CONFIG_TYPES: readonly ConfigType[] = [
   'ENVIRONMENT_VARIABLE',
   'BUSINESS_RULE',
 ];
+
+const IS_OPERATION: Readonly<Record<Operation, true>> = {
+  create: true,
+  update: true,
+  delete: true,
+  undelete: true,
+  rollback: true,
+  bulk: true,
+  promote: true,
+  import: true,
+  merge: true,
+  adopt: true,
+  revert: true,
+  expire: true,
+  environment: true,
+  application: true,
+  reveal: true,
+};
+/** What a change record may say that was done. */
+export const OPERATIONS: readonly Operation[] = Object.keys(IS_OPERATION) as Operation[];
 
 /** No slash, and nothing that a path could take for another place. */
 const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;

@@ -18,6 +18,7 @@ const AREAS = [
   'validations',
   'environments',
   'applications',
+  'audit',
 ] as const;
 export type Area = (typeof AREAS)[number];
 

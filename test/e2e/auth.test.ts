@@ -31,7 +31,7 @@ async function refused(result: Promise<CommandResult>, text: string): Promise<vo
 async function enable(endpoints: string): Promise<void> {
   using client = new KvClient({ endpoints: endpoints.split(',') });
   const { auth } = client;
-  await auth.userAdd({ name: 'root', password: 'secret' });
+  await auth.userAdd({ name: 'root', password: 'rootpw' });
   await auth.userGrantRole({ user: 'root', role: 'root' });
   await auth.userAdd({ name: 'u', password: 'pw' });
   await auth.roleAdd('r');
@@ -46,7 +46,7 @@ async function enable(endpoints: string): Promise<void> {
 describe.skipIf(skipWithoutEtcdctl)('etcdctl with authentication (needs Debian etcd-client)', () => {
   let cluster: Cluster;
   const ctl = (...args: string[]) => etcdctl(cluster.endpoints, ...args);
-  const asRoot = (...args: string[]) => ctl('--user=root:secret', ...args);
+  const asRoot = (...args: string[]) => ctl('--user=root:rootpw', ...args);
   const asUser = (...args: string[]) => ctl('--user=u:pw', ...args);
 
   beforeAll(async () => {
@@ -58,7 +58,7 @@ describe.skipIf(skipWithoutEtcdctl)('etcdctl with authentication (needs Debian e
 
   test('sets up users and roles, and enables', async () => {
     await refused(ctl('auth', 'enable'), 'etcdserver: root user does not exist');
-    expect(await ok(ctl('user', 'add', 'root:secret'))).toBe('User root created\n');
+    expect(await ok(ctl('user', 'add', 'root:rootpw'))).toBe('User root created\n');
     await ok(ctl('user', 'add', 'u:pw'));
     await ok(ctl('user', 'add', 'cert', '--no-password'));
     await refused(ctl('user', 'add', 'u:pw'), 'etcdserver: user name already exists');
@@ -146,7 +146,7 @@ describe.skipIf(skipWithoutEtcdctl)('etcdctl with authentication (needs Debian e
       [cluster.members[0]!.clientUrl, `--user=${user}`, 'snapshot', 'save'] as const;
     const file = (name: string) => join(cluster.directory, name);
     await refused(etcdctl(...here('u:pw'), file('forbidden.db')), DENIED);
-    await ok(etcdctl(...here('root:secret'), file('backup.db')));
+    await ok(etcdctl(...here('root:rootpw'), file('backup.db')));
     const health = await asRoot('endpoint', 'health');
     expect(`${health.stdout}${health.stderr}`).toContain('is healthy');
     expect(health.code).toBe(0);
@@ -233,12 +233,12 @@ describe.skipIf(skipWithoutEtcdctl)('etcdctl with authentication (needs Debian e
   });
 
   test('a new password is good, the old one and no hash are shown anywhere', async () => {
-    const words = ['--endpoints', cluster.endpoints, '--user=root:secret', 'user', 'passwd', 'u'];
+    const words = ['--endpoints', cluster.endpoints, '--user=root:rootpw', 'user', 'passwd', 'u'];
     await ok(run('etcdctl', [...words, '--interactive=false'], { ETCDCTL_API: '3' }, 'pw2\n'));
     await refused(asUser('get', 'k'), 'etcdserver: authentication failed');
     await ok(ctl('--user=u:pw2', 'get', 'k'));
     await ok(run('etcdctl', [...words, '--interactive=false'], { ETCDCTL_API: '3' }, 'pw\n'));
-    for (const { process } of cluster.members) expect(process!.log).not.toMatch(/secret|pw2|scrypt/);
+    for (const { process } of cluster.members) expect(process!.log).not.toMatch(/rootpw|pw2|scrypt/);
   });
 
   test('restarted members go on with the same users; all have the same state', async () => {
@@ -247,9 +247,9 @@ describe.skipIf(skipWithoutEtcdctl)('etcdctl with authentication (needs Debian e
     await ok(asUser('put', 'a', 'after'));
     const hashes = new Set<number>();
     for (const { clientUrl } of cluster.members) {
-      const { stdout } = await etcdctl(clientUrl, '--user=root:secret', 'user', 'list');
+      const { stdout } = await etcdctl(clientUrl, '--user=root:rootpw', 'user', 'list');
       expect(stdout).toBe('cert\nroot\nu\n');
-      const json = await ok(etcdctl(clientUrl, '--user=root:secret', 'endpoint', 'hashkv', '-w', 'json'));
+      const json = await ok(etcdctl(clientUrl, '--user=root:rootpw', 'endpoint', 'hashkv', '-w', 'json'));
       hashes.add((JSON.parse(json) as { HashKV: { hash: number } }[])[0]!.HashKV.hash);
     }
     expect(hashes.size).toBe(1);
@@ -277,7 +277,7 @@ describe('clients with authentication', () => {
 
   const conclave = (input: string, env: NodeJS.ProcessEnv, ...words: string[]) =>
     run(process.execPath, [MAIN, ...words], { CONCLAVE_ENDPOINTS: cluster.endpoints, ...env }, input);
-  const asRoot = (...words: string[]) => conclave('', { CONCLAVE_USER: 'root:secret' }, ...words);
+  const asRoot = (...words: string[]) => conclave('', { CONCLAVE_USER: 'root:rootpw' }, ...words);
   const asUser = (...words: string[]) => conclave('', {}, '--user', 'u:pw', ...words);
 
   test('the conclave command signs in, and manages users and roles', async () => {
@@ -292,13 +292,13 @@ describe('clients with authentication', () => {
     expect(await ok(asRoot('role', 'get', 'team'))).toBe(
       'Role team\nKV Read:\n\t[team/, team0) (prefix team/)\nKV Write:\n\t[team/, team0) (prefix team/)\n',
     );
-    expect(await ok(conclave('typed\n', { CONCLAVE_USER: 'root:secret' }, 'user', 'add', 'v'))).toBe(
+    expect(await ok(conclave('typed\n', { CONCLAVE_USER: 'root:rootpw' }, 'user', 'add', 'v'))).toBe(
       'User v created\n',
     );
     await ok(asRoot('user', 'grant-role', 'v', 'team'));
     await ok(conclave('', {}, '--user=v:typed', 'kv', 'put', 'team/x', '1'));
     expect(await ok(asRoot('user', 'get', 'v', '--detail'))).toContain('Roles: team\nRole team\n');
-    await ok(conclave('other\n', { CONCLAVE_USER: 'root:secret' }, 'user', 'passwd', 'v'));
+    await ok(conclave('other\n', { CONCLAVE_USER: 'root:rootpw' }, 'user', 'passwd', 'v'));
     await refused(conclave('', {}, '--user=v:typed', 'kv', 'get', 'team/x'), 'authentication failed');
     await ok(asRoot('role', 'revoke-permission', 'team', 'team/', '--prefix'));
     await refused(conclave('', {}, '--user=v:other', 'kv', 'get', 'team/x'), DENIED);
@@ -317,7 +317,7 @@ describe('clients with authentication', () => {
     using client = new KvClient({ endpoints: cluster.endpoints.split(','), login });
     using root = new KvClient({
       endpoints: cluster.endpoints.split(','),
-      login: { user: 'root', password: 'secret' },
+      login: { user: 'root', password: 'rootpw' },
     });
     await client.put({ key: 'a', value: 'one' });
     const heard: string[] = [];
@@ -357,7 +357,7 @@ describe('clients with authentication', () => {
     const hosts = cluster.members.map(({ clientUrl }) => clientUrl);
     const auth = { username: 'u', password: 'pw' };
     const user = new Etcd3({ hosts, auth });
-    const root = new Etcd3({ hosts, auth: { username: 'root', password: 'secret' } });
+    const root = new Etcd3({ hosts, auth: { username: 'root', password: 'rootpw' } });
     const wrong = new Etcd3({ hosts, auth: { username: 'u', password: 'wrong' } });
     try {
       await user.put('a1').value('mine');
@@ -450,7 +450,7 @@ describe('signed tokens', () => {
       // A change of roles makes the token too old for keys; a client signs in anew by itself.
       using root = new KvClient({
         endpoints: [one!.clientUrl],
-        login: { user: 'root', password: 'secret' },
+        login: { user: 'root', password: 'rootpw' },
       });
       using user = new KvClient({ endpoints: [one!.clientUrl], login: { user: 'u', password: 'pw' } });
       await user.put({ key: 'a', value: '2' });

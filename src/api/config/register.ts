@@ -15,15 +15,15 @@ import type { Scope } from '../../service/model.ts';
 import type { Consistency } from '../../service/projection.ts';
 import type { Service } from '../../service/service.ts';
 import { invalid, ServiceError } from '../../service/service-error.ts';
+import { Identity, type Shown } from '../identity.ts';
 import { serviceErrorMapping } from '../service-errors.ts';
-import { Identities } from './identity.ts';
 import { CONFIGURATION_SERVICE, HEADER } from './metadata.ts';
 import { wireConfiguration, wireUpdate } from './translate.ts';
 
 export interface ConfigurationFaceOptions {
   readonly service: Service;
   /** Where callers are known. */
-  readonly kv: Pick<Kv, 'authEnabled' | 'permits'>;
+  readonly kv: Pick<Kv, 'authEnabled' | 'signIn' | 'permits'>;
   /** Of calls that do not say. */
   readonly tenant: string;
   readonly requireIdentity: boolean;
@@ -33,7 +33,6 @@ export interface ConfigurationFaceOptions {
 export const SHARED_UPDATES_BYTES_MAX: number = 16 * 1024 * 1024;
 /** Of a bounded read that does not say. */
 const STALENESS_MS_DEFAULT = 1_000;
-const BEARER = /^Bearer /;
 
 /**
  * Registers `config.v1.ConfigurationService`. A secret is shown by the calls that ask for values, which is recorded;
@@ -92,18 +91,18 @@ export function registerConfiguration(server: RpcServer, options: ConfigurationF
 
 class Face {
   readonly #tenant: string;
-  readonly #identities: Identities;
+  readonly #identity: Identity;
 
   constructor({ kv, tenant, requireIdentity }: ConfigurationFaceOptions) {
     this.#tenant = tenant;
-    this.#identities = new Identities(kv, { required: requireIdentity });
+    this.#identity = new Identity({ kv, requireIdentity });
   }
 
   /** Serves a call in the name of whoever makes it. @throws RpcError in place of the service's failures */
   async answer<T>(call: RpcCall, work: (caller: Caller) => Promise<T>): Promise<T> {
     const signal = abortSignalOf(call.signal);
     try {
-      return await work(await this.#identities.callerOf(shownBy(call), signal));
+      return await work(await this.#identity.callerOf(shownBy(call), signal));
     } catch (error) {
       if (error instanceof ServiceError)
         throw new RpcError(serviceErrorMapping(error.code).status, error.message);
@@ -122,9 +121,10 @@ class Face {
   }
 }
 
-function shownBy(call: RpcCall): Parameters<Identities['callerOf']>[0] {
+function shownBy(call: RpcCall): Shown {
   return {
-    token: call.metadata(HEADER.token) ?? call.metadata(HEADER.authorization)?.replace(BEARER, ''),
+    authorization: call.metadata(HEADER.authorization),
+    token: call.metadata(HEADER.token),
     certificateName: call.certificateName,
     user: call.metadata(HEADER.user),
     address: call.peer.slice(0, Math.max(0, call.peer.lastIndexOf(':'))),

@@ -11,9 +11,13 @@ import { environmentRoutes } from './rest/environment-routes.ts';
 import { ENVIRONMENT, ENVIRONMENT_CREATION, ENVIRONMENT_UPDATE } from './rest/environment-shape.ts';
 import { PROBLEM } from './rest/problem-schema.ts';
 import { APPLICATION_COMPONENTS, applications } from './v1/applications.ts';
+import { audit } from './v1/audit.ts';
+import { AUDIT_ENTRY } from './v1/audit-operations.ts';
 import { bulk } from './v1/bulk.ts';
 import { compare } from './v1/compare.ts';
 import { configurations } from './v1/configurations.ts';
+import { delivery } from './v1/delivery.ts';
+import { INSTANCE } from './v1/delivery-operations.ts';
 import { drift } from './v1/drift.ts';
 import { EVENT_COMPONENTS, events } from './v1/events.ts';
 import { importExport } from './v1/import-export.ts';
@@ -51,6 +55,8 @@ export const COMPONENTS: readonly object[] = [
   CREATION,
   UPDATE,
   PATCH,
+  AUDIT_ENTRY,
+  INSTANCE,
 ];
 
 /** Registers every dialect; each tells failures in its own words. */
@@ -78,6 +84,8 @@ export async function registerDialects(api: FastifyInstance, context: RestContex
     compare(own, context);
     promotions(own, context);
     drift(own, context);
+    audit(own, context);
+    delivery(own, context);
     await importExport(own, context);
   });
 }

@@ -190,6 +190,26 @@ const READINGS: readonly Reading[] = [
     'Rows that could not be read since the start, and are left out',
     (service) => service.status().unreadableRows,
   ],
+  [
+    'conclave_service_secrets_waiting',
+    'Secrets whose present version another key sealed than the one that seals here',
+    ({ sweepers }) => sweepers.resealing.waiting,
+  ],
+  [
+    'conclave_service_secrets_resealed',
+    'Secrets and versions of secrets that this server sealed anew since its start',
+    ({ sweepers }) => sweepers.resealing.resealed,
+  ],
+  [
+    'conclave_service_secrets_unopened',
+    'Secrets that no key here opened at the last look',
+    ({ sweepers }) => sweepers.resealing.unopened,
+  ],
+  [
+    'conclave_service_resealing_done',
+    'Whether this server saw everything sealed under its first key since its start, and needs the others no more',
+    ({ sweepers }) => Number(sweepers.resealing.isDone),
+  ],
 ];
 
 /** Answers a function that sets what is sampled. */

@@ -10,6 +10,7 @@ import type { ProjectionState, Stored } from '../projection-state.ts';
 import { encodeApplication } from '../rows.ts';
 import { ServiceError } from '../service-error.ts';
 import { sameJson } from '../values/json-limits.ts';
+import { filtered, Visible } from '../visible.ts';
 
 /** Applications of one tenant. */
 export const APPLICATIONS_MAX = 50_000;
@@ -52,7 +53,7 @@ export class Applications {
     this.#context = context;
   }
 
-  /** By name. @throws ServiceError */
+  /** By name, as far as the caller sees them. @throws ServiceError */
   async list(
     caller: Caller,
     { tenant, consistency }: ReadOptions & { readonly tenant: string },
@@ -61,10 +62,12 @@ export class Applications {
     const { projection } = this.#context;
     await projection.freshen(consistency ?? { type: 'strong' }, caller.signal);
     const { state, revision } = projection;
-    return { revision, result: state.applications(tenant).map(viewOf) };
+    const visible = new Visible(this.#context, caller, tenant);
+    const all = state.applications(tenant).map(viewOf);
+    return { revision, result: await filtered(all, async ({ name }) => visible.hasApplication(name)) };
   }
 
-  /** @throws ServiceError `not-found` */
+  /** @throws ServiceError `not-found`, `forbidden` unless the caller may read something of it */
   async get(caller: Caller, ref: ReadOptions & ApplicationRef): Promise<Answer<ApplicationView>> {
     checkRef(ref);
     const { projection } = this.#context;
@@ -72,6 +75,7 @@ export class Applications {
     const { state, revision } = projection;
     const stored = state.application(ref.tenant, ref.name);
     if (stored === undefined) throw notFound(ref.name);
+    await new Visible(this.#context, caller, ref.tenant).check('application', ref.name);
     return { revision, result: viewOf(stored) };
   }
 

@@ -3,12 +3,12 @@ import type { ReadOptions } from '../configurations/reads.ts';
 import type { ServiceContext } from '../context.ts';
 import { serviceErrorOf } from '../kv-errors.ts';
 import type { ChangeItem, ConfigurationName } from '../model.ts';
+import { checkTenant } from '../names.ts';
 import { invalid } from '../service-error.ts';
 import { type AuditFilter, checkFilter, matchesRecord } from './audit-filter.ts';
 import type { AuditIndex } from './audit-index.ts';
 import { type AuditEntry, auditEntriesOf, type VisibleChange, versionCount } from './audit-view.ts';
-import { idsBefore, readStanding, type StoredChange } from './change-log.ts';
-import { type AuditFormat, auditLines } from './export.ts';
+import { idsBefore, readSealHead, readStanding, type StoredChange } from './change-log.ts';
 
 /** Changes of one page. */
 export const AUDIT_PAGE_MAX = 1_000;
@@ -17,8 +17,8 @@ const PAGE_DEFAULT = 100;
 export const AUDIT_SCANNED_MAX = 20_000;
 /** Changes that are read together. */
 const CHUNK = 100;
-/** Versions that are read together, and a few more. */
-const VERSIONS_AT_ONCE = 100;
+/** Versions that are read together, and a few more: some 11 MiB when all are as large as may be. */
+const VERSIONS_AT_ONCE = 16;
 /** About how much JSON one page holds: beyond it the page ends early. */
 const PAGE_LENGTH_MAX = 8 * 1024 * 1024;
 
@@ -36,6 +36,16 @@ export interface AuditPage {
   readonly items: readonly AuditEntry[];
   /** The cursor of the next page, which may be empty; null = there is nothing older. */
   readonly next: number | null;
+}
+
+/** The end of the chain of hashes; it goes over all tenants. */
+export interface SealStatus {
+  /** Changes that it holds. */
+  readonly count: number;
+  /** Of the newest of them; 0 before the first. */
+  readonly revision: number;
+  /** Empty before the first. */
+  readonly link: string;
 }
 
 /** The use cases about who did what: every change, and every secret that was shown. */
@@ -77,22 +87,33 @@ export class Audit {
   }
 
   /**
-   * Everything that a query finds, as text: lines of JSON, one for each change, or CSV, one for each thing that was
-   * changed. What is changed meanwhile is not in it.
+   * Everything that a query finds, newest first, a page in memory at a time. What is changed meanwhile is not in it.
    *
    * @throws ServiceError as `query`
    */
-  async *export(caller: Caller, filter: AuditFilter, format: AuditFormat): AsyncGenerator<string> {
-    yield* auditLines(this.#pages(caller, filter), format);
-  }
-
-  async *#pages(caller: Caller, filter: AuditFilter): AsyncGenerator<AuditEntry> {
+  async *entries(caller: Caller, filter: AuditFilter & ReadOptions): AsyncGenerator<AuditEntry> {
     let cursor: number | undefined;
     for (;;) {
       const page = await this.query(caller, { ...filter, cursor, size: AUDIT_PAGE_MAX });
       yield* page.items;
       if (page.next === null) return;
       cursor = page.next;
+    }
+  }
+
+  /**
+   * How far the chain of hashes reaches: its end is what `verifyAudit` takes as an anchor.
+   *
+   * @throws ServiceError `forbidden` unless the caller may read the whole tenant
+   */
+  async sealed(caller: Caller, { tenant }: { readonly tenant: string }): Promise<SealStatus> {
+    checkTenant(tenant);
+    await this.#context.access.check(caller, 'read', { tenant });
+    try {
+      const { head } = await readSealHead(this.#context.kv, caller.signal);
+      return { count: head.count, revision: head.revision, link: head.link };
+    } catch (error) {
+      throw serviceErrorOf(error);
     }
   }
 

@@ -1,8 +1,9 @@
 import type { ShownValue } from '../views.ts';
 import type { AuditEntry, AuditItem } from './audit-view.ts';
 
-/** `json-lines`: one JSON object a line for each change. `csv`: RFC 4180, one line for each thing that was changed. */
-export type AuditFormat = 'json-lines' | 'csv';
+/** `jsonl`: one JSON object a line for each change. `csv`: RFC 4180, one line for each thing that was changed. */
+export const AUDIT_FORMATS = ['jsonl', 'csv'] as const;
+export type AuditFormat = (typeof AUDIT_FORMATS)[number];
 
 const COLUMNS = [
   'revision',
@@ -32,14 +33,18 @@ const COLUMNS = [
 const FORMULA = /^[=+\-@\t\r]/;
 const QUOTED = /[",\r\n]/;
 
-/** The entries as text, a piece for each; CSV begins with the names of its columns. */
+/**
+ * The entries as text, a piece for each; CSV begins with the names of its columns.
+ *
+ * @param shape what a line of JSON shows of an entry
+ */
 export async function* auditLines(
   entries: AsyncIterable<AuditEntry>,
-  format: AuditFormat,
+  { format, shape }: { readonly format: AuditFormat; readonly shape: (entry: AuditEntry) => unknown },
 ): AsyncGenerator<string> {
   if (format === 'csv') yield csvLine(COLUMNS);
   for await (const entry of entries) {
-    if (format === 'json-lines') yield `${JSON.stringify(entry)}\n`;
+    if (format === 'jsonl') yield `${JSON.stringify(shape(entry))}\n`;
     else yield entry.items.map((item) => csvLine(cellsOf(entry, item))).join('');
   }
 }

@@ -5,7 +5,7 @@ import type { ConfigurationVersion } from '../model.ts';
 import { decodeVersion } from '../rows.ts';
 import { ServiceError } from '../service-error.ts';
 
-/** A version as it is stored, with the revision at which it was made. */
+/** A version as it is stored, with the revision at which it was made; only the seal of a secret is ever put anew. */
 export interface StoredVersion {
   readonly version: ConfigurationVersion;
   readonly revision: number;
@@ -79,5 +79,6 @@ function noVersion(version: number): ServiceError {
 }
 
 function storedVersionOf(row: KvRow | undefined): StoredVersion | null {
-  return row === undefined ? null : { version: decodeVersion(row.value), revision: row.modRevision };
+  // A secret may have been sealed anew since.
+  return row === undefined ? null : { version: decodeVersion(row.value), revision: row.createRevision };
 }

@@ -3,18 +3,30 @@ import type { Caller } from '../caller.ts';
 import { type ConfigurationRef, nameOf } from '../configurations/refs.ts';
 import type { ServiceContext } from '../context.ts';
 import { chainOf, environmentsOf, heirsOf } from '../environments/inheritance.ts';
-import { changeKey, configurationId } from '../keyspace.ts';
+import { changeKey, configurationId, HEAD_KEY } from '../keyspace.ts';
 import { asService } from '../kv-errors.ts';
 import type { ChangeItem, ConfigurationName, Operation, Scope } from '../model.ts';
+import { checkTenant } from '../names.ts';
 import { decodeChange } from '../rows.ts';
 import { invalid, ServiceError } from '../service-error.ts';
-import { checkInstance, type Instance, type InstanceInfo } from './instance.ts';
+import {
+  checkInstance,
+  type Instance,
+  type InstanceInfo,
+  type InstanceRef,
+  type InstanceReport,
+} from './instance.ts';
+import { byPlace, comparePlaces, cursorOf, placeIn, placeOf } from './instance-places.ts';
 import type { Instances, Lifetime, Registration } from './instances.ts';
 
 /** Instances that one answer names; all are counted. */
 export const DELIVERY_INSTANCES_MAX = 1_000;
 /** The longest a registration without a watch lasts without a word. */
-const TTL_MS_MAX = 3_600_000;
+export const TTL_MS_MAX = 3_600_000;
+const TTL_MS_MIN = 1_000;
+/** Instances of one page. */
+export const INSTANCES_PAGE_MAX = 1_000;
+const PAGE_DEFAULT = 100;
 
 /** How an instance stands to a change. */
 export type DeliveryState = 'applied' | 'lagging' | 'rejected';
@@ -49,6 +61,22 @@ export type DeliveryRequest =
   | { readonly tenant: string; readonly revision: number }
   | { readonly configuration: ConfigurationRef };
 
+/** Which instances are listed; what is left out means all. */
+export interface InstancesRequest {
+  readonly tenant: string;
+  readonly environment?: string | undefined;
+  readonly application?: string | undefined;
+  /** Of the page before. */
+  readonly cursor?: string | undefined;
+  /** From 1 to 1,000; default 100. */
+  readonly size?: number | undefined;
+}
+export interface InstancesPage {
+  readonly items: readonly Instance[];
+  /** The cursor of the next page; null = there is none. */
+  readonly next: string | null;
+}
+
 /** The use cases about instances: who runs what, and how far each is. */
 export class Delivery {
   readonly #context: ServiceContext;
@@ -66,18 +94,124 @@ export class Delivery {
    */
   async register(caller: Caller, instance: InstanceInfo, lifetime: Lifetime): Promise<Registration> {
     checkInstance(instance);
-    if ('ttlMs' in lifetime && !(lifetime.ttlMs >= 1_000 && lifetime.ttlMs <= TTL_MS_MAX)) {
-      throw invalid({ field: 'ttlMs', message: `must be from 1,000 to ${TTL_MS_MAX}` });
-    }
-    const { tenant, environment, application } = instance;
-    await this.#context.access.check(caller, 'read', { tenant, environment, application });
+    if ('ttlMs' in lifetime) checkTtl(lifetime.ttlMs);
+    await this.#mayRun(caller, instance);
     return this.#instances.register(instance, lifetime);
   }
 
-  /** Those that are known now. @throws ServiceError `forbidden` */
-  async instances(caller: Caller, { tenant, environment, application }: Scope): Promise<readonly Instance[]> {
-    await this.#context.access.check(caller, 'read', { tenant, environment, application });
-    return this.#instances.of({ tenant, environment, application });
+  /**
+   * Registers an instance without a watch, or renews it, and takes what it says: it lasts for `ttlMs` from now on.
+   *
+   * @throws ServiceError as `register`; `invalid` for a revision that there is not yet
+   */
+  async keep(
+    caller: Caller,
+    instance: InstanceInfo,
+    said: InstanceReport & { readonly ttlMs: number },
+  ): Promise<{ readonly instance: Instance; readonly isNew: boolean }> {
+    checkInstance(instance);
+    checkTtl(said.ttlMs);
+    await this.#mayRun(caller, instance);
+    await this.#checkReport(said, caller.signal);
+    const isNew = this.#instances.get(instance) === null;
+    take(this.#instances.keep(instance, said.ttlMs), said);
+    return { instance: this.#known(instance), isNew };
+  }
+
+  /**
+   * Takes what an instance says that is connected to this server, by a watch or without one.
+   *
+   * @throws ServiceError `not-found` when it is not connected here, `forbidden`, `invalid`
+   */
+  async told(caller: Caller, ref: InstanceRef, said: InstanceReport): Promise<Instance> {
+    checkInstance({ ...ref, version: '', region: '' });
+    await this.#mayRun(caller, ref);
+    await this.#checkReport(said, caller.signal);
+    take(this.#connected(ref), said);
+    return this.#known(ref);
+  }
+
+  /** Ends it before its time. @throws ServiceError `not-found` when it is not connected to this server, `forbidden` */
+  async deregister(caller: Caller, ref: InstanceRef): Promise<void> {
+    checkInstance({ ...ref, version: '', region: '' });
+    await this.#mayRun(caller, ref);
+    this.#connected(ref).close();
+  }
+
+  /** One of any server. @throws ServiceError `not-found`, `forbidden` */
+  async instance(caller: Caller, ref: InstanceRef): Promise<Instance> {
+    checkInstance({ ...ref, version: '', region: '' });
+    await this.#mayRun(caller, ref);
+    return this.#known(ref);
+  }
+
+  /**
+   * Those of all servers as they are known now, by environment, application and id, as far as the caller may read the
+   * application there.
+   *
+   * @throws ServiceError `invalid`
+   */
+  async instances(caller: Caller, request: InstancesRequest): Promise<InstancesPage> {
+    const { tenant, environment, application, cursor, size = PAGE_DEFAULT } = request;
+    checkTenant(tenant);
+    if (!Number.isInteger(size) || size < 1 || size > INSTANCES_PAGE_MAX) {
+      throw invalid({ field: 'size', message: `must be from 1 to ${INSTANCES_PAGE_MAX}` });
+    }
+    const after = cursor === undefined ? null : placeOf(cursor);
+    const scopes = this.#instances
+      .scopes()
+      .filter(
+        (scope) =>
+          scope.tenant === tenant &&
+          (environment === undefined || scope.environment === environment) &&
+          (application === undefined || scope.application === application),
+      );
+    const items: Instance[] = [];
+    for (const scope of scopes.toSorted(byPlace)) {
+      if (after !== null && comparePlaces([scope.environment, scope.application], after.slice(0, 2)) < 0)
+        continue;
+      if (!(await this.#context.access.permits(caller, 'read', scopeIn(scope)))) continue;
+      const found = this.#instances.of(scope);
+      items.push(...found.filter((each) => after === null || comparePlaces(placeIn(each), after) > 0));
+      if (items.length > size) break;
+    }
+    const page = items.slice(0, size);
+    return { items: page, next: items.length > size ? cursorOf(page.at(-1)!) : null };
+  }
+
+  async #mayRun(caller: Caller, scope: Scope): Promise<void> {
+    await this.#context.access.check(caller, 'read', scopeIn(scope));
+  }
+
+  #connected(ref: InstanceRef): Registration {
+    const registration = this.#instances.registrationOf(ref);
+    if (registration === null) throw unknown(ref, 'is not registered at this server');
+    return registration;
+  }
+
+  #known(ref: InstanceRef): Instance {
+    const instance = this.#instances.get(ref);
+    if (instance === null) throw unknown(ref, 'is not registered');
+    return instance;
+  }
+
+  /** What is said of a revision that the store has not reached is wrong: it would hold of all that comes. */
+  async #checkReport({ applied, rejected }: InstanceReport, signal: AbortSignal): Promise<void> {
+    const { kv, projection } = this.#context;
+    const said = { applied, 'rejected/revision': rejected?.revision };
+    const ahead = Object.entries(said).filter(([, revision]) => (revision ?? 0) > projection.revision);
+    if (ahead.length === 0) return;
+    const { revision: reached } = await asService(
+      kv.range(
+        { key: HEAD_KEY, keysOnly: true, consistency: { type: 'linearizable' } },
+        { principal: { type: 'service' }, signal },
+      ),
+    );
+    const wrong = ahead.filter(([, revision]) => (revision ?? 0) > reached);
+    if (wrong.length === 0) return;
+    throw invalid(
+      ...wrong.map(([field]) => ({ field, message: `is beyond ${reached}, where the store is` })),
+    );
   }
 
   /**
@@ -229,6 +363,25 @@ function deliveryOf(instance: Instance, revision: number): InstanceDelivery {
     reason: refused?.reason ?? null,
     reportedAt: new Date(reportedMs).toISOString(),
   };
+}
+
+function take(registration: Registration, { applied, rejected }: InstanceReport): void {
+  if (applied !== undefined) registration.applied(applied);
+  if (rejected !== undefined) registration.rejected(rejected.revision, rejected.reason);
+}
+
+function checkTtl(ttlMs: number): void {
+  if (ttlMs >= TTL_MS_MIN && ttlMs <= TTL_MS_MAX) return;
+  throw invalid({ field: 'ttlMs', message: `must be from ${TTL_MS_MIN} to ${TTL_MS_MAX}` });
+}
+
+function scopeIn({ tenant, environment, application }: Scope): Scope {
+  return { tenant, environment, application };
+}
+
+function unknown({ id }: InstanceRef, what: string): ServiceError {
+  const message = `the instance ${id} ${what}`;
+  return new ServiceError('not-found', message, { problems: [{ field: 'id', message }] });
 }
 
 function noChange(revision: number): ServiceError {

@@ -1,5 +1,5 @@
 import type { Scope } from '../model.ts';
-import { type Instance, instanceKey, scopeOf } from './instance.ts';
+import { type Instance, type InstanceRef, instanceKey, scopeOf } from './instance.ts';
 
 /** The instances of all servers: each id once in its scope, whichever server it was seen by last. */
 export class InstanceTable {
@@ -41,6 +41,12 @@ export class InstanceTable {
   of(scope: Scope): readonly Instance[] {
     const ids = this.#scopes.get(scopeOf(scope)) ?? new Map<string, Map<string, Instance>>();
     return [...ids.values()].map(newest).sort((left, right) => (left.id < right.id ? -1 : 1));
+  }
+
+  /** Null = nobody knows it. */
+  get(info: InstanceRef): Instance | null {
+    const sources = this.#scopes.get(scopeOf(info))?.get(info.id);
+    return sources === undefined ? null : newest(sources);
   }
 
   /** In order. */

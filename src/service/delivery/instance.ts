@@ -2,10 +2,13 @@ import type { Scope } from '../model.ts';
 import { checkScope, Problems } from '../names.ts';
 import { RowError } from '../rows.ts';
 
-/** A running copy of an application, as it says itself. */
-export interface InstanceInfo extends Scope {
-  /** Of one of each in its scope. */
+/** An instance by name: there is one of each id in its scope. */
+export interface InstanceRef extends Scope {
   readonly id: string;
+}
+
+/** A running copy of an application, as it says itself. */
+export interface InstanceInfo extends InstanceRef {
   /** Of the program that runs; empty when it does not say. */
   readonly version: string;
   /** Empty when it does not say. */
@@ -24,10 +27,18 @@ export interface Instance extends InstanceInfo {
   readonly reportedMs: number;
 }
 
-/** In characters. */
+/** In characters: an id; version and region; a reason. */
 export const INSTANCE_ID_MAX = 200;
-const LABEL_MAX = 100;
+export const LABEL_MAX = 100;
 const REASON_MAX = 1_000;
+
+/** What an instance says of itself when it speaks. */
+export interface InstanceReport {
+  /** It uses everything up to this revision. */
+  readonly applied?: number | undefined;
+  /** It does not use what came with this revision, and why. */
+  readonly rejected?: { readonly revision: number; readonly reason: string } | undefined;
+}
 
 /** @throws ServiceError `invalid`, which names every field that is wrong */
 export function checkInstance(instance: InstanceInfo): void {
@@ -52,7 +63,7 @@ export function shortened(reason: string): string {
 }
 
 /** What tells instances apart. */
-export function instanceKey({ tenant, environment, application, id }: InstanceInfo): string {
+export function instanceKey({ tenant, environment, application, id }: InstanceRef): string {
   return `${scopeOf({ tenant, environment, application })}/${id}`;
 }
 

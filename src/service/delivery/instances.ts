@@ -8,7 +8,14 @@ import { PREFIXES } from '../keyspace.ts';
 import type { Scope } from '../model.ts';
 import { RowError } from '../rows.ts';
 import { invalid, ServiceError } from '../service-error.ts';
-import { decodeInstances, type Instance, type InstanceInfo, instanceKey, shortened } from './instance.ts';
+import {
+  decodeInstances,
+  type Instance,
+  type InstanceInfo,
+  type InstanceRef,
+  instanceKey,
+  shortened,
+} from './instance.ts';
 import { InstanceTable } from './instance-table.ts';
 import { SHARDS, Shards, shardOf } from './shards.ts';
 
@@ -42,7 +49,7 @@ interface Own {
   instance: Instance;
   /** Infinity = as long as its watch. */
   expiresAtMs: number;
-  readonly ttlMs: number;
+  ttlMs: number;
 }
 
 /**
@@ -106,6 +113,42 @@ export class Instances {
     this.#own.set(key, own);
     this.#put(own);
     return this.#registration(own, 'signal' in lifetime ? lifetime.signal : null);
+  }
+
+  /**
+   * One that speaks now and then: registers it, or renews it; what it said before, to whichever server, stays. One that
+   * came with a watch lasts as long as that.
+   *
+   * @throws ServiceError `too-many-requests`
+   */
+  keep(info: InstanceInfo, ttlMs: number): Registration {
+    const own = this.#own.get(instanceKey(info));
+    if (own === undefined) {
+      const known = this.#table.get(info);
+      const registration = this.register(info, { ttlMs });
+      if (known !== null && known.applied > 0) registration.applied(known.applied);
+      if (known?.rejected) registration.rejected(known.rejected.revision, known.rejected.reason);
+      return registration;
+    }
+    if (own.ttlMs !== Infinity) own.ttlMs = ttlMs;
+    this.#renewed(own);
+    const { version, region } = info;
+    if (version !== own.instance.version || region !== own.instance.region) {
+      own.instance = { ...own.instance, version, region };
+      this.#put(own);
+    }
+    return this.#registration(own, null);
+  }
+
+  /** What holds an instance that is connected here; null = it is not. */
+  registrationOf(ref: InstanceRef): Registration | null {
+    const own = this.#own.get(instanceKey(ref));
+    return own === undefined ? null : this.#registration(own, null);
+  }
+
+  /** As it is known now, wherever it is connected; null = nobody knows it. */
+  get(ref: InstanceRef): Instance | null {
+    return this.#table.get(ref);
   }
 
   /** As they are known now, by id. */

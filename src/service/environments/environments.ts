@@ -9,6 +9,7 @@ import { checkEnvironmentName, checkTenant, checkText } from '../names.ts';
 import type { ProjectionState, Stored } from '../projection-state.ts';
 import { encodeEnvironment } from '../rows.ts';
 import { invalid, ServiceError } from '../service-error.ts';
+import { filtered, Visible } from '../visible.ts';
 import { CHAIN_MAX, chainOf, environmentsOf, hasEnvironment, heirsOf } from './inheritance.ts';
 import { isStandard } from './spelling.ts';
 
@@ -67,7 +68,7 @@ export class Environments {
     this.#context = context;
   }
 
-  /** The standard ones in their order, then the tenant's own by name. @throws ServiceError */
+  /** The standard ones in their order, then the tenant's own by name, as far as the caller sees them. @throws ServiceError */
   async list(
     caller: Caller,
     { tenant, consistency }: ReadOptions & { readonly tenant: string },
@@ -76,17 +77,21 @@ export class Environments {
     const { projection } = this.#context;
     await projection.freshen(consistency ?? { type: 'strong' }, caller.signal);
     const { state, revision } = projection;
-    return { revision, result: environmentsOf(state, tenant).map((id) => viewOf(state, tenant, id)) };
+    const all = environmentsOf(state, tenant).map((id) => viewOf(state, tenant, id));
+    const visible = new Visible(this.#context, caller, tenant);
+    return { revision, result: await filtered(all, async ({ id }) => visible.hasEnvironment(id)) };
   }
 
-  /** @throws ServiceError `not-found` */
+  /** @throws ServiceError `not-found`, `forbidden` unless the caller may read something of it */
   async get(caller: Caller, ref: ReadOptions & EnvironmentRef): Promise<Answer<EnvironmentView>> {
     checkRef(ref);
     const { projection } = this.#context;
     await projection.freshen(ref.consistency ?? { type: 'strong' }, caller.signal);
     const { state, revision } = projection;
     if (!hasEnvironment(state, ref.tenant, ref.id)) throw notFound(ref.id);
-    return { revision, result: viewOf(state, ref.tenant, ref.id) };
+    const result = viewOf(state, ref.tenant, ref.id);
+    await new Visible(this.#context, caller, ref.tenant).check('environment', ref.id);
+    return { revision, result };
   }
 
   /** @throws ServiceError `exists`, `invalid` for a parent that is not there */

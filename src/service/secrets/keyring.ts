@@ -61,6 +61,11 @@ export class Keyring {
     return this.#sealing;
   }
 
+  /** How many keys there are. */
+  get size(): number {
+    return this.#keys.size;
+  }
+
   seal(json: Json, configurationId: string): SealedValue {
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv('aes-256-gcm', this.#keys.get(this.#sealing)!, nonce);

@@ -25,6 +25,7 @@ function authenticated(kv: MemoryKv): Kv {
     get: (target, name) => {
       if (name === 'authEnabled') return async () => auth.enabled;
       if (name === 'permits' && auth.enabled) return permits;
+      if (name === 'signIn' && auth.enabled) return signIn;
       const member: unknown = Reflect.get(target, name, target);
       return typeof member === 'function' ? member.bind(target) : member;
     },
@@ -35,6 +36,11 @@ const permits: Kv['permits'] = async ({ access }, { principal }) => {
   if (principal.type !== 'token') return { user: null, permitted: false };
   if (principal.token !== 'good') throw new KvError('unauthenticated', 'who is that?');
   return { user: 'ada', permitted: access === 'read' };
+};
+
+const signIn: Kv['signIn'] = async ({ name, password }) => {
+  if (name === 'ada' && password === 'love:lace') return 'good';
+  throw new KvError('unauthenticated', 'wrong name or password');
 };
 
 beforeEach(async () => {
@@ -138,6 +144,10 @@ test('where the store authenticates, a token says who asks, and what they may', 
   expect(await ask({ token: 'bad' })).toMatchObject({ code: rpcStatus.unauthenticated });
   expect(await ask({ token: 'good' })).toMatchObject({ ok: true });
   expect(await ask({ authorization: 'Bearer good' })).toMatchObject({ ok: true });
+  expect(await ask({ authorization: 'good' })).toMatchObject({ ok: true });
+  const basic = (login: string) => ({ authorization: `Basic ${Buffer.from(login).toString('base64')}` });
+  expect(await ask(basic('ada:love:lace'))).toMatchObject({ ok: true });
+  expect(await ask(basic('ada:wrong'))).toMatchObject({ code: rpcStatus.unauthenticated });
 });
 
 test('a stream says after which revision it begins, and each update with which to go on', async () => {

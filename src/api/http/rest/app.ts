@@ -11,11 +11,12 @@ import { requestTarget } from '../../../lib/request-target.ts';
 import { checkTenant } from '../../../service/names.ts';
 import type { Service } from '../../../service/service.ts';
 import { invalid, ServiceError } from '../../../service/service-error.ts';
+import { Identity, type IdentityOptions } from '../../identity.ts';
 import { COMPONENTS, registerDialects } from '../dialects.ts';
 import { STREAM_LIMITS_DEFAULT, type StreamLimits } from '../streams/limits.ts';
 import { LiveStreams } from '../streams/live-streams.ts';
 import { HeldRequests, takeJson } from './bodies.ts';
-import { headerText, Identity, type IdentityOptions } from './identity.ts';
+import { headerText, shownBy } from './identity.ts';
 import { PATH_PART_LENGTH_MAX, REST_LIMITS_DEFAULT, type RestLimits } from './limits.ts';
 import { serveDocument } from './openapi.ts';
 import { missing, sendError, sendProblem } from './problems.ts';
@@ -110,8 +111,7 @@ function admit(api: FastifyInstance, options: RestOptions, limits: RestLimits): 
   api.addHook('onRequest', async (request, reply) => {
     checkEncoding(request);
     request.tenant = tenantOf(request, options.defaultTenant ?? 'default');
-    const signal = gone(reply);
-    request.caller = { ...(await identity.of(request, signal)), signal };
+    request.caller = await identity.callerOf(shownBy(request), gone(reply));
   });
 }
 

@@ -1,5 +1,7 @@
+import { SIGN_IN_LIMITS, type SignInLimits } from '../../identity.ts';
+
 /** What REST requests may take. */
-export interface RestLimits {
+export interface RestLimits extends SignInLimits {
   /** Bytes of a body: a value of 512 KiB, its quotes and line ends escaped, has room. */
   readonly bodyBytesMax: number;
   /** Bytes of a text that is imported: 8 Mi characters, of which many may be none of ASCII. */
@@ -8,9 +10,8 @@ export interface RestLimits {
   readonly heldBytesMax: number;
   /** Requests under way; further ones are refused. */
   readonly requestsMax: number;
-  /** Users whose names and passwords were checked lately, and for how long they are not checked again. */
-  readonly signInsMax: number;
-  readonly signInMs: number;
+  /** Exports of the audit under way, of which each holds a page in memory; further ones are refused. */
+  readonly auditExportsMax: number;
 }
 
 export const REST_LIMITS_DEFAULT: RestLimits = {
@@ -18,8 +19,8 @@ export const REST_LIMITS_DEFAULT: RestLimits = {
   importBytesMax: 16 * 1024 * 1024,
   heldBytesMax: 128 * 1024 * 1024,
   requestsMax: 5_000,
-  signInsMax: 10_000,
-  signInMs: 60_000,
+  auditExportsMax: 8,
+  ...SIGN_IN_LIMITS,
 };
 
 /** Field problems that one answer tells. */

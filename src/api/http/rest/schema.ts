@@ -56,8 +56,11 @@ export interface Operation {
   readonly operationId: string;
   readonly summary: string;
   readonly tag: string;
-  /** A read takes a consistency, and may be answered by 304; a change says why it is made; a stream begins at a cursor. */
-  readonly kind: 'read' | 'change' | 'stream';
+  /**
+   * A read takes a consistency, and may be answered by 304; a change says why it is made; a stream begins at a cursor; a
+   * call does none of these.
+   */
+  readonly kind: 'read' | 'change' | 'stream' | 'call';
   readonly params?: Properties;
   readonly query?: Properties;
   /** Of `query`. */
@@ -142,11 +145,13 @@ const QUERIES: Readonly<Record<Operation['kind'], Properties>> = {
   read: READ_QUERY,
   change: CHANGE_QUERY,
   stream: {},
+  call: {},
 };
 const HEADERS: Readonly<Record<Operation['kind'], Properties>> = {
   read: READ_HEADERS,
   change: CHANGE_HEADERS,
   stream: STREAM_HEADERS,
+  call: COMMON_HEADERS,
 };
 
 /** The schema of an operation's route. */

@@ -1,12 +1,13 @@
 import { expect, test } from 'vitest';
 import { restApp } from '../../../../src/api/http/rest/app.ts';
-import type { IdentityOptions } from '../../../../src/api/http/rest/identity.ts';
+import type { IdentityOptions } from '../../../../src/api/identity.ts';
 import type { Kv } from '../../../../src/kv/kv.ts';
 import { LocalKv } from '../../../../src/kv/local-kv.ts';
 import { silentLogger } from '../../../../src/lib/logger.ts';
 import { openService } from '../../../../src/service/service.ts';
 import { ROOT_LOGIN } from '../../../contract/kv-auth.ts';
 import { MemberWorld } from '../../../kv/member-world.ts';
+import { withTxn } from '../../../service/kv-wrappers.ts';
 import { KEYRING } from '../../../service/world.ts';
 import { type Answered, answeredOf, expectProblem, inRestWorld } from './rest-world.ts';
 
@@ -134,4 +135,67 @@ test('with authentication on, callers are users of the store', async () => {
     ).toBe(201);
     expectProblem(await call('/configs?application=ship', basic('ada:lovelace')), 403);
   });
+});
+
+test('with authentication on, everybody sees the environments and applications that they may read of', async () => {
+  await withAuth(async (call) => {
+    const root = basic(`root:${ROOT_LOGIN.password}`);
+    const ada = basic('ada:lovelace');
+    const makes = async (application: string, environment: string): Promise<void> => {
+      const made = await call('/configs', root, { ...LIMIT, application, environment });
+      expect(made.status).toBe(201);
+    };
+    await makes('pay', 'PROD');
+    await makes('ship', 'PROD');
+    await makes('ship', 'DEV');
+    await call('/api/v1/applications', root, { name: 'hidden' });
+    const idsOf = async (path: string, who: object): Promise<readonly string[]> =>
+      (await call(path, who)).body.items.map(({ id, name }: Record<string, string>) => id ?? name);
+    for (const path of ['/api/v1/environments', '/environments/control']) {
+      expect(await idsOf(path, root)).toHaveLength(4);
+      expect((await call(path, ada)).body.items).toHaveLength(1);
+    }
+    expect(await idsOf('/api/v1/environments', ada)).toEqual(['production']);
+    expect(await idsOf('/api/v1/applications', ada)).toEqual(['pay']);
+    expect(await idsOf('/api/v1/applications', root)).toEqual(['hidden', 'pay', 'ship']);
+    expect((await call('/api/v1/applications/pay', ada)).status).toBe(200);
+    expect((await call('/api/v1/environments/production', ada)).status).toBe(200);
+    expectProblem(await call('/api/v1/applications/ship', ada), 403);
+    expectProblem(await call('/api/v1/environments/test', ada), 403);
+    expectProblem(await call('/environments/control/test', ada), 403);
+    // So is the audit, and so are instances.
+    const { items } = (await call('/api/v1/audit', ada)).body;
+    expect(items.map((entry: { items: { key: string }[] }) => entry.items.map(({ key }) => key))).toEqual([
+      ['limit'],
+    ]);
+    expect((await call('/api/v1/audit', root)).body.items).toHaveLength(4);
+    expectProblem(await call('/api/v1/audit/seal', ada), 403);
+    expectProblem(await call('/api/v1/instances/DEV/ship/pod', ada), 403);
+    expect((await call('/api/v1/instances', ada)).body).toEqual({ items: [], next: null });
+  });
+});
+
+test('one key that may be read shows its environment and its application', async () => {
+  const seen = ['/default/test/pay/limit', '/default/test/ship/'];
+  await inRestWorld(
+    async ({ post, get }) => {
+      for (const application of ['pay', 'ship', 'bill']) {
+        for (const environment of ['DEV', 'TEST'])
+          await post('/configs', { ...LIMIT, application, environment });
+      }
+      const { body: environments } = await get('/api/v1/environments');
+      expect(environments.items.map(({ id }: { id: string }) => id)).toEqual(['test']);
+      const { body: applications } = await get('/api/v1/applications');
+      expect(applications.items.map(({ name }: { name: string }) => name)).toEqual(['pay', 'ship']);
+    },
+    {
+      wrap: (kv) => ({
+        ...withTxn(kv, async (perform, request, call) => perform(request, call)),
+        permits: async ({ key, access }) => ({
+          user: 'ada',
+          permitted: access === 'write' || seen.includes(key.toString()),
+        }),
+      }),
+    },
+  );
 });

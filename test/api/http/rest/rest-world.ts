@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { expect } from 'vitest';
 import { type RestOptions, restApp } from '../../../../src/api/http/rest/app.ts';
-import type { IdentityOptions } from '../../../../src/api/http/rest/identity.ts';
+import type { IdentityOptions } from '../../../../src/api/identity.ts';
 import { silentLogger } from '../../../../src/lib/logger.ts';
 import type { Json } from '../../../../src/service/model.ts';
 import { inWorld, type World, type WorldOptions } from '../../../service/world.ts';
@@ -90,7 +90,7 @@ export function answeredOf(
   text: string,
 ): Answered {
   const { 'content-type': type } = headers;
-  const isJson = typeof type === 'string' && type.includes('json');
+  const isJson = typeof type === 'string' && /^application\/(?:.+\+)?json/.test(type);
   return {
     status,
     headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)])),

@@ -1,9 +1,9 @@
 import type { RequestListener } from 'node:http';
 import { HttpFace } from '../../../../src/api/http/http-face.ts';
 import { restApp } from '../../../../src/api/http/rest/app.ts';
-import type { IdentityOptions } from '../../../../src/api/http/rest/identity.ts';
 import type { StreamLimits } from '../../../../src/api/http/streams/limits.ts';
 import { routeUpgrade } from '../../../../src/api/http/streams/upgrade.ts';
+import type { IdentityOptions } from '../../../../src/api/identity.ts';
 import { silentLogger } from '../../../../src/lib/logger.ts';
 import { inWorld, type World, type WorldOptions } from '../../../service/world.ts';
 
