@@ -131,6 +131,7 @@ class Server {
   async #serve({ member, service, pages }: Serving): Promise<number> {
     const { maxRequestBytes, maxTxnOps, electionTimeoutMs, listenClientUrls } = this.#options;
     const kv = new LocalKv(member, { txnOpsMax: maxTxnOps, requestBytesMax: maxRequestBytes });
+    member.accounts.follow((enabled) => service.auth.set(enabled));
     service.connect(kv);
     const { maxConcurrentStreams } = this.#options;
     const unread = this.#unread;

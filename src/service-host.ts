@@ -3,6 +3,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { METADATA } from './api/config/metadata.ts';
 import type { Pages } from './api/http/operations.ts';
 import type { WorkerFigures } from './api/http/worker-metrics.ts';
+import { AuthFlag } from './kv/auth-flag.ts';
 import type { Kv } from './kv/kv.ts';
 import { serveKv } from './kv/serve-kv.ts';
 import { StoreError } from './lib/errors.ts';
@@ -63,6 +64,8 @@ export class ServiceHost {
     metadata: METADATA,
     absence: 'the configuration service is starting',
   });
+  /** To be set by whoever knows whether the store wants to know who is asking. */
+  readonly auth = new AuthFlag();
   readonly #options: ServiceHostOptions;
   readonly #bounds: HostBounds;
   readonly #stop = new AbortController();
@@ -191,7 +194,12 @@ export class ServiceHost {
     listening: () => void,
   ): Promise<{ readonly reason: string | null; readonly error: unknown }> {
     const [kv, methods] = [new MessageChannel(), new MessageChannel()];
-    const data: ServiceThreadData = { options: this.#options.options, kv: kv.port2, methods: methods.port2 };
+    const data: ServiceThreadData = {
+      options: this.#options.options,
+      kv: kv.port2,
+      auth: this.auth.memory,
+      methods: methods.port2,
+    };
     const worker = new Worker(this.#options.entry ?? ENTRY, {
       name: 'service',
       workerData: data,

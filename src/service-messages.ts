@@ -7,6 +7,8 @@ export interface ServiceThreadData {
   readonly options: ServerOptions;
   /** To the store, served by `serveKv`. */
   readonly kv: MessagePort;
+  /** Of an `AuthFlag`. */
+  readonly auth: SharedArrayBuffer;
   /** From the client port, where `RemoteMethods` sends calls. */
   readonly methods: MessagePort;
 }

@@ -2,6 +2,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { pino } from 'pino';
 import { HttpFace } from './api/http/http-face.ts';
 import { type Page, pagesHandler } from './api/http/operations.ts';
+import { AuthFlag } from './kv/auth-flag.ts';
 import { StoreError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { clientEndpoint } from './server-tls.ts';
@@ -31,7 +32,7 @@ class ServiceThread {
   }
 
   async run(): Promise<void> {
-    const { options, kv: kvPort, methods: methodsPort } = this.#data;
+    const { options, kv: kvPort, auth, methods: methodsPort } = this.#data;
     try {
       this.#face = await HttpFace.open({
         urls: options.listenHttpUrls,
@@ -51,6 +52,7 @@ class ServiceThread {
     const { runThreadService } = await import('./service-run.ts');
     this.#running = await runThreadService({
       kvPort,
+      auth: new AuthFlag(auth),
       methodsPort,
       limits: { txnOpsMax: options.maxTxnOps, requestBytesMax: options.maxRequestBytes },
       settings: options.service,

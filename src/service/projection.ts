@@ -34,6 +34,9 @@ export const CATCH_UP_MS_MAX = 10_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 
+/** Bounds of bounded reads that share answers: clients use few. With any other bound each asks for itself. */
+const BOUNDS_SHARED_MAX = 16;
+
 /** From the rows of applications to the head, which lie together; versions, locks and leased rows lie behind. */
 const WATCHED = {
   key: Buffer.from(`${SERVICE_PREFIX}application`),
@@ -54,6 +57,8 @@ export class Projection {
   readonly #logger: Logger;
   readonly #stop = new AbortController();
   readonly #head: SharedCall<number>;
+  /** Of bounded reads, by their bound in ms. */
+  readonly #boundedHeads = new Map<number, SharedCall<number>>();
   readonly #listeners = new Set<ProjectionListener>();
   readonly #waiters = new Set<Waiter>();
   readonly #recent = new RecentChanges();
@@ -161,8 +166,17 @@ export class Projection {
       case 'strong':
         return this.#ask(this.#head.ask(), signal);
       case 'bounded':
-        return this.#ask(this.#headRevision(consistency), signal);
+        return this.#ask(this.#boundedHead(consistency), signal);
     }
+  }
+
+  /** Those who ask at once with the same bound share an answer. */
+  #boundedHead(consistency: Consistency & { readonly type: 'bounded' }): Promise<number> {
+    const { maxStalenessMs } = consistency;
+    const shared =
+      this.#boundedHeads.get(maxStalenessMs) ?? new SharedCall(() => this.#headRevision(consistency));
+    if (this.#boundedHeads.size < BOUNDS_SHARED_MAX) this.#boundedHeads.set(maxStalenessMs, shared);
+    return shared.ask();
   }
 
   /** Waits until everything acknowledged before this call is in. @throws ServiceError */
