@@ -1,3 +1,4 @@
+import type { RequestListener } from 'node:http';
 import { HttpFace } from '../../../../src/api/http/http-face.ts';
 import { restApp } from '../../../../src/api/http/rest/app.ts';
 import type { StreamLimits } from '../../../../src/api/http/streams/limits.ts';
@@ -36,9 +37,10 @@ export async function inStreamWorld<T>(
       tls: null,
       logger: silentLogger,
     });
+    const route: RequestListener = (request, response) => app.routing(request, response);
     face.serve({
-      request: app.routing,
-      upgrade: (request, socket, head) => routeUpgrade(app.routing, { request, socket, head }),
+      request: route,
+      upgrade: (request, socket, head) => routeUpgrade(route, { request, socket, head }),
       close: () => app.close(),
     });
     try {
