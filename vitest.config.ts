@@ -16,6 +16,14 @@ const shared = {
 
 export default defineConfig({
   test: {
+    // Of the unit tests, with --coverage. What other threads and processes run does not count.
+    coverage: {
+      provider: 'v8',
+      include: ['src/**/*.ts'],
+      exclude: ['src/rpc/generated/**'],
+      reporter: ['text-summary', 'json-summary'],
+      thresholds: { lines: 85 },
+    },
     ...(reports === undefined
       ? {}
       : { reporters: ['default', ['json', { outputFile: `${reports}/${process.pid}.json` }]] }),

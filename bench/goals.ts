@@ -9,7 +9,7 @@ export interface Goal {
   readonly is: 'at least' | 'at most';
   readonly bound: number;
   /** `times`: ours divided by etcd's, medians; the others: ours alone. */
-  readonly unit: 'times' | 'ms' | 'req/s' | "times flagd-core's";
+  readonly unit: 'times' | 'ms' | 'req/s' | "times flagd-core's" | 'pages of few';
 }
 
 export interface Verdict extends Goal {
@@ -26,6 +26,8 @@ const FAN_OUTS = [1_000, 10_000].flatMap((watches) =>
 );
 const MANY_KEYS = '100000 keys of 1 KiB';
 const RESTARTS = ['one member, from start to its first answer', 'all members, from start to the first write'];
+const MANY_CONFIGURATIONS = '100000 configurations in 10 environments';
+const LOOKS_BACK = ['first page', 'oldest page', 'one version', 'at a revision', 'difference'];
 const STALLS = ['compaction', 'snapshot', 'defragmentation'];
 
 /** What the project means to be, compared with etcd on the same machine. */
@@ -72,6 +74,48 @@ export const GOALS: readonly Goal[] = [
       figure,
       is: 'at most',
       bound: 0.5,
+    }),
+  ),
+  ratio({
+    what: 'strong reads of configurations over REST, etcd behind a gateway',
+    question: 'configuration reads over REST',
+    figure: 'strong: calls',
+    is: 'at least',
+    bound: 1,
+  }),
+  ratio({
+    what: 'writes of configurations over REST, etcd behind a gateway',
+    question: 'configuration writes over REST',
+    figure: 'calls',
+    is: 'at least',
+    bound: 1,
+  }),
+  {
+    what: 'validation of a configuration, p99',
+    question: 'validation of a configuration',
+    figure: 'p99',
+    is: 'at most',
+    bound: 100,
+    unit: 'ms',
+  },
+  ...LOOKS_BACK.map(
+    (figure): Goal => ({
+      what: `history of 1000 versions, ${figure}, p99`,
+      question: 'history of 1000 versions',
+      figure: `${figure}: p99`,
+      is: 'at most',
+      bound: 200,
+      unit: 'ms',
+    }),
+  ),
+  ...['first', 'last'].map(
+    (page): Goal => ({
+      what: `${page} page of 100,000 configurations`,
+      question: MANY_CONFIGURATIONS,
+      figure: `${page} page, in pages of few`,
+      is: 'at most',
+      bound: 2,
+      unit: 'pages of few',
     }),
   ),
   {

@@ -4,10 +4,13 @@ import { judge } from './goals.ts';
 import { machine } from './machine.ts';
 import type { Question } from './question.ts';
 import { CACHED_READS } from './questions/cached-reads.ts';
+import { CONFIGURATION_CALLS } from './questions/configuration-calls.ts';
+import { CONFIGURATION_CHECKS } from './questions/configuration-checks.ts';
 import { EVALUATION } from './questions/evaluation.ts';
 import { FAILOVER } from './questions/failover.ts';
 import { LATENCY_CURVES } from './questions/latency-curve.ts';
 import { LEASE_KEEP_ALIVE } from './questions/lease-keep-alive.ts';
+import { MANY_CONFIGURATIONS } from './questions/many-configurations.ts';
 import { MANY_KEYS } from './questions/many-keys.ts';
 import { MIXED } from './questions/mixed.ts';
 import { ONE_CLIENT } from './questions/one-client.ts';
@@ -53,6 +56,9 @@ const QUESTIONS: readonly Question[] = [
   LEASE_KEEP_ALIVE,
   ...WATCH_FAN_OUT,
   ...MANY_KEYS,
+  ...CONFIGURATION_CALLS,
+  ...CONFIGURATION_CHECKS,
+  MANY_CONFIGURATIONS,
   WRITE_STALLS,
   FAILOVER,
 ];

@@ -28,6 +28,8 @@ export interface Question {
   readonly load: string;
   /** Takes so much memory, disk or time that it must be asked for. */
   readonly large?: boolean;
+  /** About the configuration service: ours in the members, beside ours in a gateway before etcd. */
+  readonly service?: boolean;
   /** Who is asked; absent = both. */
   readonly contestants?: readonly Contestant[];
   /** Measures a fresh cluster. @throws Error when an answer was wrong */

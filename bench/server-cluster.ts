@@ -39,6 +39,8 @@ export function etcdProgram(): string {
 interface BenchMember {
   readonly name: string;
   readonly clientUrl: string;
+  /** Where it serves the configuration service over HTTP, if it does. */
+  readonly httpUrl: string | null;
   readonly logFile: string;
   readonly args: readonly string[];
   process: ChildProcess | null;
@@ -52,10 +54,19 @@ export interface Usage {
 
 /** What is not the same for every cluster of a contestant. */
 export interface ClusterOptions {
+  /** With the configuration service: in our members, and in a gateway of ours before etcd. */
+  readonly service?: boolean;
   /** For the interpreter of our members, before the program. */
   readonly nodeArguments?: readonly string[];
   /** More of the environment, by the member's name. */
   readonly environment?: (name: string) => Readonly<Record<string, string>>;
+}
+
+/** Where the configuration service is asked. */
+export interface ServicePlace {
+  readonly httpUrl: string;
+  /** Of gRPC. */
+  readonly clientUrl: string;
 }
 
 /** Clusters that would outlive this process if it ended now. */
@@ -68,6 +79,8 @@ process.on('exit', () => {
 export class ServerCluster {
   readonly contestant: Contestant;
   readonly #members: readonly BenchMember[];
+  /** Before etcd, when it is to serve configurations. */
+  readonly #gateway: BenchMember | null;
   readonly #directory: string;
   readonly #options: ClusterOptions;
   /** Of processes that have ended. */
@@ -75,22 +88,32 @@ export class ServerCluster {
 
   private constructor(
     contestant: Contestant,
-    place: { readonly members: readonly BenchMember[]; readonly directory: string },
+    place: {
+      readonly members: readonly BenchMember[];
+      readonly gateway: BenchMember | null;
+      readonly directory: string;
+    },
     options: ClusterOptions,
   ) {
     this.contestant = contestant;
     this.#members = place.members;
+    this.#gateway = place.gateway;
     this.#directory = place.directory;
     this.#options = options;
   }
 
   static async start(contestant: Contestant, options: ClusterOptions = {}): Promise<ServerCluster> {
     const directory = await mkdtemp(join(tmpdir(), `bench-${contestant}-`));
-    const members = membersIn(directory, await freePorts(MEMBERS * 2));
-    const cluster = new ServerCluster(contestant, { members, directory }, options);
+    const { service = false } = options;
+    const ports = await freePorts(MEMBERS * 3 + 2);
+    const isOurs = contestant === 'conclave';
+    const members = membersIn(directory, ports, { servesHttp: service && isOurs });
+    const gateway = service && !isOurs ? gatewayIn(directory, ports.slice(MEMBERS * 3), members) : null;
+    const cluster = new ServerCluster(contestant, { members, gateway, directory }, options);
     alive.add(cluster);
     try {
       await cluster.startAll();
+      if (service) await cluster.serviceAnswers();
     } catch (error) {
       await cluster.destroy();
       throw error;
@@ -102,8 +125,15 @@ export class ServerCluster {
     return this.#members.map((member) => member.clientUrl);
   }
 
+  /** Of every member, or of the gateway; none when the cluster was started without the service. */
+  get services(): readonly ServicePlace[] {
+    return this.#processes.flatMap(({ httpUrl, clientUrl }) =>
+      httpUrl === null ? [] : [{ httpUrl, clientUrl }],
+    );
+  }
+
   get processIds(): readonly number[] {
-    return this.#members.flatMap(({ process }) => (isRunning(process) ? [process.pid!] : []));
+    return this.#processes.flatMap(({ process }) => (isRunning(process) ? [process.pid!] : []));
   }
 
   client(endpoints: readonly string[] = this.endpoints): KvClient {
@@ -113,7 +143,7 @@ export class ServerCluster {
   /** Starts every member; resolves with the milliseconds until the cluster takes a write. */
   async startAll(): Promise<number> {
     const startedMs = performance.now();
-    for (const member of this.#members) this.#launch(member);
+    for (const member of this.#processes) if (!isRunning(member.process)) this.#launch(member);
     const put = putCall(Buffer.from('bench/ready'), Buffer.alloc(0));
     return (await this.#answered(this.endpoints[0]!, put)) - startedMs;
   }
@@ -125,29 +155,43 @@ export class ServerCluster {
     return (await this.#answered(endpoint, call)) - startedMs;
   }
 
+  /** Waits until the service answers everywhere; resolves with the milliseconds. @throws Error after three minutes */
+  async serviceAnswers(): Promise<number> {
+    const startedMs = performance.now();
+    for (const { httpUrl } of this.services) {
+      while (!(await answersRequests(httpUrl))) {
+        if (this.lastWords() !== '' || performance.now() - startedMs > READY_TIMEOUT_MS) {
+          throw new Error(`${this.contestant} does not serve configurations:\n${this.lastWords()}`);
+        }
+        await delay(POLL_MS);
+      }
+    }
+    return performance.now() - startedMs;
+  }
+
   async stopAll(): Promise<void> {
-    await Promise.all(this.endpoints.map((endpoint) => this.stopOne(endpoint)));
+    await Promise.all(this.#processes.map((member) => this.#end(member, 'SIGTERM')));
   }
 
   /** Ends a member gracefully. */
   stopOne(endpoint: string): Promise<void> {
-    return this.#end(endpoint, 'SIGTERM');
+    return this.#end(this.#at(endpoint), 'SIGTERM');
   }
 
   /** Ends a member as a power cut would: it says goodbye to nobody. */
   killOne(endpoint: string): Promise<void> {
-    return this.#end(endpoint, 'SIGKILL');
+    return this.#end(this.#at(endpoint), 'SIGKILL');
   }
 
   async destroy(): Promise<void> {
-    await Promise.all(this.endpoints.map((endpoint) => this.killOne(endpoint)));
+    await Promise.all(this.#processes.map((member) => this.#end(member, 'SIGKILL')));
     await rm(this.#directory, { recursive: true, force: true });
     alive.delete(this);
   }
 
   /** What can still be done while this process ends. */
   abandon(): void {
-    for (const { process } of this.#members) process?.kill('SIGKILL');
+    for (const { process } of this.#processes) process?.kill('SIGKILL');
     rmSync(this.#directory, { recursive: true, force: true, maxRetries: 3 });
   }
 
@@ -174,7 +218,7 @@ export class ServerCluster {
 
   /** What members that do not run have said last, each with its name; empty when all run. */
   lastWords(): string {
-    return this.#members
+    return this.#processes
       .filter(({ process }) => !isRunning(process))
       .map((member) => `${member.name} has ended:\n${lastWords(member)}`)
       .join('\n');
@@ -223,8 +267,7 @@ export class ServerCluster {
     return answeredMs;
   }
 
-  async #end(endpoint: string, signal: NodeJS.Signals): Promise<void> {
-    const { process } = this.#at(endpoint);
+  async #end({ process }: BenchMember, signal: NodeJS.Signals): Promise<void> {
     if (!isRunning(process)) return;
     const exited = once(process, 'exit');
     this.#endedCpuSeconds += cpuSecondsOf(process.pid!);
@@ -236,11 +279,16 @@ export class ServerCluster {
     return this.#members.find(({ clientUrl }) => clientUrl === endpoint)!;
   }
 
+  get #processes(): readonly BenchMember[] {
+    return this.#gateway === null ? this.#members : [...this.#members, this.#gateway];
+  }
+
   #launch(member: BenchMember): void {
     const { nodeArguments = [], environment = () => ({}) } = this.#options;
-    const isEtcd = this.contestant === 'etcd';
+    const isEtcd = this.contestant === 'etcd' && member !== this.#gateway;
     const command = isEtcd ? etcdProgram() : process.execPath;
-    const args = isEtcd ? member.args : [...nodeArguments, MAIN, 'server', ...member.args];
+    const role = member === this.#gateway ? 'gateway' : 'server';
+    const args = isEtcd ? member.args : [...nodeArguments, MAIN, role, ...member.args];
     const log = openSync(member.logFile, 'a');
     member.process = spawn(command, args, {
       stdio: ['ignore', log, log],
@@ -255,16 +303,23 @@ export class ServerCluster {
   }
 }
 
-function membersIn(directory: string, ports: readonly number[]): readonly BenchMember[] {
+/** @param ports two for each member, and one more for each */
+function membersIn(
+  directory: string,
+  ports: readonly number[],
+  { servesHttp }: { readonly servesHttp: boolean },
+): readonly BenchMember[] {
   const places = Array.from({ length: MEMBERS }, (_, at) => ({
     name: `n${at + 1}`,
     clientUrl: `http://127.0.0.1:${ports[2 * at]}`,
     peerUrl: `http://127.0.0.1:${ports[2 * at + 1]}`,
+    httpUrl: servesHttp ? `http://127.0.0.1:${ports[2 * MEMBERS + at]}` : null,
   }));
   const initialCluster = places.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(',');
-  return places.map(({ name, clientUrl, peerUrl }) => ({
+  return places.map(({ name, clientUrl, peerUrl, httpUrl }) => ({
     name,
     clientUrl,
+    httpUrl,
     logFile: join(directory, `${name}.log`),
     process: null,
     args: [
@@ -277,8 +332,36 @@ function membersIn(directory: string, ports: readonly number[]): readonly BenchM
       `--initial-cluster=${initialCluster}`,
       '--initial-cluster-state=new',
       '--log-level=error',
+      ...(httpUrl === null ? [] : [`--listen-http-urls=${httpUrl}`]),
     ],
   }));
+}
+
+function gatewayIn(
+  directory: string,
+  ports: readonly number[],
+  members: readonly BenchMember[],
+): BenchMember {
+  const [httpUrl, clientUrl] = [`http://127.0.0.1:${ports[0]}`, `http://127.0.0.1:${ports[1]}`];
+  return {
+    name: 'gateway',
+    clientUrl,
+    httpUrl,
+    logFile: join(directory, 'gateway.log'),
+    process: null,
+    args: [
+      `--endpoints=${members.map((member) => new URL(member.clientUrl).host).join(',')}`,
+      `--listen-http-urls=${httpUrl}`,
+      `--listen-client-urls=${clientUrl}`,
+      '--log-level=error',
+    ],
+  };
+}
+
+async function answersRequests(url: string): Promise<boolean> {
+  const answer = await fetch(`${url}/api/v1/configurations?size=1`).catch(() => null);
+  await answer?.arrayBuffer();
+  return answer?.ok === true;
 }
 
 function isRunning(process: ChildProcess | null): process is ChildProcess {

@@ -18,6 +18,18 @@ export const TARGETS = {
   writeP99Ms: 100,
   watchers: 10_000,
   propagationMs: 1_000,
+  /** Of the configuration service. */
+  service: {
+    /** Of all members together. */
+    readsPerSecond: 1_500,
+    writesPerSecond: 50,
+    readP99Ms: 10,
+    writeP99Ms: 100,
+    watchers: 1_000,
+    propagationMs: 1_000,
+    validationP99Ms: 100,
+    historyP99Ms: 200,
+  },
 } as const;
 
 /** The last of so many calls takes a moment, so a rate is reached when it is all but reached. */

@@ -6,6 +6,7 @@ import type { UnaryFigures } from './load/h2load.ts';
 import { machine } from './machine.ts';
 import { machineText } from './report.ts';
 import { ServerCluster } from './server-cluster.ts';
+import { measureService } from './slo-service.ts';
 import { forComparison, isMet, latency, type Measurement, rate, sloTable, TARGETS } from './slo-targets.ts';
 
 /** `npm run bench:slo`: whether a cluster on this machine keeps what was promised. */
@@ -17,6 +18,7 @@ Usage: npm run bench:slo -- [options]
   --seconds N   of load (default 10)
   --changes N   heard of by all watchers (default 20)
   --seed N      of the values (default 1)
+  --only PART   store or service
   --help
 
 Needs h2load (Debian's nghttp2-client). The machine makes the load, too: run nothing else on it.`;
@@ -118,6 +120,7 @@ async function main(): Promise<void> {
       seconds: { type: 'string', default: '10' },
       changes: { type: 'string', default: '20' },
       seed: { type: 'string', default: '1' },
+      only: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -125,11 +128,15 @@ async function main(): Promise<void> {
   const seed = Number(values.seed);
   const command = `npm run bench:slo -- ${process.argv.slice(2).join(' ')}`.trim();
   console.log(`${machineText(machine(command, { seed, scale: 1 }))}\n`);
-  const measurements = await measure({
+  const load = {
     seconds: Number(values.seconds),
     changes: Number(values.changes),
     value: bytesOf(VALUE_BYTES, chanceOf(seed)),
-  });
+  };
+  const measurements = [
+    ...(values.only === 'service' ? [] : await measure(load)),
+    ...(values.only === 'store' ? [] : await measureService(load)),
+  ];
   console.log(sloTable(measurements));
   console.log(
     `Every read was answered by a member, a third of them by each, with a value of ${VALUE_BYTES} bytes; reads from a ` +

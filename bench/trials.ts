@@ -35,7 +35,7 @@ async function trial(
   const startedAt = new Date().toISOString();
   const startedMs = performance.now();
   const [loadAverage] = loadavg();
-  const cluster = await ServerCluster.start(contestant);
+  const cluster = await ServerCluster.start(contestant, { service: question.service ?? false });
   try {
     const figures = await question.measure({
       cluster,

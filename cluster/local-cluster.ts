@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync, writeFileSync } from 'node:fs';
 import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
 import { get } from 'node:http';
 import { createServer } from 'node:net';
@@ -24,7 +25,7 @@ export interface LocalMember {
 /** What a local cluster is made of. */
 export interface LocalClusterOptions {
   readonly members: readonly LocalMember[];
-  /** Holds one directory and one log file per member. */
+  /** Holds one directory and one log file per member, and a file with its process id (`n1.pid`) while it runs. */
   readonly dataDir: string;
   /** Arguments to node that run the `conclave` command, its path last. */
   readonly program: readonly string[];
@@ -185,6 +186,7 @@ export class LocalCluster {
     const end = (how: string): void => {
       if (running.ended !== null) return;
       running.ended = how;
+      rmSync(this.#pidPath(member), { force: true });
       settled.resolve();
       if (this.#stopping || running.isExpectedToEnd) return;
       this.#options.onMemberEnd(member.name, how, this.runningCount);
@@ -192,6 +194,8 @@ export class LocalCluster {
     child.once('error', (error) => end(error.message));
     child.once('exit', (code, signal) => end(signal === null ? `exit code ${code}` : `signal ${signal}`));
     this.#running.push(running);
+    // Nothing has ended yet: that is told in a later turn.
+    if (child.pid !== undefined) writeFileSync(this.#pidPath(member), `${child.pid}\n`);
     return running;
   }
 
@@ -231,6 +235,10 @@ export class LocalCluster {
     const path = this.#logPath(member);
     const lines = (await readFile(path, 'utf8')).trimEnd().split('\n').slice(-LOG_TAIL_LINES);
     return `The end of ${path}:\n${lines.map((line) => `  ${line}`).join('\n')}`;
+  }
+
+  #pidPath(member: LocalMember): string {
+    return join(this.#options.dataDir, `${member.name}.pid`);
   }
 
   #logPath(member: LocalMember): string {

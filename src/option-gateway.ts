@@ -1,5 +1,5 @@
 import { SERVER_FLAGS, type ServerFlag } from './option-flags.ts';
-import { type ServiceSettings, serviceSettings } from './option-service.ts';
+import { SERVICE_CLIENT_VARIABLES, type ServiceSettings, serviceSettings } from './option-service.ts';
 import {
   badOptions,
   type FlagTable,
@@ -133,7 +133,7 @@ const TABLE: FlagTable = {
   fixed: new Map(),
   unsupported: new Map(),
   unsupportedPrefix: 'experimental-',
-  otherVariables: new Set(['CONCLAVE_TIMEOUT', 'CONCLAVE_INSECURE_TRANSPORT']),
+  otherVariables: new Set(['CONCLAVE_TIMEOUT', 'CONCLAVE_INSECURE_TRANSPORT', ...SERVICE_CLIENT_VARIABLES]),
 };
 
 const BOUNDS = {

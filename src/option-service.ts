@@ -3,6 +3,13 @@ import { environmentId } from './service/environments/spelling.ts';
 import { checkTenant } from './service/names.ts';
 import { ServiceError } from './service/service-error.ts';
 
+/** Variables of our prefix that only the commands of the service read: a server is started where people set them. */
+export const SERVICE_CLIENT_VARIABLES = [
+  'CONCLAVE_HTTP_ENDPOINT',
+  'CONCLAVE_APPLICATION',
+  'CONCLAVE_ENVIRONMENT',
+] as const;
+
 /** How the configuration service is run, beside a member or before another cluster. */
 export interface ServiceSettings {
   /** Of requests that do not say whose configurations are meant. */

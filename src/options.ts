@@ -2,7 +2,7 @@ import { parseDuration } from './lib/duration.ts';
 import { isRegion, REGION_LENGTH_MAX } from './lib/region.ts';
 import { type AuthTokenOptions, parseAuthToken } from './option-auth.ts';
 import { EXPERIMENTAL_PREFIX, FIXED_FLAGS, SERVER_FLAGS, UNSUPPORTED_FLAGS } from './option-flags.ts';
-import { type ServiceSettings, serviceSettings } from './option-service.ts';
+import { SERVICE_CLIENT_VARIABLES, type ServiceSettings, serviceSettings } from './option-service.ts';
 import {
   badOptions,
   type FlagTable,
@@ -109,6 +109,7 @@ const CLIENT_VARIABLES: ReadonlySet<string> = new Set([
   'CONCLAVE_INSECURE_TRANSPORT',
   'CONCLAVE_USER',
   'CONCLAVE_PASSWORD',
+  ...SERVICE_CLIENT_VARIABLES,
 ]);
 
 const SERVER_TABLE: FlagTable = {

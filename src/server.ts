@@ -12,6 +12,7 @@ import { flagdPort } from './flagd-port.ts';
 import { LocalKv } from './kv/local-kv.ts';
 import { StoreError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
+import { UnreadBudget } from './lib/unread-budget.ts';
 import { ETCD_VERSION, VERSION } from './lib/version.ts';
 import { jwtMethod } from './member/auth/jwt-tokens.ts';
 import type { Member } from './member/member.ts';
@@ -29,7 +30,6 @@ import { GrpcServer } from './rpc/grpc-server.ts';
 import { registerHealth } from './rpc/health.ts';
 import { MethodTable } from './rpc/method-table.ts';
 import { registerReflection } from './rpc/reflection.ts';
-import { UnreadBudget } from './rpc/unread-budget.ts';
 import { openTls } from './server-tls.ts';
 import { readKeyring } from './service/secrets/keyring.ts';
 import { ServiceHost } from './service-host.ts';
@@ -133,6 +133,7 @@ class Server {
     const { maxRequestBytes, maxTxnOps, electionTimeoutMs, listenClientUrls, listenFlagdUrls } =
       this.#options;
     const kv = new LocalKv(member, { txnOpsMax: maxTxnOps, requestBytesMax: maxRequestBytes });
+    member.accounts.follow((enabled) => service.auth.set(enabled));
     service.connect(kv);
     const { maxConcurrentStreams } = this.#options;
     const unread = this.#unread;

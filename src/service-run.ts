@@ -7,6 +7,7 @@ import { registerFlags } from './api/flagd/register-flags.ts';
 import type { HttpFace } from './api/http/http-face.ts';
 import { restFace } from './api/http/rest-face.ts';
 import { ServiceMetrics } from './api/http/service-metrics.ts';
+import type { AuthFlag } from './kv/auth-flag.ts';
 import type { Kv, KvLimits } from './kv/kv.ts';
 import { ThreadKv } from './kv/thread-kv.ts';
 import type { Logger } from './lib/logger.ts';
@@ -77,15 +78,18 @@ export async function runService(options: ServiceRunOptions): Promise<RunningSer
 /** As `runService`, in a thread whose store and callers are at other ends of ports. */
 export async function runThreadService({
   kvPort,
+  auth,
   methodsPort,
   limits,
   ...rest
 }: Omit<ServiceRunOptions, 'kv' | 'methods'> & {
   readonly kvPort: MessagePort;
+  /** Set where the store is. */
+  readonly auth: AuthFlag;
   readonly methodsPort: MessagePort;
   readonly limits: KvLimits;
 }): Promise<RunningService | null> {
-  const kv = new ThreadKv(kvPort, limits);
+  const kv = new ThreadKv(kvPort, limits, auth);
   const methods = new MethodsServer(methodsPort, {
     errorStatus: toRpcError,
     onBug: (error) => rest.logger.error({ err: error }, 'a call failed: a bug'),

@@ -2,6 +2,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { pino } from 'pino';
 import { HttpFace } from './api/http/http-face.ts';
 import { type Page, pagesHandler } from './api/http/operations.ts';
+import { AuthFlag } from './kv/auth-flag.ts';
 import { StoreError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
 import { clientEndpoint } from './server-tls.ts';
@@ -31,7 +32,7 @@ class ServiceThread {
   }
 
   async run(): Promise<void> {
-    const { options, kv: kvPort, methods: methodsPort } = this.#data;
+    const { options, kv: kvPort, auth, methods: methodsPort } = this.#data;
     try {
       this.#face = await HttpFace.open({
         urls: options.listenHttpUrls,
@@ -39,6 +40,7 @@ class ServiceThread {
         tls: options.listenHttpUrls.some((url) => url.startsWith('https:'))
           ? clientEndpoint(options, this.#logger)
           : null,
+        logger: this.#logger,
       });
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
@@ -51,6 +53,7 @@ class ServiceThread {
     const { runThreadService } = await import('./service-run.ts');
     this.#running = await runThreadService({
       kvPort,
+      auth: new AuthFlag(auth),
       methodsPort,
       limits: { txnOpsMax: options.maxTxnOps, requestBytesMax: options.maxRequestBytes },
       settings: options.service,
@@ -71,6 +74,9 @@ class ServiceThread {
         return;
       case 'metrics':
         void this.#metrics(message.id);
+        return;
+      case 'ping':
+        this.#send({ type: 'pong' });
         return;
       case 'drain':
         void this.#drain();

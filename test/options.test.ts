@@ -519,6 +519,16 @@ describe('a gateway', () => {
     expect(gateway([], { CONCLAVE_TIMEOUT: '5' }).endpoints).toEqual(['localhost:2379']);
   });
 
+  test('variables of the commands of the service are for nobody else', () => {
+    const env = {
+      CONCLAVE_HTTP_ENDPOINT: 'http://h:1',
+      CONCLAVE_APPLICATION: 'pay',
+      CONCLAVE_ENVIRONMENT: 'DEV',
+    };
+    expect(gateway([], env)).toEqual(gateway([]));
+    expect(parse({ env })).toEqual(parse({}));
+  });
+
   test('what contradicts itself, or belongs to a member, is refused', () => {
     expect(refused(['--user=root'])).toContain('the password of root is missing');
     expect(refused(['--password=x'])).toContain('--password needs --user');

@@ -123,6 +123,11 @@ export class GrpcConnection {
     return (message) => this.#send(open, { payload: payloadOf(message), last: false });
   }
 
+  /** One request, many answers. */
+  answers(path: string, message: Buffer, listener: StreamListener): void {
+    this.#send(this.#open(path, listener), { payload: payloadOf(message), last: true });
+  }
+
   close(): void {
     this.#socket.destroy();
   }

@@ -18,6 +18,7 @@ export interface UnaryLoad {
   readonly streams: number;
   /** Offered by all connections together; absent = the next call as soon as one is answered. */
   readonly perSecond?: number;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export interface UnaryFigures {
@@ -26,6 +27,23 @@ export interface UnaryFigures {
   readonly latencyMs: Spread;
   /** Bytes of DATA that came back, framing of messages included. */
   readonly dataBytes: number;
+}
+
+/** One HTTP/1.1 request, sent over and over on connections that are kept. */
+export interface HttpLoad {
+  readonly url: string;
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly requests: number;
+  readonly connections: number;
+  /** Offered by all connections together; absent = the next request as soon as one is answered. */
+  readonly perSecond?: number;
+}
+
+export interface HttpFigures extends UnaryFigures {
+  /** Answers that found something, and those that said that the caller has it already. */
+  readonly found: number;
+  readonly notModified: number;
 }
 
 const OUTPUT_BYTES_MAX = 1024 * 1024;
@@ -38,40 +56,88 @@ const LOAD_TIMEOUT_MS = 15 * 60_000;
  * @throws Error when any request failed on the HTTP level, or after 15 minutes
  */
 export async function unaryLoad(load: UnaryLoad): Promise<UnaryFigures> {
+  return inDirectory(async (directory) => {
+    const [body, log] = [join(directory, 'body'), join(directory, 'log')];
+    await writeFile(body, framed(load.message));
+    const output = await h2load(h2loadArguments(load, { body, log }), load.requests);
+    return { dataBytes: readDataBytes(output), ...readLog(await readFile(log, 'utf8')) };
+  });
+}
+
+/** GET over HTTP/1.1, one request at a time on each connection. @throws Error as `unaryLoad` */
+export async function httpLoad(load: HttpLoad): Promise<HttpFigures> {
+  return inDirectory(async (directory) => {
+    const log = join(directory, 'log');
+    const output = await h2load(httpArguments(load, log), load.requests);
+    const [, found = 0, notModified = 0] = /(\d+) 2xx, (\d+) 3xx/.exec(output)?.map(Number) ?? [];
+    const common = { dataBytes: readDataBytes(output), ...readLog(await readFile(log, 'utf8')) };
+    return { ...common, found, notModified };
+  });
+}
+
+async function inDirectory<T>(work: (directory: string) => Promise<T>): Promise<T> {
   const directory = await mkdtemp(join(tmpdir(), 'bench-h2load-'));
   try {
-    const body = join(directory, 'body');
-    const log = join(directory, 'log');
-    await writeFile(body, framed(load.message));
-    const { stdout } = await promisify(execFile)('h2load', h2loadArguments(load, { body, log }), {
-      maxBuffer: OUTPUT_BYTES_MAX,
-      timeout: LOAD_TIMEOUT_MS,
-    });
-    const succeeded = Number(/(\d+) succeeded/.exec(stdout)?.[1] ?? 0);
-    if (succeeded !== load.requests) throw new Error(`${load.requests - succeeded} calls failed:\n${stdout}`);
-    return { dataBytes: readDataBytes(stdout), ...readLog(await readFile(log, 'utf8')) };
+    return await work(directory);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
 }
 
+async function h2load(args: readonly string[], requests: number): Promise<string> {
+  const { stdout } = await promisify(execFile)('h2load', args, {
+    maxBuffer: OUTPUT_BYTES_MAX,
+    timeout: LOAD_TIMEOUT_MS,
+  });
+  const succeeded = Number(/(\d+) succeeded/.exec(stdout)?.[1] ?? 0);
+  if (succeeded !== requests) throw new Error(`${requests - succeeded} calls failed:\n${stdout}`);
+  return stdout;
+}
+
 /** The offered rate is shared out evenly; fewer calls than connections take one connection each. */
 export function h2loadArguments(
-  { url, path, requests, connections, streams, perSecond }: UnaryLoad,
+  { url, path, requests, connections, streams, perSecond, headers = {} }: UnaryLoad,
   files: { readonly body: string; readonly log: string },
+): readonly string[] {
+  return [
+    ...commonArguments({ requests, connections, perSecond }, files.log),
+    `--max-concurrent-streams=${streams}`,
+    `--data=${files.body}`,
+    '--header=content-type: application/grpc',
+    '--header=te: trailers',
+    ...headerArguments(headers),
+    `${url}${path}`,
+  ];
+}
+
+/** As `h2loadArguments`, of `httpLoad`. */
+export function httpArguments(
+  { url, path, requests, connections, perSecond, headers = {} }: HttpLoad,
+  log: string,
+): readonly string[] {
+  const common = commonArguments({ requests, connections, perSecond }, log);
+  return [...common, '--h1', ...headerArguments(headers), `${url}${path}`];
+}
+
+function commonArguments(
+  {
+    requests,
+    connections,
+    perSecond,
+  }: { readonly requests: number; readonly connections: number; readonly perSecond: number | undefined },
+  log: string,
 ): readonly string[] {
   const clients = Math.min(connections, requests);
   return [
     `--requests=${requests}`,
     `--clients=${clients}`,
-    `--max-concurrent-streams=${streams}`,
     ...(perSecond === undefined ? [] : [`--rps=${perSecond / clients}`]),
-    `--data=${files.body}`,
-    `--log-file=${files.log}`,
-    '--header=content-type: application/grpc',
-    '--header=te: trailers',
-    `${url}${path}`,
+    `--log-file=${log}`,
   ];
+}
+
+function headerArguments(headers: Readonly<Record<string, string>>): readonly string[] {
+  return Object.entries(headers).map(([name, value]) => `--header=${name}: ${value}`);
 }
 
 function readDataBytes(output: string): number {

@@ -40,6 +40,9 @@ const TABLE: Readonly<Record<ServiceErrorCode, ServiceErrorMapping>> = {
   canceled: safe(499, rpcStatus.canceled, 'The caller went away'),
 };
 
+/** Every code, in the table's order. */
+export const SERVICE_ERROR_CODES: readonly ServiceErrorCode[] = Object.keys(TABLE) as ServiceErrorCode[];
+
 /** The row of a code. */
 export function serviceErrorMapping(code: ServiceErrorCode): ServiceErrorMapping {
   return TABLE[code];

@@ -243,13 +243,14 @@ async function rollBackSet(
   const result = jsonOf<RolledBack>(answer);
   await context.print({
     body: result,
-    lines: () =>
-      result.items
-        .map(({ type, after: { application, environment, key, version } }) =>
-          dryRun === true
-            ? `${key} of ${application} in ${environment} would be ${type}\n`
-            : `${key} of ${application} in ${environment} is ${type}, at version ${version}\n`,
-        )
-        .join(''),
+    lines: () => {
+      if (result.items.length === 0) return `what ${name} changed is as it was before\n`;
+      return result.items.map((item) => rolledBackLine(item, dryRun === true)).join('');
+    },
   });
+}
+
+function rolledBackLine({ type, after }: RolledBack['items'][number], isDry: boolean): string {
+  const what = `${after.key} of ${after.application} in ${after.environment}`;
+  return isDry ? `${what} would be ${type}\n` : `${what} is ${type}, at version ${after.version}\n`;
 }

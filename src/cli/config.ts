@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { changeCommands } from './config-change.ts';
+import { deliveryCommand } from './config-delivery.ts';
 import { diffCommand } from './config-diff.ts';
 import { mergeCommand } from './config-merge.ts';
 import { readCommands } from './config-read.ts';
@@ -30,4 +31,5 @@ Exit codes: 0 done, 1 refused or failed, 2 the request itself is wrong, 130 inte
   mergeCommand(config, io);
   setCommands(config, io);
   watchCommand(config, io);
+  deliveryCommand(config, io);
 }

@@ -1,5 +1,6 @@
-/** JSON as it is stored and shown. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+import type { Json } from '../lib/json.ts';
+
+export type { Json } from '../lib/json.ts';
 
 /** What a value is; the finest of the dialects' types. NUMBER is `integer` or `float`, JSON is `json` or `array`. */
 export type ValueType = 'string' | 'integer' | 'float' | 'boolean' | 'json' | 'array' | 'secret';

@@ -4,8 +4,9 @@
  * the service's. Times are ISO 8601 with a zone, shares are hundredths of a percent.
  */
 
-/** JSON as it is stored and shown. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+import type { Json } from '../lib/json.ts';
+
+export type { Json } from '../lib/json.ts';
 
 /** OpenFeature's types; `object` is an object or an array. */
 export const FLAG_TYPES = ['boolean', 'string', 'number', 'object'] as const;

@@ -41,7 +41,19 @@ const UNCERTAIN: ReadonlySet<StoreErrorCode> = new Set([
 /** What a member's failure is to those who use the port; bugs stay what they are. */
 export function kvErrorOf(error: unknown, isWrite: boolean): unknown {
   if (!(error instanceof StoreError)) return error;
-  return new KvError(codeOf(error.code, isWrite), error.message, { cause: error });
+  return new KvError(codeOf(error.code, isWrite), textOf(error), { cause: error });
+}
+
+/** Of failures whose code does not say it to people. */
+const WORDS: Partial<Readonly<Record<StoreErrorCode, string>>> = {
+  'auth-failed': 'authentication failed, invalid user ID or password',
+  'auth-token-invalid': 'invalid auth token',
+};
+
+/** A code alone is for programs: people get the detail that stands behind it, or words for it. */
+function textOf({ code, message }: StoreError): string {
+  if (message !== code) return message.startsWith(`${code}: `) ? message.slice(code.length + 2) : message;
+  return WORDS[code] ?? code.replaceAll('-', ' ');
 }
 
 /** Why a watch was refused or ended by the member, whose texts those are that clients get. */

@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import { ThreadPort } from '../lib/thread-port.ts';
+import { AuthFlag } from './auth-flag.ts';
 import { checkKeys, checkRange, checkTtl, checkTxn, checkWatch, isReadOnly } from './check.ts';
 import {
   type Kv,
@@ -39,14 +40,19 @@ interface Waiting {
 export class ThreadKv implements Kv {
   readonly limits: KvLimits;
   readonly #port: ThreadPort<ToStore, FromStore>;
+  readonly #auth: AuthFlag;
   readonly #calls = new OpenCalls((error) => error);
   readonly #waiting = new Map<number, Waiting>();
   readonly #watches = new Map<number, RemoteWatch>();
   #nextId = 1;
 
-  /** @param limits those of the store */
-  constructor(port: MessagePort, limits: KvLimits) {
+  /**
+   * @param limits those of the store
+   * @param auth set in the store's thread; until then the store is asked whether it wants to know who is asking
+   */
+  constructor(port: MessagePort, limits: KvLimits, auth: AuthFlag = new AuthFlag()) {
     this.limits = limits;
+    this.#auth = auth;
     this.#port = new ThreadPort(port, {
       message: (message) => this.#take(message),
       close: () => this.#calls.close(),
@@ -111,8 +117,10 @@ export class ThreadKv implements Kv {
   }
 
   authEnabled(call: KvCall): Promise<boolean> {
-    return this.#calls.read(call, (signal) =>
-      this.#ask({ method: 'authEnabled', request: null }, call, signal),
+    const { enabled } = this.#auth;
+    return this.#calls.read(
+      call,
+      (signal) => enabled ?? this.#ask({ method: 'authEnabled', request: null }, call, signal),
     );
   }
 
@@ -123,6 +131,7 @@ export class ThreadKv implements Kv {
   permits(request: KvPermitRequest, call: KvCall): Promise<KvPermit> {
     return this.#calls.read(call, (signal) => {
       checkKeys(request);
+      if (this.#auth.enabled === false) return { user: null, permitted: true };
       return this.#ask({ method: 'permits', request }, call, signal);
     });
   }

@@ -65,7 +65,7 @@ export interface PartsEvents extends ReadyLoopListener {
   close(): Promise<void>;
 }
 
-export interface RunningParts extends Omit<AuthParts, 'calls' | 'accounts'> {
+export interface RunningParts extends Omit<AuthParts, 'calls'> {
   readonly observer: MemberObserver;
   readonly ask: Ask;
   readonly loop: ReadyLoop;
@@ -376,6 +376,7 @@ export function assemble(
     freshness,
     tokens,
     access,
+    accounts,
     watches,
     leases,
     leadership,

@@ -93,6 +93,7 @@ export class RunningMember implements PartsEvents, TransportHandlers {
 
   appliedTo(index: number, slice: { readonly seconds: number; readonly entries: number }): void {
     this.#parts.observer.applied(slice.seconds, slice.entries);
+    this.#parts.accounts.applied();
     this.#parts.reads.appliedTo(index);
     this.#parts.access.appliedTo(index);
     if (this.#recheckDue) {

@@ -116,6 +116,13 @@ class ScopeEntries implements Scope {
     this.#sorted.splice(lowerBound(this.#sorted, key), 1);
   }
 
+  /** Those whose keys begin so, in order. */
+  from(keyPrefix: string): readonly ConfigurationEntry[] {
+    const entries = this.inOrder();
+    // No key has a character behind this one.
+    return entries.slice(lowerBound(entries, keyPrefix), lowerBound(entries, `${keyPrefix}\uffff`));
+  }
+
   inOrder(): readonly ConfigurationEntry[] {
     this.#sorted ??= [...this.#byKey.values()].sort((left, right) => compare(left.key, right.key));
     return this.#sorted;
@@ -127,8 +134,13 @@ export interface EntryFilter {
   readonly tenant: string;
   readonly environment?: string | undefined;
   readonly application?: string | undefined;
+  /** Keys that begin so. */
+  readonly keyPrefix?: string | undefined;
   readonly tag?: string | undefined;
 }
+
+/** So many with a tag are put in order; of more it is quicker to look through all, who are in order already. */
+const TAGGED_SORTED_MAX = 1_000;
 
 /** Every configuration by id, by name and by tag, and in the order of application, environment and key. */
 export class ConfigurationIndex {
@@ -188,8 +200,13 @@ export class ConfigurationIndex {
    * ones can be passed over.
    */
   runs(filter: EntryFilter): readonly (readonly ConfigurationEntry[])[] {
-    if (filter.tag !== undefined) return [this.#tagged(filter.tag, filter)];
-    return this.#scopesOf(filter).map((scope) => scope.inOrder());
+    const { tenant, tag, keyPrefix } = filter;
+    const tagged = tag === undefined ? undefined : (this.#byTag.get(tagKey(tenant, tag)) ?? NONE);
+    if (tagged !== undefined && tagged.size <= TAGGED_SORTED_MAX) return [inOrder(tagged, filter)];
+    const runs = this.#scopesOf(filter).map((scope) =>
+      keyPrefix === undefined ? scope.inOrder() : scope.from(keyPrefix),
+    );
+    return tagged === undefined ? runs : runs.map((run) => run.filter((entry) => tagged.has(entry)));
   }
 
   /** As `runs`, one after another. */
@@ -287,16 +304,22 @@ export class ConfigurationIndex {
     this.#scopesInOrder.set(tenant, scopes);
     return scopes;
   }
+}
 
-  #tagged(tag: string, { tenant, environment, application }: EntryFilter): readonly ConfigurationEntry[] {
-    return [...(this.#byTag.get(tagKey(tenant, tag)) ?? [])]
-      .filter(
-        (entry) =>
-          (environment === undefined || entry.environment === environment) &&
-          (application === undefined || entry.application === application),
-      )
-      .sort(byName);
-  }
+const NONE: ReadonlySet<ConfigurationEntry> = new Set();
+
+function inOrder(
+  entries: ReadonlySet<ConfigurationEntry>,
+  { environment, application, keyPrefix = '' }: EntryFilter,
+): readonly ConfigurationEntry[] {
+  return [...entries]
+    .filter(
+      (entry) =>
+        (environment === undefined || entry.environment === environment) &&
+        (application === undefined || entry.application === application) &&
+        entry.key.startsWith(keyPrefix),
+    )
+    .sort(byName);
 }
 
 function byName(left: ConfigurationEntry, right: ConfigurationEntry): number {

@@ -1,4 +1,4 @@
-import type { Kv, KvConsistency, KvRow } from '../kv/kv.ts';
+import type { Kv, KvConsistency, KvRangeAnswer, KvRow } from '../kv/kv.ts';
 import { prefixEnd } from '../lib/range-end.ts';
 import { HEAD_KEY, PREFIXES, versionKey } from './keyspace.ts';
 import { ProjectionState, type WholeConfiguration } from './projection-state.ts';
@@ -110,7 +110,17 @@ export async function completed(
   return { configuration: whole, bytes: encodeWhole(whole), modRevision: row.modRevision };
 }
 
-/** All rows of a prefix at one revision, page by page. @throws KvError `compacted` */
+/** Where a page begins, and where the ones that are read together with it end, nearest first. */
+interface Place {
+  readonly key: Buffer;
+  readonly ends: readonly Buffer[];
+}
+
+/**
+ * All rows of a prefix at one revision, page by page; while one is taken the next one is under way.
+ *
+ * @throws KvError `compacted`
+ */
 async function* rowsOf(
   kv: Kv,
   {
@@ -119,16 +129,48 @@ async function* rowsOf(
     signal,
   }: { readonly prefix: string; readonly revision: number; readonly signal: AbortSignal },
 ): AsyncGenerator<KvRow> {
-  const rangeEnd = prefixEnd(Buffer.from(prefix));
-  let key = Buffer.from(prefix);
-  for (;;) {
-    const page = await kv.range(
-      { key, rangeEnd, revision, limit: PAGE_ROWS, consistency: { type: 'serializable' } },
+  const ask = ({ key, ends }: Place): Promise<KvRangeAnswer> => {
+    const answer = kv.range(
+      { key, rangeEnd: ends[0]!, revision, limit: PAGE_ROWS, consistency: { type: 'serializable' } },
       { principal: { type: 'service' }, signal },
     );
+    // Whoever takes the rows may stop before it is waited for.
+    answer.catch(() => undefined);
+    return answer;
+  };
+  let ends: readonly Buffer[] = [prefixEnd(Buffer.from(prefix))];
+  let asked: Promise<KvRangeAnswer> | null = ask({ key: Buffer.from(prefix), ends });
+  for (let isFirst = true; asked !== null; isFirst = false) {
+    const page: KvRangeAnswer = await asked;
+    if (isFirst && prefix === PREFIXES.configuration) ends = endsOfParts(page.count);
+    const next = placeAfter(page, ends);
+    asked = next === null ? null : ask(next);
     yield* page.rows;
-    const last = page.rows.at(-1);
-    if (!page.more || last === undefined) return;
-    key = Buffer.concat([last.key, Buffer.from([0])]);
+    if (next !== null) ends = next.ends;
   }
+}
+
+function placeAfter({ rows, more }: KvRangeAnswer, ends: readonly Buffer[]): Place | null {
+  const last = rows.at(-1);
+  if (more && last !== undefined) {
+    const after = Buffer.concat([last.key, Buffer.from([0])]);
+    // The first page knew nothing of parts, and may have gone beyond some.
+    return { key: after, ends: ends.filter((end) => Buffer.compare(after, end) < 0) };
+  }
+  return ends.length > 1 ? { key: ends[0]!, ends: ends.slice(1) } : null;
+}
+
+/**
+ * Every page makes the store count the range to its end. So many configurations are therefore read in parts, at most two
+ * for each page: their ids are hashes in hexadecimal digits, and spread evenly.
+ */
+function endsOfParts(count: number): readonly Buffer[] {
+  let digits = 0;
+  while (16 ** (digits + 1) <= (2 * count) / PAGE_ROWS) digits += 1;
+  const parts = 16 ** digits;
+  return Array.from({ length: parts }, (_, part) =>
+    part === parts - 1
+      ? prefixEnd(Buffer.from(PREFIXES.configuration))
+      : Buffer.from(`${PREFIXES.configuration}${(part + 1).toString(16).padStart(digits, '0')}`),
+  );
 }

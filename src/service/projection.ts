@@ -2,7 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Kv, KvError, type KvEvent } from '../kv/kv.ts';
 import { assert } from '../lib/assert.ts';
 import type { Logger } from '../lib/logger.ts';
-import { HEAD_KEY, PREFIXES, SERVICE_PREFIX } from './keyspace.ts';
+import {
+  applicationKey,
+  applicationOrderKey,
+  environmentKey,
+  HEAD_KEY,
+  PREFIXES,
+  SERVICE_PREFIX,
+} from './keyspace.ts';
 import { serviceErrorOf } from './kv-errors.ts';
 import type { ChangeRecord } from './model.ts';
 import { completed, isConfigurationKey, loadState, wholeOf } from './projection-load.ts';
@@ -34,6 +41,9 @@ export const CATCH_UP_MS_MAX = 10_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 
+/** Bounds of bounded reads that share answers: clients use few. With any other bound each asks for itself. */
+const BOUNDS_SHARED_MAX = 16;
+
 /** From the rows of applications to the head, which lie together; versions, locks and leased rows lie behind. */
 const WATCHED = {
   key: Buffer.from(`${SERVICE_PREFIX}application`),
@@ -54,6 +64,8 @@ export class Projection {
   readonly #logger: Logger;
   readonly #stop = new AbortController();
   readonly #head: SharedCall<number>;
+  /** Of bounded reads, by their bound in ms. */
+  readonly #boundedHeads = new Map<number, SharedCall<number>>();
   readonly #listeners = new Set<ProjectionListener>();
   readonly #waiters = new Set<Waiter>();
   readonly #recent = new RecentChanges();
@@ -161,8 +173,17 @@ export class Projection {
       case 'strong':
         return this.#ask(this.#head.ask(), signal);
       case 'bounded':
-        return this.#ask(this.#headRevision(consistency), signal);
+        return this.#ask(this.#boundedHead(consistency), signal);
     }
+  }
+
+  /** Those who ask at once with the same bound share an answer. */
+  #boundedHead(consistency: Consistency & { readonly type: 'bounded' }): Promise<number> {
+    const { maxStalenessMs } = consistency;
+    const shared =
+      this.#boundedHeads.get(maxStalenessMs) ?? new SharedCall(() => this.#headRevision(consistency));
+    if (this.#boundedHeads.size < BOUNDS_SHARED_MAX) this.#boundedHeads.set(maxStalenessMs, shared);
+    return shared.ask();
   }
 
   /** Waits until everything acknowledged before this call is in. @throws ServiceError */
@@ -296,6 +317,8 @@ export class Projection {
       return { before, after: this.#state.putConfiguration(whole) };
     });
     for (const { type, row } of events) this.#takeOther(type, row);
+    // An etcd before 3.6 drops a deletion that was made at just the revision that was compacted, but not the record of it.
+    for (const key of record === null ? [] : deletedRows(record)) this.#state.delete(key);
     this.#advance(revision);
     if (record !== null) this.#tell({ revision, record, configurations });
   }
@@ -379,6 +402,16 @@ export class Projection {
     this.#wake(revision);
     for (const listener of this.#listeners) listener.jumped({ from, revision });
   }
+}
+
+/** Of environments and applications: other rows that are kept here are never deleted. */
+function deletedRows({ items }: ChangeRecord): readonly Buffer[] {
+  return items.flatMap((item) => {
+    if (item.type !== 'deleted' || !('name' in item)) return [];
+    const { kind, tenant, name } = item;
+    if (kind === 'environment') return [environmentKey(tenant, name)];
+    return [applicationKey(tenant, name), applicationOrderKey(tenant, name)];
+  });
 }
 
 /** A compaction may overtake a load; the next one begins behind it. */

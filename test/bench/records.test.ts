@@ -2,9 +2,12 @@ import { expect, test } from 'vitest';
 import { chanceOf } from '../../bench/chance.ts';
 import { GOALS, judge } from '../../bench/goals.ts';
 import { latencyPlot } from '../../bench/latency-plot.ts';
+import { CONFIGURATION_CALLS } from '../../bench/questions/configuration-calls.ts';
+import { CONFIGURATION_CHECKS } from '../../bench/questions/configuration-checks.ts';
 import { EVALUATION } from '../../bench/questions/evaluation.ts';
 import { FAILOVER } from '../../bench/questions/failover.ts';
 import { LATENCY_CURVES } from '../../bench/questions/latency-curve.ts';
+import { MANY_CONFIGURATIONS } from '../../bench/questions/many-configurations.ts';
 import { MANY_KEYS } from '../../bench/questions/many-keys.ts';
 import { PUT } from '../../bench/questions/put.ts';
 import { PUT_EQUAL_LOAD } from '../../bench/questions/put-equal-load.ts';
@@ -140,6 +143,9 @@ test('every goal is of a question that the bench asks', () => {
     ...RANGES,
     ...WATCH_FAN_OUT,
     ...MANY_KEYS,
+    ...CONFIGURATION_CALLS,
+    ...CONFIGURATION_CHECKS,
+    MANY_CONFIGURATIONS,
     WRITE_STALLS,
     FAILOVER,
   ];

@@ -248,6 +248,10 @@ test('rollback and undelete make new versions; a release is taken back whole', a
     'db.pool.max of pay in PROD is updated, at version 4\n',
   );
   expect(stub.heard[2]!.body).toEqual({ force: true });
+  stub.on('POST /api/v1/change-sets/old/rollback', { body: { items: [] } });
+  expect(await printed(['rollback', '--of-change-set', 'old'])).toBe(
+    'what old changed is as it was before\n',
+  );
   expect(await config(['rollback', 'db.pool.max'])).toMatchObject({ code: 2 });
   expect(await config(['rollback', 'db.pool.max', 'x'])).toMatchObject({ code: 2 });
 });

@@ -287,3 +287,27 @@ test('tenants do not see each other; who asks is recorded', async () => {
     { identity: { requireIdentity: true } },
   );
 });
+
+test('which instances have a change is shown by key and by revision', async () => {
+  await withCommands(async ({ config, conclave, world }) => {
+    await config('set limit 1');
+    const before = world.service.projection.revision;
+    await config('set limit 2');
+    const place = '/api/v1/instances/PROD/pay';
+    await world.put(`${place}/pod-1`, { applied: before });
+    await world.put(`${place}/pod-2`, { rejected: { revision: before + 1, reason: 'must be odd' } });
+    const shown = await config('delivery limit');
+    expect(shown.split('\n').map((line) => line.split(/\s{2,}/).slice(0, 2))).toEqual([
+      ['STATE', 'INSTANCE'],
+      ['rejected', 'production/pay/pod-2'],
+      ['lagging', 'production/pay/pod-1'],
+      [expect.stringMatching(/^revision \d+: 0 applied, 1 lagging, 1 rejected$/)],
+      [''],
+    ]);
+    expect(shown).toContain('must be odd');
+    const { revision } = JSON.parse(await config('delivery limit --json')) as { revision: number };
+    expect(await config(`delivery --revision ${revision}`)).toBe(shown);
+    expect(await conclave(['config', 'delivery'])).toMatchObject({ code: 2 });
+    expect(await conclave(['config', 'delivery', 'limit', '--revision', '3'])).toMatchObject({ code: 2 });
+  });
+});

@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { EXPERIMENTAL_PREFIX, FIXED_FLAGS, SERVER_FLAGS, UNSUPPORTED_FLAGS } from '../../src/option-flags.ts';
-import { Cluster } from '../support/cluster.ts';
+import { Cluster, type ClusterMember } from '../support/cluster.ts';
 import { skipWithoutEtcdctl } from '../support/etcdctl.ts';
 import { type Block, blocksOf, GuideShell } from '../support/guide.ts';
 import { skipWithoutOpenssl } from '../support/openssl.ts';
@@ -37,15 +37,18 @@ describe.skipIf(skip)('guides do what they say (needs Debian etcd-client, openss
   test('what the README and the operations guide show of a running cluster', async () => {
     const cluster = await Cluster.start(3, ['--bcrypt-cost=4']);
     const stopped = await Cluster.start(1);
-    const user = new GuideShell({}, { CONCLAVE_ENDPOINTS: cluster.endpoints });
+    const [{ httpUrl }] = cluster.members as [ClusterMember];
+    const reach = { CONCLAVE_ENDPOINTS: cluster.endpoints, CONCLAVE_HTTP_ENDPOINT: httpUrl };
+    const user = new GuideShell({}, reach);
     try {
       for (const [i, { clientUrl }] of cluster.members.entries()) {
         user.usePort([2379, 22379, 32379][i]!, Number(new URL(clientUrl).port));
       }
+      user.usePort(8080, Number(new URL(httpUrl).port));
       await stopped.stopAll();
       await cp(stopped.members[0]!.dataDir, join(user.directory, '.data/n1'), { recursive: true });
       const ofUse = ({ text }: Block): boolean => /^(etcdctl|conclave) /m.test(text);
-      expect(await user.run('README.md', { chosen: ofUse })).toBe(2);
+      expect(await user.run('README.md', { chosen: ofUse })).toBe(3);
       expect(await user.run('docs/operations.md', { chosen: ofUse, input: 'secret' })).toBe(1);
     } finally {
       await user.close();
@@ -84,16 +87,17 @@ test('the flags that the guide to moving names are those there are, and what it 
 });
 
 test('the metrics that the guides name are measured', () => {
-  const sources = ['metrics.ts', 'network-metrics.ts'].map((name) =>
-    readFileSync(join(repositoryRoot(), 'src/api/http', name), 'utf8'),
-  );
+  const directory = join(repositoryRoot(), 'src/api/http');
+  const sources = readdirSync(directory)
+    .filter((name) => name.endsWith('metrics.ts'))
+    .map((name) => readFileSync(join(directory, name), 'utf8'));
   const moving = readFileSync(join(repositoryRoot(), 'docs/migrating-from-etcd.md'), 'utf8');
   const unchanged = moving.slice(
     moving.indexOf('\n## Metrics'),
     moving.indexOf('| etcd | Conclave |', moving.indexOf('\n## Metrics')),
   );
-  const rest = ['security', 'operations', 'migrating-from-etcd'].map((name) =>
-    readFileSync(join(repositoryRoot(), `docs/${name}.md`), 'utf8'),
+  const rest = ['security', 'operations', 'migrating-from-etcd', 'troubleshooting', 'change-procedure'].map(
+    (name) => readFileSync(join(repositoryRoot(), `docs/${name}.md`), 'utf8'),
   );
   const named = new Set([
     ...[...unchanged.matchAll(/`(etcd_\w+)`/g)].map(([, name]) => name!),

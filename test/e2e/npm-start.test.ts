@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -11,6 +12,7 @@ import { eventually } from '../support/eventually.ts';
 
 /** What `npm start` runs, with the real server. Ports and directory are other than the defaults. */
 const PROGRAM = join(import.meta.dirname, '../../dist/cluster/local.js');
+const MAIN = join(import.meta.dirname, '../../dist/src/main.js');
 
 let directory: string;
 let flags: readonly string[];
@@ -51,6 +53,8 @@ test('it says how to use it, serves, stops at Ctrl-C, and finds its data when st
   const commands = commandsIn(output);
   expect(await shell(commands, 'etcdctl put greeting hello', 'OK\n')).toBe(true);
   expect(await shell(commands, 'etcdctl get greeting', 'greeting\nhello\n')).toBe(true);
+  expect(await shellOutput(commands, 'config set')).toBe('db.pool.max of pay in DEV is at version 1\n');
+  expect(await shellOutput(commands, 'config list')).toContain('db.pool.max  integer  20');
   const status = await shellOutput(commands, 'main.js status');
   expect(status.match(/leader/g)).toHaveLength(1);
   expect(status.match(/follower/g)).toHaveLength(2);
@@ -87,6 +91,25 @@ test('a port in use is named, and nothing is left running', async () => {
   expect(await first.interrupt()).toBe(0);
 });
 
+test('a member is killed by its process id, and the others go on; all of them seal secrets by the file of keys', async () => {
+  const keys = join(directory, 'keys');
+  await writeFile(keys, `k1:${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
+  const cluster = start('--secret-key-file', keys);
+  await cluster.said('Ready after');
+  const pid = Number(await readFile(join(directory, 'data/n2.pid'), 'utf8'));
+  process.kill(pid, 'SIGKILL');
+  await cluster.said('n2 ended (signal SIGKILL); 2 of 3 members run');
+  expect((await readdir(join(directory, 'data'))).filter((name) => name.endsWith('.pid'))).toEqual([
+    'n1.pid',
+    'n3.pid',
+  ]);
+  const exports = commandsIn(cluster.output()).filter((line) => line.startsWith('export'));
+  const set = `node ${MAIN} config set db.password --secret --application pay --environment DEV <<< s3cret`;
+  const told = await run('bash', ['-c', [...exports, set].join('\n')]);
+  expect(told).toMatchObject({ code: 0, stdout: 'db.password of pay in DEV is at version 1\n' });
+  expect(await cluster.interrupt()).toBe(0);
+});
+
 test('--help explains the options, a wrong one is refused', async () => {
   const help = await run(process.execPath, [PROGRAM, '--help']);
   expect(help).toMatchObject({ code: 0, stderr: '' });
@@ -103,8 +126,10 @@ interface Started {
   interrupt(): Promise<number>;
 }
 
-function start(): Started {
-  const started = spawn(process.execPath, [PROGRAM, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+function start(...more: readonly string[]): Started {
+  const started = spawn(process.execPath, [PROGRAM, ...flags, ...more], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   child = started;
   let output = '';
   for (const stream of [started.stdout, started.stderr]) stream.on('data', (chunk) => (output += chunk));

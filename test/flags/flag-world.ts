@@ -123,6 +123,7 @@ export class FlagWorld implements AsyncDisposable {
       urls: ['http://127.0.0.1:0'],
       operations: (_request, response) => response.end(),
       tls: null,
+      logger: silentLogger,
     });
     const grpc = new GrpcServer({ errorStatus: toRpcError, onBug });
     const running = await runService({

@@ -1,11 +1,13 @@
 import { MessageChannel } from 'node:worker_threads';
 import { afterEach, expect, test } from 'vitest';
+import { AuthFlag } from '../../src/kv/auth-flag.ts';
 import type { Kv, KvCall, KvWatchBatch } from '../../src/kv/kv.ts';
 import { LocalKv } from '../../src/kv/local-kv.ts';
 import { MemoryKv } from '../../src/kv/memory-kv.ts';
 import { serveKv } from '../../src/kv/serve-kv.ts';
 import { ThreadKv } from '../../src/kv/thread-kv.ts';
 import { BATCHES_AHEAD_MAX, CALLS_MAX } from '../../src/kv/thread-messages.ts';
+import type { Member } from '../../src/member/member.ts';
 import { AS_SERVICE, codeOf, kvContract } from '../contract/kv.ts';
 import { kvAuthContract } from '../contract/kv-auth.ts';
 import { MemberWorld } from './member-world.ts';
@@ -14,10 +16,10 @@ const bugs: unknown[] = [];
 afterEach(() => expect(bugs.splice(0)).toEqual([]));
 
 /** Both ends of a port, in one thread. */
-function across(kv: Kv): { readonly far: ThreadKv; readonly server: { close(): void } } {
+function across(kv: Kv, auth?: AuthFlag): { readonly far: ThreadKv; readonly server: { close(): void } } {
   const { port1, port2 } = new MessageChannel();
   const server = serveKv(port1, kv, (error) => bugs.push(error));
-  return { server, far: new ThreadKv(port2, kv.limits) };
+  return { server, far: new ThreadKv(port2, kv.limits, auth) };
 }
 
 const start = (): Promise<MemberWorld> =>
@@ -25,6 +27,16 @@ const start = (): Promise<MemberWorld> =>
 
 kvContract('a member across a message port', start);
 kvAuthContract('a member across a message port', start);
+kvAuthContract('a member across a message port, with a flag that tells of authentication', () =>
+  MemberWorld.start(async ({ member }) => across(new LocalKv(member), flagOf(member)).far),
+);
+
+function flagOf(member: Member): AuthFlag {
+  const flag = new AuthFlag();
+  member.accounts.follow((enabled) => flag.set(enabled));
+  // As another thread has it.
+  return new AuthFlag(flag.memory);
+}
 
 /** A store that answers when it is told to, and keeps what it was asked. */
 class SlowKv extends MemoryKv {
@@ -52,6 +64,7 @@ class SlowKv extends MemoryKv {
 }
 
 const key = Buffer.from('key');
+const AS_NOBODY: KvCall = { ...AS_SERVICE, principal: { type: 'anonymous' } };
 const range = { key, consistency: { type: 'linearizable' } } as const;
 const put = { compare: [], success: [{ type: 'put', key, value: key }], failure: [] } as const;
 const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1));
@@ -154,4 +167,48 @@ test('a bug is told where the store is, and fails the call', async () => {
   expect(await codeOf(far.range(range, AS_SERVICE))).toBe('internal');
   expect(bugs.splice(0)).toMatchObject([{ message: 'a bug' }]);
   await far.close();
+});
+
+/** A member's store that counts how often it is asked about who is asking. */
+class CountingKv extends LocalKv {
+  asked = 0;
+
+  override authEnabled(call: KvCall): Promise<boolean> {
+    this.asked += 1;
+    return super.authEnabled(call);
+  }
+
+  override permits(...args: Parameters<Kv['permits']>): ReturnType<Kv['permits']> {
+    this.asked += 1;
+    return super.permits(...args);
+  }
+}
+
+test('a flag spares questions while authentication is off, and tells at once that it is on', async () => {
+  const world = await MemberWorld.start(async ({ member }) => new LocalKv(member));
+  const { member } = world;
+  const near = new CountingKv(member);
+  const { far } = across(near, flagOf(member));
+  const unset = across(near).far;
+  const permits = (kv: ThreadKv) => kv.permits({ key, access: 'write' }, AS_NOBODY);
+  expect(await far.authEnabled(AS_NOBODY)).toBe(false);
+  expect(await permits(far)).toEqual({ user: null, permitted: true });
+  expect(near.asked).toBe(0);
+  expect(await unset.authEnabled(AS_NOBODY)).toBe(false);
+  expect(near.asked).toBe(1);
+
+  const { auth } = world.admin;
+  await auth.userAdd({ name: 'root', password: 'root-password' });
+  await auth.roleAdd('root');
+  await auth.userGrantRole({ user: 'root', role: 'root' });
+  await member.accounts.enable({ signal: AS_SERVICE.signal, isInternal: true });
+  expect(await far.authEnabled(AS_NOBODY)).toBe(true);
+  expect(await permits(far)).toEqual({ user: null, permitted: false });
+  expect(near.asked).toBe(2);
+
+  await member.accounts.disable({ signal: AS_SERVICE.signal, isInternal: true });
+  expect(await permits(far)).toEqual({ user: null, permitted: true });
+  expect(near.asked).toBe(2);
+  await Promise.all([far.close(), unset.close(), near.close()]);
+  await world.stop();
 });

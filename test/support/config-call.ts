@@ -49,7 +49,7 @@ export function configCall<T = Messages['config.v1.ConfigurationResponse']>(
 /** A stream of updates, collected as they come. */
 export interface UpdateStream {
   readonly updates: readonly ConfigurationUpdate[];
-  /** After which it began: resolves with the first of the answer. */
+  /** After which it began: resolves with the first of the answer; rejects when it ends without one. */
   readonly begun: Promise<number>;
   /** With the status that the server ended it with. */
   readonly ended: Promise<number>;
@@ -68,11 +68,14 @@ export function configStream(url: string, request: object, headers: Headers = {}
   );
   call.on('data', (update: ConfigurationUpdate) => updates.push(update));
   call.on('error', () => undefined);
+  const begun = new Promise<number>((resolve, reject) => {
+    call.on('metadata', (metadata) => resolve(Number(metadata.get('conclave-revision')[0])));
+    call.on('status', ({ code, details }) => reject(new Error(`the stream ended with ${code}: ${details}`)));
+  });
+  begun.catch(() => undefined);
   return {
     updates,
-    begun: new Promise((resolve) => {
-      call.on('metadata', (metadata) => resolve(Number(metadata.get('conclave-revision')[0])));
-    }),
+    begun,
     ended: new Promise((resolve) => {
       call.on('status', ({ code }) => resolve(code));
     }),

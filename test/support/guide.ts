@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { freePorts } from '../../cluster/free-ports.ts';
 import { ETCDCTL_PATIENCE } from './etcdctl.ts';
+import { eventually } from './eventually.ts';
 import { repositoryRoot } from './repository-root.ts';
 
 /**
@@ -22,12 +23,14 @@ import { repositoryRoot } from './repository-root.ts';
  *
  * What a guide keeps to: blocks of the language `sh` are run, and must succeed; `sh fails` must fail, in a shell of its
  * own. A block of the language `text` is the output of the block before it, where `...` stands for anything, and on a
- * line of its own for any lines. A command that ends in `# until Ctrl-C` goes on in the background. Addresses are
- * `127.0.0.1` or `localhost`, with ports; each port becomes a free one.
+ * line of its own for any lines. A command that ends in `# until Ctrl-C` goes on in the background; `text elsewhere` is
+ * what the newest of them must have said in the end. Addresses are `127.0.0.1` or `localhost`, with ports; each port
+ * becomes a free one.
  */
 
 const RUN = ['sh', 'sh fails'];
 const OUTPUT = 'text';
+const ELSEWHERE = 'text elsewhere';
 /** A command that hangs is reported, not waited for. */
 const BLOCK_TIMEOUT_MS = 120_000;
 /** Lines of each log that a report shows. */
@@ -85,6 +88,8 @@ export class GuideShell {
   readonly #shell: ChildProcess;
   readonly #exited: Promise<unknown>;
   #count = 0;
+  /** The output of the newest command in the background. */
+  #elsewhere = '';
   #over: (status: number) => void = () => {};
 
   /** @param programs further programs, by name; `conclave` is always there */
@@ -168,9 +173,11 @@ export class GuideShell {
   }
 
   async #step(file: string, { block, output }: Step, input: string): Promise<void> {
+    if (block.language === ELSEWHERE) return this.#shownElsewhere(file, block);
     const n = (this.#count += 1);
     const path = (kind: string) => join(this.directory, `.${kind}-${n}`);
     const commands = block.text.replace(/ +# until Ctrl-C$/gm, ` >.until-${n} 2>&1 &`);
+    if (commands !== block.text) this.#elsewhere = path('until');
     const fails = block.language === 'sh fails';
     writeFileSync(path('commands'), `${this.#onFreePorts(commands)}\n`);
     const typed = input === '' ? '</dev/null' : `< <(yes '${input}')`;
@@ -185,6 +192,17 @@ export class GuideShell {
     if ((status !== 0) !== fails) throw new Error(`${where} ${fails ? 'succeeds' : 'fails'}${all}`);
     if (output !== null && !matches(this.#onFreePorts(output.text), said)) {
       throw new Error(`${file}:${output.line} shows another output than that of${all}`);
+    }
+  }
+
+  async #shownElsewhere(file: string, { line, text }: Block): Promise<void> {
+    const said = (): string => readFileSync(this.#elsewhere, 'utf8');
+    try {
+      await eventually('that output', () => matches(this.#onFreePorts(text), said()), BLOCK_TIMEOUT_MS);
+    } catch (error) {
+      throw new Error(`${file}:${line} shows another output than\n${said()}${this.#logs()}`, {
+        cause: error,
+      });
     }
   }
 
@@ -211,6 +229,7 @@ export class GuideShell {
 
 function stepsOf(blocks: readonly Block[]): readonly Step[] {
   return blocks.flatMap((block, i) => {
+    if (block.language === ELSEWHERE) return [{ block, output: null }];
     if (!RUN.includes(block.language)) return [];
     const next = blocks[i + 1];
     return [{ block, output: next?.language === OUTPUT ? next : null }];

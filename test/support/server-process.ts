@@ -5,8 +5,8 @@ import { createInterface } from 'node:readline';
 import { repositoryRoot } from './repository-root.ts';
 
 const MAIN = join(repositoryRoot(), 'dist/src/main.js');
-/** Log lines kept for the message of a failed wait. */
-const LINES_KEPT = 200;
+/** Log lines kept, for the message of a failed wait. */
+export const LINES_KEPT = 200;
 
 /** What a process may use, as the shell's `ulimit` sets it. */
 export interface ProcessLimits {

@@ -14,7 +14,7 @@ import type { Scope } from '../../service/model.ts';
 import type { Consistency } from '../../service/projection.ts';
 import type { Service } from '../../service/service.ts';
 import { invalid, ServiceError } from '../../service/service-error.ts';
-import { Identity, type Shown } from '../identity.ts';
+import { Identity } from '../identity.ts';
 import { serviceErrorMapping } from '../service-errors.ts';
 import { abortSignalOf, shownBy } from './calls.ts';
 import { CONFIGURATION_SERVICE, HEADER } from './metadata.ts';

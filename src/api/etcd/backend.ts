@@ -43,6 +43,6 @@ export type EtcdBackend = Pick<
   | 'hasLeader'
   | 'onLeaderChange'
 > & {
-  readonly accounts: Omit<Pick<Accounts, keyof Accounts>, 'enabled' | 'permits'>;
+  readonly accounts: Omit<Pick<Accounts, keyof Accounts>, 'enabled' | 'permits' | 'follow' | 'applied'>;
   openWatch(sink: WatchSink, context: ClientContext): WatchStream;
 };

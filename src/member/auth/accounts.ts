@@ -42,6 +42,9 @@ export interface AuthStatus {
 export class Accounts {
   readonly #options: AccountsOptions;
   readonly #calls: ClientCalls;
+  readonly #followers: ((enabled: boolean) => void)[] = [];
+  /** What the followers were told last. */
+  #wasEnabled = false;
 
   constructor(options: AccountsOptions) {
     this.#options = options;
@@ -65,6 +68,21 @@ export class Accounts {
   /** As this member has applied it: without a round. */
   get enabled(): boolean {
     return this.#auth.enabled;
+  }
+
+  /** Tells whether authentication is enabled: now, and of every change before whoever made it hears that it is made. */
+  follow(listener: (enabled: boolean) => void): void {
+    this.#wasEnabled = this.enabled;
+    this.#followers.push(listener);
+    listener(this.#wasEnabled);
+  }
+
+  /** More of the log was applied. */
+  applied(): void {
+    const { enabled } = this;
+    if (enabled === this.#wasEnabled) return;
+    this.#wasEnabled = enabled;
+    for (const follower of this.#followers) follower(enabled);
   }
 
   /**

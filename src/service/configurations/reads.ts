@@ -308,10 +308,15 @@ export class Reads {
   /** Where every entry of the filter is shown, most are only counted. */
   #page(request: ListRequest, { page, size }: PagePlace): PageEntries {
     const { configurations } = this.#state;
-    const isCounted = isPlain(request) && !configurations.hasMortals;
-    if (!isCounted) return sliced(this.#matching(request), { page, size });
     const items: ConfigurationEntry[] = [];
     let total = 0;
+    if (!isPlain(request) || configurations.hasMortals) {
+      for (const entry of this.#matching(request)) {
+        if (total >= page * size && items.length < size) items.push(entry);
+        total += 1;
+      }
+      return { items, total };
+    }
     for (const run of configurations.runs(request)) {
       const from = page * size + items.length - total;
       if (items.length < size && from < run.length)
@@ -321,26 +326,21 @@ export class Reads {
     return { items, total };
   }
 
-  #matching(request: ListRequest): readonly ConfigurationEntry[] {
+  *#matching(request: ListRequest): Generator<ConfigurationEntry> {
     const nowMs = this.#nowMs;
     const words = wordsOf(request);
-    const { keyPrefix, type } = request;
-    return this.#state.configurations
-      .runs(request)
-      .flatMap((run) =>
-        run.filter(
-          (entry) =>
-            entry.isLive(nowMs) &&
-            (keyPrefix === undefined || entry.key.startsWith(keyPrefix)) &&
-            (type === undefined || entry.type === type) &&
-            (words.length === 0 || entry.contains(words)),
-        ),
-      );
+    const { type } = request;
+    for (const run of this.#state.configurations.runs(request)) {
+      for (const entry of run) {
+        if (!entry.isLive(nowMs) || (type !== undefined && entry.type !== type)) continue;
+        if (words.length === 0 || entry.contains(words)) yield entry;
+      }
+    }
   }
 
   /** Of those that the caller may read. */
   async #permittedPage(caller: Caller, request: ListRequest, place: PagePlace): Promise<PageEntries> {
-    const entries = this.#matching(request);
+    const entries = [...this.#matching(request)];
     const filter = this.#context.access.filter(caller, 'read');
     const permitted: ConfigurationEntry[] = [];
     for (const entry of entries) if (await filter(entry)) permitted.push(entry);
@@ -378,10 +378,9 @@ function targetOf({ tenant, environment, application }: ListRequest): Target {
   return { tenant, environment, application };
 }
 
-/** Whether it asks for nothing but a scope. */
+/** Whether the index finds all that it asks for. */
 function isPlain(request: ListRequest): boolean {
-  const { keyPrefix, type, tag } = request;
-  return keyPrefix === undefined && type === undefined && tag === undefined && wordsOf(request).length === 0;
+  return request.type === undefined && wordsOf(request).length === 0;
 }
 
 function wordsOf({ search }: ListRequest): readonly string[] {

@@ -81,6 +81,11 @@ export class EventHub {
     return this.#revision;
   }
 
+  /** Changes are being read that nobody was told of yet. */
+  get isFilling(): boolean {
+    return this.#gap !== null;
+  }
+
   get subscribers(): number {
     return this.#subscribers;
   }
@@ -249,6 +254,7 @@ export class EventHub {
     this.#waiting = [];
     this.#waitingEvents = 0;
     for (const batch of waiting) if (batch.revision > this.#revision) this.#dispatch(batch);
+    for (const place of this.#places.values()) for (const subscription of place) subscription.filled();
   }
 
   async #replay(): Promise<void> {

@@ -19,6 +19,8 @@ const CONFIRM_MS = 60_000;
 
 /** The longest that a poll waits. */
 export const WAIT_MS_MAX = 60_000;
+/** What there is when its time is over may take so much longer to be read. */
+const READ_MS_MAX = 10_000;
 
 export interface SubscribeRequest {
   readonly filter: EventFilter;
@@ -106,11 +108,14 @@ export class Events {
     }
     const stream = await this.subscribe(caller, request);
     const timer = setTimeout(() => stream.finish(), waitMs);
+    // What there is now may take a while to be read, but not for ever.
+    const end = setTimeout(() => stream.close(), waitMs + READ_MS_MAX);
     try {
       for await (const { revision, events } of stream) return { events, next: revision };
       return { events: [], next: stream.position };
     } finally {
       clearTimeout(timer);
+      clearTimeout(end);
     }
   }
 

@@ -86,6 +86,11 @@ export class Subscription implements AsyncIterable<EventBatch> {
     this.#settle();
   }
 
+  /** Everything that was made while the hub read changes anew was offered. */
+  filled(): void {
+    this.#wake();
+  }
+
   /** Ends it as soon as everything is told that there is now. */
   finish(): void {
     this.#isFinishing = true;
@@ -115,7 +120,7 @@ export class Subscription implements AsyncIterable<EventBatch> {
         if (batch !== null) return this.#handed(batch);
         if (this.#stop.signal.aborted) break;
         if (!this.#isBehind) {
-          if (this.#isFinishing) break;
+          if (this.#isFinishing && !this.#hub.isFilling) break;
           await this.#nextOffer();
         } else if (!this.#catchUp()) this.#replaying = this.#replayed();
       }
@@ -161,7 +166,7 @@ export class Subscription implements AsyncIterable<EventBatch> {
   }
 
   async #nextOffer(): Promise<void> {
-    this.#settle();
+    if (!this.#hub.isFilling) this.#settle();
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
     });

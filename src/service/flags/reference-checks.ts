@@ -22,13 +22,42 @@ export interface ReferringEdit {
  */
 export function checkReferences(state: ProjectionState, edits: readonly ReferringEdit[]): void {
   for (const scope of scopesReached(state, edits)) {
-    const of = (changes: readonly ReferringEdit[]): Wrong => wrongIn(state, scope, changes);
+    const chain = chainOf(state, scope.tenant, scope.environment);
+    const of = (changes: readonly ReferringEdit[]): Wrong => wrongIn(state, { scope, chain, edits: changes });
     const after = of(edits);
     if (after.size === 0) continue;
     const own = edits.flatMap((edit) => problemsOf(edit, after, { state, scope }));
     if (own.length > 0) throw invalid(...own);
     const before = of([]);
-    for (const [id, findings] of after) if (!before.has(id)) throw breaks(id, findings, scope);
+    for (const [id, findings] of after) if (!before.has(id)) throw breaks(id, findings, scope, 'key');
+  }
+}
+
+/**
+ * Checks that another parent leaves an environment, and those that inherit from it, nothing that refers to what is not
+ * there any more.
+ *
+ * @throws ServiceError `conflict`
+ */
+export function checkReferencesUnder(
+  state: ProjectionState,
+  { tenant, id, parent }: { readonly tenant: string; readonly id: string; readonly parent: string | null },
+): void {
+  const inherited = parent === null ? [] : chainOf(state, tenant, parent);
+  const applications = new Set<string>();
+  for (const kind of ['flag', 'segment'] as const) {
+    for (const { row } of state.features.all(kind, tenant)) applications.add(row.application);
+  }
+  for (const environment of [id, ...heirsOf(state, tenant, id)]) {
+    const before = chainOf(state, tenant, environment);
+    const after = [...before.slice(0, before.indexOf(id) + 1), ...inherited];
+    for (const application of applications) {
+      const scope = { tenant, environment, application };
+      const wrong = wrongIn(state, { scope, chain: after, edits: [] });
+      if (wrong.size === 0) continue;
+      const known = wrongIn(state, { scope, chain: before, edits: [] });
+      for (const [of, findings] of wrong) if (!known.has(of)) throw breaks(of, findings, scope, 'parent');
+    }
   }
 }
 
@@ -49,10 +78,15 @@ function problemsOf(
   });
 }
 
-function breaks(id: string, findings: readonly Finding[], { environment }: Scope): ServiceError {
+function breaks(
+  id: string,
+  findings: readonly Finding[],
+  { environment }: Scope,
+  field: 'key' | 'parent',
+): ServiceError {
   const [finding] = findings;
   const message = `${id.replace('/', ' ')} in ${environment} would be wrong: ${finding?.message ?? ''}`;
-  return new ServiceError('conflict', message, { problems: [{ field: 'key', message }] });
+  return new ServiceError('conflict', message, { problems: [{ field, message }] });
 }
 
 /** Each application in each environment where something of the change may hold. */
@@ -70,9 +104,16 @@ function scopesReached(state: ProjectionState, edits: readonly ReferringEdit[]):
 /** What is wrong, by kind and key. */
 type Wrong = ReadonlyMap<string, readonly Finding[]>;
 
-function wrongIn(state: ProjectionState, scope: Scope, edits: readonly ReferringEdit[]): Wrong {
-  const flags = definitions(state, { kind: 'flag', scope, edits }) as ReadonlyMap<string, FlagDefinition>;
-  const segments = definitions(state, { kind: 'segment', scope, edits }) as ReadonlyMap<string, Segment>;
+interface Situation {
+  readonly scope: Scope;
+  /** The environment and those that it inherits from, nearest first. */
+  readonly chain: readonly string[];
+  readonly edits: readonly ReferringEdit[];
+}
+
+function wrongIn(state: ProjectionState, situation: Situation): Wrong {
+  const flags = definitions(state, 'flag', situation) as ReadonlyMap<string, FlagDefinition>;
+  const segments = definitions(state, 'segment', situation) as ReadonlyMap<string, Segment>;
   const checked = checkSet(flags, segments);
   return new Map([
     ...[...checked.flags.findings].map(([key, findings]) => [idIn('flag', key), findings] as const),
@@ -83,14 +124,11 @@ function wrongIn(state: ProjectionState, scope: Scope, edits: readonly Referring
 /** What holds in the scope once the edits are made. */
 function definitions(
   state: ProjectionState,
-  {
-    kind,
-    scope,
-    edits,
-  }: { readonly kind: FeatureKind; readonly scope: Scope; readonly edits: readonly ReferringEdit[] },
+  kind: FeatureKind,
+  { scope, chain, edits }: Situation,
 ): ReadonlyMap<string, FeatureContent['definition']> {
   const found = new Map<string, FeatureContent['definition']>();
-  for (const environment of chainOf(state, scope.tenant, scope.environment).toReversed()) {
+  for (const environment of chain.toReversed()) {
     const own = new Map<string, FeatureContent['definition']>();
     for (const { row } of state.features.scope(kind, { ...scope, environment }))
       own.set(row.key, row.definition);

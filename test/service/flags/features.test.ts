@@ -390,6 +390,21 @@ describe('references', () => {
     });
   });
 
+  test('an environment keeps the parent that its flags rely on', async () => {
+    await inWorld(async (world) => {
+      const { service } = world;
+      const inherit = (parent: string | null) =>
+        service.environments.update(ada, { tenant: 'default', id: 'staging', parent });
+      await inherit('production');
+      await create(world, named('a'));
+      await create(world, named('b', 'staging'), requires('a'));
+      await expect(inherit(null)).rejects.toThrow(failure('conflict', 'parent'));
+      await expect(inherit('test')).rejects.toThrow(failure('conflict', 'parent'));
+      await create(world, named('a', 'test'));
+      await inherit('test');
+    });
+  });
+
   test('a segment serves many flags, and its change reaches them', async () => {
     await inWorld(async (world) => {
       const { service } = world;

@@ -44,7 +44,7 @@ const ANSWERS = named(
 
 const FAILURE = named(
   'OfrepFailure',
-  object({ key: described(TEXT, 'Of one flag'), errorCode: TEXT, errorDetails: TEXT }),
+  object({ key: described(TEXT, 'Of one flag'), errorCode: TEXT, errorDetails: TEXT, metadata: METADATA }),
 );
 
 /** With names of their own in the document. */

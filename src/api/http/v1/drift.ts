@@ -3,7 +3,7 @@ import type { Drift } from '../../../service/configurations/drift.ts';
 import { environmentId } from '../../../service/environments/spelling.ts';
 import type { ConfigurationName } from '../../../service/model.ts';
 import type { RestContext } from '../rest/context.ts';
-import { changeOptions, sendRead, sendWritten } from '../rest/exchange.ts';
+import { changeOptions, type ReadQuery, readOptions, sendRead, sendWritten } from '../rest/exchange.ts';
 import { CHANGE_PROBLEMS, READ_PROBLEMS } from '../rest/problem-schema.ts';
 import {
   CHANGE_FIELDS,
@@ -21,7 +21,7 @@ import { type ContentBody, contentOf, type NameBody, nameOf } from './requests.t
 import { CHANGE, CONTENT_FIELDS, ENVIRONMENT_ID, FINDING, NAME_FIELDS, SIDE } from './schemas.ts';
 import { findingsOf, sideOf, writtenOf } from './views.ts';
 
-interface DriftQuery {
+interface DriftQuery extends ReadQuery {
   readonly application?: string;
   readonly environment?: string;
 }
@@ -37,6 +37,8 @@ export function drift(api: FastifyInstance, context: RestContext): void {
     { schema: operation(LIST) },
     async (request, reply) => {
       const { application, environment } = request.query;
+      // It is checked, and always strong: whoever asks for less gets more.
+      readOptions(request.query);
       const { revision, result } = await service.drifts.list(request.caller, {
         tenant: request.tenant,
         application,

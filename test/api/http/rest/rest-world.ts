@@ -54,7 +54,7 @@ export async function inRestWorld<T>(
       logger: silentLogger,
       ...options.rest,
     });
-    const check = new AnswerCheck(app);
+    const check = new AnswerCheck(app.swagger());
     try {
       const call = async (method: Method, url: string, sent: Sent = {}): Promise<Answered> => {
         const { body, payload, headers } = sent;

@@ -4,7 +4,8 @@ import { CLOSE_CODES } from '../../../../src/api/http/streams/web-socket-peer.ts
 import type { Json } from '../../../../src/service/model.ts';
 import { ada, named } from '../../../service/world.ts';
 import { eventually } from '../../../support/eventually.ts';
-import { EventReader, inStreamWorld, SocketReader, type StreamWorld } from './stream-world.ts';
+import { EventReader, SocketReader } from '../../../support/stream-readers.ts';
+import { inStreamWorld, type StreamWorld } from './stream-world.ts';
 
 const WATCH = '/api/v1/config/watch/pay?environment=PRODUCTION';
 const EVENTS = '/api/v1/events?application=pay&environment=production';
@@ -50,6 +51,19 @@ describe("001's WebSocket", () => {
       ]);
       await reader.close();
       await eventually('nobody', () => world.service.events.subscribers === 0);
+    });
+  });
+
+  test('tells values of any size', async () => {
+    await inStreamWorld(async (world) => {
+      await put(world, 'a', '');
+      const reader = new SocketReader(`${world.url}${WATCH}`);
+      await reader.opened;
+      const values = ['ü', 'x'.repeat(1_000), 'y'.repeat(100_000), 'z'];
+      for (const value of values) await put(world, 'a', value);
+      await eventually('all of them', () => reader.messages.length === values.length);
+      expect(reader.messages.map((message) => message['new_value'])).toEqual(values);
+      await reader.close();
     });
   });
 

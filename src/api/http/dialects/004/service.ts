@@ -6,7 +6,7 @@ import { environmentId, spellEnvironment } from '../../../../service/environment
 import type { ScopeRequest } from '../../../../service/flags/flag-reads.ts';
 import { objectOf } from '../../../../service/formats/tree.ts';
 import { idOf } from '../../../../service/keyspace.ts';
-import type { Json, Scope } from '../../../../service/model.ts';
+import type { Json } from '../../../../service/model.ts';
 import { ServiceError } from '../../../../service/service-error.ts';
 import { isObject } from '../../../../service/values/json-limits.ts';
 import { nameFields, type RestContext } from '../../rest/context.ts';
