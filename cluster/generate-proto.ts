@@ -11,7 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import protobuf from 'protobufjs';
-import 'protobufjs/ext/descriptor.js';
+import descriptor from 'protobufjs/ext/descriptor.js';
 
 /**
  * Writes `src/rpc/generated` from `proto`: the types of every message (ts-proto), a type-level index of messages
@@ -37,6 +37,9 @@ const TS_PROTO_OPTIONS = [
   'useDate=false',
   'env=node',
 ].join(',');
+
+/** Where protobuf's messages for JSON are. */
+const STRUCTS = 'google/protobuf/struct.ts';
 
 /** Characters of base64 on one line of the descriptors file. */
 const BASE64_LINE_CHARACTERS = 100;
@@ -65,7 +68,7 @@ function generate(): Map<string, string> {
     ]);
     const files = new Map<string, string>();
     for (const path of listFiles(types, '.ts')) {
-      files.set(path, adapt(readFileSync(join(types, path), 'utf8')));
+      files.set(path, withStructs(path, adapt(readFileSync(join(types, path), 'utf8'))));
     }
     const set = readFileSync(descriptors);
     files.set('descriptors.ts', descriptorsFile(set));
@@ -89,6 +92,18 @@ function adapt(text: string): string {
     .replaceAll(/: number \| bigint\[\]/g, ': (number | bigint)[]');
 }
 
+/** JSON stays the message that it is on the wire, and is not called `any`. */
+function withStructs(path: string, text: string): string {
+  const adapted = text.replaceAll('{ [key: string]: any }', 'Struct');
+  if (path === STRUCTS) return adapted.replaceAll('Array<any>', 'ListValue').replaceAll(/\bany\b/g, 'Value');
+  if (adapted === text) return text;
+  const from = `${'../'.repeat(path.split('/').length - 1)}${STRUCTS}`;
+  return adapted.replace(
+    '/* eslint-disable */\n',
+    `/* eslint-disable */\nimport { type Struct } from "${from}";\n`,
+  );
+}
+
 function descriptorsFile(set: Buffer): string {
   const lines: string[] = [];
   const base64 = set.toString('base64');
@@ -107,20 +122,21 @@ ${lines.join('\n')}
 function messagesFile(set: Buffer): string {
   const root = protobuf.Root.fromDescriptor(set, { keepCase: true });
   root.resolveAll();
+  const paths = pathsByType(set);
+  const modules = modulesByPath();
   const imports: string[] = [];
   const messages: string[] = [];
   const methods: string[] = [];
   const visit = (namespace: protobuf.NamespaceBase): void => {
     for (const child of namespace.nestedArray) {
-      if (child instanceof protobuf.Type) messages.push(`  '${name(child)}': ${typeExpression(child)};`);
+      if (child instanceof protobuf.Type)
+        messages.push(`  '${name(child)}': ${modules.get(paths.get(name(child))!)}.${child.name};`);
       else if (child instanceof protobuf.Service) methods.push(...child.methodsArray.map(methodLine));
       else if (child instanceof protobuf.Namespace) visit(child);
     }
   };
-  for (const path of listFiles(PROTO, '.proto')) {
-    imports.push(
-      `import type * as ${moduleName(packageOf(path))} from './${path.replace('.proto', '.ts')}';`,
-    );
+  for (const [path, module] of modules) {
+    imports.push(`import type * as ${module} from './${path.replace('.proto', '.ts')}';`);
   }
   visit(root);
   return `${HEADER}
@@ -151,16 +167,38 @@ function name(object: protobuf.ReflectionObject): string {
   return object.fullName.slice(1);
 }
 
-function typeExpression(type: protobuf.Type): string {
-  return `${moduleName(name(type.parent!))}.${type.name}`;
-}
-
-function moduleName(packageName: string): string {
-  return packageName.replaceAll('.', '_');
+/** The name under which each file is imported: its package's, or where that has several files its path's. */
+function modulesByPath(): ReadonlyMap<string, string> {
+  const paths = listFiles(PROTO, '.proto');
+  const packages = paths.map(packageOf);
+  const names = paths.map((path, at) => {
+    const isAlone = packages.filter((other) => other === packages[at]).length === 1;
+    return isAlone ? packages[at]!.replaceAll('.', '_') : path.replace('.proto', '').replaceAll('/', '_');
+  });
+  return new Map(paths.map((path, at) => [path, names[at]!]));
 }
 
 function packageOf(path: string): string {
   return /^package ([\w.]+);$/m.exec(readFileSync(join(PROTO, path), 'utf8'))![1]!;
+}
+
+/** The path of the file that each message is in, by its full name. */
+function pathsByType(set: Buffer): ReadonlyMap<string, string> {
+  const { file } = descriptor.FileDescriptorSet.decode(set) as unknown as {
+    readonly file: readonly FileShape[];
+  };
+  return new Map(
+    file.flatMap((each) =>
+      each.messageType.map((type) => [`${each.package}.${type.name}`, each.name] as const),
+    ),
+  );
+}
+
+/** The part of `google.protobuf.FileDescriptorProto` that is read here. */
+interface FileShape {
+  readonly name: string;
+  readonly package: string;
+  readonly messageType: readonly { readonly name: string }[];
 }
 
 function write(files: Map<string, string>): void {

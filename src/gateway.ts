@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { pino } from 'pino';
+import { FLAG_SERVICES } from './api/config/metadata.ts';
 import { toRpcError } from './api/errors.ts';
 import { HttpFace } from './api/http/http-face.ts';
 import { operationsPages, type Pages, pagesHandler } from './api/http/operations.ts';
 import { ProcessMetrics } from './api/http/process-metrics.ts';
 import type { ClientTls } from './client/endpoint.ts';
+import { flagdPort } from './flagd-port.ts';
 import { EtcdKv } from './kv/etcd-kv.ts';
 import { StoreError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
@@ -13,7 +15,8 @@ import type { GatewayOptions } from './option-gateway.ts';
 import { isLoopback } from './option-tls.ts';
 import { ClientPort } from './rpc/client-port.ts';
 import { GrpcServer } from './rpc/grpc-server.ts';
-import { registerHealth } from './rpc/health.ts';
+import { type HealthSource, registerHealth } from './rpc/health.ts';
+import { MethodTable } from './rpc/method-table.ts';
 import { registerReflection } from './rpc/reflection.ts';
 import { fileEndpoint } from './server-tls.ts';
 import { HEAD_KEY } from './service/keyspace.ts';
@@ -84,29 +87,38 @@ class ServiceGateway {
   }
 
   async #serve(kv: EtcdKv, tls: TlsEndpoint | null): Promise<void> {
-    const { listenHttpUrls, listenClientUrls, service: settings } = this.#options;
+    const { listenHttpUrls, listenClientUrls, listenFlagdUrls, corsOrigins } = this.#options;
     const pages = this.#pages(kv);
     const operations = pagesHandler(pages);
     const face = await HttpFace.open({ urls: listenHttpUrls, operations, tls, logger: this.#logger });
     const { grpc, port } = this.#clientPort(pages, tls);
+    const methods = new MethodTable(grpc);
+    let flagd: ClientPort | null = null;
     try {
       const { signal } = this.#abort;
-      this.#running = await runService({ kv, settings, face, methods: grpc, logger: this.#logger, signal });
+      const served = { kv, settings: this.#options.service, corsOrigins, face, methods };
+      this.#running = await runService({ ...served, logger: this.#logger, signal });
       if (this.#running === null) return;
-      registerHealth(grpc, {
-        serving: () => this.#isLive,
-        onChange: (listener) => {
-          const timer = setInterval(listener, HEALTH_MS);
-          return () => clearInterval(timer);
-        },
-      });
+      registerHealth(grpc, this.#health);
       registerReflection(grpc);
+      flagd = flagdPort({
+        register: (server) => methods.offer(server, FLAG_SERVICES),
+        health: this.#health,
+        http: pagesHandler(pages),
+        tls,
+        certificatesName: this.#options.tls?.clientCertAuth ?? false,
+        concurrentStreamsMax: this.#options.maxConcurrentStreams,
+        logger: this.#logger,
+        onBug: (error) => this.#logger.error({ err: error }, 'a call failed: a bug'),
+      });
+      await flagd.listen(listenFlagdUrls);
       await port.listen(listenClientUrls);
-      const urls = [...listenHttpUrls, ...listenClientUrls];
+      const urls = [...listenHttpUrls, ...listenClientUrls, ...listenFlagdUrls];
       this.#logger.info({ urls }, 'ready to serve client requests');
       await this.#ended;
     } finally {
-      await Promise.all([port.close({ graceMs: STOP_GRACE_MS }), face.close()]);
+      const graceMs = STOP_GRACE_MS;
+      await Promise.all([port.close({ graceMs }), flagd?.close({ graceMs }), face.close()]);
       await this.#running?.close();
       await kv.close();
       this.#logger.info({}, 'stopped');
@@ -130,6 +142,16 @@ class ServiceGateway {
       logger: this.#logger,
     });
     return { grpc, port };
+  }
+
+  get #health(): HealthSource {
+    return {
+      serving: () => this.#isLive,
+      onChange: (listener) => {
+        const timer = setInterval(listener, HEALTH_MS);
+        return () => clearInterval(timer);
+      },
+    };
   }
 
   get #isLive(): boolean {
@@ -182,8 +204,8 @@ class ServiceGateway {
   }
 
   #warnOfPlainText(): void {
-    const { listenHttpUrls, listenClientUrls } = this.#options;
-    const urls = [...listenHttpUrls, ...listenClientUrls].filter(
+    const { listenHttpUrls, listenClientUrls, listenFlagdUrls } = this.#options;
+    const urls = [...listenHttpUrls, ...listenClientUrls, ...listenFlagdUrls].filter(
       (url) => url.startsWith('http:') && !isLoopback(url),
     );
     if (urls.length === 0) return;

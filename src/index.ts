@@ -19,6 +19,12 @@ export type { ConfigHttpOptions, SecretCall } from './client/config-secrets.ts';
 export type { ConfigChange } from './client/config-values.ts';
 export type { Election, Leadership } from './client/election.ts';
 export type { ClientTls } from './client/endpoint.ts';
+export {
+  FlagClient,
+  type FlagClientOptions,
+  type FlagClientState,
+  type FlagUpdate,
+} from './client/flag-client.ts';
 export { type CallOptions, KvClient, type KvClientOptions } from './client/kv-client.ts';
 export type { Lease, LeaseEnd, LeaseOptions } from './client/lease.ts';
 export type { Lock } from './client/lock.ts';
@@ -65,4 +71,7 @@ export type {
 } from './client/types.ts';
 export type { WatchStreamHandle, WatchStreamItem, WatchStreamOptions } from './client/watch-stream.ts';
 export type { Json, ValueType } from './config-format/values.ts';
+export type { ErrorCode, Evaluation, EvaluationContext, Reason } from './evaluation/evaluation.ts';
+export type { Explanation } from './evaluation/explain.ts';
+export type { FlagMetadata, FlagType } from './evaluation/model.ts';
 export { ALL_FROM, prefixEnd } from './lib/range-end.ts';

@@ -404,11 +404,18 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     help: 'where the configuration service, /health /livez /readyz /version and /metrics are served over HTTP',
   },
   {
+    name: 'listen-flagd-urls',
+    kind: 'urls',
+    default: '',
+    group: 'Configuration service',
+    help: "where flagd's clients are served besides the client URLs, such as http://localhost:8013,http://localhost:8015",
+  },
+  {
     name: 'cors',
     kind: 'text',
     default: '',
     group: 'Operations',
-    help: 'origins whose web pages may use the JSON gateway, comma-separated, or *',
+    help: 'origins whose web pages may use the JSON gateway and evaluate flags, comma-separated, or *',
   },
   {
     name: 'log-level',

@@ -8,7 +8,7 @@ import {
   type Settings,
 } from './option-settings.ts';
 import { type TlsOptions, tlsOptions } from './option-tls.ts';
-import { LOG_LEVELS, type LogLevel, refusePlain } from './options.ts';
+import { corsOrigins, LOG_LEVELS, type LogLevel, refusePlain } from './options.ts';
 
 /** Everything that decides how one gateway runs; complete, validated, defaults filled in. */
 export interface GatewayOptions {
@@ -24,6 +24,10 @@ export interface GatewayOptions {
   readonly listenHttpUrls: readonly string[];
   /** Where gRPC is served; may be empty. */
   readonly listenClientUrls: readonly string[];
+  /** Where flagd's clients are served besides; may be empty. */
+  readonly listenFlagdUrls: readonly string[];
+  /** Whose web pages may evaluate flags; `*` for all. */
+  readonly corsOrigins: readonly string[];
   readonly tls: TlsOptions | null;
   readonly maxConcurrentStreams: number;
   readonly service: ServiceSettings;
@@ -44,6 +48,8 @@ const SHARED = [
   'default-environment',
   'secret-key-file',
   'require-identity',
+  'cors',
+  'listen-flagd-urls',
   'cert-file',
   'key-file',
   'trusted-ca-file',
@@ -146,9 +152,11 @@ export function parseGatewayOptions(argv: readonly string[], sources: OptionSour
   const settings = readSettings(TABLE, argv, sources);
   const listenHttpUrls = settings.urls('listen-http-urls');
   const listenClientUrls = settings.urls('listen-client-urls');
+  const listenFlagdUrls = settings.urls('listen-flagd-urls');
   if (!settings.boolean('allow-insecure-transport')) {
     refusePlain('--listen-http-urls', listenHttpUrls);
     refusePlain('--listen-client-urls', listenClientUrls);
+    refusePlain('--listen-flagd-urls', listenFlagdUrls);
   }
   return {
     endpoints: endpointList(settings),
@@ -158,7 +166,9 @@ export function parseGatewayOptions(argv: readonly string[], sources: OptionSour
     requestBytesMax: settings.integer('max-request-bytes', BOUNDS.requestBytes),
     listenHttpUrls,
     listenClientUrls,
-    tls: tlsOptions('client', settings, [...listenHttpUrls, ...listenClientUrls]),
+    listenFlagdUrls,
+    corsOrigins: corsOrigins(settings),
+    tls: tlsOptions('client', settings, [...listenHttpUrls, ...listenClientUrls, ...listenFlagdUrls]),
     maxConcurrentStreams: settings.integer('max-concurrent-streams', BOUNDS.streams),
     service: serviceSettings(settings),
     logLevel: settings.oneOf('log-level', LOG_LEVELS),

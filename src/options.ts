@@ -67,6 +67,8 @@ export interface ServerOptions {
   readonly autoCompaction: AutoCompactionOption | null;
   /** Origins whose web pages may use the JSON gateway; `*` for all. */
   readonly corsOrigins: readonly string[];
+  /** Where flagd's clients are served besides; may be empty. */
+  readonly listenFlagdUrls: readonly string[];
   readonly maxRequestBytes: number;
   readonly maxTxnOps: number;
   /** Calls open at a time on one client connection. */
@@ -155,8 +157,13 @@ function validated(settings: Settings): ServerOptions {
   });
   const quota = settings.integer('quota-backend-bytes', LIMITS.quotaBytes);
   const listenHttpUrls = settings.urls('listen-http-urls');
+  const listenFlagdUrls = settings.urls('listen-flagd-urls');
   const cluster = initialCluster(settings, { name, peerUrls: initialAdvertisePeerUrls });
-  const clientTls = tlsOptions('client', settings, [...listenClientUrls, ...listenHttpUrls]);
+  const clientTls = tlsOptions('client', settings, [
+    ...listenClientUrls,
+    ...listenHttpUrls,
+    ...listenFlagdUrls,
+  ]);
   const peerTls = tlsOptions('peer', settings, [
     ...listenPeerUrls,
     ...cluster.flatMap((member) => member.peerUrls),
@@ -166,6 +173,7 @@ function validated(settings: Settings): ServerOptions {
     refusePlain('--listen-client-urls', listenClientUrls);
     refusePlain('--listen-peer-urls', listenPeerUrls);
     refusePlain('--listen-http-urls', listenHttpUrls);
+    refusePlain('--listen-flagd-urls', listenFlagdUrls);
     refusePlain(
       settings.given('initial-cluster')?.label ?? '--initial-advertise-peer-urls',
       cluster.flatMap((member) => member.peerUrls),
@@ -196,6 +204,7 @@ function validated(settings: Settings): ServerOptions {
     quotaBackendBytes: quota === 0 ? QUOTA_BYTES_DEFAULT : quota,
     autoCompaction: autoCompaction(settings),
     corsOrigins: corsOrigins(settings),
+    listenFlagdUrls,
     maxRequestBytes: settings.integer('max-request-bytes', LIMITS.requestBytes),
     maxTxnOps: settings.integer('max-txn-ops', LIMITS.txnOps),
     maxConcurrentStreams: settings.integer('max-concurrent-streams', LIMITS.streams),
@@ -252,7 +261,8 @@ function autoCompaction(settings: Settings): AutoCompactionOption | null {
   return { mode, periodMs };
 }
 
-function corsOrigins(settings: Settings): readonly string[] {
+/** @throws StoreError `bad-options` */
+export function corsOrigins(settings: Settings): readonly string[] {
   const { label, text } = settings.or('cors');
   const origins = text.split(',').flatMap((part) => (part.trim() === '' ? [] : [part.trim()]));
   const wrong = origins.find((origin) => origin !== '*' && !/^https?:\/\/[^/?#\s]+$/.test(origin));

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { pino } from 'pino';
-import { CONFIGURATION_SERVICE } from './api/config/metadata.ts';
+import { CONFIGURATION_SERVICE, FLAG_SERVICES } from './api/config/metadata.ts';
 import { toRpcError } from './api/errors.ts';
 import { Gateway } from './api/etcd/gateway.ts';
 import { DEFAULT_ETCD_LIMITS, GRPC_OVERHEAD_BYTES } from './api/etcd/limits.ts';
@@ -8,6 +8,7 @@ import { registerEtcd } from './api/etcd/register.ts';
 import { Metrics } from './api/http/metrics.ts';
 import type { NetworkFigures } from './api/http/network-metrics.ts';
 import { operationsPages, type Pages, pagesHandler } from './api/http/operations.ts';
+import { flagdPort } from './flagd-port.ts';
 import { LocalKv } from './kv/local-kv.ts';
 import { StoreError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
@@ -129,7 +130,8 @@ class Server {
   }
 
   async #serve({ member, service, pages }: Serving): Promise<number> {
-    const { maxRequestBytes, maxTxnOps, electionTimeoutMs, listenClientUrls } = this.#options;
+    const { maxRequestBytes, maxTxnOps, electionTimeoutMs, listenClientUrls, listenFlagdUrls } =
+      this.#options;
     const kv = new LocalKv(member, { txnOpsMax: maxTxnOps, requestBytesMax: maxRequestBytes });
     member.accounts.follow((enabled) => service.auth.set(enabled));
     service.connect(kv);
@@ -150,10 +152,12 @@ class Server {
       leaderLossGraceMs: 3 * electionTimeoutMs,
     });
     service.methods.register(grpc, CONFIGURATION_SERVICE);
-    registerHealth(grpc, {
+    for (const name of FLAG_SERVICES) service.methods.register(grpc, name);
+    const health = {
       serving: () => member.hasLeader(),
-      onChange: (listener) => member.onLeaderChange(listener),
-    });
+      onChange: (listener: () => void) => member.onLeaderChange(listener),
+    };
+    registerHealth(grpc, health);
     registerReflection(grpc);
     const gateway = new Gateway({
       methods,
@@ -172,7 +176,20 @@ class Server {
     });
     this.#grpc = grpc;
     this.#port = port;
+    const flagd = flagdPort({
+      register: (server) => {
+        for (const name of FLAG_SERVICES) service.methods.register(server, name);
+      },
+      health,
+      http: pagesHandler(pages),
+      tls: this.#clientTls,
+      certificatesName: this.#options.clientTls?.clientCertAuth ?? false,
+      concurrentStreamsMax: maxConcurrentStreams,
+      logger: this.#logger,
+      onBug: (error) => this.fail(error),
+    });
     try {
+      await flagd.listen(listenFlagdUrls);
       await port.listen(listenClientUrls);
       await member.ready(this.#abort.signal);
       this.#logger.info({ urls: listenClientUrls }, 'ready to serve client requests');
@@ -181,7 +198,8 @@ class Server {
       // First the leadership, so that the others serve on; then the clients in their own time; then the member.
       await member.handOver();
       gateway.drain();
-      await Promise.all([port.close({ graceMs: STOP_GRACE_MS }), service.close()]);
+      const graceMs = STOP_GRACE_MS;
+      await Promise.all([port.close({ graceMs }), flagd.close({ graceMs }), service.close()]);
       await kv.close();
       await member.stop();
       this.#logger.info({}, 'stopped');

@@ -2,6 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { MessagePort } from 'node:worker_threads';
 import { registerConfiguration } from './api/config/register.ts';
 import { toRpcError } from './api/errors.ts';
+import { registerFlagd } from './api/flagd/register.ts';
+import { registerFlags } from './api/flagd/register-flags.ts';
 import type { HttpFace } from './api/http/http-face.ts';
 import { restFace } from './api/http/rest-face.ts';
 import { ServiceMetrics } from './api/http/service-metrics.ts';
@@ -25,6 +27,8 @@ export interface ServiceRunOptions {
   /** The service stays open as long as this; it is closed by who made it. */
   readonly kv: Kv;
   readonly settings: ServiceSettings;
+  /** Whose web pages may evaluate flags. */
+  readonly corsOrigins: readonly string[];
   readonly face: HttpFace;
   /** Where its gRPC methods are registered. */
   readonly methods: RpcServer;
@@ -49,15 +53,18 @@ export interface RunningService {
  * @throws StoreError `bad-options` for a file of keys that cannot be used
  */
 export async function runService(options: ServiceRunOptions): Promise<RunningService | null> {
-  const { kv, settings, face, methods, logger, signal } = options;
+  const { kv, settings, corsOrigins, face, methods, logger, signal } = options;
   const { secretKeyFile, requireIdentity, tenant, environment } = settings;
   const keyring = secretKeyFile === null ? null : readKeyring(secretKeyFile);
   const opened = await openPatiently({ kv, logger, keyring, signal });
   if (opened === null) return null;
   const metrics = new ServiceMetrics({ service: opened, kv });
   const service = observed(opened, metrics.observer);
-  registerConfiguration(methods, { service, kv, tenant, requireIdentity });
-  face.serve(await restFace({ service, kv, logger, tenant, environment, requireIdentity }));
+  const who = { kv, tenant, environment, requireIdentity };
+  registerConfiguration(methods, { ...who, service });
+  registerFlagd(methods, { ...who, service });
+  registerFlags(methods, { ...who, service });
+  face.serve(await restFace({ ...who, service, logger, corsOrigins }));
   return {
     service,
     metrics: () => metrics.render(),

@@ -57,6 +57,7 @@ class ServiceThread {
       methodsPort,
       limits: { txnOpsMax: options.maxTxnOps, requestBytesMax: options.maxRequestBytes },
       settings: options.service,
+      corsOrigins: options.corsOrigins,
       face: this.#face,
       logger: this.#logger,
       signal: this.#stop.signal,

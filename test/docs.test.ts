@@ -5,7 +5,10 @@ import { SHARED_UPDATES_BYTES_MAX } from '../src/api/config/register.ts';
 import { ANSWERS_BYTES_MAX } from '../src/api/etcd/answer-budget.ts';
 import { MAX_STALENESS_MS_MAX } from '../src/api/etcd/bounded.ts';
 import { DEFAULT_ETCD_LIMITS } from '../src/api/etcd/limits.ts';
+import { EVALUATION_BYTES_MAX } from '../src/api/flag-scope.ts';
+import { SELECTOR_LENGTH_MAX } from '../src/api/flagd/selector.ts';
 import { HTTP_CONNECTIONS_MAX } from '../src/api/http/http-face.ts';
+import { OFREP_BEAT_MS, OFREP_STREAMS_MAX } from '../src/api/http/ofrep/event-streams.ts';
 import {
   CHECKED_WHOLE_BYTES_MAX,
   PATH_PART_LENGTH_MAX,
@@ -16,6 +19,7 @@ import {
 import { APPLICATIONS_SHOWN_MAX } from '../src/api/http/service-metrics.ts';
 import { SHARED_EVENTS_BYTES_MAX, STREAM_LIMITS_DEFAULT } from '../src/api/http/streams/limits.ts';
 import { AGENT_LENGTH_MAX } from '../src/api/identity.ts';
+import { STRUCT_DEPTH_MAX } from '../src/api/structs.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
 import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
@@ -71,6 +75,25 @@ import { FILTER_KEYS_MAX } from '../src/service/events/event-filter.ts';
 import { EVENT_LIMITS_DEFAULT, SUBSCRIBERS_MAX } from '../src/service/events/event-hub.ts';
 import { ACCESS_MS_MAX, WAIT_MS_MAX } from '../src/service/events/events.ts';
 import { REPLAY_CHANGES_MAX } from '../src/service/events/replay.ts';
+import { RECORDS_MAX } from '../src/service/flags/change-feed.ts';
+import { FEATURE_BYTES_MAX } from '../src/service/flags/feature-content.ts';
+import {
+  FEATURE_EDITS_BYTES_MAX,
+  FEATURE_EDITS_MAX,
+  FEATURES_BYTES_MAX,
+  FEATURES_MAX,
+} from '../src/service/flags/feature-edits.ts';
+import { FEATURE_VERSIONS_PAGE_MAX } from '../src/service/flags/feature-history.ts';
+import { IMPORTED_FEATURES_MAX } from '../src/service/flags/feature-import.ts';
+import { TIMED_CHANGES_MS_MIN } from '../src/service/flags/flag-changes.ts';
+import { COMPILED_SCOPES_MAX } from '../src/service/flags/flag-sets.ts';
+import {
+  USAGE_COUNTS_MAX,
+  USAGE_FLUSH_MS,
+  USAGE_KEEP_HOURS,
+  USAGE_SCOPES_MAX,
+} from '../src/service/flags/flag-usage.ts';
+import { REPORTED_COUNTS_MAX, USAGE_HOURS_MAX, USAGE_LINES_MAX } from '../src/service/flags/usage-reports.ts';
 import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
 import { LENGTHS, TAGS_MAX } from '../src/service/names.ts';
 import { CATCH_UP_MS_MAX } from '../src/service/projection.ts';
@@ -227,6 +250,27 @@ describe('limits', () => {
       'Batches of a watch of the configuration service': [count(BATCHES_AHEAD_MAX)],
       'gRPC calls of the configuration service': [count(REMOTE_CALLS_MAX)],
       'Answers of one such call': [`${count(AHEAD_MESSAGES_MAX)}, ${AHEAD_BYTES_MAX / 1024} KiB`],
+      'Changes that who follows flags': [count(RECORDS_MAX)],
+      'Time between two notices that flags': [seconds(TIMED_CHANGES_MS_MIN)],
+      'A flag or segment as it is stored': [`${FEATURE_BYTES_MAX / 1024} KiB`],
+      'Flags and segments that one change touches': [
+        `${FEATURE_EDITS_MAX}; ${mebibytes(FEATURE_EDITS_BYTES_MAX)}`,
+      ],
+      'Flags and segments, deleted ones included': [
+        `${count(FEATURES_MAX)}; ${mebibytes(FEATURES_BYTES_MAX)}`,
+      ],
+      'Flags and segments of one import': [count(IMPORTED_FEATURES_MAX)],
+      'Versions of a flag or segment on one page': [count(FEATURE_VERSIONS_PAGE_MAX)],
+      'Applications in environments whose flags': [count(COMPILED_SCOPES_MAX)],
+      'Counts of evaluations of one application': [`${count(USAGE_COUNTS_MAX)}; ${count(USAGE_SCOPES_MAX)}`],
+      'Time until counts of evaluations': [`${seconds(USAGE_FLUSH_MS)}; ${count(USAGE_KEEP_HOURS)} hours`],
+      'Hours, counts of one report': [
+        `${count(USAGE_HOURS_MAX)}, ${count(USAGE_LINES_MAX)}; ${count(REPORTED_COUNTS_MAX)}`,
+      ],
+      'Request that evaluates flags': [`${EVALUATION_BYTES_MAX / 1024} KiB`],
+      'Nesting of an object that a flag answers': [count(STRUCT_DEPTH_MAX)],
+      'Selector of flags': [count(SELECTOR_LENGTH_MAX)],
+      'Event streams of OFREP': [`${count(OFREP_STREAMS_MAX)}; ${seconds(OFREP_BEAT_MS)}`],
       'Updates that are kept as they go out': [`${SHARED_UPDATES_BYTES_MAX / 2 ** 20} MiB`],
       'Age of what a stream knows': [seconds(ACCESS_MS_MAX)],
       'Time between two signs of life': [

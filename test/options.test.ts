@@ -43,6 +43,7 @@ test('without any option the defaults are those of etcd', () => {
     listenPeerUrls: ['http://localhost:2380'],
     initialAdvertisePeerUrls: ['http://localhost:2380'],
     listenHttpUrls: [],
+    listenFlagdUrls: [],
     clientTls: null,
     peerTls: null,
     allowInsecureTransport: false,
@@ -489,11 +490,22 @@ describe('a gateway', () => {
       requestBytesMax: 1_572_864,
       listenHttpUrls: ['http://localhost:8080'],
       listenClientUrls: [],
+      listenFlagdUrls: [],
+      corsOrigins: [],
       tls: null,
       maxConcurrentStreams: 2_000,
       service: { tenant: 'default', environment: 'development', secretKeyFile: null, requireIdentity: false },
       logLevel: 'info',
     });
+  });
+
+  test('flags are served to web pages and at addresses of their own where it is said', () => {
+    const options = gateway(['--cors=https://shop.example', '--listen-flagd-urls=http://localhost:8013']);
+    expect(options).toMatchObject({
+      corsOrigins: ['https://shop.example'],
+      listenFlagdUrls: ['http://localhost:8013'],
+    });
+    expect(() => gateway(['--listen-flagd-urls=http://0.0.0.0:8013'])).toThrow('--listen-flagd-urls');
   });
 
   test('it takes what the client commands take from the environment', () => {

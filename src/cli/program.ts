@@ -8,6 +8,7 @@ import { configCommands } from './config.ts';
 import { ENDPOINTS_DEFAULT } from './context.ts';
 import { envCommands } from './env.ts';
 import { exportCommand } from './export.ts';
+import { flagCommands } from './flag.ts';
 import { importCommands } from './import.ts';
 import type { CliIo } from './io.ts';
 import { kvCommands } from './kv.ts';
@@ -75,6 +76,7 @@ Examples:
   verifyCommand(root, io);
   configCommands(root, io);
   envCommands(root, io);
+  flagCommands(root, io);
   auditCommands(root, io);
   return root;
 }

@@ -124,18 +124,15 @@ export class Channels {
     method: Method<Req, Res>,
     headers: CallHeaders & { readonly kind?: CallKind; readonly connectMs?: number },
   ): Promise<{ readonly address: string; readonly stream: ClientDuplexStream<Partial<Req>, Res> }> {
-    this.#attendant?.used();
-    let failure: unknown;
-    for (const { address, connection } of this.#ordered(headers.kind ?? 'quorum')) {
-      try {
-        return { address, stream: await connection.duplex(method, headers) };
-      } catch (error) {
-        if ((error as ClientError).code === 'canceled') throw error;
-        failure = error;
-        this.fail(address);
-      }
-    }
-    throw failure;
+    return this.#opened(headers.kind ?? 'quorum', (connection) => connection.duplex(method, headers));
+  }
+
+  /** Opens a stream of answers at the best endpoint that is there. @throws ClientError as `duplex` */
+  async stream<Req, Res>(
+    method: Method<Req, Res>,
+    call: { readonly request: Partial<Req> } & CallHeaders,
+  ): Promise<{ readonly address: string; readonly stream: ClientReadableStream<Res> }> {
+    return this.#opened('local', (connection) => connection.serverStream(method, call.request, call));
   }
 
   /** Opens a stream of answers at one endpoint. @throws ClientError */
@@ -207,6 +204,25 @@ export class Channels {
     const found = this.#routes.find((candidate) => candidate.address === address);
     if (found !== undefined) return found;
     throw new ClientError('invalid-argument', `${address} is not one of the endpoints`, { unsent: true });
+  }
+
+  /** At the first endpoint, in the order for such calls, where it can be opened. */
+  async #opened<Stream>(
+    kind: CallKind,
+    open: (connection: Connection) => Promise<Stream>,
+  ): Promise<{ readonly address: string; readonly stream: Stream }> {
+    this.#attendant?.used();
+    let failure: unknown;
+    for (const { address, connection } of this.#ordered(kind)) {
+      try {
+        return { address, stream: await open(connection) };
+      } catch (error) {
+        if ((error as ClientError).code === 'canceled') throw error;
+        failure = error;
+        this.fail(address);
+      }
+    }
+    throw failure;
   }
 
   async #betweenRounds(

@@ -16,6 +16,24 @@ export function configurationId({
   return idOf(['configuration', tenant, environment, application, key]);
 }
 
+/** The id that a flag or segment of this name has, always. */
+export function featureId({
+  kind,
+  tenant,
+  environment,
+  application,
+  key,
+}: {
+  readonly kind: 'flag' | 'segment';
+  readonly tenant: string;
+  /** Its canonical id. */
+  readonly environment: string;
+  readonly application: string;
+  readonly key: string;
+}): string {
+  return idOf([kind, tenant, environment, application, key]);
+}
+
 /** An id that follows from the parts, which are told apart by their lengths. */
 export function idOf(parts: readonly string[]): string {
   const hash = createHash('sha256');

@@ -35,6 +35,16 @@ export class MethodTable implements RpcServer {
     this.#methods.set(path, { kind: 'bidi', handler });
   }
 
+  /** Registers what these services have here with another server, too. */
+  offer(server: RpcServer, services: readonly string[]): void {
+    for (const [path, method] of this.#methods) {
+      if (!services.includes(path.split('/')[1]!)) continue;
+      if (method.kind === 'unary') server.unary(path, method.handler);
+      else if (method.kind === 'server-stream') server.serverStream(path, method.handler);
+      else server.bidi(path, method.handler);
+    }
+  }
+
   paths(): readonly string[] {
     return this.#server.paths();
   }

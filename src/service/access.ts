@@ -12,6 +12,8 @@ export interface Target {
   readonly environment?: string | undefined;
   readonly application?: string | undefined;
   readonly key?: string | undefined;
+  /** All keys that begin so, when no key is named. */
+  readonly keyPrefix?: string | undefined;
 }
 
 /**
@@ -72,10 +74,12 @@ export class Access {
   }
 }
 
-function keysOf({ tenant, environment, application, key }: Target): KvKeys {
+function keysOf({ tenant, environment, application, key, keyPrefix }: Target): KvKeys {
   if (environment === undefined || application === undefined)
     return rangeOf(plainPrefixOf({ tenant, environment }));
-  if (key === undefined) return rangeOf(plainPrefix({ tenant, environment, application }));
+  const scope = { tenant, environment, application };
+  if (key === undefined && keyPrefix !== undefined) return rangeOf(plainKey({ ...scope, key: keyPrefix }));
+  if (key === undefined) return rangeOf(plainPrefix(scope));
   return { key: plainKey({ tenant, environment, application, key }) };
 }
 
@@ -83,6 +87,6 @@ function rangeOf(prefix: Buffer): KvKeys {
   return { key: prefix, rangeEnd: prefixEnd(prefix) };
 }
 
-function describe({ tenant, environment, application, key }: Target): string {
-  return `/${[tenant, environment, application, key].filter((part) => part !== undefined).join('/')}`;
+function describe({ tenant, environment, application, key, keyPrefix }: Target): string {
+  return `/${[tenant, environment, application, key ?? keyPrefix].filter((part) => part !== undefined).join('/')}`;
 }

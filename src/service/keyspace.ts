@@ -6,7 +6,7 @@ import {
   plainPrefixText,
   SERVICE_PREFIX,
 } from '../config-format/keys.ts';
-import type { ConfigurationName, Scope } from './model.ts';
+import type { ConfigurationName, FeatureKind, FeatureName, Scope } from './model.ts';
 
 /**
  * Where everything lies in the store: the one place that makes keys. Rows of the service lie under `/_conclave/` and hold
@@ -24,11 +24,14 @@ export const PREFIXES = {
   environment: ENVIRONMENT_ROWS,
   application: APPLICATION_ROWS,
   applicationOrder: `${SERVICE_PREFIX}application-order/`,
+  flag: `${SERVICE_PREFIX}flag/`,
+  segment: `${SERVICE_PREFIX}flag-segment/`,
   change: `${SERVICE_PREFIX}change/`,
   changeSet: `${SERVICE_PREFIX}change-set/`,
   seal: `${SERVICE_PREFIX}seal/`,
   instance: `${SERVICE_PREFIX}instance/`,
   lock: `${SERVICE_PREFIX}lock/`,
+  usage: `${SERVICE_PREFIX}usage/`,
 } as const;
 
 /** Versions are numbered with so many digits, so that their order is that of their keys. */
@@ -36,12 +39,32 @@ const VERSION_DIGITS = 10;
 /** As many as the greatest revision has. */
 const REVISION_DIGITS = 16;
 
-export { configurationId, idOf } from '../config-format/ids.ts';
+export { configurationId, featureId, idOf } from '../config-format/ids.ts';
 
 export function configurationKey(id: string): Buffer {
   return Buffer.from(`${PREFIXES.configuration}${id}`);
 }
 
+/** Of a flag or a segment: those of one scope lie together, in the order of their keys. */
+export function featureKey({ kind, tenant, environment, application, key }: FeatureName): Buffer {
+  return Buffer.from(`${PREFIXES[kind]}${tenant}/${environment}/${application}/${key}`);
+}
+
+/** Whether it is the key of a flag's or segment's row. */
+export function isFeatureKey(key: string): boolean {
+  return key.startsWith(PREFIXES.flag) || key.startsWith(PREFIXES.segment);
+}
+
+/**
+ * What stands for the features of a scope among its plain keys, where permissions are given: who may touch all keys of an
+ * application may touch its flags. There are no values there.
+ */
+export const FEATURE_PLAIN_PREFIXES: Readonly<Record<FeatureKind, string>> = {
+  flag: 'feature_flags/',
+  segment: 'flag_segments/',
+};
+
+/** Versions of configurations and of features: their ids differ. */
 export function versionKey(id: string, version: number): Buffer {
   return Buffer.from(`${PREFIXES.version}${id}/${String(version).padStart(VERSION_DIGITS, '0')}`);
 }
@@ -84,6 +107,20 @@ export function sealKey(revision: number): Buffer {
 /** Some of the instances that are connected to one server. */
 export function instanceShardKey(server: string, shard: number): Buffer {
   return Buffer.from(`${PREFIXES.instance}${server}/${shard}`);
+}
+
+/**
+ * How often flags answered what in an hour, as one server saw it: the oldest hours come first.
+ *
+ * @param hour `2026-11-22T11`
+ */
+export function usageKey(hour: string, { tenant, environment, application }: Scope, server: string): Buffer {
+  return Buffer.from(`${usagePrefix(hour)}${tenant}/${environment}/${application}/${server}`);
+}
+
+/** All rows of an hour. */
+export function usagePrefix(hour: string): string {
+  return `${PREFIXES.usage}${hour}/`;
 }
 
 /** Where plain clients find the value: its JSON text, of a secret its envelope. */

@@ -1,4 +1,5 @@
 import type { Json, SealedValue, ValueType } from '../config-format/values.ts';
+import type { FlagDefinition, Segment } from '../evaluation/model.ts';
 
 export type { Json, SealedValue, ValueType } from '../config-format/values.ts';
 
@@ -79,6 +80,56 @@ export interface ConfigurationVersion {
   /** Why, in the words of whoever changed it; empty when they gave none. */
   readonly reason: string;
 }
+
+/** A flag, or a segment that flags name: both are kept alike, and both are features. */
+export type FeatureKind = 'flag' | 'segment';
+
+/** A feature by name: flags and segments have names of their own. */
+export interface FeatureName extends Scope {
+  readonly kind: FeatureKind;
+  /** 1 to 255 characters. */
+  readonly key: string;
+}
+
+/** What a feature decides; its key is that of the feature. */
+export type FeatureDefinition =
+  | { readonly kind: 'flag'; readonly definition: FlagDefinition }
+  | { readonly kind: 'segment'; readonly definition: Segment };
+
+/** A feature as it stands, as a configuration does: its id follows from its name, and it is never gone, only deleted. */
+export type Feature = FeatureDefinition &
+  Scope & {
+    readonly format: 1;
+    readonly id: string;
+    readonly key: string;
+    readonly description: string;
+    /** Sorted, each once. */
+    readonly tags: readonly string[];
+    /** From 1; every change of anything of it makes one more. */
+    readonly version: number;
+    readonly createdBy: string;
+    readonly createdAt: string;
+    readonly updatedBy: string;
+    readonly updatedAt: string;
+    /** The change that made this version. */
+    readonly changeId: string;
+    readonly isDeleted: boolean;
+  };
+
+/** What a feature was at one version: all that a rollback brings back. Never changed once written. */
+export type FeatureVersion = FeatureDefinition & {
+  readonly format: 1;
+  readonly featureId: string;
+  readonly version: number;
+  readonly description: string;
+  readonly tags: readonly string[];
+  readonly isDeleted: boolean;
+  readonly createdBy: string;
+  readonly createdAt: string;
+  readonly changeId: string;
+  /** Why, in the words of whoever changed it; empty when they gave none. */
+  readonly reason: string;
+};
 
 /** An environment; what it does not say itself it inherits from `parent`. */
 export interface Environment {
@@ -197,6 +248,12 @@ export type ChangeItem =
   | (ConfigurationName & {
       readonly kind: 'configuration';
       readonly type: 'created' | 'updated' | 'deleted' | 'revealed';
+      readonly id: string;
+      readonly before: number;
+      readonly after: number;
+    })
+  | (FeatureName & {
+      readonly type: 'created' | 'updated' | 'deleted';
       readonly id: string;
       readonly before: number;
       readonly after: number;

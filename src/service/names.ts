@@ -79,6 +79,10 @@ export class Problems {
     this.#problems.push(...problems);
   }
 
+  get list(): readonly FieldProblem[] {
+    return this.#problems;
+  }
+
   get isEmpty(): boolean {
     return this.#problems.length === 0;
   }

@@ -18,6 +18,13 @@ const AREAS = [
   'validations',
   'environments',
   'applications',
+  'features',
+  'featureReads',
+  'featureHistory',
+  'flagReads',
+  'flagImport',
+  'staleFlags',
+  'usageReports',
   'audit',
 ] as const;
 export type Area = (typeof AREAS)[number];
@@ -34,6 +41,20 @@ const CHANGES: Readonly<Partial<Record<Area, ReadonlySet<string>>>> = {
   drifts: new Set(['adopt', 'revert']),
   environments: new Set(['create', 'update', 'delete']),
   applications: new Set(['create', 'update', 'delete']),
+  flagImport: new Set(['import']),
+  usageReports: new Set(['add']),
+  features: new Set([
+    'create',
+    'update',
+    'put',
+    'delete',
+    'enable',
+    'rollout',
+    'revise',
+    'undelete',
+    'rollback',
+    'bulk',
+  ]),
 };
 
 /** One use of the service by a face, when it is over. */

@@ -14,6 +14,8 @@ const LOADED = [
   PREFIXES.applicationOrder,
   PREFIXES.changeSet,
   PREFIXES.configuration,
+  PREFIXES.flag,
+  PREFIXES.segment,
 ];
 
 /** What a load needs to know. */

@@ -1,8 +1,9 @@
 import { type KvRow } from '../kv/kv.ts';
 import { type ConfigurationEntry, ConfigurationIndex } from './configuration-index.ts';
-import { HEAD_KEY, PREFIXES } from './keyspace.ts';
+import { FeatureIndex } from './flags/feature-index.ts';
+import { HEAD_KEY, isFeatureKey, PREFIXES } from './keyspace.ts';
 import type { Application, ChangeSet, Configuration, Environment } from './model.ts';
-import { decodeApplication, decodeChangeSet, decodeEnvironment } from './rows.ts';
+import { decodeApplication, decodeChangeSet, decodeEnvironment, decodeFeature } from './rows.ts';
 
 /** A row with the revision that its guard must name; 0 when there is none. */
 export interface Stored<T> {
@@ -20,6 +21,7 @@ export interface WholeConfiguration {
 /** What the service's rows say at one revision. */
 export class ProjectionState {
   readonly configurations = new ConfigurationIndex();
+  readonly features = new FeatureIndex();
   readonly #environments = new Map<string, Stored<Environment>>();
   readonly #applications = new Map<string, Stored<Application>>();
   readonly #changeSets = new Map<string, Stored<ChangeSet>>();
@@ -68,7 +70,9 @@ export class ProjectionState {
   put({ key, value, modRevision }: Pick<KvRow, 'key' | 'value' | 'modRevision'>): void {
     const text = key.toString();
     if (text === HEAD) this.headRevision = modRevision;
-    else if (text.startsWith(PREFIXES.environment)) {
+    else if (isFeatureKey(text)) {
+      this.features.set(decodeFeature(value), { modRevision, bytes: value.length });
+    } else if (text.startsWith(PREFIXES.environment)) {
       this.#environments.set(text.slice(PREFIXES.environment.length), {
         row: decodeEnvironment(value),
         modRevision,
@@ -88,7 +92,7 @@ export class ProjectionState {
     }
   }
 
-  /** Configurations are never deleted, only marked so. */
+  /** Configurations and features are never deleted, only marked so. */
   delete(key: Buffer): void {
     const text = key.toString();
     if (text.startsWith(PREFIXES.environment)) {

@@ -407,7 +407,7 @@ export class Projection {
 /** Of environments and applications: other rows that are kept here are never deleted. */
 function deletedRows({ items }: ChangeRecord): readonly Buffer[] {
   return items.flatMap((item) => {
-    if (item.kind === 'configuration' || item.type !== 'deleted') return [];
+    if (item.type !== 'deleted' || !('name' in item)) return [];
     const { kind, tenant, name } = item;
     if (kind === 'environment') return [environmentKey(tenant, name)];
     return [applicationKey(tenant, name), applicationOrderKey(tenant, name)];

@@ -6,6 +6,8 @@ import type {
   Configuration,
   ConfigurationVersion,
   Environment,
+  Feature,
+  FeatureVersion,
   StoredValue,
 } from './model.ts';
 
@@ -49,6 +51,26 @@ export function encodeWhole(configuration: Configuration): Buffer {
 /** Of `encodeWhole`. @throws RowError */
 export function decodeWhole(bytes: Buffer): Configuration {
   return decodeRow<Configuration>(bytes);
+}
+
+export function encodeFeature(feature: Feature): Buffer {
+  return encode(feature);
+}
+
+/** @throws RowError */
+export function decodeFeature(bytes: Buffer): Feature {
+  return decodeRow<Feature>(bytes);
+}
+
+export function encodeFeatureVersion(version: FeatureVersion): Buffer {
+  return encode(version);
+}
+
+/** Of what the id in the row's key tells. @throws RowError */
+export function decodeAnyVersion<Version extends ConfigurationVersion | FeatureVersion>(
+  bytes: Buffer,
+): Version {
+  return decodeRow<Version>(bytes);
 }
 
 export function encodeVersion(version: ConfigurationVersion): Buffer {

@@ -25,6 +25,15 @@ import { Instances } from './delivery/instances.ts';
 import { Environments } from './environments/environments.ts';
 import { EventHub, type EventLimits } from './events/event-hub.ts';
 import { Events } from './events/events.ts';
+import { FeatureHistory } from './flags/feature-history.ts';
+import { FlagImport } from './flags/feature-import.ts';
+import { FeatureReads } from './flags/feature-reads.ts';
+import { Features } from './flags/features.ts';
+import { FlagReads } from './flags/flag-reads.ts';
+import { FlagSets } from './flags/flag-sets.ts';
+import { FlagUsage } from './flags/flag-usage.ts';
+import { StaleFlags } from './flags/stale-flags.ts';
+import { UsageReports } from './flags/usage-reports.ts';
 import type { Scope } from './model.ts';
 import { Projection } from './projection.ts';
 import type { Keyring } from './secrets/keyring.ts';
@@ -84,6 +93,17 @@ export interface Service {
   readonly events: Events;
   readonly delivery: Delivery;
   readonly instances: Instances;
+  /** Flags and segments as people edit them. */
+  readonly features: Features;
+  readonly featureReads: FeatureReads;
+  readonly featureHistory: FeatureHistory;
+  readonly flagImport: FlagImport;
+  readonly staleFlags: StaleFlags;
+  /** Counts what flags answer. */
+  readonly flagUsage: FlagUsage;
+  readonly usageReports: UsageReports;
+  /** Flags as they are evaluated. */
+  readonly flagReads: FlagReads;
   readonly sweepers: Sweepers;
   readonly sealer: Sealer;
   /** Hears of every change, and answers what changed lately. */
@@ -124,6 +144,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   }
   const importing = new Importing(context);
   const reads = new Reads(context);
+  const flagSets = new FlagSets(projection);
+  const flagUsage = new FlagUsage(kv, { clock, logger });
+  flagUsage.start();
   return {
     configurations: new Configurations(context),
     reads,
@@ -143,6 +166,14 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     events: new Events(context, hub),
     delivery: new Delivery(context, instances),
     instances,
+    features: new Features(context),
+    featureReads: new FeatureReads(context),
+    featureHistory: new FeatureHistory(context),
+    flagImport: new FlagImport(context),
+    staleFlags: new StaleFlags(context),
+    flagUsage,
+    usageReports: new UsageReports(context, flagUsage),
+    flagReads: new FlagReads(context, flagSets, flagUsage),
     sweepers,
     sealer,
     projection,
@@ -160,7 +191,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
         sealer.close(),
         instances.close(),
         sweepers.close(),
+        flagUsage.close(),
       ]);
+      flagSets.close();
       await projection.close();
     },
   };

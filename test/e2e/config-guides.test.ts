@@ -11,7 +11,7 @@ import { repositoryRoot } from '../support/repository-root.ts';
 
 const TUTORIAL = 'docs/tutorial.md';
 /** Those that go on where the tutorial has started the cluster, one after another. */
-const GUIDES = ['modelling', 'integration', 'change-procedure', 'troubleshooting'].map(
+const GUIDES = ['modelling', 'integration', 'change-procedure', 'feature-flags', 'troubleshooting'].map(
   (name) => `docs/${name}.md`,
 );
 

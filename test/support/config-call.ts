@@ -16,7 +16,7 @@ type Headers = Readonly<Record<string, string>>;
 /** One unary call of the configuration service by grpc-js. */
 export function configCall<T = Messages['config.v1.ConfigurationResponse']>(
   url: string,
-  name: 'GetConfiguration' | 'GetConfigurations',
+  name: 'GetConfiguration' | 'GetConfigurations' | 'CheckFeatureFlag',
   request: object,
   headers: Headers = {},
 ): Promise<ConfigResult<T>> {

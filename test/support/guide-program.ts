@@ -8,6 +8,8 @@ import { repositoryRoot } from './repository-root.ts';
 const RUN_TIMEOUT_MS = 120_000;
 /** The addresses that guides use, in the order of the members. */
 const PORTS = [':2379', ':22379', ':32379'];
+/** Packages that guides tell their readers to install besides. */
+const OTHERS = '@openfeature';
 
 /** What a program printed, and how it ended. */
 export interface ProgramRun {
@@ -24,18 +26,22 @@ export function runGuide(options: {
   readonly guide: string;
   readonly directory: string;
   readonly clientUrls: readonly string[];
+  /** Further texts of the guide that stand for something else here, and what stands in their places. */
+  readonly places?: Readonly<Record<string, string>>;
 }): ProgramRun {
-  const { guide, directory, clientUrls } = options;
+  const { guide, directory, clientUrls, places = {} } = options;
   const root = repositoryRoot();
   const blocks = blocksOf(readFileSync(join(root, guide), 'utf8'));
   expect(blocks.map(({ language }) => language)).toEqual(blocks.map(() => 'ts'));
   let program = blocks.map(({ text }) => text).join('\n');
   for (const [at, port] of PORTS.entries()) {
     const { port: actual } = new URL(clientUrls[at % clientUrls.length]!);
-    program = program.replace(port, `:${actual}`);
+    program = program.replaceAll(port, `:${actual}`);
   }
+  for (const [text, place] of Object.entries(places)) program = program.replaceAll(text, place);
   mkdirSync(join(directory, 'node_modules'));
   symlinkSync(root, join(directory, 'node_modules/conclave'));
+  symlinkSync(join(root, 'node_modules', OTHERS), join(directory, 'node_modules', OTHERS));
   writeFileSync(join(directory, 'package.json'), JSON.stringify({ type: 'module' }));
   writeFileSync(join(directory, 'guide.ts'), `${program}\nexport {};\n`);
   const compilerOptions = {

@@ -1,5 +1,4 @@
 import type { Kv } from '../../kv/kv.ts';
-import type { CancelSignal } from '../../lib/cancellation.ts';
 import { SharedBytes } from '../../lib/shared-bytes.ts';
 import { codec } from '../../rpc/codec.ts';
 import type { StreamConfigurationUpdatesRequest } from '../../rpc/generated/config/v1/configuration.ts';
@@ -15,10 +14,11 @@ import type { Scope } from '../../service/model.ts';
 import type { Consistency } from '../../service/projection.ts';
 import type { Service } from '../../service/service.ts';
 import { invalid, ServiceError } from '../../service/service-error.ts';
-import { Identity, type Shown } from '../identity.ts';
+import { Identity } from '../identity.ts';
 import { serviceErrorMapping } from '../service-errors.ts';
+import { abortSignalOf, shownBy } from './calls.ts';
 import { CONFIGURATION_SERVICE, HEADER } from './metadata.ts';
-import { wireConfiguration, wireUpdate } from './translate.ts';
+import { contextOf, wireCheck, wireConfiguration, wireUpdate } from './translate.ts';
 
 export interface ConfigurationFaceOptions {
   readonly service: Service;
@@ -57,6 +57,19 @@ export function registerConfiguration(server: RpcServer, options: ConfigurationF
       const { result, revision } = await service.reads.getMany(caller, request);
       call.setTrailer(HEADER.revision, String(revision));
       return { configurations: result.items.map(wireConfiguration) };
+    }),
+  );
+
+  unary(server, `/${CONFIGURATION_SERVICE}/CheckFeatureFlag`, (message, call) =>
+    face.answer(call, async (caller) => {
+      const { result, revision } = await service.flagReads.check(caller, {
+        scope: face.scopeOf(message, call),
+        key: message.key,
+        context: contextOf(message),
+        consistency: consistencyOf(call),
+      });
+      call.setTrailer(HEADER.revision, String(revision));
+      return wireCheck(result);
     }),
   );
 
@@ -121,17 +134,6 @@ class Face {
   }
 }
 
-function shownBy(call: RpcCall): Shown {
-  return {
-    authorization: call.metadata(HEADER.authorization),
-    token: call.metadata(HEADER.token),
-    certificateName: call.certificateName,
-    user: call.metadata(HEADER.user),
-    address: call.peer.slice(0, Math.max(0, call.peer.lastIndexOf(':'))),
-    agent: call.metadata(HEADER.agent),
-  };
-}
-
 function readOptions(call: RpcCall): { readonly consistency: Consistency; readonly reveal: boolean } {
   return { consistency: consistencyOf(call), reveal: call.metadata(HEADER.reveal) !== 'false' };
 }
@@ -179,11 +181,4 @@ function wholeNumber(field: string, text: string): number {
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (!Number.isSafeInteger(value)) throw invalid({ field, message: 'must be a whole number from 0' });
   return value;
-}
-
-function abortSignalOf(signal: CancelSignal): AbortSignal {
-  const control = new AbortController();
-  if (signal.aborted) control.abort(signal.reason);
-  else signal.addEventListener('abort', () => control.abort(signal.reason), { once: true });
-  return control.signal;
 }

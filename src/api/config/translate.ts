@@ -1,4 +1,7 @@
+import type { EvaluationContext } from '../../evaluation/evaluation.ts';
 import {
+  type CheckFeatureFlagRequest,
+  type CheckFeatureFlagResponse,
   type ConfigurationResponse,
   type ConfigurationUpdate,
   UpdateType,
@@ -8,8 +11,10 @@ import type { Timestamp } from '../../rpc/generated/google/protobuf/timestamp.ts
 import type { EffectiveView } from '../../service/configurations/reads.ts';
 import { cursorText } from '../../service/events/cursor.ts';
 import type { ConfigurationEvent, EventType } from '../../service/events/event.ts';
+import type { FlagCheck } from '../../service/flags/flag-reads.ts';
 import type { ValueType } from '../../service/model.ts';
 import { textOf } from '../../service/values/value-types.ts';
+import { fitsStruct, structOf } from '../structs.ts';
 
 const TYPES: Readonly<Record<ValueType, WireType>> = {
   string: WireType.VALUE_TYPE_STRING,
@@ -49,6 +54,23 @@ export function wireUpdate(event: ConfigurationEvent): ConfigurationUpdate {
     updated_at: timestamp(updatedAt),
     revision,
     cursor: cursorText(cursor),
+  };
+}
+
+/** The user is known by both names, as over REST. */
+export function contextOf({ user_id: user, attributes }: CheckFeatureFlagRequest): EvaluationContext {
+  return user === '' ? attributes : { ...attributes, userId: user, targetingKey: user };
+}
+
+export function wireCheck({ key, enabled, value, evaluation }: FlagCheck): CheckFeatureFlagResponse {
+  const { reason, errorCode, variant = '' } = evaluation;
+  return {
+    key,
+    enabled,
+    // One that is nested deeper than messages may be cannot be told.
+    value: value === null || !fitsStruct(value) ? null : structOf(value),
+    reason: errorCode ?? reason,
+    variant,
   };
 }
 

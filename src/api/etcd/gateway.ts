@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { crossOrigin } from '../../lib/cross-origin.ts';
 import { StoreError } from '../../lib/errors.ts';
 import { requestTarget } from '../../lib/request-target.ts';
 import { type Unread, UnreadBudget } from '../../lib/unread-budget.ts';
@@ -11,7 +12,6 @@ import { toRpcError } from '../errors.ts';
 import { GatewayStream, sendAnswer, sendError, sendStreamError } from './gateway-answer.ts';
 import { type BodyReader, readRequest, readRequests } from './gateway-body.ts';
 import { GatewayCall } from './gateway-call.ts';
-import { crossOrigin } from './gateway-origin.ts';
 import { GATEWAY_ROUTES } from './gateway-routes.ts';
 
 const ANSWER_STALL_MS = 60_000;

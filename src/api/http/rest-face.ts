@@ -16,17 +16,20 @@ export interface RestFaceOptions {
   readonly tenant: string;
   readonly environment: string;
   readonly requireIdentity: boolean;
+  /** Whose web pages may evaluate flags; `*` for all. */
+  readonly corsOrigins: readonly string[];
 }
 
 /** Every REST dialect, for the HTTP addresses. */
 export async function restFace(options: RestFaceOptions): Promise<ServiceFace> {
-  const { service, kv, logger, tenant, environment, requireIdentity } = options;
+  const { service, kv, logger, tenant, environment, requireIdentity, corsOrigins } = options;
   const app = await restApp({
     service,
     identity: { kv, requireIdentity },
     logger,
     defaultTenant: tenant,
     defaultEnvironment: environment,
+    corsOrigins,
   });
   const route: RequestListener = (request, response) => app.routing(request, response);
   return {

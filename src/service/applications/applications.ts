@@ -215,6 +215,9 @@ export class Applications {
     for (const entry of this.#state.configurations.matching({ tenant, application: name })) {
       if (entry.isLive(atMs)) throw new ServiceError('conflict', `${name} has configurations`);
     }
+    if (this.#state.features.has({ tenant, application: name })) {
+      throw new ServiceError('conflict', `${name} has flags or segments`);
+    }
     const key = applicationKey(tenant, name);
     const before = stored.row.version;
     // What was: the history of its default values can be told from it.

@@ -31,6 +31,8 @@ export function subjectOf(item: ChangeItem): Subject {
   const { tenant } = item;
   switch (item.kind) {
     case 'configuration':
+    case 'flag':
+    case 'segment':
       return { tenant, environment: item.environment, application: item.application, key: item.key };
     case 'environment':
       return { tenant, environment: item.name, application: '', key: '' };

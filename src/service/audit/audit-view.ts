@@ -1,6 +1,8 @@
 import type { Kv } from '../../kv/kv.ts';
-import { readVersions, type StoredVersion } from '../configurations/versions.ts';
-import type { Actor, ChangeItem, ChangeRecord, ConfigurationVersion, Json, Operation } from '../model.ts';
+import { type AnyVersion, readVersions, type StoredVersion } from '../configurations/versions.ts';
+import { definitionJson } from '../flags/definition-json.ts';
+import { isFeatureItem } from '../flags/feature-access.ts';
+import type { Actor, ChangeItem, ChangeRecord, Json, Operation } from '../model.ts';
 import { type ShownValue, shown } from '../views.ts';
 import type { StoredChange } from './change-log.ts';
 
@@ -25,7 +27,7 @@ export interface AuditItem {
   readonly environment: string | null;
   /** Null of environments. */
   readonly application: string | null;
-  /** Null of environments and applications. */
+  /** Of a configuration, flag or segment; null of environments and applications. */
   readonly key: string | null;
   /** Of a configuration, else null. */
   readonly configurationId: string | null;
@@ -61,7 +63,7 @@ export async function auditEntriesOf(
   const wanted = visible
     .flatMap(({ items }) => items)
     .flatMap((item) => versionsOf(item).map((version) => ({ id: idOf(item), version })));
-  const found = await readVersions(kv, wanted, signal);
+  const found = await readVersions<AnyVersion>(kv, wanted, signal);
   const versions = new Map(
     found.map((stored, at) => [`${wanted[at]!.id}/${wanted[at]!.version}`, stored] as const),
   );
@@ -84,18 +86,25 @@ function headOf({
 }
 
 function idOf(item: ChangeItem): string {
-  return item.kind === 'configuration' ? item.id : '';
+  return hasVersions(item) ? item.id : '';
+}
+
+function hasVersions(item: ChangeItem): item is Extract<ChangeItem, { readonly id: string }> {
+  return item.kind === 'configuration' || isFeatureItem(item);
 }
 
 /** The versions that say what an item did. */
 function versionsOf(item: ChangeItem): readonly number[] {
-  if (item.kind !== 'configuration') return [];
+  if (!hasVersions(item)) return [];
   return [...new Set([item.before, item.after])].filter((version) => version > 0);
 }
 
-function itemOf(item: ChangeItem, versionOf: (version: number) => StoredVersion | null): AuditItem {
+function itemOf(
+  item: ChangeItem,
+  versionOf: (version: number) => StoredVersion<AnyVersion> | null,
+): AuditItem {
   const common = { kind: item.kind, type: item.type, versionBefore: item.before, versionAfter: item.after };
-  if (item.kind !== 'configuration') {
+  if (!hasVersions(item)) {
     return {
       ...common,
       environment: item.kind === 'environment' ? item.name : null,
@@ -115,7 +124,7 @@ function itemOf(item: ChangeItem, versionOf: (version: number) => StoredVersion 
     environment: item.environment,
     application: item.application,
     key: item.key,
-    configurationId: item.id,
+    configurationId: item.kind === 'configuration' ? item.id : null,
     oldValue: item.type === 'created' || item.type === 'revealed' ? null : valueOf(before),
     newValue: valueOf(after),
     fields: item.type === 'updated' ? differences(before, after) : [],
@@ -123,14 +132,15 @@ function itemOf(item: ChangeItem, versionOf: (version: number) => StoredVersion 
   };
 }
 
-function valueOf(version: ConfigurationVersion | null): ShownValue | null {
-  return version === null || version.isDeleted ? null : shown(version.value);
+/** Of a flag or segment what it decides. */
+function valueOf(version: AnyVersion | null): ShownValue | null {
+  if (version === null || version.isDeleted) return null;
+  if ('definition' in version)
+    return { type: 'json', json: definitionJson(version.definition), isMasked: false };
+  return shown(version.value);
 }
 
-function differences(
-  before: ConfigurationVersion | null,
-  after: ConfigurationVersion | null,
-): AuditItem['fields'] {
+function differences(before: AnyVersion | null, after: AnyVersion | null): AuditItem['fields'] {
   if (before === null || after === null) return [];
   const old = fieldsOf(before);
   return Object.entries(fieldsOf(after))
@@ -138,13 +148,9 @@ function differences(
     .map(([name, value]) => ({ name, before: old[name] ?? null, after: value }));
 }
 
-function fieldsOf({
-  configType,
-  description,
-  value,
-  schema,
-  tags,
-  expiresAt,
-}: ConfigurationVersion): Readonly<Record<string, Json>> {
+function fieldsOf(version: AnyVersion): Readonly<Record<string, Json>> {
+  const { description, tags } = version;
+  if ('definition' in version) return { description, tags };
+  const { configType, value, schema, expiresAt } = version;
   return { configType, description, type: value.type, schema, tags, expiresAt };
 }

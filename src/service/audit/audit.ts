@@ -1,6 +1,7 @@
 import type { Caller } from '../caller.ts';
 import type { ReadOptions } from '../configurations/reads.ts';
 import type { ServiceContext } from '../context.ts';
+import { isFeatureItem, plainNameOf } from '../flags/feature-access.ts';
 import { serviceErrorOf } from '../kv-errors.ts';
 import type { ChangeItem, ConfigurationName } from '../model.ts';
 import { checkTenant } from '../names.ts';
@@ -216,6 +217,7 @@ class Page {
 
   async #isVisible(item: ChangeItem): Promise<boolean> {
     if (item.kind === 'configuration') return this.#mayRead(item);
+    if (isFeatureItem(item)) return this.#mayRead(plainNameOf(item));
     // An application is in all environments.
     const environment = item.kind === 'environment' ? item.name : '';
     const known =

@@ -1,3 +1,4 @@
+import { csvLine, csvText } from '../formats/csv.ts';
 import type { ShownValue } from '../views.ts';
 import type { AuditEntry, AuditItem } from './audit-view.ts';
 
@@ -29,10 +30,6 @@ const COLUMNS = [
   'fields',
 ] as const;
 
-/** What a spreadsheet would take for a formula. */
-const FORMULA = /^[=+\-@\t\r]/;
-const QUOTED = /[",\r\n]/;
-
 /**
  * The entries as text, a piece for each; CSV begins with the names of its columns.
  *
@@ -55,19 +52,19 @@ function cellsOf(entry: AuditEntry, item: AuditItem): readonly string[] {
     String(entry.revision),
     entry.id,
     entry.at,
-    text(actor.name),
+    csvText(actor.name),
     String(actor.isAuthenticated),
-    text(actor.claimed),
-    text(actor.address),
-    text(actor.agent),
+    csvText(actor.claimed),
+    csvText(actor.address),
+    csvText(actor.agent),
     entry.operation,
-    text(entry.reason),
-    text(entry.changeSet),
+    csvText(entry.reason),
+    csvText(entry.changeSet),
     item.kind,
     item.type,
-    text(item.environment),
-    text(item.application),
-    text(item.key),
+    csvText(item.environment),
+    csvText(item.application),
+    csvText(item.key),
     String(item.versionBefore),
     String(item.versionAfter),
     json(item.oldValue),
@@ -76,18 +73,7 @@ function cellsOf(entry: AuditEntry, item: AuditItem): readonly string[] {
   ];
 }
 
-/** What people wrote; an apostrophe before it keeps spreadsheets from calculating it. */
-function text(value: string | null): string {
-  if (value === null) return '';
-  return FORMULA.test(value) ? `'${value}` : value;
-}
-
 /** The JSON of a value; empty where there was none. */
 function json(value: ShownValue | null): string {
   return value === null ? '' : JSON.stringify(value.json);
-}
-
-function csvLine(cells: readonly string[]): string {
-  const quoted = cells.map((cell) => (QUOTED.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell));
-  return `${quoted.join(',')}\r\n`;
 }

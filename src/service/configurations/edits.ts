@@ -1,27 +1,14 @@
 import type { KvOp } from '../../kv/kv.ts';
+import { applicationGuards, environmentGuards, newApplications, orderGuards } from '../change-ground.ts';
 import type { ChangeMeta, Guard, Plan } from '../commit.ts';
 import type { ServiceContext } from '../context.ts';
 import { checkDeployment, type Deployment } from '../environments/deployment-rules.ts';
-import { chainOf, hasEnvironment, heirsOf } from '../environments/inheritance.ts';
-import {
-  applicationKey,
-  applicationOrderKey,
-  configurationId,
-  configurationKey,
-  environmentKey,
-  plainKey,
-  versionKey,
-} from '../keyspace.ts';
-import type {
-  Application,
-  ChangeItem,
-  Configuration,
-  ConfigurationName,
-  ConfigurationVersion,
-} from '../model.ts';
+import { hasEnvironment } from '../environments/inheritance.ts';
+import { configurationId, configurationKey, plainKey, versionKey } from '../keyspace.ts';
+import type { ChangeItem, Configuration, ConfigurationName, ConfigurationVersion, Scope } from '../model.ts';
 import { CONFIGURATION_BYTES_MAX, CONFIGURATIONS_MAX } from '../projection-limits.ts';
 import type { ProjectionState, Stored } from '../projection-state.ts';
-import { encodeApplication, encodeConfiguration, encodeVersion, valueBytes } from '../rows.ts';
+import { encodeConfiguration, encodeVersion, valueBytes } from '../rows.ts';
 import { invalid, ServiceError } from '../service-error.ts';
 import { checkEdits } from './checks.ts';
 import { contentOf, type Edit, sameContent, storedValueOf } from './content.ts';
@@ -75,21 +62,24 @@ export function planEdits(
     throw new ServiceError('too-large', `one change takes ${EDITS_MAX} configurations at most`);
   }
   const findings = changed.length === 0 ? [] : checked(context, meta, { changed, deployment });
-  const applications = newApplications(state, meta, changed);
-  const orders = ordersOf(state, changed);
+  const names = changed.map(({ edit }) => edit.name);
+  const created = changed.filter(({ type }) => type === 'created').map(({ edit }) => edit.name);
+  const applications = newApplications(state, meta, created);
+  const orders = ordersOf(state, names);
   return {
     guards: [
       ...changed.map(({ edit }) => ({
         key: configurationKey(configurationId(edit.name)),
         modRevision: edit.before?.modRevision ?? 0,
       })),
-      ...environmentGuards(state, changed),
-      ...applicationGuards(state, changed),
+      // Rules over several keys hold for those that inherit from what is changed, too.
+      ...environmentGuards(state, names, (name) => hasRules(state, name)),
+      ...applicationGuards(state, names),
       ...orders,
     ],
     ops: [
       ...changed.flatMap(opsOf),
-      ...applications.map(({ row }) => put(applicationKey(row.tenant, row.name), encodeApplication(row))),
+      ...applications.map(({ op }) => op),
       ...orders.map(({ key }) => put(key, Buffer.from(meta.id))),
     ],
     items: [...changed.map(itemOf), ...applications.map(({ item }) => item)],
@@ -202,38 +192,12 @@ function unknownEnvironment({ field }: Edit, environment: string): ServiceError 
   return invalid({ field: `${field}environment`, message: `there is no environment ${environment}` });
 }
 
-/**
- * Of the environments that a change relied on: those that it changes, and those that they inherit from; where there are
- * rules, also those that inherit from them.
- */
-function environmentGuards(state: ProjectionState, changed: readonly Decided[]): readonly Guard[] {
-  const guards = new Map<string, Guard>();
-  for (const { edit } of changed) {
-    const { tenant, environment } = edit.name;
-    const heirs = hasRules(state, edit.name) ? heirsOf(state, tenant, environment) : [];
-    for (const id of [...chainOf(state, tenant, environment), ...heirs]) {
-      const key = environmentKey(tenant, id);
-      guards.set(key.toString(), { key, modRevision: state.environment(tenant, id)?.modRevision ?? 0 });
-    }
-  }
-  return [...guards.values()];
-}
-
-function applicationGuards(state: ProjectionState, changed: readonly Decided[]): readonly Guard[] {
-  return applicationsOf(changed).map(({ tenant, application }) => ({
-    key: applicationKey(tenant, application),
-    modRevision: state.application(tenant, application)?.modRevision ?? 0,
-  }));
-}
-
 /** Of applications with rules: what keeps their changes in one order. */
-function ordersOf(state: ProjectionState, changed: readonly Decided[]): readonly Guard[] {
-  return applicationsOf(changed)
-    .filter((application) => hasRules(state, application))
-    .map(({ tenant, application }) => ({
-      key: applicationOrderKey(tenant, application),
-      modRevision: state.orderRevision(tenant, application),
-    }));
+function ordersOf(state: ProjectionState, names: readonly Scope[]): readonly Guard[] {
+  return orderGuards(
+    state,
+    names.filter((name) => hasRules(state, name)),
+  );
 }
 
 function hasRules(
@@ -241,51 +205,6 @@ function hasRules(
   { tenant, application }: { readonly tenant: string; readonly application: string },
 ): boolean {
   return (state.application(tenant, application)?.row.rules ?? []).length > 0;
-}
-
-/** The rows of applications that the change brings with it. */
-function newApplications(
-  state: ProjectionState,
-  meta: ChangeMeta,
-  changed: readonly Decided[],
-): readonly { readonly row: Application; readonly item: ChangeItem }[] {
-  return applicationsOf(changed.filter(({ type }) => type === 'created'))
-    .filter(({ tenant, application }) => state.application(tenant, application) === undefined)
-    .map(({ tenant, application: name }) => {
-      const by = meta.caller.actor.name;
-      const row: Application = {
-        format: 1,
-        tenant,
-        name,
-        description: '',
-        defaults: {},
-        rules: [],
-        createdBy: by,
-        createdAt: meta.at,
-        updatedBy: by,
-        updatedAt: meta.at,
-        version: 1,
-      };
-      const item = {
-        kind: 'application',
-        type: 'created',
-        tenant,
-        name,
-        before: 0,
-        after: 1,
-        fields: [],
-      } as const;
-      return { row, item };
-    });
-}
-
-function applicationsOf(
-  changed: readonly Decided[],
-): readonly { readonly tenant: string; readonly application: string }[] {
-  const names = changed.map(
-    ({ edit }) => [`${edit.name.tenant}/${edit.name.application}`, edit.name] as const,
-  );
-  return [...new Map(names).values()];
 }
 
 function opsOf({ after, reason }: Decided): readonly KvOp[] {

@@ -1,13 +1,16 @@
 import type { Kv, KvOp, KvRow } from '../../kv/kv.ts';
 import { versionKey } from '../keyspace.ts';
 import { asService } from '../kv-errors.ts';
-import type { ConfigurationVersion } from '../model.ts';
-import { decodeVersion } from '../rows.ts';
+import type { ConfigurationVersion, FeatureVersion } from '../model.ts';
+import { decodeAnyVersion } from '../rows.ts';
 import { ServiceError } from '../service-error.ts';
 
+/** Of a configuration, or of a flag or segment: an id has those of one kind. */
+export type AnyVersion = ConfigurationVersion | FeatureVersion;
+
 /** A version as it is stored, with the revision at which it was made; only the seal of a secret is ever put anew. */
-export interface StoredVersion {
-  readonly version: ConfigurationVersion;
+export interface StoredVersion<Version extends AnyVersion = ConfigurationVersion> {
+  readonly version: Version;
   readonly revision: number;
 }
 
@@ -26,12 +29,12 @@ const READS_MAX = 100;
  * @returns null for one that is not there
  * @throws ServiceError
  */
-export async function readVersions(
+export async function readVersions<Version extends AnyVersion = ConfigurationVersion>(
   kv: Kv,
   ids: readonly VersionId[],
   signal: AbortSignal,
-): Promise<readonly (StoredVersion | null)[]> {
-  const found: (StoredVersion | null)[] = [];
+): Promise<readonly (StoredVersion<Version> | null)[]> {
+  const found: (StoredVersion<Version> | null)[] = [];
   for (let at = 0; at < ids.length; at += READS_MAX) {
     const success = ids.slice(at, at + READS_MAX).map(({ id, version }): KvOp => {
       return { type: 'range', key: versionKey(id, version) };
@@ -47,18 +50,22 @@ export async function readVersions(
 }
 
 /** @throws ServiceError `not-found` */
-export async function readVersion(kv: Kv, wanted: VersionId, signal: AbortSignal): Promise<StoredVersion> {
-  const [found] = await readVersions(kv, [wanted], signal);
+export async function readVersion<Version extends AnyVersion = ConfigurationVersion>(
+  kv: Kv,
+  wanted: VersionId,
+  signal: AbortSignal,
+): Promise<StoredVersion<Version>> {
+  const [found] = await readVersions<Version>(kv, [wanted], signal);
   if (found === undefined || found === null) throw noVersion(wanted.version);
   return found;
 }
 
 /** The versions from `first` to `last`, oldest first; those that retention took are left out. @throws ServiceError */
-export async function rangeVersions(
+export async function rangeVersions<Version extends AnyVersion = ConfigurationVersion>(
   kv: Kv,
   { id, first, last }: { readonly id: string; readonly first: number; readonly last: number },
   signal: AbortSignal,
-): Promise<readonly StoredVersion[]> {
+): Promise<readonly StoredVersion<Version>[]> {
   const answer = await asService(
     kv.range(
       {
@@ -69,7 +76,7 @@ export async function rangeVersions(
       { principal: { type: 'service' }, signal },
     ),
   );
-  return answer.rows.map((row) => storedVersionOf(row)!);
+  return answer.rows.map((row) => storedVersionOf<Version>(row)!);
 }
 
 /** There is no such version. */
@@ -78,7 +85,9 @@ function noVersion(version: number): ServiceError {
   return new ServiceError('not-found', message, { problems: [{ field: 'version', message }] });
 }
 
-function storedVersionOf(row: KvRow | undefined): StoredVersion | null {
+function storedVersionOf<Version extends AnyVersion>(row: KvRow | undefined): StoredVersion<Version> | null {
   // A secret may have been sealed anew since.
-  return row === undefined ? null : { version: decodeVersion(row.value), revision: row.createRevision };
+  return row === undefined
+    ? null
+    : { version: decodeAnyVersion<Version>(row.value), revision: row.createRevision };
 }

@@ -3,6 +3,7 @@ import type { Caller } from '../caller.ts';
 import { type ConfigurationRef, nameOf } from '../configurations/refs.ts';
 import type { ServiceContext } from '../context.ts';
 import { chainOf, environmentsOf, heirsOf } from '../environments/inheritance.ts';
+import { isFeatureItem, plainNameOf } from '../flags/feature-access.ts';
 import { changeKey, configurationId, HEAD_KEY } from '../keyspace.ts';
 import { asService } from '../kv-errors.ts';
 import type { ChangeItem, ConfigurationName, Operation, Scope } from '../model.ts';
@@ -300,6 +301,7 @@ export class Delivery {
   async #mayRead(caller: Caller, item: ChangeItem): Promise<void> {
     const { tenant } = item;
     if (item.kind === 'configuration') return this.#context.access.check(caller, 'read', item);
+    if (isFeatureItem(item)) return this.#context.access.check(caller, 'read', plainNameOf(item));
     const environment = item.kind === 'environment' ? item.name : undefined;
     return this.#context.access.check(caller, 'read', { tenant, environment });
   }
@@ -319,6 +321,13 @@ export class Delivery {
     switch (item.kind) {
       case 'configuration':
         return this.#environmentsUsing(item).map((environment) => ({ ...item, environment }));
+      case 'flag':
+      case 'segment':
+        return [item.environment, ...heirsOf(state, tenant, item.environment)].map((environment) => ({
+          tenant,
+          environment,
+          application: item.application,
+        }));
       case 'application':
         return environmentsOf(state, tenant).map((environment) => ({
           tenant,

@@ -3,6 +3,7 @@ import type { ChangeMeta, ChangeOptions, Guard, Plan } from '../commit.ts';
 import type { Answer, ReadOptions } from '../configurations/reads.ts';
 import { checkParent } from '../configurations/rule-checks.ts';
 import type { ServiceContext } from '../context.ts';
+import { checkReferencesUnder } from '../flags/reference-checks.ts';
 import { environmentKey, HEAD_KEY } from '../keyspace.ts';
 import type { ChangeItem, DeploymentRules, Environment, Json } from '../model.ts';
 import { checkEnvironmentName, checkTenant, checkText } from '../names.ts';
@@ -198,6 +199,7 @@ export class Environments {
     if (after.parent !== before.parent) {
       guards.push(...this.#ancestorGuards(after));
       this.#checkHeirs(after, meta);
+      checkReferencesUnder(this.#state, after);
     }
     return {
       guards,
@@ -217,6 +219,9 @@ export class Environments {
     checkMatch(ifMatch, stored);
     for (const entry of this.#state.configurations.matching({ tenant, environment: id })) {
       if (entry.isLive(atMs)) throw new ServiceError('conflict', `there are configurations in ${id}`);
+    }
+    if (this.#state.features.has({ tenant, environment: id })) {
+      throw new ServiceError('conflict', `there are flags or segments in ${id}`);
     }
     for (const { row } of this.#state.environments(tenant)) {
       if (row.parent === id) throw new ServiceError('conflict', `${row.id} inherits from ${id}`);
@@ -284,8 +289,9 @@ export class Environments {
       modRevision: this.#state.environment(tenant, other)?.modRevision ?? 0,
     }));
     const hasRules = this.#state.applications(tenant).some(({ row }) => row.rules.length > 0);
-    // What the rules were checked with: no configuration may have changed.
-    return hasRules ? [...guards, { key: HEAD_KEY, modRevision: this.#state.headRevision }] : guards;
+    // What rules and flags were checked with: no configuration and no flag may have changed.
+    const isRelied = hasRules || this.#state.features.has({ tenant });
+    return isRelied ? [...guards, { key: HEAD_KEY, modRevision: this.#state.headRevision }] : guards;
   }
 
   /** What an environment inherits must keep the rules of the applications. */

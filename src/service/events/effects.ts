@@ -87,6 +87,10 @@ function* namesReached(item: ChangeItem, sides: readonly [Chains, Chains]): Gene
       }
       return;
     }
+    // Nothing else holds for any key: who evaluates flags hears of them elsewhere.
+    case 'flag':
+    case 'segment':
+      return;
     case 'application': {
       const keys = new Set(sides.flatMap(({ view }) => Object.keys(view.defaultsOf(tenant, item.name))));
       const environments = new Set(sides.flatMap((side) => [...side.environments(tenant)]));

@@ -1,4 +1,5 @@
 import { CHAIN_MAX, environmentsOf } from '../environments/inheritance.ts';
+import { isFeatureItem } from '../flags/feature-access.ts';
 import { configurationId } from '../keyspace.ts';
 import type { ChangeItem, ConfigurationName, Json } from '../model.ts';
 import type { ProjectionState } from '../projection-state.ts';
@@ -153,6 +154,7 @@ export class OverlaidView implements View {
    * @param versionBefore of a configuration: null = there was none that stood; undefined = the item tells
    */
   undo(item: ChangeItem, versionBefore?: number | null): void {
+    if (isFeatureItem(item)) return;
     if (item.kind === 'configuration') {
       if (!changesVersion(item) || this.#versions.has(item.id)) return;
       const version = item.before === 0 ? null : item.before;
@@ -175,6 +177,7 @@ export class OverlaidView implements View {
 
   /** Takes what is after a change. */
   apply(item: ChangeItem): void {
+    if (isFeatureItem(item)) return;
     if (item.kind === 'configuration') {
       if (changesVersion(item)) this.#versions.set(item.id, item.type === 'deleted' ? null : item.after);
       return;
@@ -221,7 +224,7 @@ export function changesVersion(item: ChangeItem): boolean {
   return item.kind === 'configuration' && item.type !== 'revealed' && item.before !== item.after;
 }
 
-type OtherItem = Exclude<ChangeItem, { kind: 'configuration' }>;
+type OtherItem = Extract<ChangeItem, { kind: 'environment' | 'application' }>;
 
 /** Undefined = the change did not touch it. */
 function parentOf(item: OtherItem, side: 'before' | 'after'): string | null | undefined {

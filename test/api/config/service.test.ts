@@ -203,3 +203,37 @@ test('several keys: each once, those without a value left out', async () => {
     ['a', '1'],
   ]);
 });
+
+test('a feature is on for whom its flag lets in, with its additional values', async () => {
+  const name = {
+    kind: 'flag',
+    tenant: 'default',
+    environment: 'production',
+    application: 'pay',
+    key: 'f',
+  } as const;
+  const definition = {
+    type: 'object',
+    variants: { on: { limit: 3 } },
+    fallthrough: { variant: null },
+    rules: [
+      { when: [{ attribute: 'plan', operator: 'EQUALS', values: ['gold'] }], serve: { variant: 'on' } },
+      { when: [], rollout: { share: 1 }, serve: { variant: 'on' } },
+    ],
+  };
+  await service.features.create(ada, { name, definition });
+  const check = (more: object) =>
+    configCall(url, 'CheckFeatureFlag', { ...SCOPE, key: 'f', user_id: '', attributes: {}, ...more });
+  const on = { key: 'f', enabled: true, reason: 'TARGETING_MATCH', variant: 'on' };
+  expect(await check({ user_id: 'ada', attributes: { plan: 'gold' } })).toMatchObject({
+    ok: true,
+    answer: { ...on, value: { fields: { limit: { number_value: 3 } } } },
+  });
+  expect(await check({ user_id: 'ada' })).toMatchObject({
+    ok: true,
+    answer: { enabled: false, value: null, reason: 'DEFAULT', variant: '' },
+  });
+  expect(await check({})).toMatchObject({ answer: { enabled: false, reason: 'TARGETING_KEY_MISSING' } });
+  expect(await check({ key: 'no' })).toMatchObject({ ok: false, code: rpcStatus.notFound });
+  expect(await check({ environment: '' })).toMatchObject({ ok: false, code: rpcStatus.invalidArgument });
+});

@@ -13,6 +13,7 @@ import type { Service } from '../../../service/service.ts';
 import { invalid, ServiceError } from '../../../service/service-error.ts';
 import { Identity, type IdentityOptions } from '../../identity.ts';
 import { COMPONENTS, registerDialects } from '../dialects.ts';
+import { allowOrigins } from '../ofrep/cors.ts';
 import { STREAM_LIMITS_DEFAULT, type StreamLimits } from '../streams/limits.ts';
 import { LiveStreams } from '../streams/live-streams.ts';
 import { HeldRequests, takeJson } from './bodies.ts';
@@ -35,6 +36,8 @@ export interface RestOptions {
   readonly defaultTenant?: string | undefined;
   /** Canonical id, where a dialect lets the environment be left out; default: `development`. */
   readonly defaultEnvironment?: string | undefined;
+  /** Whose web pages may evaluate flags; `*` for all, default: none. */
+  readonly corsOrigins?: readonly string[] | undefined;
 }
 
 /** Other encodings than none are not taken: what a body holds must show in its length. */
@@ -69,6 +72,7 @@ export async function restApp(options: RestOptions): Promise<FastifyInstance> {
   for (const component of COMPONENTS) app.addSchema(component);
   checkRequests(app, COMPONENTS);
   takeJson(app);
+  allowOrigins(app, options.corsOrigins ?? []);
   bound(app, limits);
   await serveDocument(app);
   await app.register(async (api) => {
@@ -101,6 +105,7 @@ function bound(app: FastifyInstance, limits: RestLimits): void {
   const held = new HeldRequests(limits);
   app.addHook('onRequest', async (request) => {
     request.letGo = held.take(request);
+    if (request.routeOptions.config.isStream === true) request.letGo();
   });
   app.addHook('onResponse', async (request) => request.letGo());
 }

@@ -4,12 +4,14 @@ import type { Shown } from '../../identity.ts';
 
 /** How the caller names itself while the store does not want to know who asks. */
 const USER_HEADER = 'x-conclave-user';
+/** Takes a token as `Authorization: Bearer` does: providers of flags know both. */
+const API_KEY_HEADER = 'x-api-key';
 
 /** What a request shows of who makes it. @throws ServiceError `invalid` */
 export function shownBy({ headers, raw }: Pick<FastifyRequest, 'headers' | 'raw'>): Shown {
-  const user = headers[USER_HEADER];
+  const { [USER_HEADER]: user, [API_KEY_HEADER]: apiKey } = headers;
   return {
-    authorization: headers.authorization,
+    authorization: headers.authorization ?? (typeof apiKey === 'string' ? `Bearer ${apiKey}` : undefined),
     user: user === undefined ? undefined : headerText(user),
     address: raw.socket.remoteAddress ?? '',
     agent: headers['user-agent'],

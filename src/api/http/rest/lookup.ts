@@ -62,15 +62,18 @@ export async function lookedUpAll(
     readonly reveal: boolean;
     readonly options: Omit<EffectiveOptions, 'reveal'>;
     readonly shape: (map: EffectiveMap) => unknown;
+    /** Stands for what else is in the answer; empty = nothing. */
+    readonly tag?: string;
   },
 ): Promise<FastifyReply> {
-  const { scope, reveal, options, shape } = wanted;
+  const { scope, reveal, options, shape, tag = '' } = wanted;
+  const tagOf = (etag: string, isRevealed: boolean): string =>
+    `${etag}${tag === '' ? '' : `-${tag}`}${isRevealed ? REVEALED : ''}`;
   const masked = await reads.effective(request.caller, { scope, ...options });
   const isSecret = reveal && masked.result.items.some(({ value }) => value.isMasked);
-  const isKnown =
-    isSecret && isNoneMatch(request.headers['if-none-match'], `${masked.result.etag}${REVEALED}`);
+  const isKnown = isSecret && isNoneMatch(request.headers['if-none-match'], tagOf(masked.result.etag, true));
   const { revision, result } =
     isSecret && !isKnown ? await reads.effective(request.caller, { scope, reveal, ...options }) : masked;
-  const etag = isSecret ? `${result.etag}${REVEALED}` : result.etag;
+  const etag = tagOf(result.etag, isSecret);
   return sendRead(request, reply, { revision, etag, body: () => shape(result), isSecret });
 }

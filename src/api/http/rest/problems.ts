@@ -16,7 +16,7 @@ export interface Problem {
 }
 
 /** Paths that answer failures as their own document says: `message` and `errors`. */
-const PLAIN_PATHS = /^\/configs(?:[/?]|$)/;
+const PLAIN_PATHS = /^\/(?:configs|feature-flags)(?:[/?]|$)/;
 const PROBLEM_TYPE = 'application/problem+json';
 
 /** What fastify's own failures are; others of it are wrong requests or bugs, by their status. */

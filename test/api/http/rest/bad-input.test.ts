@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { inRestWorld, type Method, type RestWorld } from './rest-world.ts';
 
 interface Operation {
+  readonly responses: Readonly<Record<string, { readonly content?: Readonly<Record<string, unknown>> }>>;
   readonly parameters?: readonly { readonly name: string; readonly in: string }[];
   readonly requestBody?: {
     readonly content: Readonly<Record<string, { readonly schema?: { readonly $ref?: string } & Schema }>>;
@@ -89,6 +90,7 @@ test('whatever is asked for is answered, and never by a failure of the server', 
     await filled(world);
     for (const [path, item] of Object.entries(document.paths)) {
       for (const [method, operation] of Object.entries(item)) {
+        if (isStream(operation)) continue;
         await fc.assert(
           fc.asyncProperty(
             requestOf(document, path, operation),
@@ -110,7 +112,10 @@ test('whatever is asked for is answered, and never by a failure of the server', 
               );
               expect(answer.status, answer.text).toBeLessThan(500);
               if (answer.status >= 400 && answer.body?.errors === undefined)
-                expect(answer.body).toMatchObject({ saved: false });
+                expect(answer.body).toMatchObject(
+                  // OFREP has words of its own.
+                  url.includes('/ofrep/') ? { errorDetails: expect.any(String) } : { saved: false },
+                );
             },
           ),
           { numRuns: 25 },
@@ -119,6 +124,11 @@ test('whatever is asked for is answered, and never by a failure of the server', 
     }
   });
 }, 60_000);
+
+/** What is right is answered without an end, and in no other way. */
+function isStream({ responses }: Operation): boolean {
+  return Object.keys(responses['200']?.content ?? {}).join() === 'text/event-stream';
+}
 
 /** Half a character cannot be sent. */
 function wellFormed(value: unknown): string {

@@ -53,7 +53,7 @@ describe("the seed's document", () => {
     const operation = document.paths[path]?.[method];
     expect(operation).toMatchObject({
       operationId,
-      tags: ['Configurations'],
+      tags: [path.startsWith('/feature-flags') ? 'FeatureFlags' : 'Configurations'],
       summary: expect.stringMatching(/./),
     });
     const { parameters = [], requestBody, responses } = operation!;
@@ -80,7 +80,9 @@ describe("the seed's document", () => {
       expect(responses[status], status).toBeDefined();
       if (answer === 'page') {
         expect(Object.keys(schema!.properties!)).toEqual(PROMISED_PAGE);
-        expect(nameOf(schema!.properties!['content']!.items!)).toBe('ConfigurationSummary');
+        expect(nameOf(schema!.properties!['content']!.items!)).toBe(
+          path === '/feature-flags' ? 'FeatureFlag' : 'ConfigurationSummary',
+        );
       } else if (Array.isArray(answer)) {
         expect([schema!.type, nameOf(schema!.items!)]).toEqual(['array', answer[0]]);
       } else if (answer !== null) expect(nameOf(schema!)).toBe(answer);
@@ -112,7 +114,7 @@ describe("the seed's document", () => {
 
 function typeOf(schema: Schema | undefined): string {
   if (schema === undefined) return 'missing';
-  if (schema.type === 'array') return `${schema.items!.type}[]`;
+  if (schema.type === 'array') return `${schema.items!.type ?? nameOf(schema.items!)}[]`;
   return schema.format ?? schema.type ?? 'any';
 }
 

@@ -1,4 +1,4 @@
-/** What the document of seed 002 promises of its configuration paths: the facts of it, flags excepted. */
+/** What the document of seed 002 promises: the facts of it. */
 export interface PromisedOperation {
   /** Name, place and whether it is required. */
   readonly parameters: readonly (readonly [
@@ -16,6 +16,8 @@ export interface PromisedOperation {
 
 const ID = ['configId', 'path', true, 'string'] as const;
 const VERSION_ID = ['versionId', 'path', true, 'string'] as const;
+
+const FLAG_ID = ['flagId', 'path', true, 'string'] as const;
 
 export const PROMISED_OPERATIONS: Readonly<Record<string, PromisedOperation>> = {
   'get /configs listConfigurations': {
@@ -66,6 +68,39 @@ export const PROMISED_OPERATIONS: Readonly<Record<string, PromisedOperation>> = 
     ],
     answers: { '200': 'ConfigurationValue', '404': null, '401': 'Unauthorized' },
   },
+  'get /feature-flags listFeatureFlags': {
+    parameters: [
+      ['application', 'query', false, 'string'],
+      ['environment', 'query', false, 'string'],
+      ['page', 'query', false, 'integer'],
+      ['size', 'query', false, 'integer'],
+    ],
+    defaults: { page: 0, size: 20 },
+    answers: { '200': 'page', '401': 'Unauthorized' },
+  },
+  'post /feature-flags createFeatureFlag': {
+    parameters: [],
+    body: 'CreateFeatureFlagRequest',
+    answers: { '201': 'FeatureFlag', '400': 'BadRequest', '401': 'Unauthorized' },
+  },
+  'get /feature-flags/{flagId} getFeatureFlag': {
+    parameters: [FLAG_ID],
+    answers: { '200': 'FeatureFlag', '404': null, '401': 'Unauthorized' },
+  },
+  'put /feature-flags/{flagId} updateFeatureFlag': {
+    parameters: [FLAG_ID],
+    body: 'UpdateFeatureFlagRequest',
+    answers: { '200': 'FeatureFlag', '400': 'BadRequest', '404': null, '401': 'Unauthorized' },
+  },
+  'get /feature-flags/check checkFeatureFlag': {
+    parameters: [
+      ['key', 'query', true, 'string'],
+      ['application', 'query', true, 'string'],
+      ['environment', 'query', true, 'string'],
+      ['userId', 'query', false, 'string'],
+    ],
+    answers: { '200': null, '404': null, '401': 'Unauthorized' },
+  },
 };
 
 /** Fields and their types; `!` after one that is required, `[]` after the type of a list's items. */
@@ -80,6 +115,13 @@ export const PROMISED_SCHEMAS: Readonly<Record<string, string>> = {
   ConfigurationVersion:
     'id:string configId:string version:integer value:string createdBy:string createdAt:date-time changeDescription:string',
   ConfigurationValue: 'key:string value:string valueType:string version:integer',
+  CreateFeatureFlagRequest:
+    'key!:string application!:string environment!:string description!:string enabled:boolean rules:FeatureFlagRule[] value:object tags:string[]',
+  UpdateFeatureFlagRequest:
+    'description:string enabled:boolean rules:FeatureFlagRule[] value:object tags:string[]',
+  FeatureFlag:
+    'id:string key:string application:string environment:string description:string enabled:boolean rules:FeatureFlagRule[] value:object tags:string[] version:integer createdBy:string createdAt:date-time updatedBy:string updatedAt:date-time',
+  FeatureFlagRule: 'attribute:string operator:string values:string[] percentage:integer',
   BadRequest: 'message:string errors:object[]',
   Unauthorized: 'message:string',
 };

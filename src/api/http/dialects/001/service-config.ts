@@ -191,17 +191,18 @@ function scopeOf(
   return { tenant, environment: environmentOf(context, environment), application: params.service_name };
 }
 
-function environmentOf({ defaultEnvironment }: RestContext, spelling: string | undefined): string {
+/** In any spelling; left out, the configured one. @throws ServiceError `invalid` */
+export function environmentOf({ defaultEnvironment }: RestContext, spelling: string | undefined): string {
   return spelling === undefined ? defaultEnvironment : environmentId(spelling);
 }
 
 /** Says which environment was meant, also when it was left out. */
-function echo(reply: FastifyReply, { environment }: Scope): void {
+export function echo(reply: FastifyReply, { environment }: Pick<Scope, 'environment'>): void {
   reply.header('conclave-environment', spellEnvironment(environment, 'long'));
 }
 
 /** Who asks decides; whom the body names is recorded as said. */
-function claimedBy(caller: Caller, claimed: string | undefined): Caller {
+export function claimedBy(caller: Caller, claimed: string | undefined): Caller {
   if (claimed === undefined) return caller;
   checkLabel('user', claimed);
   return { ...caller, actor: { ...caller.actor, claimed } };

@@ -4,6 +4,7 @@
 // source: config/v1/configuration.proto
 
 /* eslint-disable */
+import { type Struct } from "../../google/protobuf/struct.ts";
 import type { Timestamp } from "../../google/protobuf/timestamp.ts";
 
 export const protobufPackage = "config.v1";
@@ -92,6 +93,33 @@ export interface GetConfigurationsRequest {
 
 export interface GetConfigurationsResponse {
   configurations: ConfigurationResponse[];
+}
+
+export interface CheckFeatureFlagRequest {
+  key: string;
+  application: string;
+  environment: string;
+  /** Whom for: the targeting key. */
+  user_id: string;
+  attributes: { [key: string]: string };
+}
+
+export interface CheckFeatureFlagRequest_AttributesEntry {
+  key: string;
+  value: string;
+}
+
+export interface CheckFeatureFlagResponse {
+  key: string;
+  enabled: boolean;
+  /** Additional values of a feature that is on; absent where there are none. */
+  value:
+    | Struct
+    | null;
+  /** As OpenFeature has it; of an evaluation that failed the error's code. */
+  reason: string;
+  /** The variant that the flag answers, if any. */
+  variant: string;
 }
 
 export interface StreamConfigurationUpdatesRequest {

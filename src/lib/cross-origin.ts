@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { requestTarget } from '../../lib/request-target.ts';
+import { requestTarget } from './request-target.ts';
 
 /** What a request's `Origin` means for it. Browsers send one; other clients do not. */
 export interface Origin {
