@@ -19,6 +19,7 @@ import {
 import { APPLICATIONS_SHOWN_MAX } from '../src/api/http/service-metrics.ts';
 import { SHARED_EVENTS_BYTES_MAX, STREAM_LIMITS_DEFAULT } from '../src/api/http/streams/limits.ts';
 import { AGENT_LENGTH_MAX } from '../src/api/identity.ts';
+import { STRUCT_DEPTH_MAX } from '../src/api/structs.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
 import { CACHE_BOUNDS_DEFAULT, MAX_AGE_MS_MAX, MAX_AGE_MS_MIN } from '../src/client/cache-options.ts';
@@ -267,6 +268,7 @@ describe('limits', () => {
         `${count(USAGE_HOURS_MAX)}, ${count(USAGE_LINES_MAX)}; ${count(REPORTED_COUNTS_MAX)}`,
       ],
       'Request that evaluates flags': [`${EVALUATION_BYTES_MAX / 1024} KiB`],
+      'Nesting of an object that a flag answers': [count(STRUCT_DEPTH_MAX)],
       'Selector of flags': [count(SELECTOR_LENGTH_MAX)],
       'Event streams of OFREP': [`${count(OFREP_STREAMS_MAX)}; ${seconds(OFREP_BEAT_MS)}`],
       'Updates that are kept as they go out': [`${SHARED_UPDATES_BYTES_MAX / 2 ** 20} MiB`],

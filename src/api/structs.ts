@@ -5,6 +5,15 @@ import type { Struct, Value } from '../rpc/generated/google/protobuf/struct.ts';
 
 export type JsonObject = { readonly [name: string]: Json };
 
+/** How deep a value may be nested: messages are read and written to a depth of 100, and each level takes two. */
+export const STRUCT_DEPTH_MAX = 40;
+
+/** Whether it can go over the wire. */
+export function fitsStruct(json: Json, depthMax: number = STRUCT_DEPTH_MAX): boolean {
+  if (typeof json !== 'object' || json === null) return true;
+  return depthMax > 0 && Object.values(json).every((part: Json) => fitsStruct(part, depthMax - 1));
+}
+
 /** An absent one is empty. Numbers that JSON does not have are null. */
 export function objectOf(struct: Struct | null): JsonObject {
   if (struct === null) return {};
@@ -12,6 +21,7 @@ export function objectOf(struct: Struct | null): JsonObject {
   return Object.fromEntries(entries);
 }
 
+/** @param object one that fits */
 export function structOf(object: JsonObject): Struct {
   return {
     fields: Object.fromEntries(Object.entries(object).map(([name, json]) => [name, valueOf(json)])),

@@ -14,8 +14,8 @@ export function hasTooManyParts(type: protobuf.Type, bytes: Buffer): boolean {
   // A part takes two bytes at least: hardly any request needs to be looked at.
   if (bytes.length <= 2 * REQUEST_PARTS_MAX) return false;
   /** The messages around the present one, outermost first. */
-  const outer: { readonly type: protobuf.Type; readonly end: number }[] = [];
-  let inside = { type, end: bytes.length };
+  const outer: Inside[] = [];
+  let inside: Inside = { type, end: bytes.length };
   let parts = 0;
   for (let at = 0; at < bytes.length; ) {
     while (at >= inside.end) inside = outer.pop() ?? { type, end: bytes.length };
@@ -36,9 +36,10 @@ export function hasTooManyParts(type: protobuf.Type, bytes: Buffer): boolean {
         const length = varint(bytes, at);
         const field = inside.type.fieldsById[tag.value >>> 3];
         at = length.end;
-        if (field?.resolvedType instanceof protobuf.Type) {
+        const within = field === undefined ? null : messageIn(field);
+        if (within !== null) {
           outer.push(inside);
-          inside = { type: field.resolvedType, end: at + length.value };
+          inside = { type: within, end: at + length.value };
           break;
         }
         at += length.value;
@@ -53,6 +54,20 @@ export function hasTooManyParts(type: protobuf.Type, bytes: Buffer): boolean {
     if (parts > REQUEST_PARTS_MAX) return true;
   }
   return false;
+}
+
+type Field = Pick<protobuf.Field, 'resolvedType' | 'repeated' | 'type'>;
+interface Inside {
+  readonly type: { readonly fieldsById: { readonly [id: number]: Field } };
+  readonly end: number;
+}
+
+/** The message that a field holds, or null. An entry of a map is one, with the key as field 1 and the value as field 2. */
+function messageIn(field: Field): Inside['type'] | null {
+  const { resolvedType, type } = field;
+  if (field instanceof protobuf.MapField)
+    return { fieldsById: { 2: { resolvedType, type, repeated: false } } };
+  return resolvedType instanceof protobuf.Type ? resolvedType : null;
 }
 
 const WIRE = { varint: 0, fixed64: 1, lengthDelimited: 2, fixed32: 5 } as const;

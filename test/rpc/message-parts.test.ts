@@ -44,6 +44,24 @@ test('groups, numbers and texts hide nothing', () => {
   expect(hasTooManyParts(messageType('etcdserverpb.WatchCreateRequest'), filters)).toBe(true);
 });
 
+test('what is in the entries of a map is counted', () => {
+  const bytes = (field: number, message: Buffer): Buffer => {
+    const { length } = message;
+    return Buffer.concat([
+      Buffer.of(field * 8 + 2, (length & 0x7f) | 0x80, ((length >> 7) & 0x7f) | 0x80, length >> 14),
+      message,
+    ]);
+  };
+  // context { fields { value { list_value { values {} ... } } } }
+  const nested = [6, 2, 1, 2].reduce(
+    (message, field) => bytes(field, message),
+    times(REQUEST_PARTS_MAX, 0x0a, 0),
+  );
+  expect(hasTooManyParts(messageType('flagd.evaluation.v2.ResolveBooleanRequest'), nested)).toBe(true);
+  const value = codec('flagd.evaluation.v2.ResolveBooleanRequest').decode(nested).context!.fields[''];
+  expect(value!.list_value!.values).toHaveLength(REQUEST_PARTS_MAX);
+});
+
 test('one large value is no part more than a small one, whatever is in it', () => {
   const put = codec('etcdserverpb.PutRequest').encode({ value: times(2 ** 20, 0x12, 0) });
   expect(hasTooManyParts(messageType('etcdserverpb.PutRequest'), put)).toBe(false);

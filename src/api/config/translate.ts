@@ -14,7 +14,7 @@ import type { ConfigurationEvent, EventType } from '../../service/events/event.t
 import type { FlagCheck } from '../../service/flags/flag-reads.ts';
 import type { ValueType } from '../../service/model.ts';
 import { textOf } from '../../service/values/value-types.ts';
-import { structOf } from '../structs.ts';
+import { fitsStruct, structOf } from '../structs.ts';
 
 const TYPES: Readonly<Record<ValueType, WireType>> = {
   string: WireType.VALUE_TYPE_STRING,
@@ -67,7 +67,8 @@ export function wireCheck({ key, enabled, value, evaluation }: FlagCheck): Check
   return {
     key,
     enabled,
-    value: value === null ? null : structOf(value),
+    // One that is nested deeper than messages may be cannot be told.
+    value: value === null || !fitsStruct(value) ? null : structOf(value),
     reason: errorCode ?? reason,
     variant,
   };

@@ -4,7 +4,7 @@ import { unreachable } from '../../lib/assert.ts';
 import type { AnyFlag } from '../../rpc/generated/flagd/evaluation/v2/evaluation.ts';
 import type { Struct } from '../../rpc/generated/google/protobuf/struct.ts';
 import { RpcError, type RpcStatusCode, rpcStatus } from '../../rpc/status.ts';
-import { type JsonObject, structOf } from '../structs.ts';
+import { fitsStruct, type JsonObject, structOf } from '../structs.ts';
 
 /** What flags answer, in the words of flagd. Its clients know failures by their status. */
 
@@ -101,6 +101,7 @@ function anyValue(
   }
 }
 
+/** What flagd calls an object: no array, and not nested deeper than messages may be. */
 function isObject(value: Json): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && fitsStruct(value);
 }

@@ -1,12 +1,13 @@
 import { Client, type ClientReadableStream, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { readSelector } from '../../../src/api/flagd/selector.ts';
-import { objectOf, structOf } from '../../../src/api/structs.ts';
+import { objectOf, STRUCT_DEPTH_MAX, structOf } from '../../../src/api/structs.ts';
 import { importFlagd } from '../../../src/evaluation/flagd.ts';
 import { codec, serviceMethods } from '../../../src/rpc/codec.ts';
 import type { Struct } from '../../../src/rpc/generated/google/protobuf/struct.ts';
 import type { Messages, Methods } from '../../../src/rpc/generated/messages.ts';
 import { rpcStatus } from '../../../src/rpc/status.ts';
+import type { Json } from '../../../src/service/model.ts';
 import { FLAGS, FlagWorld, SELECTOR } from '../../flags/flag-world.ts';
 import { eventually } from '../../support/eventually.ts';
 
@@ -165,6 +166,22 @@ test('where there is no value, the second version says so, and the first says th
   expect(answer).toMatchObject({ reason: 'DISABLED' });
   expect([answer.value, answer.variant]).toEqual([null, null]);
   await expect(resolve('v1', 'String', 'valueless')).rejects.toMatchObject({ code: rpcStatus.notFound });
+});
+
+test('an object that is nested deeper than messages may be is told as another type, and hides no other flag', async () => {
+  const nested = (depth: number): Json => (depth === 0 ? 1 : { a: [nested(depth - 2)] });
+  const deep = { 'flagd-selector': 'deep/production' };
+  for (const depth of [STRUCT_DEPTH_MAX, STRUCT_DEPTH_MAX + 2]) {
+    const definition = { type: 'object', variants: { v: nested(depth) }, fallthrough: { variant: 'v' } };
+    await world.put(`deep-${depth}`, definition, { application: 'deep' as 'shop' });
+  }
+  const { flags } = await call('/flagd.evaluation.v2.Service/ResolveAll', { context: NOBODY }, deep);
+  expect(Object.keys(flags)).toEqual([`deep-${STRUCT_DEPTH_MAX}`]);
+  expect(objectOf(flags[`deep-${STRUCT_DEPTH_MAX}`]!.object_value!)).toEqual(nested(STRUCT_DEPTH_MAX));
+  const asked = { flag_key: `deep-${STRUCT_DEPTH_MAX + 2}`, context: NOBODY };
+  await expect(call('/flagd.evaluation.v2.Service/ResolveObject', asked, deep)).rejects.toMatchObject({
+    code: rpcStatus.invalidArgument,
+  });
 });
 
 describe('whose flags', () => {
