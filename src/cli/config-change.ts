@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { canonicalEnvironment } from '../config-format/environments.ts';
 import { naturalNumber, positiveSeconds, UsageError } from './arguments.ts';
 import { lookUp, nameQuery, type ShownValue } from './config-read.ts';
 import {
@@ -159,7 +160,8 @@ async function told(context: HttpContext, written: Written, what: string): Promi
   const { key, application, environment, version } = written;
   await context.print({
     body: written,
-    lines: () => `${key} of ${application} in ${environment} ${what} at version ${version}\n`,
+    // As 002 spells it, or as our own paths do.
+    lines: () => `${key} of ${application} in ${canonicalEnvironment(environment)} ${what} at version ${version}\n`,
   });
 }
 
