@@ -43,6 +43,7 @@ const SHARED = [
   'tenant',
   'default-environment',
   'secret-key-file',
+  'version-retention',
   'require-identity',
   'cert-file',
   'key-file',

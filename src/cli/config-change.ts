@@ -157,12 +157,15 @@ function quoted(etag: string): string {
 
 async function told(context: HttpContext, written: Written, what: string): Promise<void> {
   for (const { field, message } of written.warnings ?? []) context.io.err(`warning: ${field}: ${message}\n`);
-  const { key, application, environment, version } = written;
   await context.print({
     body: written,
-    // As 002 spells it, or as our own paths do.
-    lines: () => `${key} of ${application} in ${canonicalEnvironment(environment)} ${what} at version ${version}\n`,
+    lines: () => `${nameOf(written)} ${what} at version ${written.version}\n`,
   });
+}
+
+/** Answers spell the environment as 002 does, or as our own paths do. */
+function nameOf({ key, application, environment }: Written): string {
+  return `${key} of ${application} in ${canonicalEnvironment(environment)}`;
 }
 
 // ---- delete -------------------------------------------------------------------------------------------------
@@ -253,6 +256,6 @@ async function rollBackSet(
 }
 
 function rolledBackLine({ type, after }: RolledBack['items'][number], isDry: boolean): string {
-  const what = `${after.key} of ${after.application} in ${after.environment}`;
+  const what = nameOf(after);
   return isDry ? `${what} would be ${type}\n` : `${what} is ${type}, at version ${after.version}\n`;
 }

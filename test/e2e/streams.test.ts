@@ -197,7 +197,11 @@ test('behind a gateway streams are the same', async () => {
 });
 
 test('on a TLS address streams are the same', async () => {
-  const secure = await Cluster.create(1, ['--auto-tls', '--peer-auto-tls', '--self-signed-cert-validity=3'], 'https');
+  const secure = await Cluster.create(
+    1,
+    ['--auto-tls', '--peer-auto-tls', '--self-signed-cert-validity=3'],
+    'https',
+  );
   const [place] = secure.members;
   try {
     secure.launch(place!);

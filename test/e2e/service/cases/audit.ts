@@ -102,7 +102,8 @@ export const AUDIT: CaseTable = {
       }),
       exported('CSV, a line for each thing', 200, {
         at: '&format=csv',
-        answer: /^revision,.*\r\n.*,password,0,1,,"""\*{8}""",\r\n.*,k,1,2,1,2,\r\n.*,k,0,1,,1,\r\n.*,application,.*\r\n$/,
+        answer:
+          /^revision,.*\r\n.*,password,0,1,,"""\*{8}""",\r\n.*,k,1,2,1,2,\r\n.*,k,0,1,,1,\r\n.*,application,.*\r\n$/,
       }),
     ],
     bad: [

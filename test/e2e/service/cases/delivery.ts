@@ -1,5 +1,15 @@
 import { expect } from 'vitest';
-import { type Case, type CaseTable, casesOf, has, idOf, NUMBER, some, TEXT, TIME } from '../operation-cases.ts';
+import {
+  type Case,
+  type CaseTable,
+  casesOf,
+  has,
+  idOf,
+  NUMBER,
+  some,
+  TEXT,
+  TIME,
+} from '../operation-cases.ts';
 
 const INSTANCES = '/api/v1/instances';
 const at = { application: 'delivered', environment: 'test', key: 'k' };
@@ -121,10 +131,7 @@ export const DELIVERY: CaseTable = {
   getInstance: {
     given: [runs('pod-read')],
     good: [get('one, with every field', 200, { answer: instance('pod-read') })],
-    bad: [
-      get('an unknown one', 404, { path: place('nobody'), fields: ['id'] }),
-      ...badPlaces(get),
-    ],
+    bad: [get('an unknown one', 404, { path: place('nobody'), fields: ['id'] }), ...badPlaces(get)],
   },
   keepInstance: {
     good: [
@@ -149,9 +156,7 @@ export const DELIVERY: CaseTable = {
   },
   reportInstance: {
     given: [runs('pod-told')],
-    good: [
-      tell('what it uses', 200, { body: { applied: 2 }, answer: instance('pod-told', { applied: 2 }) }),
-    ],
+    good: [tell('what it uses', 200, { body: { applied: 2 }, answer: instance('pod-told', { applied: 2 }) })],
     bad: [
       tell('one that is not there', 404, {
         path: `${place('nobody')}/report`,
