@@ -88,6 +88,14 @@ describe('operations of the document', () => {
     expect({ missing }).toEqual({ missing: [] });
   });
 
+  test('those that say they honour If-Match, and no others, refuse a stale entity tag', () => {
+    const said = face.operations.filter(({ headers }) => headers.includes('If-Match')).map(({ id }) => id);
+    const tested = Object.entries(TABLE).filter(([, { bad }]) =>
+      bad.some(({ status, headers }) => status === 412 && headers?.['if-match'] !== undefined),
+    );
+    expect(said.toSorted()).toEqual(tested.map(([id]) => id).toSorted());
+  });
+
   describe.each(Object.entries(TABLE))('%s', (id, { given = [], good, bad }: OperationCases) => {
     test('answers what is right, in every field', async () => {
       for (const item of given) await prepare(item);
