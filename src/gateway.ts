@@ -86,7 +86,8 @@ class ServiceGateway {
   async #serve(kv: EtcdKv, tls: TlsEndpoint | null): Promise<void> {
     const { listenHttpUrls, listenClientUrls, service: settings } = this.#options;
     const pages = this.#pages(kv);
-    const face = await HttpFace.open({ urls: listenHttpUrls, operations: pagesHandler(pages), tls });
+    const operations = pagesHandler(pages);
+    const face = await HttpFace.open({ urls: listenHttpUrls, operations, tls, logger: this.#logger });
     const { grpc, port } = this.#clientPort(pages, tls);
     try {
       const { signal } = this.#abort;

@@ -11,6 +11,7 @@ import { operationsPages, type Pages, pagesHandler } from './api/http/operations
 import { LocalKv } from './kv/local-kv.ts';
 import { StoreError } from './lib/errors.ts';
 import type { Logger } from './lib/logger.ts';
+import { UnreadBudget } from './lib/unread-budget.ts';
 import { ETCD_VERSION, VERSION } from './lib/version.ts';
 import { jwtMethod } from './member/auth/jwt-tokens.ts';
 import type { Member } from './member/member.ts';
@@ -28,7 +29,6 @@ import { GrpcServer } from './rpc/grpc-server.ts';
 import { registerHealth } from './rpc/health.ts';
 import { MethodTable } from './rpc/method-table.ts';
 import { registerReflection } from './rpc/reflection.ts';
-import { UnreadBudget } from './rpc/unread-budget.ts';
 import { openTls } from './server-tls.ts';
 import { readKeyring } from './service/secrets/keyring.ts';
 import { ServiceHost } from './service-host.ts';

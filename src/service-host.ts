@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { METADATA } from './api/config/metadata.ts';
@@ -11,6 +12,7 @@ import type { Logger } from './lib/logger.ts';
 import type { ServerOptions } from './options.ts';
 import { RemoteMethods } from './rpc/remote-methods.ts';
 import type { FromServiceThread, ServiceThreadData, ToServiceThread } from './service-messages.ts';
+import { Watchdog } from './service-watchdog.ts';
 
 /** How a thread is waited for, and what it may take. */
 export interface HostBounds {
@@ -25,8 +27,21 @@ export interface HostBounds {
   readonly drainMsMax: number;
   /** A page of metrics does not wait for longer for the thread's part. */
   readonly metricsMsMax: number;
-  /** JavaScript's memory of the thread, in MiB: what wants more ends it, and nothing else. Values lie outside of it. */
+  /**
+   * JavaScript's memory of the thread, in MiB: what wants more ends it, and nothing else. Values lie outside of it. By default
+   * never more than half of what there is: beyond that the system would end the member.
+   */
   readonly heapMbMax: number;
+  /** Between two pings of the thread; one that leaves so many in a row unanswered hangs, and is ended. */
+  readonly pingMs: number;
+  readonly pingsMissedMax: number;
+}
+
+/** Of this machine, or of the container if it has less. */
+function memoryMb(): number {
+  // Unknown, or without a bound, it is 0 or more than there is.
+  const constrained = process.constrainedMemory() || Infinity;
+  return Math.min(constrained, totalmem()) / 2 ** 20;
 }
 
 export const DEFAULT_HOST_BOUNDS: HostBounds = {
@@ -36,7 +51,10 @@ export const DEFAULT_HOST_BOUNDS: HostBounds = {
   steadyMs: 60_000,
   drainMsMax: 5_000,
   metricsMsMax: 1_000,
-  heapMbMax: 4_096,
+  heapMbMax: Math.min(4_096, Math.floor(memoryMb() / 2)),
+  pingMs: 1_000,
+  // What the thread does in one piece takes a second or two at the most, and a machine may be busy with other things.
+  pingsMissedMax: 30,
 };
 
 const NOTHING_DONE = { idle: 0, active: 0 };
@@ -55,8 +73,8 @@ export interface ServiceHostOptions {
 }
 
 /**
- * Runs the configuration service in a thread of its own, so that nothing it does delays the member. When the thread ends
- * it is started again, after a while that grows; whatever happens there, the member goes on.
+ * Runs the configuration service in a thread of its own, so that nothing it does delays the member. When the thread ends,
+ * or hangs and is ended, it is started again, after a while that grows; whatever happens there, the member goes on.
  */
 export class ServiceHost {
   /** The service's gRPC methods: calls of them go to the thread. */
@@ -78,6 +96,8 @@ export class ServiceHost {
   /** The member does not wait any more. */
   #isStarted = false;
   #restarts = 0;
+  /** Of them, those of threads that hung. */
+  #hangs = 0;
   #nextId = 1;
   /** What the thread had done when it was last looked at, in ms. */
   #looked = NOTHING_DONE;
@@ -127,7 +147,7 @@ export class ServiceHost {
     this.#looked = { idle, active };
     const passed = idle - last.idle + active - last.active;
     const utilization = passed > 0 ? (active - last.active) / passed : 0;
-    return { isServing: this.#serving, restarts: this.#restarts, utilization };
+    return { isServing: this.#serving, restarts: this.#restarts, hangs: this.#hangs, utilization };
   }
 
   /** The thread's own metrics, in the text format; empty while it does not answer. */
@@ -214,7 +234,9 @@ export class ServiceHost {
     else this.#serveKv(kv.port1, this.#kv);
     let reason: string | null = null;
     let failure: unknown;
+    const watchdog = this.#watch(worker);
     worker.on('message', (message: FromServiceThread) => {
+      watchdog.heard();
       if (message.type === 'listening') listening();
       else if (message.type === 'refused') reason = message.reason;
       else this.#take(worker, message, methods.port1);
@@ -223,6 +245,7 @@ export class ServiceHost {
       failure = error;
     });
     await new Promise((resolve) => worker.once('exit', resolve));
+    watchdog.close();
     this.#worker = null;
     this.#serving = false;
     this.#looked = NOTHING_DONE;
@@ -252,7 +275,27 @@ export class ServiceHost {
       case 'metrics':
         this.#metrics.get(message.id)?.(message.text);
         return;
+      case 'pong':
+        return;
     }
+  }
+
+  /** Ends a thread that hangs; then it is started again like any other that ended. */
+  #watch(worker: Worker): Watchdog {
+    const { pingMs, pingsMissedMax } = this.#bounds;
+    return new Watchdog({
+      pingMs,
+      missedMax: pingsMissedMax,
+      ping: () => post(worker, { type: 'ping' }),
+      hung: () => {
+        this.#hangs += 1;
+        this.#options.logger.error(
+          { pingsMissedMax, pingMs },
+          'the configuration service hangs: it is ended',
+        );
+        void worker.terminate();
+      },
+    });
   }
 
   async #answer(

@@ -18,6 +18,8 @@ export type ToServiceThread =
   /** The page that was asked for; null = there is none. */
   | { readonly type: 'page'; readonly id: number; readonly page: Page | null }
   | { readonly type: 'metrics'; readonly id: number }
+  /** Say that you do not hang. */
+  | { readonly type: 'ping' }
   /** Finish what is under way, and end. */
   | { readonly type: 'drain' };
 
@@ -31,4 +33,6 @@ export type FromServiceThread =
   | { readonly type: 'serving'; readonly revision: number }
   /** A page of the operations face, made where the member is. */
   | { readonly type: 'page'; readonly id: number; readonly target: string }
-  | { readonly type: 'metrics'; readonly id: number; readonly text: string };
+  | { readonly type: 'metrics'; readonly id: number; readonly text: string }
+  /** To a ping. */
+  | { readonly type: 'pong' };

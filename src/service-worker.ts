@@ -40,6 +40,7 @@ class ServiceThread {
         tls: options.listenHttpUrls.some((url) => url.startsWith('https:'))
           ? clientEndpoint(options, this.#logger)
           : null,
+        logger: this.#logger,
       });
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
@@ -72,6 +73,9 @@ class ServiceThread {
         return;
       case 'metrics':
         void this.#metrics(message.id);
+        return;
+      case 'ping':
+        this.#send({ type: 'pong' });
         return;
       case 'drain':
         void this.#drain();

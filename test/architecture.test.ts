@@ -95,6 +95,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'service-host': ['*'],
   'service-messages': ['*'],
   'service-run': ['*'],
+  'service-watchdog': [],
   'service-worker': ['*'],
   gateway: ['*'],
 };

@@ -14,6 +14,7 @@ import {
   MAX_STALENESS_MS_MAX as REST_STALENESS_MS_MAX,
 } from '../src/api/http/rest/limits.ts';
 import { APPLICATIONS_SHOWN_MAX } from '../src/api/http/service-metrics.ts';
+import { SHARED_EVENTS_BYTES_MAX, STREAM_LIMITS_DEFAULT } from '../src/api/http/streams/limits.ts';
 import { AGENT_LENGTH_MAX } from '../src/api/identity.ts';
 import { STALENESS_MS_MAX } from '../src/client/bounded-read.ts';
 import { ENTRY_BYTES } from '../src/client/cache-entry.ts';
@@ -33,6 +34,7 @@ import { RIGHTS_AGE_MS_MAX, TOKENS_MAX } from '../src/kv/etcd-access.ts';
 import { HELD_BYTES_MAX, HELD_EVENTS_MAX } from '../src/kv/local-watch.ts';
 import { BATCHES_AHEAD_MAX, CALLS_MAX } from '../src/kv/thread-messages.ts';
 import { REGION_LENGTH_MAX } from '../src/lib/region.ts';
+import { ITEM_BYTES_MAX } from '../src/lib/shared-bytes.ts';
 import { FRESHNESS_INTERVAL_MS_DEFAULT } from '../src/member/freshness.ts';
 import { DEFAULT_PREFERENCE_TIMING } from '../src/member/leader-preference.ts';
 import { LEARNERS_MAX } from '../src/member/membership.ts';
@@ -68,7 +70,7 @@ import { CHAIN_MAX } from '../src/service/environments/inheritance.ts';
 import { AFFECTED_INSTANCES_MAX } from '../src/service/events/event.ts';
 import { FILTER_KEYS_MAX } from '../src/service/events/event-filter.ts';
 import { EVENT_LIMITS_DEFAULT, SUBSCRIBERS_MAX } from '../src/service/events/event-hub.ts';
-import { ACCESS_MS_MAX } from '../src/service/events/events.ts';
+import { ACCESS_MS_MAX, WAIT_MS_MAX } from '../src/service/events/events.ts';
 import { REPLAY_CHANGES_MAX } from '../src/service/events/replay.ts';
 import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
 import { LENGTHS, TAGS_MAX } from '../src/service/names.ts';
@@ -228,6 +230,21 @@ describe('limits', () => {
       'Answers of one such call': [`${count(AHEAD_MESSAGES_MAX)}, ${AHEAD_BYTES_MAX / 1024} KiB`],
       'Updates that are kept as they go out': [`${SHARED_UPDATES_BYTES_MAX / 2 ** 20} MiB`],
       'Age of what a stream knows': [seconds(ACCESS_MS_MAX)],
+      'Time between two signs of life': [
+        seconds(STREAM_LIMITS_DEFAULT.heartbeatMs),
+        String(STREAM_LIMITS_DEFAULT.heartbeatsMissedMax),
+      ],
+      'Time that a client of such a stream has': [seconds(STREAM_LIMITS_DEFAULT.stallMsMax)],
+      'Message of a WebSocket client': [
+        `${STREAM_LIMITS_DEFAULT.messageBytesMax / 1_024} KiB`,
+        count(STREAM_LIMITS_DEFAULT.messagesMax),
+      ],
+      'Time that such clients have to answer': [seconds(STREAM_LIMITS_DEFAULT.closeMsMax)],
+      'Events that are kept as they go out over HTTP': [
+        `${SHARED_EVENTS_BYTES_MAX / 2 ** 20} MiB`,
+        `${ITEM_BYTES_MAX / 1_024} KiB`,
+      ],
+      'Time that a poll waits': [seconds(WAIT_MS_MAX)],
       'Connections of each HTTP address': [count(HTTP_CONNECTIONS_MAX)],
       "JavaScript memory of the service's thread": [`${count(DEFAULT_HOST_BOUNDS.heapMbMax)} MiB`],
       "Time between two starts of the service's thread": [

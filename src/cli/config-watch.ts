@@ -128,7 +128,7 @@ class Watch {
           this.#hasBegun = true;
           this.#cursor ??= headers['conclave-revision'] as string | undefined;
         });
-        socket.on('message', (data) => next(() => this.#take(String(data))));
+        socket.on('message', (data) => next(() => this.#take(Buffer.isBuffer(data) ? data.toString() : '')));
         socket.on('ping', (data) =>
           next(() => {
             if (data.length > 0) this.#cursor = data.toString();

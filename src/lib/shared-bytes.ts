@@ -1,5 +1,5 @@
 /** In bytes: what is larger is made anew for each who takes it, and is not kept. */
-const ITEM_BYTES_MAX = 64 * 1024;
+export const ITEM_BYTES_MAX = 64 * 1024;
 
 /**
  * Bytes that are made of things once, for all who take them in the same while. The oldest are forgotten when they are

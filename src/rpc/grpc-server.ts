@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { assert } from '../lib/assert.ts';
 import { StoreError } from '../lib/errors.ts';
+import { UnreadBudget } from '../lib/unread-budget.ts';
 import { CallBudget, type CallLimits, DEFAULT_CALL_LIMITS } from './call-budget.ts';
 import type { ClientConnection } from './client-connection.ts';
 import {
@@ -21,7 +22,6 @@ import { RequestQueue, WAITING_MESSAGE_BYTES } from './request-queue.ts';
 import type { BidiHandler, RpcServer, ServerStreamHandler, UnaryAnswer, UnaryHandler } from './server.ts';
 import { RpcError, rpcStatus } from './status.ts';
 import { timeoutMsOf } from './timeout.ts';
-import { UnreadBudget } from './unread-budget.ts';
 
 export interface GrpcServerOptions {
   /** A larger request is refused with `resource-exhausted`. Default 2 MiB: etcd's 1.5 MiB and 512 KiB of framing. */

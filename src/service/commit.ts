@@ -91,14 +91,13 @@ export class Committer {
    */
   async commit<T>(caller: Caller, request: ChangeRequest, plan: Planner<T>): Promise<Committed<T>> {
     checkOptions(request);
+    const options = { projection: this.#projection, clock: this.#clock, caller, request };
+    const attempt = new Attempt(this.#kv, options, plan);
     try {
-      return await new Attempt(
-        this.#kv,
-        { projection: this.#projection, clock: this.#clock, caller, request },
-        plan,
-      ).run();
+      return await attempt.run();
     } catch (error) {
-      throw serviceErrorOf(error);
+      const failure = serviceErrorOf(error);
+      throw attempt.isSettled ? failure : asAmbiguous(failure);
     }
   }
 }
@@ -130,6 +129,11 @@ class Attempt<T> {
     const key = request.idempotencyKey ?? randomUUID();
     this.#id = idOf(['change', caller.actor.name, request.operation, key]);
     this.#requestHash = hashOf(key, request.body);
+  }
+
+  /** No earlier transaction of it may still be on its way. */
+  get isSettled(): boolean {
+    return this.#ambiguous === 0;
   }
 
   async run(): Promise<Committed<T>> {
@@ -270,8 +274,7 @@ class Attempt<T> {
       return null;
     } catch (failure) {
       const isRefusal = failure instanceof ServiceError && failure.code === 'idempotency-mismatch';
-      if (isRefusal) throw failure;
-      throw new ServiceError('ambiguous', 'whether the change was made is not known', { cause: failure });
+      throw isRefusal ? failure : unknownOutcome(failure);
     }
   }
 
@@ -295,6 +298,19 @@ class Attempt<T> {
   get #call(): { readonly principal: { readonly type: 'service' }; readonly signal: AbortSignal } {
     return { principal: { type: 'service' }, signal: this.#options.caller.signal };
   }
+}
+
+/** What says that nothing was done, to those who may try again. */
+const NOTHING_DONE: ReadonlySet<string> = new Set(['unavailable', 'too-many-requests', 'no-space']);
+
+/** It holds of the last transaction only: an earlier one may still be done. */
+function asAmbiguous(failure: unknown): unknown {
+  const isMeant = failure instanceof ServiceError && NOTHING_DONE.has(failure.code);
+  return isMeant ? unknownOutcome(failure) : failure;
+}
+
+function unknownOutcome(cause: unknown): ServiceError {
+  return new ServiceError('ambiguous', 'whether the change was made is not known', { cause });
 }
 
 /** The guard as the store compares it. */

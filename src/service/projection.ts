@@ -2,7 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Kv, KvError, type KvEvent } from '../kv/kv.ts';
 import { assert } from '../lib/assert.ts';
 import type { Logger } from '../lib/logger.ts';
-import { HEAD_KEY, PREFIXES, SERVICE_PREFIX } from './keyspace.ts';
+import {
+  applicationKey,
+  applicationOrderKey,
+  environmentKey,
+  HEAD_KEY,
+  PREFIXES,
+  SERVICE_PREFIX,
+} from './keyspace.ts';
 import { serviceErrorOf } from './kv-errors.ts';
 import type { ChangeRecord } from './model.ts';
 import { completed, isConfigurationKey, loadState, wholeOf } from './projection-load.ts';
@@ -310,6 +317,8 @@ export class Projection {
       return { before, after: this.#state.putConfiguration(whole) };
     });
     for (const { type, row } of events) this.#takeOther(type, row);
+    // An etcd before 3.6 drops a deletion that was made at just the revision that was compacted, but not the record of it.
+    for (const key of record === null ? [] : deletedRows(record)) this.#state.delete(key);
     this.#advance(revision);
     if (record !== null) this.#tell({ revision, record, configurations });
   }
@@ -393,6 +402,16 @@ export class Projection {
     this.#wake(revision);
     for (const listener of this.#listeners) listener.jumped({ from, revision });
   }
+}
+
+/** Of environments and applications: other rows that are kept here are never deleted. */
+function deletedRows({ items }: ChangeRecord): readonly Buffer[] {
+  return items.flatMap((item) => {
+    if (item.kind === 'configuration' || item.type !== 'deleted') return [];
+    const { kind, tenant, name } = item;
+    if (kind === 'environment') return [environmentKey(tenant, name)];
+    return [applicationKey(tenant, name), applicationOrderKey(tenant, name)];
+  });
 }
 
 /** A compaction may overtake a load; the next one begins behind it. */

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePorts } from '../../cluster/free-ports.ts';
@@ -5,6 +6,7 @@ import { KvClient } from '../../src/client/kv-client.ts';
 import { Cluster, type ClusterMember } from '../support/cluster.ts';
 import { configStream } from '../support/config-call.ts';
 import { eventually } from '../support/eventually.ts';
+import { GuideShell } from '../support/guide.ts';
 import { repositoryRoot } from '../support/repository-root.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { EventReader, SocketReader } from '../support/stream-readers.ts';
@@ -38,10 +40,15 @@ async function served({ process }: ClusterMember): Promise<void> {
 }
 
 /** @returns the revision of the change */
-async function put({ httpUrl }: { readonly httpUrl: string }, key: string, value: number): Promise<number> {
+async function put(
+  { httpUrl }: { readonly httpUrl: string },
+  key: string,
+  value: number,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<number> {
   const response = await fetch(`${httpUrl}/api/v1/config/pay/${key}?environment=PROD`, {
     method: 'PUT',
-    headers: { 'content-type': 'application/json', 'idempotency-key': `${key}-${value}` },
+    headers: { 'content-type': 'application/json', 'idempotency-key': `${key}-${value}`, ...headers },
     body: JSON.stringify({ new_value: value }),
   });
   expect(response.ok, await response.text()).toBe(true);
@@ -193,6 +200,57 @@ test('behind a gateway streams are the same', async () => {
     await again.close();
   } finally {
     await gateway.stop('SIGKILL');
+  }
+});
+
+test.skipIf(process.env['CI'] !== 'true' && spawnSync('curl', ['--version']).status !== 0)(
+  'the guide does what it says (needs curl)',
+  async () => {
+    const shell = new GuideShell({}, { CONCLAVE_HTTP_ENDPOINT: member(0).httpUrl });
+    try {
+      shell.usePort(8080, Number(new URL(member(0).httpUrl).port));
+      expect(await shell.run('docs/streams.md')).toBe(3);
+    } finally {
+      await shell.close();
+    }
+  },
+);
+
+test('with authentication on a stream tells what its user may read, and nobody else anything', async () => {
+  const other = await Cluster.start(1, ['--bcrypt-cost=4']);
+  const [place] = other.members;
+  try {
+    await place!.process!.logged('the configuration service is served');
+    await put(place!, 'db.a', 0);
+    using client = new KvClient({ endpoints: [place!.clientUrl] });
+    for (const name of ['root', 'ada']) {
+      await client.auth.userAdd({ name, password: 'pw' });
+      await client.auth.roleAdd(name);
+      await client.auth.userGrantRole({ user: name, role: name });
+    }
+    const key = '/default/production/pay/db.';
+    await client.auth.roleGrantPermission('ada', { type: 'read', key, rangeEnd: key.replace(/\.$/, '/') });
+    await client.auth.enable();
+    const headers = (user: string) => ({
+      authorization: `Basic ${Buffer.from(`${user}:pw`).toString('base64')}`,
+    });
+    const url = `${place!.httpUrl}${EVENTS}`;
+    expect(await new SocketReader(url).opened).toMatchObject({ status: 401 });
+    const named = new EventReader(`${url}&keys=log`, headers('ada'));
+    expect((await named.opened).status).toBe(403);
+    const socket = new SocketReader(url, { headers: headers('ada') });
+    const events = new EventReader(url, headers('ada'));
+    await Promise.all([socket.opened, events.opened]);
+    for (const [at, name] of ['log', 'db.a', 'log', 'db.b'].entries()) {
+      await put(place!, name, at + 1, headers('root'));
+    }
+    await eventually('two of each', () => socket.messages.length >= 2 && events.events.length >= 2);
+    expect(values(socket.messages)).toEqual([2, 4]);
+    expect(events.events).toHaveLength(2);
+    await socket.close();
+    events.close();
+  } finally {
+    await other.destroy();
   }
 });
 

@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream';
 import { gzipSync } from 'node:zlib';
+import { UnreadBudget } from '../../src/lib/unread-budget.ts';
 import { codec, serviceMethods } from '../../src/rpc/codec.ts';
 import type { Messages } from '../../src/rpc/generated/messages.ts';
 import { ServerConnection } from '../../src/rpc/http2/connection.ts';
@@ -10,7 +11,6 @@ import { MessageReader } from '../../src/rpc/http2/message-reader.ts';
 import { ConnectionError } from '../../src/rpc/http2/protocol.ts';
 import { Turns } from '../../src/rpc/http2/turns.ts';
 import { RpcError } from '../../src/rpc/status.ts';
-import { UnreadBudget } from '../../src/rpc/unread-budget.ts';
 import { Prng } from '../sim/prng.ts';
 import type { Target } from './fuzz.ts';
 import { wireNoise } from './wire-noise.ts';

@@ -14,6 +14,9 @@ export interface FaultContext {
   readonly random: Prng;
 }
 
+/** What processes and the network between them are. */
+export type ArenaContext = Pick<FaultContext, 'arena' | 'random'>;
+
 /**
  * Does one fault, holds it for a while and mostly undoes it; what is left, `FaultArena.repair` undoes. What is done
  * follows the generator alone, except that the role of leader falls to whoever has it.
@@ -22,8 +25,8 @@ export interface FaultContext {
  */
 export type Fault = (context: FaultContext) => Promise<string>;
 
-/** By name: which runs have which faults stands in the test. */
-export const FAULTS = {
+/** Those of processes and of the network between them, whatever runs there. */
+export const ARENA_FAULTS = {
   'kill-leader': async (context) => killed(context, [await context.arena.leader()]),
   'kill-one': async (context) => killed(context, [context.random.pick(context.arena.members)]),
   'kill-majority': async (context) => killed(context, some(context, context.arena.majority)),
@@ -34,6 +37,11 @@ export const FAULTS = {
   'pause-majority': async (context) => paused(context, some(context, context.arena.majority)),
   'isolate-leader': async (context) => isolated(context, await context.arena.leader()),
   'isolate-one': async (context) => isolated(context, context.random.pick(context.arena.members)),
+} as const satisfies Readonly<Record<string, (context: ArenaContext) => Promise<string>>>;
+
+/** By name: which runs have which faults stands in the test. */
+export const FAULTS = {
+  ...ARENA_FAULTS,
   'isolate-all': isolateAll,
   'split-in-two': splitInTwo,
   'mute-leader': async (context) => mute(context, await context.arena.leader()),
@@ -67,11 +75,11 @@ const STORM_PAUSE_MS = 250;
 const BACK_IN_TIME = 'its data directory has gone back in time';
 
 /** How long a fault lasts is a part of the schedule, not a wait for something to happen. */
-function hold({ random }: FaultContext): Promise<void> {
+function hold({ random }: ArenaContext): Promise<void> {
   return delay(HOLD_MS.min + random.below(HOLD_MS.max - HOLD_MS.min));
 }
 
-function some({ arena, random }: FaultContext, count: number): readonly ArenaMember[] {
+function some({ arena, random }: ArenaContext, count: number): readonly ArenaMember[] {
   const left = [...arena.members];
   return Array.from({ length: count }, () => left.splice(random.below(left.length), 1)[0]!);
 }
@@ -82,7 +90,7 @@ function namesOf(members: readonly ArenaMember[]): string {
 
 // ---- processes ----------------------------------------------------------------------------------------------
 
-async function killed(context: FaultContext, targets: readonly ArenaMember[]): Promise<string> {
+async function killed(context: ArenaContext, targets: readonly ArenaMember[]): Promise<string> {
   const { arena } = context;
   const victims = [...targets];
   await Promise.all(victims.map((member) => arena.kill(member)));
@@ -92,7 +100,7 @@ async function killed(context: FaultContext, targets: readonly ArenaMember[]): P
   return `killed ${namesOf(victims)}`;
 }
 
-async function stopLeader({ arena }: FaultContext): Promise<string> {
+async function stopLeader({ arena }: ArenaContext): Promise<string> {
   const leader = await arena.leader();
   const code = await leader.process?.stop('SIGTERM');
   if (code !== 0) throw new Error(`${leader.name} was asked to stop and ended with ${code}`);
@@ -100,7 +108,7 @@ async function stopLeader({ arena }: FaultContext): Promise<string> {
   return `stopped ${leader.name}`;
 }
 
-async function paused(context: FaultContext, targets: readonly ArenaMember[]): Promise<string> {
+async function paused(context: ArenaContext, targets: readonly ArenaMember[]): Promise<string> {
   for (const member of targets) context.arena.pause(member);
   await hold(context);
   for (const member of targets) context.arena.resume(member);
@@ -109,7 +117,7 @@ async function paused(context: FaultContext, targets: readonly ArenaMember[]): P
 
 // ---- network ------------------------------------------------------------------------------------------------
 
-async function isolated(context: FaultContext, member: ArenaMember): Promise<string> {
+async function isolated(context: ArenaContext, member: ArenaMember): Promise<string> {
   const { network } = context.arena;
   const others = context.arena.names.filter((name) => name !== member.name);
   network.partition([member.name], others);

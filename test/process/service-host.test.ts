@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, expect, test } from 'vitest';
 import { freePorts } from '../../cluster/free-ports.ts';
+import { CONFIGURATION_SERVICE } from '../../src/api/config/metadata.ts';
 import type { Page } from '../../src/api/http/operations.ts';
 import { MemoryKv } from '../../src/kv/memory-kv.ts';
 import { StoreError } from '../../src/lib/errors.ts';
@@ -10,6 +11,8 @@ import type { Logger } from '../../src/lib/logger.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { parseServerOptions } from '../../src/options.ts';
 import { type HostBounds, ServiceHost } from '../../src/service-host.ts';
+import { Harness } from '../rpc/harness.ts';
+import { configStream } from '../support/config-call.ts';
 import { eventually } from '../support/eventually.ts';
 import { repositoryRoot } from '../support/repository-root.ts';
 
@@ -28,6 +31,9 @@ function doing(program: string): URL {
     "import { parentPort } from 'node:worker_threads'; const tell = (m) => parentPort.postMessage(m);";
   return new URL(`data:text/javascript,${encodeURIComponent(`${start} ${program}`)}`);
 }
+
+/** A program that ends when it is told to, and does nothing else. */
+const WAITING = "parentPort.on('message', ({ type }) => { if (type === 'drain') parentPort.close(); });";
 
 async function start(
   entry: URL,
@@ -71,7 +77,7 @@ test('a thread that keeps ending is started again and again, each time later, an
 test('a member starts without a thread that ends before it listens, or never does', async () => {
   const ending = await start(doing("throw new Error('broken')"));
   expect(ending.figures.isServing).toBe(false);
-  const silent = await start(doing("parentPort.once('message', () => undefined)"), {
+  const silent = await start(doing(WAITING), {
     bounds: { startMsMax: 1 },
   });
   expect(silent.figures.isServing).toBe(false);
@@ -107,7 +113,7 @@ test('what is loaded before the program stays out of the thread', async () => {
   try {
     const host = await start(
       doing(
-        "tell(globalThis.isLoaded ? { type: 'refused', reason: 'loaded' } : { type: 'listening' }); parentPort.once('message', () => undefined);",
+        `tell(globalThis.isLoaded ? { type: 'refused', reason: 'loaded' } : { type: 'listening' }); ${WAITING}`,
       ),
     );
     expect(host.worker).not.toBeNull();
@@ -122,6 +128,49 @@ test('one that does not let go is cut off', async () => {
   const host = await start(entry, { bounds: { drainMsMax: 10 } });
   await host.close();
   expect(host.worker).toBeNull();
+});
+
+test('a thread that hangs is ended, its calls fail and its connections close, and it is started again', async () => {
+  const [port] = await freePorts(1);
+  const url = `http://127.0.0.1:${port}`;
+  const entry = doing(
+    `parentPort.on('message', ({ type }) => { if (type === 'hang') for (;;); }); await import(${JSON.stringify(ENTRY.href)});`,
+  );
+  // Long enough for a start on a machine that does other things, too.
+  const host = await start(entry, {
+    flags: [`--listen-http-urls=${url}`],
+    bounds: { pingMs: 100, pingsMissedMax: 50 },
+  });
+  const memory = new MemoryKv();
+  host.connect(memory);
+  await eventually('the service', () => host.figures.isServing);
+  await using harness = new Harness();
+  host.methods.register(harness.server, CONFIGURATION_SERVICE);
+  await harness.start();
+  const { status } = await fetch(`${url}/config/set`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ application: 'pay', key: 'a', value: '1', environment: 'dev' }),
+  });
+  expect(status).toBeLessThan(300);
+  const stream = configStream(`http://${harness.address}`, { application: 'pay', environment: 'dev' });
+  await stream.begun;
+
+  const worker = host.worker!;
+  worker.postMessage({ type: 'hang' });
+  const request = fetch(`${url}/v1/config/services/pay`);
+  const [ended] = await Promise.all([stream.ended, expect(request).rejects.toThrow('fetch failed')]);
+  expect(ended).toBe(14);
+  await eventually('the service once more', () => host.worker !== worker && host.figures.isServing);
+  expect(host.figures).toMatchObject({ hangs: 1, restarts: 1 });
+  expect((await fetch(`${url}/health`)).status).toBe(200);
+  await host.close();
+  await memory.close();
+});
+
+test('one that hangs at its start is ended, too', async () => {
+  const host = await start(doing('for (;;);'), { bounds: { startMsMax: 1, pingMs: 1, pingsMissedMax: 2 } });
+  await eventually('two ends', () => host.figures.hangs >= 2);
 });
 
 test('the service serves HTTP and the pages of the member, is asked for metrics, and comes back when it is ended', async () => {

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { type Unread, UnreadBudget } from '../../src/lib/unread-budget.ts';
 import { setting } from '../../src/rpc/http2/protocol.ts';
-import { type Unread, UnreadBudget } from '../../src/rpc/unread-budget.ts';
 import { eventually } from '../support/eventually.ts';
 import { Harness } from './harness.ts';
 import { headersBytes, RawClient, requestFields } from './http2/raw-client.ts';

@@ -46,16 +46,20 @@ export function interleaving(kv: Kv, intruders: (() => Promise<unknown>)[]): Kv 
   });
 }
 
-/** What becomes of the next transactions that write: of each its outcome is unknown to whoever asked. */
-export type Fate = 'fine' | 'lost' | 'done' | 'late';
+/** What becomes of the next transactions that write. */
+export type Fate = 'fine' | 'lost' | 'done' | 'late' | 'refused';
 
-/** `lost`: never done. `done`: done, without an answer. `late`: done when the next one comes. */
+/**
+ * `lost`: never done. `done`: done, without an answer. `late`: done when the next one comes. Of these the outcome is unknown to
+ * whoever asked. `refused`: never done, which is known.
+ */
 export function ambiguous(kv: Kv, fates: Fate[]): Kv {
   const late: (() => Promise<unknown>)[] = [];
   return withTxn(kv, async (perform, request, call) => {
     for (const run of late.splice(0)) await run();
     const fate = fates.shift() ?? 'fine';
     if (fate === 'fine') return perform(request, call);
+    if (fate === 'refused') throw new KvError('unavailable', 'no leader');
     if (fate === 'done') await perform(request, call);
     if (fate === 'late') late.push(() => perform(request, call));
     throw new KvError('ambiguous', 'request timed out');

@@ -3,7 +3,7 @@ import { MemoryKv } from '../../src/kv/memory-kv.ts';
 import { RETENTION_DEFAULT, type Retention } from '../../src/service/sweepers/retention.ts';
 import { underLock } from '../../src/service/sweepers/sweep-lock.ts';
 import { failure } from './failure.ts';
-import { interleaving } from './kv-wrappers.ts';
+import { ambiguous, type Fate, interleaving } from './kv-wrappers.ts';
 import { ada, inWorld, named, plainValue, TestClock, type World } from './world.ts';
 
 const NAME = named('a');
@@ -72,6 +72,90 @@ describe('expiry', () => {
       },
       { memory, clock },
     );
+  });
+});
+
+/** Longer than a lock lives without its holder. */
+const HELD_UP_MS = 31_000;
+
+/**
+ * A sweeper is held up just before one of its transactions, so long that it loses its lock and another one does all the
+ * work meanwhile.
+ *
+ * @param before the number of that transaction, the first of which takes the lock
+ */
+async function overtaken(
+  { before, retention }: { readonly before: number; readonly retention?: Retention },
+  run: (worlds: {
+    readonly slow: World;
+    readonly other: World;
+    /** From now on transactions count. @returns what the other one did */
+    readonly holdUp: (sweep: (world: World) => Promise<number>) => () => number;
+  }) => Promise<void>,
+): Promise<void> {
+  let nowMs = 0;
+  const memory = new MemoryKv({ nowMs: () => nowMs });
+  const clock = new TestClock();
+  const intruders: (() => Promise<unknown>)[] = [];
+  const shared = { memory, clock, ...(retention === undefined ? {} : { retention }) };
+  await inWorld(
+    (other) =>
+      inWorld(
+        (slow) =>
+          run({
+            slow,
+            other,
+            holdUp: (sweep) => {
+              let done = 0;
+              for (let at = 1; at < before; at += 1) intruders.push(async () => undefined);
+              intruders.push(async () => {
+                nowMs += HELD_UP_MS;
+                await other.service.projection.catchUp(signal);
+                done = await sweep(other);
+              });
+              return () => done;
+            },
+          }),
+        { ...shared, wrap: (kv) => interleaving(kv, intruders) },
+      ),
+    shared,
+  );
+}
+
+describe('who loses the lock', () => {
+  test('ends nothing more, and what has expired is ended once', async () => {
+    await overtaken({ before: 3 }, async ({ slow, other, holdUp }) => {
+      for (let at = 0; at < 45; at += 1) {
+        const name = named(`k${at}`);
+        await slow.service.configurations.create(ada, { name, value: { json: at }, ttlSeconds: 60 });
+      }
+      slow.clock.advance(60_000);
+      const { revision } = slow.service.projection;
+      const byOther = holdUp(({ service }) => service.sweepers.sweepExpired());
+      expect(await slow.service.sweepers.sweepExpired()).toBe(40);
+      expect(byOther()).toBe(5);
+      await other.service.projection.catchUp(signal);
+      const items = other.service.projection.changesAfter(revision).flatMap(({ record }) => record.items);
+      expect(new Set(items.map((item) => item.type))).toEqual(new Set(['deleted']));
+      expect(new Set(items.map((item) => ('key' in item ? item.key : null))).size).toBe(45);
+      expect(items).toHaveLength(45);
+    });
+  });
+
+  test('deletes no more versions, and the next one goes on', async () => {
+    const retention = { keepMs: null, countMax: 1, bytesMax: null };
+    await overtaken({ before: 3, retention }, async ({ slow, holdUp }) => {
+      for (let at = 1; at <= 250; at += 1) {
+        await slow.service.configurations.put(ada, { name: NAME, value: { json: at } });
+      }
+      const byOther = holdUp(({ service }) => service.sweepers.sweepVersions());
+      expect(await slow.service.sweepers.sweepVersions()).toBe(0);
+      // The hundred that went before the lock did were not counted.
+      expect(byOther()).toBe(149);
+      const { result } = await slow.service.history.versions(ada, { ref: NAME, size: 1_000 });
+      expect(result.items.map(({ version }) => version)).toEqual([250]);
+      expect(await slow.service.sweepers.sweepVersions()).toBe(0);
+    });
   });
 });
 
@@ -160,3 +244,16 @@ test('a lock is held by one, and passes on when it is given back or its holder i
   });
   expect(taken).toEqual({ other: 'other', isHeld: false });
 });
+
+test.each<Fate>(['done', 'lost'])(
+  'a lock of which it is not known whether it was taken (%s) is given back',
+  async (fate) => {
+    const fates: Fate[] = [fate];
+    const kv = ambiguous(new MemoryKv(), fates);
+    const lock = { name: 'x', signal };
+    await expect(underLock(kv, lock, () => Promise.resolve('one'))).rejects.toMatchObject({
+      code: 'ambiguous',
+    });
+    expect(await underLock(kv, lock, () => Promise.resolve('next'))).toBe('next');
+  },
+);

@@ -2,11 +2,11 @@ import { type ServerResponse, STATUS_CODES } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
 import type { CancelSignal } from '../../lib/cancellation.ts';
 import { StoreError } from '../../lib/errors.ts';
+import type { Unread } from '../../lib/unread-budget.ts';
 import type { Messages } from '../../rpc/generated/messages.ts';
 import { decodeJson } from '../../rpc/json.ts';
 import type { RpcWriter, UnaryAnswer } from '../../rpc/server.ts';
 import { type RpcError, type RpcStatusCode, rpcStatus } from '../../rpc/status.ts';
-import type { Unread } from '../../rpc/unread-budget.ts';
 
 /** JSON text gathered before it is written, in characters. */
 const CHUNK_CHARACTERS = 64 * 1024;

@@ -1,12 +1,12 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { StoreError } from '../../lib/errors.ts';
 import { requestTarget } from '../../lib/request-target.ts';
+import { type Unread, UnreadBudget } from '../../lib/unread-budget.ts';
 import { CALL_BYTES, CallBudget, DEFAULT_CALL_LIMITS, type Holding } from '../../rpc/call-budget.ts';
 import type { MethodDescription } from '../../rpc/codec.ts';
 import { serviceMethods } from '../../rpc/codec.ts';
 import type { Method, MethodTable } from '../../rpc/method-table.ts';
 import { RpcError, rpcStatus } from '../../rpc/status.ts';
-import { type Unread, UnreadBudget } from '../../rpc/unread-budget.ts';
 import { toRpcError } from '../errors.ts';
 import { GatewayStream, sendAnswer, sendError, sendStreamError } from './gateway-answer.ts';
 import { type BodyReader, readRequest, readRequests } from './gateway-body.ts';

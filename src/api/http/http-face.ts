@@ -1,7 +1,10 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { descriptorsMax } from '../../lib/descriptors.ts';
+import type { Logger } from '../../lib/logger.ts';
 import type { TlsEndpoint } from '../../tls/endpoint.ts';
+import type { HttpLimits } from './http-limits.ts';
 import { HttpListener } from './listener.ts';
 import { isOperation } from './operations.ts';
 
@@ -15,6 +18,27 @@ export interface ServiceFace {
 
 /** Connections of one address at a time: clients that watch hold one each. Further ones are refused. */
 export const HTTP_CONNECTIONS_MAX = 20_000;
+
+/**
+ * Files and connections of everything else: 10,000 clients, other members, the store. A store that cannot open a file
+ * ends its member, so that they must not be taken by HTTP connections.
+ */
+const DESCRIPTORS_RESERVED = 12_000;
+/** As many there always are. */
+const CONNECTIONS_MIN = 256;
+
+/** Connections that each of the addresses may have when the process may have so many files open; null = not known. */
+export function httpConnectionsMax({
+  descriptors,
+  addresses,
+}: {
+  readonly descriptors: number | null;
+  readonly addresses: number;
+}): number {
+  if (descriptors === null) return HTTP_CONNECTIONS_MAX;
+  const each = Math.floor((descriptors - DESCRIPTORS_RESERVED) / Math.max(1, addresses));
+  return Math.max(CONNECTIONS_MIN, Math.min(HTTP_CONNECTIONS_MAX, each));
+}
 
 const OPENING = JSON.stringify({
   type: 'urn:conclave:problem:unavailable',
@@ -55,7 +79,18 @@ export class HttpFace {
     readonly operations: RequestListener;
     /** Needed for https. */
     readonly tls: TlsEndpoint | null;
+    readonly logger: Logger;
+    /** In the place of `httpConnectionsMax` and the listener's defaults. */
+    readonly limits?: Partial<HttpLimits>;
   }): Promise<HttpFace> {
+    const descriptors = descriptorsMax();
+    const connectionsMax = httpConnectionsMax({ descriptors, addresses: options.urls.length });
+    if (options.urls.length > 0 && connectionsMax < HTTP_CONNECTIONS_MAX) {
+      options.logger.warn(
+        { descriptors, connectionsMax },
+        'this process may have few files open: fewer HTTP connections are taken',
+      );
+    }
     const served: Served = { face: null, upgraded: new Set() };
     const listener = await HttpListener.open(
       options.urls,
@@ -79,7 +114,7 @@ export class HttpFace {
         },
       },
       options.tls,
-      HTTP_CONNECTIONS_MAX,
+      { connectionsMax, ...options.limits },
     );
     return new HttpFace(listener, served);
   }

@@ -5,6 +5,7 @@ import {
   type RequestListener,
   type Server,
   type ServerOptions,
+  type ServerResponse,
 } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -12,16 +13,9 @@ import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { StoreError } from '../../lib/errors.ts';
 import type { TlsEndpoint } from '../../tls/endpoint.ts';
+import { HTTP_LIMITS_DEFAULT, type HttpLimits } from './http-limits.ts';
+import { UnreadAnswers } from './unread-answers.ts';
 
-const SERVER_OPTIONS: ServerOptions = {
-  /** How long a client may take to send a request's headers, and a request; looked after so often. */
-  headersTimeout: 10_000,
-  requestTimeout: 20_000,
-  connectionsCheckingInterval: 2_000,
-  keepAliveTimeout: 5_000,
-};
-/** More connections than this are refused, unless it is said otherwise: probes and scrapers need few. */
-const CONNECTIONS_MAX = 256;
 /** How long `close()` waits for clients to take the answers under way. */
 const CLOSE_GRACE_MS = 2000;
 
@@ -45,21 +39,24 @@ export class HttpListener {
    *
    * @param urls `http://host:port` or `https://host:port`; port 0 takes a free one
    * @param tls needed for https
-   * @param connectionsMax further ones are cut; of each address
+   * @param changed in the place of the limits there are by default
    * @throws StoreError `bad-options` naming the address that is taken or not ours
    */
   static async open(
     urls: readonly string[],
     handler: RequestListener | HttpHandler,
     tls: TlsEndpoint | null = null,
-    connectionsMax: number = CONNECTIONS_MAX,
+    changed: Partial<HttpLimits> = {},
   ): Promise<HttpListener> {
+    const limits = { ...HTTP_LIMITS_DEFAULT, ...changed };
+    const unread = new UnreadAnswers(limits);
     const whole = typeof handler === 'function' ? { request: handler } : handler;
     const servers: Server[] = [];
     try {
       for (const url of urls) {
-        const server = createFor(url, whole, tls);
-        server.maxConnections = connectionsMax;
+        const server = createFor(url, whole, { tls, options: serverOptions(limits) });
+        server.maxConnections = limits.connectionsMax;
+        server.prependListener('request', (_, response: ServerResponse) => unread.watch(response));
         servers.push(await listen(server, url));
       }
     } catch (error) {
@@ -84,16 +81,29 @@ export class HttpListener {
   }
 }
 
-function createFor(url: string, handler: HttpHandler, tls: TlsEndpoint | null): Server {
+function serverOptions({ headersMs, requestMs, checkMs, idleMs }: HttpLimits): ServerOptions {
+  return {
+    headersTimeout: headersMs,
+    requestTimeout: requestMs,
+    connectionsCheckingInterval: checkMs,
+    keepAliveTimeout: idleMs,
+  };
+}
+
+function createFor(
+  url: string,
+  handler: HttpHandler,
+  { tls, options }: { readonly tls: TlsEndpoint | null; readonly options: ServerOptions },
+): Server {
   if (!url.startsWith('https:')) {
-    const server = createServer(SERVER_OPTIONS, handler.request);
+    const server = createServer(options, handler.request);
     if (handler.upgrade !== undefined) server.on('upgrade', handler.upgrade);
     return server;
   }
   if (tls === null) {
     throw new StoreError('bad-options', `--listen-http-urls: ${url} needs a certificate and a key`);
   }
-  const server = createTlsServer({ ...SERVER_OPTIONS, ...tls.serverOptions(['http/1.1']) });
+  const server = createTlsServer({ ...options, ...tls.serverOptions(['http/1.1']) });
   tls.attach(server);
   // A handshake that took too long is not closed by Node.
   server.on('tlsClientError', (_error, socket) => socket.destroy());

@@ -1,3 +1,4 @@
+import type { RequestListener } from 'node:http';
 import type { Kv } from '../../kv/kv.ts';
 import type { Logger } from '../../lib/logger.ts';
 import type { Service } from '../../service/service.ts';
@@ -27,9 +28,10 @@ export async function restFace(options: RestFaceOptions): Promise<ServiceFace> {
     defaultTenant: tenant,
     defaultEnvironment: environment,
   });
+  const route: RequestListener = (request, response) => app.routing(request, response);
   return {
-    request: (request, response) => app.routing(request, response),
-    upgrade: (request, socket, head) => routeUpgrade(app.routing, { request, socket, head }),
+    request: route,
+    upgrade: (request, socket, head) => routeUpgrade(route, { request, socket, head }),
     close: () => app.close(),
   };
 }

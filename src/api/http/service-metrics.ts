@@ -181,6 +181,11 @@ const READINGS: readonly Reading[] = [
     (service) => service.status().bytes,
   ],
   [
+    'conclave_service_subscribers',
+    'Streams of events that are open here, over HTTP and gRPC, and polls that wait',
+    ({ events }) => events.subscribers,
+  ],
+  [
     'conclave_service_unreadable_rows',
     'Rows that could not be read since the start, and are left out',
     (service) => service.status().unreadableRows,

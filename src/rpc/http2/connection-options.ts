@@ -1,4 +1,4 @@
-import type { UnreadBudget } from '../unread-budget.ts';
+import type { UnreadBudget } from '../../lib/unread-budget.ts';
 import type { HeadCache } from './head-cache.ts';
 import type { RequestHead } from './request-head.ts';
 import type { ServerStream, StreamReceiver } from './stream.ts';

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { Unread } from '../unread-budget.ts';
+import type { Unread } from '../../lib/unread-budget.ts';
 import type { ConnectionOptions } from './connection-options.ts';
 import { checkSetting, type FrameHead, settingsPayload, withoutPadding } from './frames.ts';
 import { type Field, HpackDecoder } from './hpack.ts';

@@ -1,4 +1,5 @@
 import { type Kv, KvError, type KvOp } from '../../kv/kv.ts';
+import { assert } from '../../lib/assert.ts';
 import type { Logger } from '../../lib/logger.ts';
 import { SEAL_HEAD_KEY, sealKey } from '../keyspace.ts';
 import type { Projection } from '../projection.ts';
@@ -96,6 +97,11 @@ export class Sealer {
 
   #add(change: ChangeId): void {
     const { unreadable } = this.#projection;
+    if (change.revision <= this.#pendingFrom) {
+      // Another server, which was further, has sealed it, and what came before it.
+      this.#unreadable = unreadable;
+      return;
+    }
     this.#pending.push(change);
     if (this.#pending.length > PENDING_MAX || unreadable > this.#unreadable) this.#forget(change.revision);
     this.#unreadable = unreadable;
@@ -175,6 +181,7 @@ function extended(
   head: SealHead,
   entries: readonly SealEntry[],
 ): { readonly next: SealHead; readonly blocks: readonly SealBlock[] } {
+  assert(entries[0]!.revision > head.revision, 'what is sealed came after what was sealed');
   const blocks: SealBlock[] = [];
   let { position, before } = head.open;
   let open = [...head.open.entries, ...entries];

@@ -3,9 +3,9 @@ import { Gateway } from '../../../src/api/etcd/gateway.ts';
 import type { EtcdLimits } from '../../../src/api/etcd/limits.ts';
 import { DEFAULT_ETCD_LIMITS } from '../../../src/api/etcd/limits.ts';
 import { registerEtcd } from '../../../src/api/etcd/register.ts';
+import type { UnreadBudget } from '../../../src/lib/unread-budget.ts';
 import type { CallBudget } from '../../../src/rpc/call-budget.ts';
 import { MethodTable } from '../../../src/rpc/method-table.ts';
-import type { UnreadBudget } from '../../../src/rpc/unread-budget.ts';
 import { Harness } from '../../rpc/harness.ts';
 import { FakeBackend } from './fake-backend.ts';
 

@@ -44,6 +44,7 @@ test('reads, changes, roll-backs, rejections and applications are counted, and h
       conclave_service_projection_lag_revisions: 0,
       conclave_service_projection_live: 1,
       conclave_service_configurations: 1,
+      conclave_service_subscribers: 0,
     };
     expect(Object.fromEntries(Object.keys(lines).map((line) => [line, valueOf(page, line)]))).toEqual(lines);
     const hits = valueOf(page, 'conclave_service_cache_reads_total{outcome="hit"}')!;

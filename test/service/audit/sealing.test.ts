@@ -8,6 +8,7 @@ import { Sealer } from '../../../src/service/audit/sealer.ts';
 import { verifyAudit } from '../../../src/service/audit/verify.ts';
 import { changeKey, HEAD_KEY, SEAL_HEAD_KEY, sealKey } from '../../../src/service/keyspace.ts';
 import { openService, type Service } from '../../../src/service/service.ts';
+import { Gate } from '../events/gated-kv.ts';
 import { ada, inWorld, KEYRING, named, TestClock, type World } from '../world.ts';
 
 const { signal } = new AbortController();
@@ -131,6 +132,32 @@ describe('sealing', () => {
       expect(await verify(memory)).toMatchObject({ sealed: 180, unsealed: 0, findings: [] });
       for (const other of others) await other.close();
     });
+  });
+
+  test('a server that learns of changes only after others have sealed them does not seal them again', async () => {
+    const memory = new MemoryKv();
+    const gate = new Gate();
+    await inWorld(
+      async (world) => {
+        await inWorld(
+          async (slow) => {
+            await putMany(world, 1);
+            await slow.service.projection.catchUp(signal);
+            gate.shut();
+            await putMany(world, 2);
+            expect(await world.service.sealer.seal(signal)).toBe(3);
+            expect(await slow.service.sealer.seal(signal)).toBe(0);
+            gate.open();
+            await putMany(world, 1);
+            await slow.service.projection.catchUp(signal);
+            expect(await slow.service.sealer.seal(signal)).toBe(1);
+            expect(await verify(memory)).toMatchObject({ sealed: 4, unsealed: 0, findings: [] });
+          },
+          { memory, wrap: (kv) => gate.before(kv) },
+        );
+      },
+      { memory },
+    );
   });
 
   test('goes on behind a compaction, after a restart, and by a server that saw nothing of it', async () => {

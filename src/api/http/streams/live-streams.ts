@@ -22,11 +22,6 @@ export class LiveStreams {
     });
   }
 
-  /** Streams that are open, polls included. */
-  get size(): number {
-    return this.#ends.size;
-  }
-
   /**
    * Runs as long as a stream is open.
    *

@@ -119,7 +119,7 @@ export class WebSocketPeer implements Peer {
       return;
     }
     try {
-      const report = reportOf(isBinary ? '' : data.toString());
+      const report = reportOf(isBinary || !Buffer.isBuffer(data) ? '' : data.toString());
       if (report.type === 'applied') registration.applied(report.revision);
       else registration.rejected(report.revision, report.reason);
     } catch (error) {

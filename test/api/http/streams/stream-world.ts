@@ -1,3 +1,4 @@
+import type { RequestListener } from 'node:http';
 import { HttpFace } from '../../../../src/api/http/http-face.ts';
 import { restApp } from '../../../../src/api/http/rest/app.ts';
 import type { StreamLimits } from '../../../../src/api/http/streams/limits.ts';
@@ -34,10 +35,12 @@ export async function inStreamWorld<T>(
       urls: ['http://127.0.0.1:0'],
       operations: (_request, response) => response.end(),
       tls: null,
+      logger: silentLogger,
     });
+    const route: RequestListener = (request, response) => app.routing(request, response);
     face.serve({
-      request: app.routing,
-      upgrade: (request, socket, head) => routeUpgrade(app.routing, { request, socket, head }),
+      request: route,
+      upgrade: (request, socket, head) => routeUpgrade(route, { request, socket, head }),
       close: () => app.close(),
     });
     try {

@@ -54,6 +54,19 @@ describe("001's WebSocket", () => {
     });
   });
 
+  test('tells values of any size', async () => {
+    await inStreamWorld(async (world) => {
+      await put(world, 'a', '');
+      const reader = new SocketReader(`${world.url}${WATCH}`);
+      await reader.opened;
+      const values = ['ü', 'x'.repeat(1_000), 'y'.repeat(100_000), 'z'];
+      for (const value of values) await put(world, 'a', value);
+      await eventually('all of them', () => reader.messages.length === values.length);
+      expect(reader.messages.map((message) => message['new_value'])).toEqual(values);
+      await reader.close();
+    });
+  });
+
   test('without an upgrade says what it is; a wrong handshake is refused', async () => {
     await inStreamWorld(async (world) => {
       await put(world, 'a', 1);
