@@ -62,6 +62,8 @@ export class Merging {
   async merge(caller: Caller, request: MergeRequest): Promise<MergeAnswer> {
     const name = await nameOf(this.#context, caller, request.ref);
     await this.#context.access.check(caller, 'write', name);
+    // Of another configuration the newest value is meant, too; only the one that is changed is guarded.
+    if ('ref' in request.theirs) await this.#context.projection.catchUp(caller.signal);
     let last: { readonly merged: Json; readonly conflicts: readonly MergeConflict[] } = {
       merged: null,
       conflicts: [],
