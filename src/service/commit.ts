@@ -152,16 +152,19 @@ class Attempt<T> {
     const reason = request.reason ?? '';
     const meta = { id: this.#id, at: isoTime(atMs), atMs, reason, caller };
     let plan: Plan<T>;
+    let record: ChangeRecord;
+    let more: Pick<Plan<T>, 'guards' | 'ops'>;
     try {
       plan = await this.#plan(meta);
+      record = this.#recordOf(meta, plan);
+      more = this.#changeSetOp(record);
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
       return this.#planFailed(error);
     }
     if (plan.ops.length === 0 && plan.items.length === 0 && !this.#mustBeRecorded)
       return this.#unchanged(plan);
-    const record = this.#recordOf(meta, plan);
-    return this.#perform(record, plan, this.#changeSetOp(record));
+    return this.#perform(record, plan, more);
   }
 
   /** A repetition under an idempotency key must find that nothing had to be done. */
@@ -317,6 +320,17 @@ function unknownOutcome(cause: unknown): ServiceError {
 export function compareOf({ key, modRevision }: Guard): KvCompare {
   if (modRevision === 0) return { key, target: 'create', result: 'equal', number: 0 };
   return { key, target: 'mod', result: 'equal', number: modRevision };
+}
+
+/**
+ * The idempotency key of one part of a request that takes several transactions; null where there is none.
+ *
+ * @throws ServiceError `invalid`
+ */
+export function partKey(idempotencyKey: string | null | undefined, at: number): string | null {
+  if (idempotencyKey === undefined || idempotencyKey === null) return null;
+  checkLabel('idempotencyKey', idempotencyKey);
+  return idOf(['part', idempotencyKey, String(at)]);
 }
 
 function checkOptions({ reason, changeSet, idempotencyKey }: ChangeOptions): void {
