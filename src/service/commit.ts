@@ -1,6 +1,14 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Kv, type KvCompare, KvError, type KvOp, type KvRow, type KvTxnAnswer } from '../kv/kv.ts';
+import {
+  type Kv,
+  type KvCall,
+  type KvCompare,
+  KvError,
+  type KvOp,
+  type KvRow,
+  type KvTxnAnswer,
+} from '../kv/kv.ts';
 import { type Caller, type Clock, isoTime } from './caller.ts';
 import { extended } from './change-set-row.ts';
 import { changeKey, changeSetKey, HEAD_KEY, idOf } from './keyspace.ts';
@@ -242,7 +250,7 @@ class Attempt<T> {
             { type: 'range', key: HEAD_KEY, keysOnly: true },
           ],
         },
-        this.#call,
+        this.#changing,
       );
       if (answer.succeeded) return { type: 'done', revision: answer.revision, record, result: plan.result };
       return await this.#lost(answer);
@@ -298,7 +306,16 @@ class Attempt<T> {
     return { type: 'repeated', revision: row.modRevision, record };
   }
 
-  get #call(): { readonly principal: { readonly type: 'service' }; readonly signal: AbortSignal } {
+  /**
+   * What nobody asks for, nobody does: this server may not have heard yet that the store wants to know who is asking, but
+   * the store itself then refuses it.
+   */
+  get #changing(): KvCall {
+    const { principal, signal } = this.#options.caller;
+    return { principal: principal.type === 'anonymous' ? principal : { type: 'service' }, signal };
+  }
+
+  get #call(): KvCall {
     return { principal: { type: 'service' }, signal: this.#options.caller.signal };
   }
 }

@@ -52,6 +52,7 @@ export class Validations {
   async validate(caller: Caller, request: ValidateRequest): Promise<Answer<Validation>> {
     const { name } = request;
     checkName(name);
+    await this.#context.projection.catchUp(caller.signal);
     await this.#context.access.check(caller, 'read', name);
     const tried = await this.#try(caller, request);
     const { revision } = this.#context.projection;
