@@ -340,3 +340,19 @@ test('lists filter, search and page in the order of application, environment and
     await expect(list({ size: 1_001 })).rejects.toEqual(failure('invalid', 'size'));
   });
 });
+
+test('times without an offset are UTC wherever the server stands', async () => {
+  const zone = process.env['TZ'];
+  process.env['TZ'] = 'America/New_York';
+  try {
+    await inWorld(async ({ service }) => {
+      const put = (expiresAt: string) =>
+        service.configurations.put(ada, { name: named('a'), value: { json: 1 }, expiresAt });
+      expect((await put('2027-01-01T00:00:00')).items[0]!.after.expiresAt).toBe('2027-01-01T00:00:00.000Z');
+      await expect(put('Jan 1 2027')).rejects.toEqual(failure('invalid', 'expiresAt'));
+    });
+  } finally {
+    if (zone === undefined) delete process.env['TZ'];
+    else process.env['TZ'] = zone;
+  }
+});

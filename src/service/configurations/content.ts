@@ -1,3 +1,4 @@
+import { timeOf } from '../caller.ts';
 import type { ServiceContext } from '../context.ts';
 import { configurationId } from '../keyspace.ts';
 import type {
@@ -222,7 +223,7 @@ function expiryOf(
   }
   if (expiresAt === undefined) return before?.expiresAt ?? null;
   if (expiresAt === null) return null;
-  const ms = Date.parse(expiresAt);
+  const ms = timeOf(expiresAt);
   if (Number.isNaN(ms)) throw invalid({ field: 'expiresAt', message: 'is no time in ISO 8601' });
   if (ms <= nowMs) throw invalid({ field: 'expiresAt', message: 'is in the past' });
   return new Date(ms).toISOString();
