@@ -89,6 +89,8 @@ export const PAGE_SIZE_DEFAULT = 20;
 export const PAGE_SIZE_MAX = 1_000;
 /** Configurations of one bulk read, and secrets revealed by one request. */
 export const MANY_MAX = 1_000;
+/** Characters of all values of one answer that have references, as JSON, with them filled in. */
+export const RESOLVED_ANSWER_LENGTH_MAX: number = 32 * 1024 * 1024;
 const SEARCH_LENGTH_MAX = 200;
 
 /** The use cases that read configurations as they stand. Secrets are masked unless they are asked for. */
@@ -127,7 +129,7 @@ export class Reads {
     checkKnownScope(this.#context, name);
     const found = effectiveOf(this.#state, name, this.#nowMs);
     if (found === null) throw notFound(name);
-    const fillable = await this.#fillable(caller, name, request);
+    const fillable = fillingFrom(await this.#fillable(caller, name, request));
     const answer = this.#answer(this.#effectiveView(name, found, fillable));
     if (request.reveal !== true) return answer;
     const [revealed] = await this.#reveal(caller, name, [answer.result]);
@@ -146,7 +148,7 @@ export class Reads {
     for (const [at, key] of keys.entries()) within(`keys/${at}/`, () => checkName({ ...scope, key }));
     const names = [...new Set(keys)].map((key) => ({ ...scope, key }));
     await this.#context.access.checkAll(caller, 'read', names);
-    const fillable = await this.#fillable(caller, scope, request);
+    const fillable = fillingFrom(await this.#fillable(caller, scope, request));
     const items = names.flatMap((name) => {
       const found = effectiveOf(this.#state, name, this.#nowMs);
       return found === null ? [] : [this.#effectiveView(name, found, fillable)];
@@ -168,7 +170,7 @@ export class Reads {
     checkKnownScope(this.#context, scope);
     const mayRead = await this.#readable(caller, scope);
     if (mayRead !== 'all' && mayRead.size === 0) await this.#context.access.check(caller, 'read', scope);
-    const fillable = request.resolve === true ? mayRead : null;
+    const fillable = fillingFrom(request.resolve === true ? mayRead : null);
     const items = [...allEffectiveOf(this.#state, scope, this.#nowMs)]
       .filter(([key]) => mayRead === 'all' || mayRead.has(key))
       .map(([key, found]) => this.#effectiveView({ ...scope, key }, found, fillable));
@@ -205,14 +207,22 @@ export class Reads {
     return { revision: this.#context.projection.revision, result };
   }
 
-  #effectiveView(name: ConfigurationName, found: Effective, fillable: Readable | null): EffectiveView {
+  #effectiveView(name: ConfigurationName, found: Effective, fillable: Filling | null): EffectiveView {
     const view = this.#storedView(name, found);
     if (fillable === null || view.value.isMasked) return view;
     const { json } = resolve(view.value.json, (key) =>
-      fillable === 'all' || fillable.has(key) ? this.#filling({ ...name, key }) : undefined,
+      fillable.keys === 'all' || fillable.keys.has(key) ? this.#filling({ ...name, key }) : undefined,
     );
     if (json === view.value.json) return view;
-    const etag = idOf(['resolved', view.etag, JSON.stringify(json)]);
+    const text = JSON.stringify(json);
+    fillable.length += text.length;
+    if (fillable.length > RESOLVED_ANSWER_LENGTH_MAX) {
+      throw new ServiceError(
+        'too-large',
+        'with their references filled in these are too many: ask for fewer keys',
+      );
+    }
+    const etag = idOf(['resolved', view.etag, text]);
     return { ...view, value: { ...view.value, json }, etag };
   }
 
@@ -374,6 +384,17 @@ export class Reads {
 
 /** Keys of a scope. */
 type Readable = 'all' | ReadonlySet<string>;
+
+/** The filling in of references for one answer. */
+interface Filling {
+  readonly keys: Readable;
+  /** Characters so far. */
+  length: number;
+}
+
+function fillingFrom(keys: Readable | null): Filling | null {
+  return keys === null ? null : { keys, length: 0 };
+}
 
 interface PagePlace {
   readonly page: number;
