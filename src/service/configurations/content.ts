@@ -194,6 +194,10 @@ function plainOf(
   { before, type }: { readonly before: Content | null; readonly type: ValueType },
 ): Json | undefined {
   if (isMask(value) && before?.type === 'secret' && type === 'secret') return undefined;
+  if (value === undefined && before?.type === 'secret' && type !== 'secret') {
+    // Else it would be shown without a record that says so.
+    throw invalid({ field: 'value', message: 'is needed: a secret is made plain with another value only' });
+  }
   if (patch !== undefined) {
     if (before !== null && before.plain === undefined) throw noKey();
     return parseJson(mergePatch(before?.plain, parseJson(patch, 'json')), type);
