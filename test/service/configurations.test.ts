@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ConfigurationEntry } from '../../src/service/configuration-index.ts';
+import type { Configuration } from '../../src/service/model.ts';
 import { failure } from './failure.ts';
 import { ada, callerOf, inWorld, named, plainValue } from './world.ts';
 
@@ -373,7 +374,8 @@ test('a secret is made plain with another value only', async () => {
 
 test('to look for references to what is deleted, only values that may refer are read', async () => {
   const { prototype } = ConfigurationEntry;
-  const { read } = prototype;
+  const original = Object.getOwnPropertyDescriptor(prototype, 'read')!;
+  const read = original.value as (this: ConfigurationEntry) => Configuration;
   let reads = 0;
   prototype.read = function (this: ConfigurationEntry) {
     reads += 1;
@@ -392,7 +394,7 @@ test('to look for references to what is deleted, only values that may refer are 
       expect(reads).toBeLessThan(50);
     });
   } finally {
-    prototype.read = read;
+    Object.defineProperty(prototype, 'read', original);
   }
 });
 
