@@ -62,7 +62,7 @@ import { EDITS_MAX } from '../src/service/configurations/edits.ts';
 import { FINDINGS_MAX } from '../src/service/configurations/findings.ts';
 import { VERSIONS_PAGE_MAX } from '../src/service/configurations/history.ts';
 import { IMPORT_KEYS_MAX } from '../src/service/configurations/importing.ts';
-import { MANY_MAX, PAGE_SIZE_MAX } from '../src/service/configurations/reads.ts';
+import { MANY_MAX, PAGE_SIZE_MAX, RESOLVED_ANSWER_LENGTH_MAX } from '../src/service/configurations/reads.ts';
 import { DEFAULTS_MAX, RULES_MAX } from '../src/service/configurations/rule-checks.ts';
 import { IMPORT_ITEMS_SHOWN_MAX } from '../src/service/configurations/text-import.ts';
 import { DELIVERY_INSTANCES_MAX } from '../src/service/delivery/delivery.ts';
@@ -429,6 +429,7 @@ describe('limits', () => {
         `to ${count(VERSION_RETENTION_DAYS_MAX)} days`,
       ],
       'Strings that a comparison': [`${count(LINE_DIFFS_MAX)}, ${count(LINE_EDITS_MAX)}`],
+      'All values of one answer with their references': [`${RESOLVED_ANSWER_LENGTH_MAX / 1024 ** 2} MiB`],
       'A value with its references': [`${RESOLVED_LENGTH_MAX / 1024} KiB, ${REFERENCE_DEPTH_MAX}`],
       'Rule over several keys': [
         `${count(RULE_LENGTH_MAX)} characters, ${count(RULE_NODES_MAX)} parts, ${RULE_DEPTH_MAX} deep`,

@@ -1,5 +1,5 @@
 import type { Caller } from '../caller.ts';
-import type { ChangeMeta, ChangeOptions } from '../commit.ts';
+import { type ChangeMeta, type ChangeOptions, partKey } from '../commit.ts';
 import type { ServiceContext } from '../context.ts';
 import { changeSetKey } from '../keyspace.ts';
 import type { ChangeSet, ConfigurationName } from '../model.ts';
@@ -96,11 +96,16 @@ export class ChangeSets {
       ways.map(({ name }) => name),
     );
     const atMs = this.#context.clock.nowMs();
-    // What is as it was already, by a request that stopped halfway, is passed over.
-    const open = ways.filter((way) => !this.#isBack(way, atMs));
-    this.#checkUnchanged(open, request);
-    const chunks = Array.from({ length: Math.max(1, Math.ceil(open.length / EDITS_MAX)) }, (_, at) =>
-      open.slice(at * EDITS_MAX, (at + 1) * EDITS_MAX),
+    // Of one that is closed each part says so, or what it did when this same request was made before.
+    if (row.rolledBackAt === null) {
+      this.#checkUnchanged(
+        ways.filter((way) => !this.#isBack(way, atMs)),
+        request,
+      );
+    }
+    // The same parts each time, so that a repetition finds their idempotency keys; what is back already is passed over.
+    const chunks = Array.from({ length: Math.max(1, Math.ceil(ways.length / EDITS_MAX)) }, (_, at) =>
+      ways.slice(at * EDITS_MAX, (at + 1) * EDITS_MAX),
     );
     const answers: WriteAnswer[] = [];
     for (const [at, chunk] of chunks.entries()) {
@@ -123,17 +128,16 @@ export class ChangeSets {
     }: { readonly chunk: readonly WayBack[]; readonly at: number; readonly isLast: boolean },
   ): Promise<WriteAnswer> {
     const { tenant, name, reason, idempotencyKey, dryRun } = request;
-    const key = (idempotencyKey ?? null) === null ? null : `${idempotencyKey}/${at}`;
     return applyEdits(
       this.#context,
       caller,
       {
         operation: 'rollback',
         tenant,
-        options: { reason, idempotencyKey: key },
+        options: { reason, idempotencyKey: partKey(idempotencyKey, at) },
         body: { changeSet: name, request },
         dryRun,
-        besides: (meta) => (isLast ? this.#closing(request, meta) : { guards: [], ops: [] }),
+        besides: (meta) => this.#closing(request, meta, isLast),
       },
       (meta) => {
         const open = chunk.filter((way) => !this.#isBack(way, meta.atMs));
@@ -143,12 +147,13 @@ export class ChangeSets {
     );
   }
 
-  /** Closes the set with the last of its configurations. */
-  #closing(request: ChangeSetRollback, { at }: ChangeMeta) {
+  /** Closes the set with the last of its configurations. @throws ServiceError `conflict` when it is closed */
+  #closing(request: ChangeSetRollback, { at }: ChangeMeta, isLast: boolean) {
     const { row, modRevision } = this.#stored(request);
     if (row.rolledBackAt !== null) {
       throw new ServiceError('conflict', `the change set ${row.name} was rolled back already`);
     }
+    if (!isLast) return { guards: [], ops: [] };
     const key = changeSetKey(row.tenant, row.name);
     const value = encodeChangeSet({ ...row, rolledBackAt: at, updatedAt: at });
     return { guards: [{ key, modRevision }], ops: [{ type: 'put' as const, key, value }] };

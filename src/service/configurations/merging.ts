@@ -60,10 +60,12 @@ export class Merging {
 
   /** @throws ServiceError `not-found` for a version that is not there, `invalid` for secrets */
   async merge(caller: Caller, request: MergeRequest): Promise<MergeAnswer> {
+    // What is merged from another configuration is not guarded: it must be no older than the request.
+    await this.#context.projection.catchUp(caller.signal);
     const name = await nameOf(this.#context, caller, request.ref);
     await this.#context.access.check(caller, 'write', name);
-    // Of another configuration the newest value is meant, too; only the one that is changed is guarded.
-    if ('ref' in request.theirs) await this.#context.projection.catchUp(caller.signal);
+    // Conflicts show what is there.
+    await this.#context.access.check(caller, 'read', name);
     let last: { readonly merged: Json; readonly conflicts: readonly MergeConflict[] } = {
       merged: null,
       conflicts: [],
