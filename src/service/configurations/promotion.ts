@@ -46,8 +46,6 @@ export class Promotion {
     await this.#context.projection.catchUp(caller.signal);
     await this.#context.access.check(caller, 'read', { tenant, environment: from, application });
     await this.#context.access.check(caller, 'write', { tenant, environment: to, application });
-    // What goes is guarded by nothing: a server that is behind would take an older value than one that was acknowledged.
-    await this.#context.projection.catchUp(caller.signal);
     return applyEdits(
       this.#context,
       caller,
