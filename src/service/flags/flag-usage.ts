@@ -99,13 +99,14 @@ export class FlagUsage {
   /** Counts several at once. */
   count(scope: Scope, { flag, variant, reason, service, count }: UsageCount): void {
     const counts = this.#countsOf(scope);
-    const known = counts?.counts.get(idOf(flag, variant, reason, service));
+    const id = idOf(flag, variant, reason, service);
+    const known = counts?.counts.get(id);
     if (counts === undefined) this.#uncounted += count;
     else if (known !== undefined) {
       known.count += count;
       counts.isDirty = true;
     } else if (counts.counts.size < USAGE_COUNTS_MAX) {
-      counts.counts.set(idOf(flag, variant, reason, service), { flag, variant, reason, service, count });
+      counts.counts.set(id, { flag, variant, reason, service, count });
       counts.isDirty = true;
     } else if (service !== null) this.count(scope, { flag, variant, reason, service: null, count });
     else this.#uncounted += count;
