@@ -44,6 +44,7 @@ import { DEFAULT_PREFERENCE_TIMING } from '../src/member/leader-preference.ts';
 import { LEARNERS_MAX } from '../src/member/membership.ts';
 import { defaultLimits, FRAME_BYTES_MAX, REQUEST_BYTES_MAX } from '../src/member/transport/limits.ts';
 import { ROUND_TRIPS_KEPT } from '../src/member/transport/round-trip-meter.ts';
+import { VERSION_RETENTION_DAYS_MAX } from '../src/option-service.ts';
 import { LEADER_REGIONS_MAX } from '../src/options.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
@@ -423,7 +424,10 @@ describe('limits', () => {
       'Keys that a comparison': [count(DIFFERENCES_MAX)],
       'Findings, problems': [count(FINDINGS_MAX)],
       'Changes of a change set': [count(CHANGE_SET_CHANGES_MAX), count(CHANGE_SET_ITEMS_MAX)],
-      'Versions that were replaced': [`${RETENTION_DEFAULT.keepMs! / 86_400_000} days`],
+      'Versions that were replaced': [
+        `${RETENTION_DEFAULT.keepMs! / 86_400_000} days`,
+        `to ${count(VERSION_RETENTION_DAYS_MAX)} days`,
+      ],
       'Strings that a comparison': [`${count(LINE_DIFFS_MAX)}, ${count(LINE_EDITS_MAX)}`],
       'A value with its references': [`${RESOLVED_LENGTH_MAX / 1024} KiB, ${REFERENCE_DEPTH_MAX}`],
       'Rule over several keys': [

@@ -79,10 +79,11 @@ async function printed(words: readonly string[], more: Given = {}): Promise<stri
 
 const config = (line: string, more: Given = {}): Promise<string> =>
   printed(['config', ...line.split(' ')], more);
+const app = (line: string, more: Given = {}): Promise<string> => printed(['app', ...line.split(' ')], more);
 const env = (line: string, more: Given = {}): Promise<string> => printed(['env', ...line.split(' ')], more);
 
 // oxlint-disable-next-line typescript/no-explicit-any -- tests look into all kinds of answers
-async function json(group: 'config' | 'env', line: string, more: Given = {}): Promise<any> {
+async function json(group: 'config' | 'env' | 'app', line: string, more: Given = {}): Promise<any> {
   return JSON.parse(await printed([group, ...line.split(' '), '--json'], more));
 }
 
@@ -104,7 +105,7 @@ describe('conclave config', () => {
   test('set, get, list, history, rollback, delete and undelete', async () => {
     expect(
       await config('set db.pool.max 10 --reason first --tag db cap --type integer --description Connections'),
-    ).toBe('db.pool.max of pay in PROD is at version 1\n');
+    ).toBe('db.pool.max of pay in production is at version 1\n');
     const schema = join(directory, 'schema.json');
     await writeFile(schema, '{"type":"integer","maximum":100}');
     await config(`set db.pool.max 20 --reason load --change-set june --schema-file ${schema} --ttl 60m`);
@@ -335,6 +336,81 @@ test('conclave env: list, get, create, update, lock, unlock, delete', async () =
   expect(await env('delete canary --reason unused --change-set june')).toBe('canary is deleted\n');
 });
 
+test('conclave app: list, get, create, set, delete', async () => {
+  const rules = join(directory, 'rules.json');
+  await writeFile(rules, '[{"name":"r","expression":"config[\'min\'] < 9","message":"too many"}]');
+  const made = `create till --description Checkout --default min=2 name=till --rules-file ${rules} --reason new`;
+  const shown = [
+    'Application: till',
+    'Description: Checkout',
+    'Default: min = 2',
+    'Default: name = till',
+    "Rule: r: config['min'] < 9 (too many)",
+  ];
+  expect(await app(`${made} --change-set june`)).toBe(`${[...shown, 'Version: 1'].join('\n')}\n`);
+  const changed = 'set till --default max={"a":1} --unset-default name --description Tills --reason more';
+  expect(await json('app', `${changed} --change-set june`)).toMatchObject({
+    description: 'Tills',
+    defaults: { min: 2, max: { a: 1 } },
+    rules: [{ name: 'r' }],
+    version: 2,
+  });
+  expect(rows(await app('list'))).toContainEqual(['till', '2', '1', '2', 'Tills']);
+  // Rules are held where the application has something.
+  const test = { env: { CONCLAVE_APPLICATION: 'till', CONCLAVE_ENVIRONMENT: 'test' } };
+  await config('set k 1', test);
+  await refused('app set till --default min=10', 2, /too many/);
+  await refused('app delete till', 1, /configurations/);
+  await config('delete k', test);
+  await refused('app set till --default min', 2, /KEY=VALUE/);
+  await refused('app set till --unset-default none', 2, /none/);
+  await refused('app get nobody', 1, /nobody/);
+  const unruled = await conclave(['app', 'set', 'till', '--rules-file', '']);
+  expect(unruled).toMatchObject({ code: 0, stdout: expect.not.stringContaining('Rule:') });
+  expect(await app('get till')).toBe(unruled.stdout);
+  const acme = `--tenant acme --http-endpoint ${cluster.members[1]!.httpUrl}`;
+  expect(await json('app', `list ${acme}`)).toMatchObject({ items: expect.not.arrayContaining(['till']) });
+  expect(await app('delete till --reason closed --change-set june')).toBe('till is deleted\n');
+});
+
+test('conclave config drift: list, adopt, revert', async () => {
+  const drifting = { env: { CONCLAVE_APPLICATION: 'drifting', CONCLAVE_ENVIRONMENT: 'test' } };
+  await config('set a 1', drifting);
+  await config('set b 1', drifting);
+  expect(await config('drift list', drifting)).toBe('nothing has drifted\n');
+  using store = new KvClient({ endpoints: [cluster.members[0]!.clientUrl] });
+  for (const key of ['a', 'b']) await store.put({ key: `/default/test/drifting/${key}`, value: '2' });
+  expect(rows(await config('drift list', drifting))).toEqual([
+    ['APPLICATION', 'ENVIRONMENT', 'KEY', 'DRIFT', 'EXPECTED', 'ACTUAL'],
+    ['drifting', 'test', 'a', 'changed', '1', '2'],
+    ['drifting', 'test', 'b', 'changed', '1', '2'],
+  ]);
+  expect(await config('drift adopt a --reason right --change-set june', drifting)).toBe('1 adopted\n');
+  expect(await json('config', 'drift revert b --reason wrong --change-set june', drifting)).toMatchObject({
+    reverted: 1,
+  });
+  expect(await config('drift list', drifting)).toBe('nothing has drifted\n');
+  expect(await config('get a', drifting)).toBe('2\n');
+  expect(await config('get b', drifting)).toBe('1\n');
+  expect(await config('drift revert a', drifting)).toBe('0 put back\n');
+});
+
+test('conclave config delivery: who has a change', async () => {
+  const ran = { env: { CONCLAVE_APPLICATION: 'ran', CONCLAVE_ENVIRONMENT: 'test' } };
+  await config('set k 1', ran);
+  const url = `${cluster.members[0]!.httpUrl}/api/v1/instances/test/ran/pod-1`;
+  const headers = { 'content-type': 'application/json' };
+  expect((await fetch(url, { method: 'PUT', headers, body: '{"ttlSeconds":600}' })).status).toBe(201);
+  const here = `--http-endpoint ${cluster.members[0]!.httpUrl}`;
+  const told = await config(`delivery k ${here}`, ran);
+  expect(told).toMatch(
+    /^STATE .*\nlagging +test\/ran\/pod-1 +0 .*\nrevision \d+: 0 applied, 1 lagging, 0 rejected\n$/,
+  );
+  const { revision } = await json('config', `delivery k ${here}`, ran);
+  expect(await config(`delivery --revision ${revision} ${here}`, ran)).toBe(told);
+  await refused('config delivery', 2, /--revision/);
+});
+
 describe('over TLS, with authentication on', () => {
   const authority = new TestAuthority();
   let files: CertificateFiles;
@@ -368,7 +444,7 @@ describe('over TLS, with authentication on', () => {
 
   test('commands show who they are by their options, or by the environment', async () => {
     const root = { env: { ...reach, CONCLAVE_USER: 'root', CONCLAVE_PASSWORD: 'pw' } };
-    expect(await config('set k 1', root)).toBe('k of pay in PROD is at version 1\n');
+    expect(await config('set k 1', root)).toBe('k of pay in production is at version 1\n');
     const named = { env: { ...reach, CONCLAVE_USER: '', CONCLAVE_CACERT: '' } };
     const ca = reach['CONCLAVE_CACERT']!;
     expect(await config(`get k --user root:pw --cacert ${ca}`, named)).toBe('1\n');
@@ -384,17 +460,19 @@ describe('over TLS, with authentication on', () => {
 
 test('every command and every option of the configuration service was called', async () => {
   const root = program({} as CliIo);
-  const missing = ['config', 'env'].flatMap((name) => {
-    const group = root.commands.find((command) => command.name() === name)!;
-    const ofGroup = untried([name], group);
-    return [...ofGroup, ...group.commands.flatMap((command) => untried([name, command.name()], command))];
-  });
-  expect(missing).toEqual([]);
+  const groups = root.commands.filter((command) => ['config', 'env', 'app'].includes(command.name()));
+  expect(groups).toHaveLength(3);
+  expect(groups.flatMap((group) => untriedWithin([group.name()], group))).toEqual([]);
   // So that the list of those that are excused stays true.
   expect(await readFile(join(repositoryRoot(), 'src/cli/config-watch.ts'), 'utf8')).toContain(
     "command('watch')",
   );
 });
+
+function untriedWithin(names: readonly string[], group: Command): string[] {
+  const ofCommands = group.commands.flatMap((command) => untriedWithin([...names, command.name()], command));
+  return [...untried(names, group), ...ofCommands];
+}
 
 /** What of a command no test of this file has called. */
 function untried(names: readonly string[], command: Command): string[] {

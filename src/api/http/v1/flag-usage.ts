@@ -90,7 +90,7 @@ const ADD: Operation = {
   operationId: 'addFlagEvaluations',
   summary: 'Tell how often flags answered what where a client evaluates itself',
   tag: 'Flags',
-  kind: 'change',
+  kind: 'call',
   body: strictObject(
     {
       application: TEXT,
