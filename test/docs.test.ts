@@ -466,6 +466,31 @@ describe('limits', () => {
   });
 });
 
+test('the limits that the reference of the API repeats are those there are', () => {
+  const count = (value: number): string => value.toLocaleString('en');
+  const table = read('docs/api.md').split('\n## Limits\n')[1]!.split('\n## ')[0]!;
+  const rows = [...table.matchAll(/^\| (\S.*) \| (\S.*) \|$/gm)].map(([, limit, value]) => [limit, value]);
+  const { bodyBytesMax, importBytesMax } = REST_LIMITS_DEFAULT;
+  expect(PAGE_SIZE_MAX).toBe(MANY_MAX);
+  expect(Object.fromEntries(rows)).toEqual({
+    Value: `${VALUE_BYTES_MAX / 1024} KiB of JSON`,
+    'Body of a request; of an import': `${bodyBytesMax / 2 ** 20} MiB; ${importBytesMax / 2 ** 20} MiB`,
+    'Changes in one transaction': count(EDITS_MAX),
+    'Page; keys of a bulk read': count(PAGE_SIZE_MAX),
+    'Key; application, tenant; environment; tag': `${[LENGTHS.key, LENGTHS.application, LENGTHS.environment, LENGTHS.tag].join('; ')} characters`,
+    'Tags of a configuration': count(TAGS_MAX),
+    'Default values, rules of an application': `${count(DEFAULTS_MAX)}, ${count(RULES_MAX)}`,
+  });
+  expect(LENGTHS.tenant).toBe(LENGTHS.application);
+});
+
+test('the README has the way to every document', () => {
+  const linked = [...read('README.md').matchAll(/\((docs\/[\w.-]+)\)/g)].map(([, path]) => path!);
+  expect(linked.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+  const documents = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'));
+  expect(documents.filter((name) => !linked.includes(`docs/${name}`))).toEqual([]);
+});
+
 test('every seed that the track record says a bug was found by is run with every change', () => {
   const seeds = [...read('docs/track-record.md').matchAll(/npm run sim -- --seed (\d+)/g)].map(([, seed]) =>
     Number(seed),

@@ -190,7 +190,7 @@ test('bulk changes all or none, and says which item is wrong', async () => {
     );
     const wrong = [...items(3), { action: 'update' as const, ref: named('none'), value: { json: 1 } }];
     await expect(service.configurations.bulk(ada, { tenant: 'default', items: wrong })).rejects.toEqual(
-      failure('not-found', 'items/3'),
+      failure('not-found', 'items/3/key'),
     );
     const dry = await service.configurations.bulk(ada, { tenant: 'default', items: items(2), dryRun: true });
     expect(dry).toMatchObject({ changeId: null, items: [{ type: 'created' }, { type: 'created' }] });

@@ -158,8 +158,9 @@ export class ChangeSets {
     checkTenant(tenant);
     checkLabel('changeSet', name);
     const stored = this.#context.projection.state.changeSet(tenant, name);
-    if (stored === undefined) throw new ServiceError('not-found', `there is no change set ${name}`);
-    return stored;
+    if (stored !== undefined) return stored;
+    const message = `there is no change set ${name}`;
+    throw new ServiceError('not-found', message, { problems: [{ field: 'changeSet', message }] });
   }
 
   #view({ row }: Stored<ChangeSet>): ChangeSetView {

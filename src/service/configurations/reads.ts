@@ -12,7 +12,7 @@ import { resolve } from '../values/references.ts';
 import { subtypeOf } from '../values/value-types.ts';
 import { type ConfigurationView, opened, type ShownValue, shown, viewOf } from '../views.ts';
 import { notFound } from './edits.ts';
-import { type ConfigurationRef, checkKnownScope, nameOf } from './refs.ts';
+import { type ConfigurationRef, checkKnownScope, fieldOf, nameOf } from './refs.ts';
 import { within } from './requests.ts';
 
 /** How a read is answered. */
@@ -108,7 +108,7 @@ export class Reads {
     const name = await nameOf(this.#context, caller, ref);
     await this.#context.access.check(caller, 'read', name);
     const entry = this.#state.configurations.find(name);
-    if (entry === undefined || !entry.isLive(this.#nowMs)) throw notFound(name);
+    if (entry === undefined || !entry.isLive(this.#nowMs)) throw notFound(name, fieldOf(ref));
     return this.#answer(viewOf(entry.read(), entry.modRevision));
   }
 

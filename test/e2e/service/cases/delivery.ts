@@ -102,7 +102,10 @@ export const DELIVERY: CaseTable = {
         at: `?revision=${2 ** 40}`,
         fields: ['revision'],
       }),
-      report('an unknown configuration', 404, { at: `?configuration=${idOf({ ...at, key: 'none' })}` }),
+      report('an unknown configuration', 404, {
+        at: `?configuration=${idOf({ ...at, key: 'none' })}`,
+        fields: ['configuration'],
+      }),
     ],
   },
   listInstances: {
