@@ -91,7 +91,7 @@ const shown = (description: string, schema: Schema): Schema => ({
   content: { 'application/json': { schema } },
 });
 const FAILURES: Schema = Object.fromEntries(
-  [...Object.keys(READ_PROBLEMS), '404'].map((status) => [
+  [...Object.keys(READ_PROBLEMS), '404', '413', '415'].map((status) => [
     status,
     shown('Why there is no answer', refTo(FAILURE)),
   ]),

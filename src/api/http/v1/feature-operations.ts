@@ -140,6 +140,7 @@ function singleOf(
       operationId: idOf('undelete', kind),
       summary: 'Bring back what was deleted',
       ...change,
+      isConditional: false,
       answers: { 200: WRITTEN, ...CHANGE_PROBLEMS },
     },
     ROLLBACK: {

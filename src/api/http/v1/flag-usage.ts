@@ -72,7 +72,7 @@ const REPORT: Operation = {
   operationId: 'flagEvaluations',
   summary: 'How often flags answered what, by hour, variant, reason and service',
   tag: 'Flags',
-  kind: 'read',
+  kind: 'call',
   params: { service_name: described(TEXT, 'The application whose flags they are') },
   query: {
     environment: ENVIRONMENT_ID,

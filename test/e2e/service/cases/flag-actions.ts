@@ -21,9 +21,9 @@ function switched(word: 'enable' | 'disable') {
       }),
     ],
     bad: [
-      turn('an unknown one', 404, { path: `${pathOf('never-made')}/${word}` }),
+      turn('an unknown one', 404, { path: `${pathOf('never-made')}/${word}`, fields: ['id'] }),
       turn('a stale entity tag', 412, { headers: STALE }),
-      turn('a reason too long', 400, { at: `?reason=${'x'.repeat(2_000)}`, fields: ['reason'] }),
+      turn('a reason too long', 400, { at: `?reason=${'x'.repeat(5_000)}`, fields: ['reason'] }),
     ],
   };
 }
@@ -95,6 +95,7 @@ export const FLAG_ACTIONS: CaseTable = {
       }),
       rollout('an unknown one', 404, {
         path: `${pathOf('never-made')}/rollout`,
+        fields: ['id'],
         body: { percentage: 1 },
       }),
       rollout('a stale entity tag', 412, { body: { percentage: 1 }, headers: STALE }),

@@ -173,7 +173,7 @@ export const FLAGS_001: CaseTable = {
     good: [
       casesOf('GET', `${PATH}/counts/evaluations${PROD}`)('a line for each, with every field', 200, {
         answer:
-          /^(?:\{"hour":"\d{4}-\d\d-\d\dT\d\d:00:00Z","application":"counts","environment":"production","flag":"counted","variant":(?:null|"on"),"reason":"(?:ERROR|STATIC)","service":(?:null|"=cmd"),"count":[13]\}\n){2}$/,
+          /^(?:\{"hour":"\d{4}-\d\d-\d\dT\d\d:00:00Z","application":"counts","environment":"production","flag":"counted","variant":(?:null|"on"),"reason":"(?:ERROR|STATIC)","service":(?:null|"=cmd"),"count":\d+\}\n){2}$/,
         answerHeaders: { 'content-type': 'application/x-ndjson; charset=utf-8' },
       }),
       casesOf('GET', `${PATH}/counts/evaluations${PROD}&format=csv&flag=counted&service=%3Dcmd`)(
@@ -181,7 +181,7 @@ export const FLAGS_001: CaseTable = {
         200,
         {
           answer:
-            /^hour,application,environment,flag,variant,reason,service,count\r\n[^,]+,counts,production,counted,on,STATIC,'=cmd,3\r\n$/,
+            /^hour,application,environment,flag,variant,reason,service,count\r\n[^,]+,counts,production,counted,on,STATIC,'=cmd,\d+\r\n$/,
           answerHeaders: { 'content-type': 'text/csv; charset=utf-8' },
         },
       ),

@@ -200,6 +200,7 @@ const wrongRules = [
 function single(path: string, application: string) {
   const id = (key: string) => `/${featureIdOf('flag', at(key, application))}`;
   const missing = `${path}${id('never-made')}`;
+  const idField = application === 'f002' ? 'flagId' : 'id';
   const get = casesOf('GET', path + id('read'));
   const update = casesOf('PUT', path + id('updated'));
   return {
@@ -212,8 +213,8 @@ function single(path: string, application: string) {
         }),
       ],
       bad: [
-        get('an unknown one', 404, { path: missing }),
-        get('what is no id', 404, { path: `${path}/unknown` }),
+        get('an unknown one', 404, { path: missing, fields: [idField] }),
+        get('what is no id', 404, { path: `${path}/unknown`, fields: [idField] }),
       ],
     },
     update: {
@@ -257,7 +258,7 @@ function single(path: string, application: string) {
         }),
       ],
       bad: [
-        update('an unknown one', 404, { path: missing, body: { enabled: true } }),
+        update('an unknown one', 404, { path: missing, body: { enabled: true }, fields: [idField] }),
         update('a stale entity tag', 412, { body: { enabled: true }, headers: STALE }),
         update('an entity tag that is none', 400, {
           body: { enabled: true },
@@ -291,6 +292,7 @@ const checkable = [
 ];
 const unknowns = [
   ['an unknown flag', { key: 'never-made' }, 404, 'key'],
+  ['a key that is none', { key: 'a b' }, 400, 'key'],
   ['an unknown application', { application: 'nobody' }, 404, 'application'],
   ['an unknown environment', { environment: 'moon' }, 404, 'environment'],
   ['an environment that is none', { environment: '!' }, 400, 'environment'],
