@@ -54,7 +54,11 @@ export function featureIdOf(kind: Kind, at: FlagAt): string {
 }
 
 /** A flag or segment as our own paths show it, with every field. */
-export function feature(kind: Kind, at: FlagAt, fields: { readonly definition: object }): object {
+export function feature(
+  kind: Kind,
+  at: FlagAt,
+  fields: { readonly definition: object; readonly [field: string]: unknown },
+): object {
   return {
     kind,
     id: featureIdOf(kind, at),

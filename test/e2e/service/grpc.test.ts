@@ -307,7 +307,7 @@ describe('StreamConfigurationUpdates', () => {
         key: 'watched',
         value: '',
         value_type: 'VALUE_TYPE_UNSPECIFIED',
-        version: 3,
+        version: 2,
         update_type: 'UPDATE_TYPE_DELETED',
         updated_at,
       },

@@ -265,7 +265,9 @@ function updates(kind: Kind, method: 'PUT' | 'PATCH', definition: object) {
         body: { definition, reason: 'why not', changeSet: 'june' },
         answer: feature(kind, at(key), {
           definition: shown(key, other),
-          ...{ description: 'kept', tags: ['t'], version: 2 },
+          description: 'kept',
+          tags: ['t'],
+          version: 2,
         }),
         answerHeaders: { etag: ETAG },
       }),

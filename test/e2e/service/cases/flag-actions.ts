@@ -16,7 +16,7 @@ function switched(word: 'enable' | 'disable') {
     given: [hasFeature('flag', at(word), definition)],
     good: [
       turn('one, with every field', 200, {
-        answer: feature('flag', at(word), { definition: turned, ...{ version: 2 } }),
+        answer: feature('flag', at(word), { definition: turned, version: 2 }),
         answerHeaders: { etag: ETAG },
       }),
     ],
@@ -52,7 +52,7 @@ export const FLAG_ACTIONS: CaseTable = {
         body: { percentage: 12.34, reason: 'slowly', changeSet: 'june' },
         answer: feature('flag', at('rolled'), {
           definition: whole('rolled', { ...ON_OFF, fallthrough: { variant: 'off' }, rules: [RULE] }),
-          ...{ version: 2 },
+          version: 2,
         }),
         answerHeaders: { etag: ETAG },
       }),

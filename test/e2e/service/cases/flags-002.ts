@@ -356,7 +356,10 @@ const CHECKS: CaseTable = {
     bad: [
       check('nothing', 400, { fields: ['key', 'application', 'environment'] }),
       ...unknowns.map(([title, more, status, field]) =>
-        check(title, status, { at: `?${new URLSearchParams({ ...QUESTION, ...more })}`, fields: [field] }),
+        check(title, status, {
+          at: `?${new URLSearchParams({ ...QUESTION, ...more }).toString()}`,
+          fields: [field],
+        }),
       ),
     ],
   },
