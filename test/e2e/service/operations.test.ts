@@ -14,7 +14,12 @@ import { CONFIGS } from './cases/configs.ts';
 import { DELIVERY } from './cases/delivery.ts';
 import { ENVIRONMENTS } from './cases/environments.ts';
 import { EVENTS } from './cases/events.ts';
+import { FEATURES } from './cases/features.ts';
+import { FLAG_ACTIONS } from './cases/flag-actions.ts';
+import { FLAGS_001 } from './cases/flags-001.ts';
+import { FLAGS_002 } from './cases/flags-002.ts';
 import { MANY } from './cases/many.ts';
+import { OFREP } from './cases/ofrep.ts';
 import { RESOURCES } from './cases/resources.ts';
 import { SERVICES } from './cases/services.ts';
 import { TEXTS } from './cases/texts.ts';
@@ -42,6 +47,11 @@ const TABLE: CaseTable = {
   ...AUDIT,
   ...DELIVERY,
   ...EVENTS,
+  ...FLAGS_002,
+  ...FLAGS_001,
+  ...FEATURES,
+  ...FLAG_ACTIONS,
+  ...OFREP,
 };
 
 /**
@@ -50,6 +60,8 @@ const TABLE: CaseTable = {
  */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   watchServiceConfiguration: 'test/e2e/streams.test.ts',
+  ofrepEvents: 'test/e2e/flags.test.ts',
+  ofrepScopedEvents: 'test/e2e/flags.test.ts',
 };
 
 let keys: KeyFile;
@@ -142,8 +154,18 @@ async function hold(id: string, item: Case): Promise<void> {
   if (answer instanceof RegExp) expect(answered.text, what).toMatch(answer);
   else if (answer !== undefined)
     expect(typeof answer === 'string' ? answered.text : answered.body, what).toEqual(answer);
+  else if (isOfrep(answered) && status >= 400)
+    expect(answered.body, what).toMatchObject({
+      errorCode: expect.stringMatching(/^(?:GENERAL|INVALID_CONTEXT|PARSE_ERROR)$/),
+      errorDetails: expect.stringMatching(/\S/),
+    });
   else if (status >= 400) expectFailure(what, answered, status);
-  if (fields !== undefined) expect(fieldsOf(answered), what).toEqual(fields);
+  if (fields !== undefined && !isOfrep(answered)) expect(fieldsOf(answered), what).toEqual(fields);
+}
+
+/** OFREP's failures have a code of their own, and no list of fields. */
+function isOfrep({ operationId }: { readonly operationId: string | null }): boolean {
+  return operationId?.startsWith('ofrep') === true;
 }
 
 function fieldsOf({ body }: Answered): string[] {

@@ -13,28 +13,32 @@ import {
 
 const TAG = 'Configurations';
 const CONFIG_ID = { configId: described(TEXT, 'Configuration ID') };
-const failure = (description: string) => ({ description, schema: refTo(BAD_REQUEST) });
+/** What a failure is told by on 002's paths. */
+export const failure = (description: string) => ({ description, schema: refTo(BAD_REQUEST) });
 const UNAUTHENTICATED = { description: 'Authentication required', schema: refTo(UNAUTHORIZED) };
 const WRONG = failure('Invalid request');
 const ABSENT = failure('Configuration not found');
 const VERSION_ABSENT = failure('Configuration or version not found');
 const CONFLICT = failure('It is there already, or in another state');
-const STALE = failure('If-Match names another revision');
-/** Beside what the seed's document lists. */
-const READ_FAILURES = {
+/** Of what honours If-Match. */
+export const STALE = failure('If-Match names another revision');
+/** Of every read, beside what the seed's document lists. */
+export const READ_FAILURES = {
   400: WRONG,
   401: UNAUTHENTICATED,
   403: failure('Not permitted'),
   503: failure('The store does not answer'),
 };
-const CHANGE_FAILURES = {
+/** Of every change. */
+export const CHANGE_FAILURES = {
   ...READ_FAILURES,
   409: CONFLICT,
   413: failure('The request is too large'),
   422: failure('The idempotency key was used for another request'),
   504: failure('Whether it was done is not known'),
 };
-const OTHER_TYPE = { 415: failure('The body is of another type than is taken') };
+/** Of what takes a body. */
+export const OTHER_TYPE = { 415: failure('The body is of another type than is taken') };
 
 export const LIST: Operation = {
   operationId: 'listConfigurations',
