@@ -25,6 +25,7 @@ const AREAS = [
   'flagImport',
   'staleFlags',
   'usageReports',
+  'experiments',
   'audit',
 ] as const;
 export type Area = (typeof AREAS)[number];
@@ -43,6 +44,7 @@ const CHANGES: Readonly<Partial<Record<Area, ReadonlySet<string>>>> = {
   applications: new Set(['create', 'update', 'delete']),
   flagImport: new Set(['import']),
   usageReports: new Set(['add']),
+  experiments: new Set(['add', 'reset']),
   features: new Set([
     'create',
     'update',

@@ -25,6 +25,8 @@ import { Instances } from './delivery/instances.ts';
 import { Environments } from './environments/environments.ts';
 import { EventHub, type EventLimits } from './events/event-hub.ts';
 import { Events } from './events/events.ts';
+import { Experiments } from './flags/experiments.ts';
+import { Exposures } from './flags/exposures.ts';
 import { FeatureHistory } from './flags/feature-history.ts';
 import { FlagImport } from './flags/feature-import.ts';
 import { FeatureReads } from './flags/feature-reads.ts';
@@ -102,6 +104,9 @@ export interface Service {
   /** Counts what flags answer. */
   readonly flagUsage: FlagUsage;
   readonly usageReports: UsageReports;
+  /** Who got which variant. */
+  readonly exposures: Exposures;
+  readonly experiments: Experiments;
   /** Flags as they are evaluated. */
   readonly flagReads: FlagReads;
   readonly sweepers: Sweepers;
@@ -147,6 +152,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   const flagSets = new FlagSets(projection);
   const flagUsage = new FlagUsage(kv, { clock, logger });
   flagUsage.start();
+  const exposures = new Exposures(kv, { clock, logger });
+  exposures.start();
   return {
     configurations: new Configurations(context),
     reads,
@@ -173,6 +180,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     staleFlags: new StaleFlags(context),
     flagUsage,
     usageReports: new UsageReports(context, flagUsage),
+    exposures,
+    experiments: new Experiments(context, exposures),
     flagReads: new FlagReads(context, flagSets, flagUsage),
     sweepers,
     sealer,
@@ -192,6 +201,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
         instances.close(),
         sweepers.close(),
         flagUsage.close(),
+        exposures.close(),
       ]);
       flagSets.close();
       await projection.close();
