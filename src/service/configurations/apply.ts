@@ -44,10 +44,9 @@ export interface EditRequest {
   /** Check and answer, but change nothing. */
   readonly dryRun?: boolean | undefined;
   /** What else the transaction takes for granted and does. */
-  readonly besides?: ((meta: ChangeMeta) => Pick<Plan<unknown>, 'guards' | 'ops'>) | undefined;
+  readonly besides?: ((meta: ChangeMeta) => Besides) | undefined;
 }
-
-const NOTHING = { guards: [], ops: [] };
+type Besides = Pick<Plan<unknown>, 'guards' | 'ops'> & Partial<Pick<Plan<unknown>, 'items'>>;
 
 /**
  * Makes a change of configurations in one transaction.
@@ -65,12 +64,26 @@ export async function applyEdits(
   const plan = async (meta: ChangeMeta) => {
     const deployment = { operation, reason: meta.reason, promotedFrom: request.promotedFrom ?? null };
     const planned = planEdits(context, meta, { edits: await edits(meta), deployment });
-    const { guards, ops } = request.besides?.(meta) ?? NOTHING;
-    return { ...planned, guards: [...planned.guards, ...guards], ops: [...planned.ops, ...ops] };
+    const besides = request.besides?.(meta);
+    return besides === undefined ? planned : joined(planned, besides);
   };
   if (request.dryRun === true) return dryRun(context, caller, { options, plan });
   const committed = await context.committer.commit(caller, { ...options, operation, tenant, body }, plan);
   return answerOf(context, caller, committed);
+}
+
+/** Both at once; what both guard or put, in the same way, is there once. */
+function joined<T>(plan: Plan<T>, { guards, ops, items = [] }: Besides): Plan<T> {
+  return {
+    ...plan,
+    guards: distinct([...plan.guards, ...guards]),
+    ops: distinct([...plan.ops, ...ops]),
+    items: [...plan.items, ...items],
+  };
+}
+
+function distinct<T extends { readonly key: Buffer }>(all: readonly T[]): readonly T[] {
+  return [...new Map(all.map((each) => [each.key.toString('latin1'), each])).values()];
 }
 
 async function dryRun(

@@ -20,6 +20,7 @@ import {
   TEXTS,
   TIME,
 } from '../rest/schema.ts';
+import { FEATURE, featureOf } from './feature-shapes.ts';
 import { CHANGE, DRY_RUN, ENVIRONMENT_ID, NAME_FIELDS } from './schemas.ts';
 import { writtenOf } from './views.ts';
 
@@ -87,7 +88,7 @@ function changeSets(api: FastifyInstance, { service }: RestContext): void {
     async (request, reply) => {
       const { force, dryRun } = request.body ?? {};
       const { reason, idempotencyKey } = changeOptions(request);
-      const { revision, changeIds, items } = await service.changeSets.rollback(request.caller, {
+      const { revision, changeIds, items, features } = await service.changeSets.rollback(request.caller, {
         tenant: request.tenant,
         name: request.params.name,
         force,
@@ -102,10 +103,15 @@ function changeSets(api: FastifyInstance, { service }: RestContext): void {
         items,
         findings: [],
       });
-      return sendWritten(reply, { revision, body: { revision, changeIds, items: shown } });
+      return sendWritten(reply, {
+        revision,
+        body: { revision, changeIds, items: shown, features: features.map(featureOf) },
+      });
     },
   );
 }
+
+const KIND = { type: 'string', enum: ['configuration', 'flag', 'segment'] };
 
 const CHANGE_SET = named(
   'ChangeSet',
@@ -113,8 +119,8 @@ const CHANGE_SET = named(
     tenant: TEXT,
     name: TEXT,
     changes: described(TEXTS, 'In the order in which they were made'),
-    items: list(object({ id: TEXT, tenant: TEXT, ...NAME_FIELDS, before: COUNT, after: COUNT }), {
-      description: 'Each configuration with its versions before the set and after',
+    items: list(object({ kind: KIND, id: TEXT, tenant: TEXT, ...NAME_FIELDS, before: COUNT, after: COUNT }), {
+      description: 'Each configuration, flag and segment with its versions before the set and after',
     }),
     rolledBackAt: nullable(TIME),
     createdBy: TEXT,
@@ -169,13 +175,13 @@ const GET: Operation = {
 
 const ROLLBACK: Operation = {
   operationId: 'rollbackChangeSet',
-  summary: 'Take every configuration of a release back to what it was before',
+  summary: 'Take everything of a release back (configurations, flags and segments) to what it was before',
   tag: TAG,
   kind: 'change',
   params: { name: TEXT },
   body: nullable(
     strictObject({
-      force: described(FLAG, 'Also where somebody has changed a configuration since'),
+      force: described(FLAG, 'Also where somebody has changed something since'),
       dryRun: DRY_RUN,
       reason: CHANGE_FIELDS['reason']!,
       changeDescription: CHANGE_FIELDS['changeDescription']!,
@@ -184,7 +190,12 @@ const ROLLBACK: Operation = {
   answers: {
     200: {
       description: 'What was changed',
-      schema: object({ revision: COUNT, changeIds: TEXTS, items: list(object({})) }),
+      schema: object({
+        revision: COUNT,
+        changeIds: TEXTS,
+        items: list(object({})),
+        features: list(refTo(FEATURE)),
+      }),
     },
     ...CHANGE_PROBLEMS,
   },
