@@ -29,6 +29,7 @@ import { Experiments } from './flags/experiments.ts';
 import { Exposures } from './flags/exposures.ts';
 import { FeatureHistory } from './flags/feature-history.ts';
 import { FlagImport } from './flags/feature-import.ts';
+import { FeaturePromotion } from './flags/feature-promotion.ts';
 import { FeatureReads } from './flags/feature-reads.ts';
 import { Features } from './flags/features.ts';
 import { FlagReads } from './flags/flag-reads.ts';
@@ -99,6 +100,7 @@ export interface Service {
   readonly features: Features;
   readonly featureReads: FeatureReads;
   readonly featureHistory: FeatureHistory;
+  readonly featurePromotion: FeaturePromotion;
   readonly flagImport: FlagImport;
   readonly staleFlags: StaleFlags;
   /** Counts what flags answer. */
@@ -176,6 +178,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     features: new Features(context),
     featureReads: new FeatureReads(context),
     featureHistory: new FeatureHistory(context),
+    featurePromotion: new FeaturePromotion(context),
     flagImport: new FlagImport(context),
     staleFlags: new StaleFlags(context),
     flagUsage,

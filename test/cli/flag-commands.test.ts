@@ -131,6 +131,12 @@ test('flags are exported, imported and reported on', async () => {
     expect(await printed('experiment', 'beta', '--csv')).toMatch(/shop,production,beta,on,false,/);
     expect(await printed('experiment', 'beta', '--reset')).toBe('The experiment of beta begins anew\n');
     expect(await printed('experiment', 'beta')).toBe('Nobody was exposed to beta yet\n');
+    const promote = ['promote', 'beta', '--from', 'PROD', '--to', 'STAGING'] as const;
+    expect(await printed(...promote, '--dry-run')).toMatch(/WOULD BE[^]*flag +beta +created +1/);
+    expect(await printed(...promote, '--change-set', 'r1')).toMatch(/flag +beta +created +1/);
+    expect(await printed(...promote)).toBe('Nothing is different\n');
+    const undone = await world.post('/api/v1/change-sets/r1/rollback', {});
+    expect(undone.body).toMatchObject({ items: [], features: [{ kind: 'flag', key: 'beta' }] });
     expect(await printed('stale', '--days', '0')).toMatch(
       /beta +shop +production +0 days +answers-everybody-alike/,
     );

@@ -126,7 +126,9 @@ export class Exposures {
   }
 
   async #flush(signal: AbortSignal): Promise<void> {
-    for (const [id, waiting] of [...this.#waiting]) {
+    // What is put back is left for the next time.
+    const all = [...this.#waiting];
+    for (const [id, waiting] of all) {
       // What comes while it is written waits anew.
       this.#waiting.delete(id);
       this.#writing.set(id, waiting);

@@ -92,3 +92,43 @@ describe('releases', () => {
     });
   });
 });
+
+describe('promotions', () => {
+  const to = { tenant: 'default', application: 'shop', from: 'staging', to: 'production' };
+
+  test('take flags with their segments to another environment, together or not at all', async () => {
+    await inWorld(async (world) => {
+      const { service } = world;
+      const promote = (more: object = {}) => service.featurePromotion.promote(ada, { ...to, ...more });
+      await flag(world, 'a');
+      await flag(world, 'b', { prerequisites: [{ flag: 'a', variants: ['on'] }] });
+      await expect(promote({ flags: ['b'] })).rejects.toThrow(failure('invalid'));
+      await expect(promote({ flags: ['a', 'none'] })).rejects.toThrow(failure('not-found', 'flags/1'));
+      await expect(promote({ to: 'staging' })).rejects.toThrow(failure('invalid', 'to'));
+      expect(row(world, 'a', 'production')).toBeUndefined();
+      expect(await promote({ dryRun: true })).toMatchObject({ changeId: null });
+      expect(row(world, 'a', 'production')).toBeUndefined();
+      const { items } = await promote();
+      expect(items.map(({ type, after }) => [type, after.environment, after.key])).toEqual([
+        ['created', 'production', 'a'],
+        ['created', 'production', 'b'],
+      ]);
+      expect(row(world, 'b', 'production')).toMatchObject({ version: 1 });
+      expect(await promote()).toMatchObject({ changeId: null, items: [{ type: 'unchanged' }, {}] });
+    });
+  });
+
+  test('obey the rules of the environment', async () => {
+    await inWorld(async (world) => {
+      const { service } = world;
+      await service.environments.update(ada, {
+        tenant: 'default',
+        id: 'production',
+        rules: { promoteOnlyFrom: 'test' },
+      });
+      await flag(world, 'a');
+      await expect(service.featurePromotion.promote(ada, to)).rejects.toThrow(failure('conflict'));
+      expect(row(world, 'a', 'production')).toBeUndefined();
+    });
+  });
+});

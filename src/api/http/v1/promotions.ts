@@ -4,6 +4,7 @@ import type { RestContext } from '../rest/context.ts';
 import { changeOptions, type ReadQuery, readOptions, sendRead, sendWritten } from '../rest/exchange.ts';
 import { CHANGE_PROBLEMS, READ_PROBLEMS } from '../rest/problem-schema.ts';
 import {
+  ANY,
   CHANGE_FIELDS,
   COUNT,
   described,
@@ -32,6 +33,14 @@ interface PromoteBody {
   readonly deleteMissing?: boolean;
   readonly dryRun?: boolean;
 }
+interface PromoteFlagsBody {
+  readonly application: string;
+  readonly from: string;
+  readonly to: string;
+  readonly flags?: readonly string[];
+  readonly segments?: readonly string[];
+  readonly dryRun?: boolean;
+}
 interface NameParams {
   readonly name: string;
 }
@@ -57,7 +66,37 @@ export function promotions(api: FastifyInstance, context: RestContext): void {
       return sendWritten(reply, { revision, isRepeated, body: writtenOf(answer) });
     },
   );
+  flagPromotions(api, context);
   changeSets(api, context);
+}
+
+function flagPromotions(api: FastifyInstance, { service }: RestContext): void {
+  api.post<{ Body: PromoteFlagsBody }>(
+    '/api/v1/flags/promotions',
+    { schema: operation(PROMOTE_FLAGS) },
+    async (request, reply) => {
+      const { application, from, to, flags, segments, dryRun } = request.body;
+      const { revision, isRepeated, changeId, items } = await service.featurePromotion.promote(
+        request.caller,
+        {
+          tenant: request.tenant,
+          application,
+          from: environmentId(from, 'from'),
+          to: environmentId(to, 'to'),
+          flags,
+          segments,
+          dryRun,
+          ...changeOptions(request),
+        },
+      );
+      const shown = items.map(({ type, before, after }) => ({
+        type,
+        before: before === null ? null : featureOf(before),
+        after: featureOf(after),
+      }));
+      return sendWritten(reply, { revision, isRepeated, body: { revision, changeId, items: shown } });
+    },
+  );
 }
 
 function changeSets(api: FastifyInstance, { service }: RestContext): void {
@@ -151,6 +190,36 @@ const PROMOTE: Operation = {
     ['application', 'from', 'to'],
   ),
   answers: { 200: { description: 'What was changed', schema: refTo(CHANGE) }, ...CHANGE_PROBLEMS },
+};
+
+const PROMOTE_FLAGS: Operation = {
+  operationId: 'promoteFlags',
+  summary: 'Take flags and segments of an application from one environment to another',
+  tag: TAG,
+  kind: 'change',
+  body: strictObject(
+    {
+      application: TEXT,
+      from: ENVIRONMENT_ID,
+      to: ENVIRONMENT_ID,
+      flags: described(TEXTS, 'Where neither is named, all that from has itself'),
+      segments: TEXTS,
+      dryRun: DRY_RUN,
+      ...CHANGE_FIELDS,
+    },
+    ['application', 'from', 'to'],
+  ),
+  answers: {
+    200: {
+      description: 'What was changed',
+      schema: object({
+        revision: COUNT,
+        changeId: nullable(TEXT),
+        items: list(object({ type: TEXT, before: ANY, after: refTo(FEATURE) })),
+      }),
+    },
+    ...CHANGE_PROBLEMS,
+  },
 };
 
 const LIST: Operation = {
