@@ -146,6 +146,7 @@ const CONFINED: Readonly<Record<string, readonly string[]>> = {
   '@openfeature/server-sdk': ['openfeature'],
   'ajv-formats': ['service'],
   re2js: ['service', 'evaluation'],
+  'simple-statistics': ['service'],
   '@marcbachmann/cel-js': ['service'],
   diff: ['service'],
   'dot-properties': ['service'],

@@ -77,6 +77,12 @@ import { EVENT_LIMITS_DEFAULT, SUBSCRIBERS_MAX } from '../src/service/events/eve
 import { ACCESS_MS_MAX, WAIT_MS_MAX } from '../src/service/events/events.ts';
 import { REPLAY_CHANGES_MAX } from '../src/service/events/replay.ts';
 import { RECORDS_MAX } from '../src/service/flags/change-feed.ts';
+import { REPORTED_EXPERIMENTS_MAX, REPORTED_EXPOSURES_MAX } from '../src/service/flags/experiments.ts';
+import {
+  EXPERIMENT_VARIANTS_MAX,
+  EXPOSURES_FLUSH_MS,
+  WAITING_VARIANTS_MAX,
+} from '../src/service/flags/exposures.ts';
 import { FEATURE_BYTES_MAX } from '../src/service/flags/feature-content.ts';
 import {
   FEATURE_EDITS_BYTES_MAX,
@@ -94,6 +100,7 @@ import {
   USAGE_KEEP_HOURS,
   USAGE_SCOPES_MAX,
 } from '../src/service/flags/flag-usage.ts';
+import { UNIQUE_MAX } from '../src/service/flags/unique-count.ts';
 import { REPORTED_COUNTS_MAX, USAGE_HOURS_MAX, USAGE_LINES_MAX } from '../src/service/flags/usage-reports.ts';
 import { ENTRIES_MAX, PROBLEMS_MAX, SET_LENGTH_MAX } from '../src/service/formats/parsed-set.ts';
 import { LENGTHS, TAGS_MAX } from '../src/service/names.ts';
@@ -268,6 +275,13 @@ describe('limits', () => {
       'Hours, counts of one report': [
         `${count(USAGE_HOURS_MAX)}, ${count(USAGE_LINES_MAX)}; ${count(REPORTED_COUNTS_MAX)}`,
       ],
+      'Exposures that a client reports': [
+        `${count(REPORTED_EXPOSURES_MAX)}; ${count(REPORTED_EXPERIMENTS_MAX)}`,
+      ],
+      'Variants of a flag whose exposures are kept': [
+        `${EXPERIMENT_VARIANTS_MAX}; ${WAITING_VARIANTS_MAX}; ${seconds(EXPOSURES_FLUSH_MS)}`,
+      ],
+      'Different targeting keys': [count(UNIQUE_MAX)],
       'Request that evaluates flags': [`${EVALUATION_BYTES_MAX / 1024} KiB`],
       'Nesting of an object that a flag answers': [count(STRUCT_DEPTH_MAX)],
       'Selector of flags': [count(SELECTOR_LENGTH_MAX)],

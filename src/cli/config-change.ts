@@ -233,6 +233,7 @@ function addRollback(parent: Command, io: CliIo): void {
 
 interface RolledBack {
   readonly items: readonly { readonly type: string; readonly after: Written }[];
+  readonly features: readonly (Written & { readonly kind: string })[];
 }
 
 async function rollBackSet(
@@ -249,10 +250,20 @@ async function rollBackSet(
   await context.print({
     body: result,
     lines: () => {
-      if (result.items.length === 0) return `what ${name} changed is as it was before\n`;
-      return result.items.map((item) => rolledBackLine(item, dryRun === true)).join('');
+      const { items, features } = result;
+      if (items.length + features.length === 0) return `what ${name} changed is as it was before\n`;
+      const lines = items.map((item) => rolledBackLine(item, dryRun === true));
+      return [...lines, ...features.map((each) => featureBackLine(each, dryRun === true))].join('');
     },
   });
+}
+
+function featureBackLine(
+  { kind, key, application, environment, version }: RolledBack['features'][number],
+  isDry: boolean,
+): string {
+  const what = `${kind} ${key} of ${application} in ${environment}`;
+  return `${what} ${isDry ? 'would be' : 'is'} as it was before, at version ${version}\n`;
 }
 
 function rolledBackLine({ type, after }: RolledBack['items'][number], isDry: boolean): string {

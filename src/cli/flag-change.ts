@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
+import { canonicalEnvironment } from '../config-format/environments.ts';
 import { naturalNumber, UsageError } from './arguments.ts';
 import { addChangeFlags } from './config-change.ts';
 import { type ChangeFlags, changeQuery, isAbsent } from './config-words.ts';
@@ -17,7 +18,7 @@ const BOOLEAN_FLAG = {
   fallthrough: { variant: 'on' },
 };
 
-/** `conclave flag set|enable|disable|rollout|rollback|delete|undelete|import`: changes of flags. */
+/** `conclave flag set|enable|disable|rollout|rollback|delete|undelete|import|promote`: changes of flags. */
 export function flagChangeCommands(parent: Command, io: CliIo): void {
   addSet(parent, io);
   addSwitches(parent, io);
@@ -26,6 +27,7 @@ export function flagChangeCommands(parent: Command, io: CliIo): void {
   addDelete(parent, io);
   addUndelete(parent, io);
   addImport(parent, io);
+  addPromote(parent, io);
 }
 
 interface SetFlags extends ChangeFlags {
@@ -219,4 +221,54 @@ function addImport(parent: Command, io: CliIo): void {
         });
       }),
     );
+}
+
+interface PromoteFlags extends ChangeFlags {
+  readonly from?: string;
+  readonly to?: string;
+  readonly segment?: readonly string[];
+  readonly dryRun?: boolean;
+}
+interface Promoted {
+  readonly items: readonly { readonly type: string; readonly after: ShownFlag & { readonly kind: string } }[];
+}
+
+function addPromote(parent: Command, io: CliIo): void {
+  addChangeFlags(parent.command('promote'))
+    .description(
+      'take flags and segments of an application from one environment to another, together or not at all',
+    )
+    .argument('[key...]', 'flags; default: all flags and segments that --from has itself')
+    .option('--segment <key...>', 'segments')
+    .option('--from <environment>')
+    .option('--to <environment>')
+    .option('--dry-run', 'print what would be different, but change nothing')
+    .action((keys: readonly string[], flags: PromoteFlags, command: Command) =>
+      withHttp(io, command, async (context) => {
+        const { from, to, segment, dryRun, reason, changeSet } = flags;
+        if (from === undefined || to === undefined) throw new UsageError('--from and --to are needed');
+        const body = JSON.stringify({
+          application: context.application(),
+          from: canonicalEnvironment(from),
+          to: canonicalEnvironment(to),
+          ...(keys.length === 0 ? {} : { flags: keys }),
+          segments: segment,
+          dryRun,
+          reason,
+          changeSet,
+        });
+        const path = '/api/v1/flags/promotions';
+        const answer = jsonOf<Promoted>(await context.change({ method: 'POST', path, body }));
+        await context.print({ body: answer, lines: () => promoted(answer, dryRun === true) });
+      }),
+    );
+}
+
+function promoted({ items }: Promoted, isTried: boolean): string {
+  const changed = items.filter(({ type }) => type !== 'unchanged');
+  if (changed.length === 0) return 'Nothing is different\n';
+  return formatTable(
+    ['KIND', 'KEY', isTried ? 'WOULD BE' : 'IS', 'VERSION'],
+    changed.map(({ type, after }) => [after.kind, after.key, type, String(after.version)]),
+  );
 }

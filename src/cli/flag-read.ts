@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { naturalNumber, UsageError } from './arguments.ts';
 import { cell, plainText, when } from './config-words.ts';
 import { diffLines, type JsonDiff } from './diff-format.ts';
+import { flagExperimentCommand } from './flag-experiment.ts';
 import { flagPath, percent, type ShownFlag } from './flag-words.ts';
 import { formatTable } from './format.ts';
 import { type HttpContext, jsonOf, withHttp } from './http-context.ts';
@@ -10,7 +11,7 @@ import type { CliIo } from './io.ts';
 /** Flags of one page. */
 const PAGE_SIZE = 1_000;
 
-/** `conclave flag list|get|explain|history|diff|stale|export|evaluations`: what changes nothing. */
+/** `conclave flag list|get|explain|history|diff|stale|export|evaluations|experiment`: what changes no flag. */
 export function flagReadCommands(parent: Command, io: CliIo): void {
   addList(parent, io);
   addGet(parent, io);
@@ -20,6 +21,7 @@ export function flagReadCommands(parent: Command, io: CliIo): void {
   addStale(parent, io);
   addExport(parent, io);
   addEvaluations(parent, io);
+  flagExperimentCommand(parent, io);
 }
 
 interface ListFlags {

@@ -1,7 +1,8 @@
+import { isFeatureItem } from './flags/feature-access.ts';
 import type { ChangeRecord, ChangeSet } from './model.ts';
 import { ServiceError } from './service-error.ts';
 
-/** Changes of one change set, and configurations that they touch. */
+/** Changes of one change set, and configurations, flags and segments that they touch. */
 export const CHANGE_SET_CHANGES_MAX = 1_000;
 export const CHANGE_SET_ITEMS_MAX = 1_000;
 
@@ -20,14 +21,14 @@ export function extended(
   }
   const items = new Map((before?.items ?? []).map((item) => [item.id, item]));
   for (const item of record.items) {
-    if (item.kind !== 'configuration') continue;
+    if (item.kind !== 'configuration' && !isFeatureItem(item)) continue;
     items.set(item.id, { id: item.id, before: items.get(item.id)?.before ?? item.before, after: item.after });
   }
   const changes = [...(before?.changes ?? []), record.id];
   if (changes.length > CHANGE_SET_CHANGES_MAX || items.size > CHANGE_SET_ITEMS_MAX) {
     throw new ServiceError(
       'too-large',
-      `a change set holds ${CHANGE_SET_CHANGES_MAX} changes of ${CHANGE_SET_ITEMS_MAX} configurations`,
+      `a change set holds ${CHANGE_SET_CHANGES_MAX} changes of ${CHANGE_SET_ITEMS_MAX} configurations and flags`,
     );
   }
   return {

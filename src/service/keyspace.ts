@@ -32,6 +32,7 @@ export const PREFIXES = {
   instance: `${SERVICE_PREFIX}instance/`,
   lock: `${SERVICE_PREFIX}lock/`,
   usage: `${SERVICE_PREFIX}usage/`,
+  experiment: `${SERVICE_PREFIX}experiment/`,
 } as const;
 
 /** Versions are numbered with so many digits, so that their order is that of their keys. */
@@ -121,6 +122,11 @@ export function usageKey(hour: string, { tenant, environment, application }: Sco
 /** All rows of an hour. */
 export function usagePrefix(hour: string): string {
   return `${PREFIXES.usage}${hour}/`;
+}
+
+/** Of a flag; with an empty key, what all of a scope start with. */
+export function experimentKey({ tenant, environment, application }: Scope, flag: string): Buffer {
+  return Buffer.from(`${PREFIXES.experiment}${tenant}/${environment}/${application}/${flag}`);
 }
 
 /** Where plain clients find the value: its JSON text, of a secret its envelope. */

@@ -178,14 +178,14 @@ export interface CrossKeyRule {
   readonly message: string;
 }
 
-/** A named release: the changes that were made under its name, and what they did to each configuration. */
+/** A named release: the changes that were made under its name, and what they did to each configuration, flag and segment. */
 export interface ChangeSet {
   readonly format: 1;
   readonly tenant: string;
   readonly name: string;
   /** Of the changes, in the order in which they were made. */
   readonly changes: readonly string[];
-  /** Each configuration once: its version before the first of the changes, and after the last. */
+  /** Each of them once, by its id: its version before the first of the changes, and after the last. */
   readonly items: readonly { readonly id: string; readonly before: number; readonly after: number }[];
   /** When it was rolled back, or null; from then on it is closed. */
   readonly rolledBackAt: string | null;

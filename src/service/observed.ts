@@ -22,9 +22,11 @@ const AREAS = [
   'featureReads',
   'featureHistory',
   'flagReads',
+  'featurePromotion',
   'flagImport',
   'staleFlags',
   'usageReports',
+  'experiments',
   'audit',
 ] as const;
 export type Area = (typeof AREAS)[number];
@@ -41,8 +43,10 @@ const CHANGES: Readonly<Partial<Record<Area, ReadonlySet<string>>>> = {
   drifts: new Set(['adopt', 'revert']),
   environments: new Set(['create', 'update', 'delete']),
   applications: new Set(['create', 'update', 'delete']),
+  featurePromotion: new Set(['promote']),
   flagImport: new Set(['import']),
   usageReports: new Set(['add']),
+  experiments: new Set(['add', 'reset']),
   features: new Set([
     'create',
     'update',

@@ -25,8 +25,11 @@ import { Instances } from './delivery/instances.ts';
 import { Environments } from './environments/environments.ts';
 import { EventHub, type EventLimits } from './events/event-hub.ts';
 import { Events } from './events/events.ts';
+import { Experiments } from './flags/experiments.ts';
+import { Exposures } from './flags/exposures.ts';
 import { FeatureHistory } from './flags/feature-history.ts';
 import { FlagImport } from './flags/feature-import.ts';
+import { FeaturePromotion } from './flags/feature-promotion.ts';
 import { FeatureReads } from './flags/feature-reads.ts';
 import { Features } from './flags/features.ts';
 import { FlagReads } from './flags/flag-reads.ts';
@@ -97,11 +100,15 @@ export interface Service {
   readonly features: Features;
   readonly featureReads: FeatureReads;
   readonly featureHistory: FeatureHistory;
+  readonly featurePromotion: FeaturePromotion;
   readonly flagImport: FlagImport;
   readonly staleFlags: StaleFlags;
   /** Counts what flags answer. */
   readonly flagUsage: FlagUsage;
   readonly usageReports: UsageReports;
+  /** Who got which variant. */
+  readonly exposures: Exposures;
+  readonly experiments: Experiments;
   /** Flags as they are evaluated. */
   readonly flagReads: FlagReads;
   readonly sweepers: Sweepers;
@@ -147,6 +154,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   const flagSets = new FlagSets(projection);
   const flagUsage = new FlagUsage(kv, { clock, logger });
   flagUsage.start();
+  const exposures = new Exposures(kv, { clock, logger });
+  exposures.start();
   return {
     configurations: new Configurations(context),
     reads,
@@ -169,10 +178,13 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     features: new Features(context),
     featureReads: new FeatureReads(context),
     featureHistory: new FeatureHistory(context),
+    featurePromotion: new FeaturePromotion(context),
     flagImport: new FlagImport(context),
     staleFlags: new StaleFlags(context),
     flagUsage,
     usageReports: new UsageReports(context, flagUsage),
+    exposures,
+    experiments: new Experiments(context, exposures),
     flagReads: new FlagReads(context, flagSets, flagUsage),
     sweepers,
     sealer,
@@ -192,6 +204,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
         instances.close(),
         sweepers.close(),
         flagUsage.close(),
+        exposures.close(),
       ]);
       flagSets.close();
       await projection.close();

@@ -237,7 +237,7 @@ test('rollback and undelete make new versions; a release is taken back whole', a
   stub.on(`POST ${PATH}/rollback`, { body: { ...WRITTEN, environment: 'production' } });
   stub.on(`POST ${PATH}/undelete`, { body: { ...WRITTEN, environment: 'production' } });
   stub.on('POST /api/v1/change-sets/r%201/rollback', {
-    body: { items: [{ type: 'updated', after: WRITTEN }] },
+    body: { items: [{ type: 'updated', after: WRITTEN }], features: [{ ...WRITTEN, kind: 'flag' }] },
   });
   expect(await printed(['rollback', 'db.pool.max', '2', '--reason', 'worse'])).toBe(
     'db.pool.max of pay in production is as it was in version 2, at version 4\n',
@@ -245,10 +245,11 @@ test('rollback and undelete make new versions; a release is taken back whole', a
   expect(stub.heard[0]!.body).toEqual({ version: 2, reason: 'worse' });
   expect(await printed(['undelete', 'db.pool.max'])).toContain('is back, at version 4');
   expect(await printed(['rollback', '--of-change-set', 'r 1', '--force'])).toBe(
-    'db.pool.max of pay in production is updated, at version 4\n',
+    'db.pool.max of pay in production is updated, at version 4\n' +
+      'flag db.pool.max of pay in production is as it was before, at version 4\n',
   );
   expect(stub.heard[2]!.body).toEqual({ force: true });
-  stub.on('POST /api/v1/change-sets/old/rollback', { body: { items: [] } });
+  stub.on('POST /api/v1/change-sets/old/rollback', { body: { items: [], features: [] } });
   expect(await printed(['rollback', '--of-change-set', 'old'])).toBe(
     'what old changed is as it was before\n',
   );

@@ -115,6 +115,28 @@ test('flags are exported, imported and reported on', async () => {
     await world.get('/feature-flags/check?key=beta&application=shop&environment=PROD&service=web');
     expect(await printed('evaluations', '--csv')).toMatch(/shop,production,beta,on,STATIC,web,1\r\n$/);
     expect(JSON.parse(await printed('evaluations', '--flag', 'beta'))).toMatchObject({ count: 1 });
+    const told = { application: 'shop', environment: 'PROD' };
+    const exposures = ['on', 'off'].flatMap((variant) =>
+      Array.from({ length: 100 }, (_, at) => ({
+        flag: 'beta',
+        variant,
+        targetingKey: `${variant}-${at}`,
+        converted: at < (variant === 'on' ? 40 : 20),
+      })),
+    );
+    await world.post('/api/v1/flags/exposures', { ...told, exposures });
+    const table = await printed('experiment', 'beta');
+    expect(table).toMatch(/off \(control\) +100 +20 +20\.00 %/);
+    expect(table).toMatch(/on +100 +40 +40\.00 % .*\+20\.00 % .* yes/);
+    expect(await printed('experiment', 'beta', '--csv')).toMatch(/shop,production,beta,on,false,/);
+    expect(await printed('experiment', 'beta', '--reset')).toBe('The experiment of beta begins anew\n');
+    expect(await printed('experiment', 'beta')).toBe('Nobody was exposed to beta yet\n');
+    const promote = ['promote', 'beta', '--from', 'PROD', '--to', 'STAGING'] as const;
+    expect(await printed(...promote, '--dry-run')).toMatch(/WOULD BE[^]*flag +beta +created +1/);
+    expect(await printed(...promote, '--change-set', 'r1')).toMatch(/flag +beta +created +1/);
+    expect(await printed(...promote)).toBe('Nothing is different\n');
+    const undone = await world.post('/api/v1/change-sets/r1/rollback', {});
+    expect(undone.body).toMatchObject({ items: [], features: [{ kind: 'flag', key: 'beta' }] });
     expect(await printed('stale', '--days', '0')).toMatch(
       /beta +shop +production +0 days +answers-everybody-alike/,
     );

@@ -26,6 +26,7 @@ import { delivery } from './v1/delivery.ts';
 import { INSTANCE } from './v1/delivery-operations.ts';
 import { drift } from './v1/drift.ts';
 import { EVENT_COMPONENTS, events } from './v1/events.ts';
+import { experiments } from './v1/experiments.ts';
 import { FEATURE_COMPONENTS } from './v1/feature-shapes.ts';
 import { features } from './v1/features.ts';
 import { flagActions } from './v1/flag-actions.ts';
@@ -106,6 +107,7 @@ export async function registerDialects(api: FastifyInstance, context: RestContex
     features(own, context, 'segment');
     flagActions(own, context);
     flagUsage(own, context);
+    experiments(own, context);
     audit(own, context);
     delivery(own, context);
     await importExport(own, context);

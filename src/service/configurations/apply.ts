@@ -45,10 +45,9 @@ export interface EditRequest {
   /** Check and answer, but change nothing. */
   readonly dryRun?: boolean | undefined;
   /** What else the transaction takes for granted and does. */
-  readonly besides?: ((meta: ChangeMeta) => Pick<Plan<unknown>, 'guards' | 'ops'>) | undefined;
+  readonly besides?: ((meta: ChangeMeta) => Besides) | undefined;
 }
-
-const NOTHING = { guards: [], ops: [] };
+type Besides = Pick<Plan<unknown>, 'guards' | 'ops'> & Partial<Pick<Plan<unknown>, 'items'>>;
 
 /**
  * Makes a change of configurations in one transaction.
@@ -66,8 +65,8 @@ export async function applyEdits(
   const plan = async (meta: ChangeMeta) => {
     const deployment = { operation, reason: meta.reason, promotedFrom: request.promotedFrom ?? null };
     const planned = planEdits(context, meta, { edits: await edits(meta), deployment });
-    const { guards, ops } = request.besides?.(meta) ?? NOTHING;
-    return { ...planned, guards: [...planned.guards, ...guards], ops: [...planned.ops, ...ops] };
+    const besides = request.besides?.(meta);
+    return besides === undefined ? planned : joined(planned, besides);
   };
   if (request.dryRun === true)
     return visible(context, caller, await dryRun(context, caller, { options, plan }));
@@ -90,6 +89,20 @@ async function visible(context: ServiceContext, caller: Caller, answer: WriteAns
 function masked<T extends ConfigurationView | null>(view: T): T {
   if (view === null) return view;
   return { ...view, value: { ...view.value, json: MASK, isMasked: true } };
+}
+
+/** Both at once; what both guard or put, in the same way, is there once. */
+function joined<T>(plan: Plan<T>, { guards, ops, items = [] }: Besides): Plan<T> {
+  return {
+    ...plan,
+    guards: distinct([...plan.guards, ...guards]),
+    ops: distinct([...plan.ops, ...ops]),
+    items: [...plan.items, ...items],
+  };
+}
+
+function distinct<T extends { readonly key: Buffer }>(all: readonly T[]): readonly T[] {
+  return [...new Map(all.map((each) => [each.key.toString('latin1'), each])).values()];
 }
 
 async function dryRun(

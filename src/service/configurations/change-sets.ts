@@ -1,23 +1,32 @@
 import type { Caller } from '../caller.ts';
-import { type ChangeMeta, type ChangeOptions, partKey } from '../commit.ts';
+import { type ChangeMeta, type ChangeOptions, type Plan, partKey } from '../commit.ts';
 import type { ServiceContext } from '../context.ts';
+import { type FeatureView, featureViewOf } from '../flags/feature-apply.ts';
+import { type EditedFeature, planFeatureEdits } from '../flags/feature-edits.ts';
 import { changeSetKey } from '../keyspace.ts';
-import type { ChangeSet, ConfigurationName } from '../model.ts';
+import type { ChangeSet, ConfigurationName, Feature, FeatureKind } from '../model.ts';
 import { checkLabel, checkTenant } from '../names.ts';
 import type { Stored } from '../projection-state.ts';
 import { encodeChangeSet } from '../rows.ts';
-import { type FieldProblem, ServiceError } from '../service-error.ts';
+import { ServiceError } from '../service-error.ts';
 import { applyEdits, type WriteAnswer, type WrittenItem } from './apply.ts';
-import { type Content, contentOf, type Edit, sameContent } from './content.ts';
-import { EDITS_MAX, isLive, storedOf } from './edits.ts';
-import { restored } from './history.ts';
+import { EDITS_MAX } from './edits.ts';
 import type { Answer, ReadOptions } from './reads.ts';
-import { readVersions, type StoredVersion } from './versions.ts';
+import {
+  checkUnchanged,
+  configurationEdits,
+  featureEdits,
+  isBack,
+  plainNameOn,
+  type WayBack,
+  waysBack,
+} from './ways-back.ts';
 
 /** A change set as a caller sees it. */
 export interface ChangeSetView extends Omit<ChangeSet, 'format' | 'items'> {
-  /** A configuration that the caller's tenant has; versions before the first change of the set and after the last. */
+  /** What the caller's tenant has; versions before the first change of the set and after the last. */
   readonly items: readonly (ConfigurationName & {
+    readonly kind: 'configuration' | FeatureKind;
     readonly id: string;
     readonly before: number;
     readonly after: number;
@@ -30,7 +39,7 @@ export interface ChangeSetRef {
 }
 
 export interface ChangeSetRollback extends ChangeSetRef, ChangeOptions {
-  /** Also where somebody has changed a configuration since. */
+  /** Also where somebody has changed something since. */
   readonly force?: boolean | undefined;
   readonly dryRun?: boolean | undefined;
 }
@@ -38,18 +47,15 @@ export interface ChangeSetRollback extends ChangeSetRef, ChangeOptions {
 /** What the rolling back of a change set did. */
 export interface ChangeSetAnswer {
   readonly revision: number;
-  /** One, or one for each 40 configurations. */
+  /** One, or one for each 40 configurations, flags and segments. */
   readonly changeIds: readonly string[];
+  /** Configurations. */
   readonly items: readonly WrittenItem[];
+  /** Flags and segments that were changed, as they are now. */
+  readonly features: readonly FeatureView[];
 }
 
-/** One configuration on its way back. */
-interface WayBack {
-  readonly name: ConfigurationName;
-  readonly after: number;
-  /** Null = there was none before the set. */
-  readonly version: StoredVersion | null;
-}
+type ChunkAnswer = WriteAnswer & Pick<ChangeSetAnswer, 'features'>;
 
 /** The use cases about named releases. */
 export class ChangeSets {
@@ -81,33 +87,30 @@ export class ChangeSets {
   }
 
   /**
-   * Takes every configuration of the set back to what it was before it. Up to 40 in one transaction; more in several, one
-   * after another: when one of them fails, the same request goes on where it stopped.
+   * Takes everything of the set back to what it was before it. Up to 40 in one transaction; more in several, one after
+   * another, flags and segments first: when one of them fails, the same request goes on where it stopped.
    *
-   * @throws ServiceError `not-found`, `conflict` when it was rolled back, or somebody changed a configuration since
+   * @throws ServiceError `not-found`, `conflict` when it was rolled back, somebody changed something since, or by what
+   *   refers to a flag
    */
   async rollback(caller: Caller, request: ChangeSetRollback): Promise<ChangeSetAnswer> {
     await this.#context.projection.catchUp(caller.signal);
     const { row } = this.#stored(request);
-    const ways = await this.#waysBack(caller, row);
-    await this.#context.access.checkAll(
-      caller,
-      'write',
-      ways.map(({ name }) => name),
-    );
+    const ways = await waysBack(this.#context, row, caller.signal);
+    await this.#context.access.checkAll(caller, 'write', ways.map(plainNameOn));
     const atMs = this.#context.clock.nowMs();
     // Of one that is closed each part says so, or what it did when this same request was made before.
-    if (row.rolledBackAt === null) {
-      this.#checkUnchanged(
-        ways.filter((way) => !this.#isBack(way, atMs)),
-        request,
+    if (row.rolledBackAt === null && request.force !== true) {
+      checkUnchanged(
+        this.#context,
+        ways.filter((way) => !isBack(this.#context, way, atMs)),
       );
     }
     // The same parts each time, so that a repetition finds their idempotency keys; what is back already is passed over.
     const chunks = Array.from({ length: Math.max(1, Math.ceil(ways.length / EDITS_MAX)) }, (_, at) =>
       ways.slice(at * EDITS_MAX, (at + 1) * EDITS_MAX),
     );
-    const answers: WriteAnswer[] = [];
+    const answers: ChunkAnswer[] = [];
     for (const [at, chunk] of chunks.entries()) {
       answers.push(await this.#rollBack(caller, request, { chunk, at, isLast: at === chunks.length - 1 }));
     }
@@ -115,6 +118,7 @@ export class ChangeSets {
       revision: answers.at(-1)!.revision,
       changeIds: answers.flatMap(({ changeId }) => (changeId === null ? [] : [changeId])),
       items: answers.flatMap(({ items }) => items),
+      features: answers.flatMap(({ features }) => features),
     };
   }
 
@@ -126,9 +130,10 @@ export class ChangeSets {
       at,
       isLast,
     }: { readonly chunk: readonly WayBack[]; readonly at: number; readonly isLast: boolean },
-  ): Promise<WriteAnswer> {
+  ): Promise<ChunkAnswer> {
     const { tenant, name, reason, idempotencyKey, dryRun } = request;
-    return applyEdits(
+    let features: readonly Feature[] = [];
+    const answer = await applyEdits(
       this.#context,
       caller,
       {
@@ -137,17 +142,31 @@ export class ChangeSets {
         options: { reason, idempotencyKey: partKey(idempotencyKey, at) },
         body: { changeSet: name, request },
         dryRun,
-        besides: (meta) => this.#closing(request, meta, isLast),
+        besides: (meta) => {
+          const closing = this.#closing(request, meta, isLast);
+          const plan = this.#featuresBack(chunk, meta);
+          features = plan.result.flatMap(({ type, after }) => (type === 'unchanged' ? [] : [after]));
+          const guards = [...plan.guards, ...closing.guards];
+          return { guards, ops: [...plan.ops, ...closing.ops], items: plan.items };
+        },
       },
       (meta) => {
-        const open = chunk.filter((way) => !this.#isBack(way, meta.atMs));
-        this.#checkUnchanged(open, request);
-        return open.map((way) => this.#edit(way, meta));
+        const open = chunk.filter((way) => !isBack(this.#context, way, meta.atMs));
+        if (request.force !== true) checkUnchanged(this.#context, open);
+        return configurationEdits(this.#context, open, meta);
       },
     );
+    const { revision } = answer;
+    return { ...answer, features: features.map((row) => featureViewOf(row, revision)) };
   }
 
-  /** Closes the set with the last of its configurations. @throws ServiceError `conflict` when it is closed */
+  #featuresBack(chunk: readonly WayBack[], meta: ChangeMeta): Plan<readonly EditedFeature[]> {
+    const open = chunk.filter((way) => !isBack(this.#context, way, meta.atMs));
+    const deployment = { operation: 'rollback', reason: meta.reason, promotedFrom: null } as const;
+    return planFeatureEdits(this.#context, meta, { edits: featureEdits(this.#context, open), deployment });
+  }
+
+  /** Closes the set with the last of what it touched. @throws ServiceError `conflict` when it is closed */
   #closing(request: ChangeSetRollback, { at }: ChangeMeta, isLast: boolean) {
     const { row, modRevision } = this.#stored(request);
     if (row.rolledBackAt !== null) {
@@ -170,58 +189,16 @@ export class ChangeSets {
 
   #view({ row }: Stored<ChangeSet>): ChangeSetView {
     const { format: _, items, ...rest } = row;
-    const { configurations } = this.#context.projection.state;
+    const { configurations, features } = this.#context.projection.state;
     return {
       ...rest,
       items: items.flatMap((item) => {
-        const entry = configurations.byId(item.id);
+        const feature = features.byId(item.id)?.row;
+        const entry = feature ?? configurations.byId(item.id);
         if (entry === undefined) return [];
         const { tenant, environment, application, key } = entry;
-        return [{ tenant, environment, application, key, ...item }];
+        return [{ kind: feature?.kind ?? 'configuration', tenant, environment, application, key, ...item }];
       }),
     };
-  }
-
-  async #waysBack(caller: Caller, { items }: ChangeSet): Promise<readonly WayBack[]> {
-    const wanted = items.map(({ id, before }) => ({ id, version: before }));
-    const versions = await readVersions(this.#context.kv, wanted, caller.signal);
-    return items.map(({ id, before, after }, at) => {
-      const entry = this.#context.projection.state.configurations.byId(id);
-      const version = versions[at] ?? null;
-      if (entry === undefined || (version === null && before > 0)) {
-        throw new ServiceError('gone', `version ${before} of ${entry?.key ?? id} was not kept`);
-      }
-      const { tenant, environment, application, key } = entry;
-      return { name: { tenant, environment, application, key }, after, version };
-    });
-  }
-
-  /** What the configuration is to be; null = nothing. */
-  #target({ version }: WayBack, meta: Pick<ChangeMeta, 'atMs'>): Content | null {
-    if (version === null || version.version.isDeleted) return null;
-    return restored(this.#context, version, meta);
-  }
-
-  #isBack(way: WayBack, atMs: number): boolean {
-    const stored = storedOf(this.#context.projection.state, way.name);
-    const target = this.#target(way, { atMs });
-    if (stored === null || !isLive(stored, atMs)) return target === null;
-    return target !== null && sameContent(contentOf(this.#context, stored.row, stored.row.id), target);
-  }
-
-  #checkUnchanged(ways: readonly WayBack[], { force }: ChangeSetRollback): void {
-    if (force === true) return;
-    const problems = ways.flatMap(({ name, after }): readonly FieldProblem[] => {
-      const version = storedOf(this.#context.projection.state, name)?.row.version ?? 0;
-      if (version === after) return [];
-      return [{ field: name.key, message: `is at version ${version}, where the change set left ${after}` }];
-    });
-    if (problems.length === 0) return;
-    throw new ServiceError('conflict', 'configurations were changed since', { problems });
-  }
-
-  #edit(way: WayBack, meta: ChangeMeta): Edit {
-    const before = storedOf(this.#context.projection.state, way.name);
-    return { name: way.name, field: '', before, content: this.#target(way, meta) };
   }
 }

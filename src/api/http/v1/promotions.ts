@@ -4,6 +4,7 @@ import type { RestContext } from '../rest/context.ts';
 import { changeOptions, type ReadQuery, readOptions, sendRead, sendWritten } from '../rest/exchange.ts';
 import { CHANGE_PROBLEMS, READ_PROBLEMS } from '../rest/problem-schema.ts';
 import {
+  ANY,
   CHANGE_FIELDS,
   COUNT,
   described,
@@ -20,6 +21,7 @@ import {
   TEXTS,
   TIME,
 } from '../rest/schema.ts';
+import { FEATURE, featureOf } from './feature-shapes.ts';
 import { CHANGE, DRY_RUN, ENVIRONMENT_ID, NAME_FIELDS } from './schemas.ts';
 import { writtenOf } from './views.ts';
 
@@ -29,6 +31,14 @@ interface PromoteBody {
   readonly to: string;
   readonly keys?: readonly string[];
   readonly deleteMissing?: boolean;
+  readonly dryRun?: boolean;
+}
+interface PromoteFlagsBody {
+  readonly application: string;
+  readonly from: string;
+  readonly to: string;
+  readonly flags?: readonly string[];
+  readonly segments?: readonly string[];
   readonly dryRun?: boolean;
 }
 interface NameParams {
@@ -56,7 +66,37 @@ export function promotions(api: FastifyInstance, context: RestContext): void {
       return sendWritten(reply, { revision, isRepeated, body: writtenOf(answer) });
     },
   );
+  flagPromotions(api, context);
   changeSets(api, context);
+}
+
+function flagPromotions(api: FastifyInstance, { service }: RestContext): void {
+  api.post<{ Body: PromoteFlagsBody }>(
+    '/api/v1/flags/promotions',
+    { schema: operation(PROMOTE_FLAGS) },
+    async (request, reply) => {
+      const { application, from, to, flags, segments, dryRun } = request.body;
+      const { revision, isRepeated, changeId, items } = await service.featurePromotion.promote(
+        request.caller,
+        {
+          tenant: request.tenant,
+          application,
+          from: environmentId(from, 'from'),
+          to: environmentId(to, 'to'),
+          flags,
+          segments,
+          dryRun,
+          ...changeOptions(request),
+        },
+      );
+      const shown = items.map(({ type, before, after }) => ({
+        type,
+        before: before === null ? null : featureOf(before),
+        after: featureOf(after),
+      }));
+      return sendWritten(reply, { revision, isRepeated, body: { revision, changeId, items: shown } });
+    },
+  );
 }
 
 function changeSets(api: FastifyInstance, { service }: RestContext): void {
@@ -87,7 +127,7 @@ function changeSets(api: FastifyInstance, { service }: RestContext): void {
     async (request, reply) => {
       const { force, dryRun } = request.body ?? {};
       const { reason, idempotencyKey } = changeOptions(request);
-      const { revision, changeIds, items } = await service.changeSets.rollback(request.caller, {
+      const { revision, changeIds, items, features } = await service.changeSets.rollback(request.caller, {
         tenant: request.tenant,
         name: request.params.name,
         force,
@@ -102,10 +142,15 @@ function changeSets(api: FastifyInstance, { service }: RestContext): void {
         items,
         findings: [],
       });
-      return sendWritten(reply, { revision, body: { revision, changeIds, items: shown } });
+      return sendWritten(reply, {
+        revision,
+        body: { revision, changeIds, items: shown, features: features.map(featureOf) },
+      });
     },
   );
 }
+
+const KIND = { type: 'string', enum: ['configuration', 'flag', 'segment'] };
 
 const CHANGE_SET = named(
   'ChangeSet',
@@ -113,8 +158,8 @@ const CHANGE_SET = named(
     tenant: TEXT,
     name: TEXT,
     changes: described(TEXTS, 'In the order in which they were made'),
-    items: list(object({ id: TEXT, tenant: TEXT, ...NAME_FIELDS, before: COUNT, after: COUNT }), {
-      description: 'Each configuration with its versions before the set and after',
+    items: list(object({ kind: KIND, id: TEXT, tenant: TEXT, ...NAME_FIELDS, before: COUNT, after: COUNT }), {
+      description: 'Each configuration, flag and segment with its versions before the set and after',
     }),
     rolledBackAt: nullable(TIME),
     createdBy: TEXT,
@@ -147,6 +192,36 @@ const PROMOTE: Operation = {
   answers: { 200: { description: 'What was changed', schema: refTo(CHANGE) }, ...CHANGE_PROBLEMS },
 };
 
+const PROMOTE_FLAGS: Operation = {
+  operationId: 'promoteFlags',
+  summary: 'Take flags and segments of an application from one environment to another',
+  tag: TAG,
+  kind: 'change',
+  body: strictObject(
+    {
+      application: TEXT,
+      from: ENVIRONMENT_ID,
+      to: ENVIRONMENT_ID,
+      flags: described(TEXTS, 'Where neither is named, all that from has itself'),
+      segments: TEXTS,
+      dryRun: DRY_RUN,
+      ...CHANGE_FIELDS,
+    },
+    ['application', 'from', 'to'],
+  ),
+  answers: {
+    200: {
+      description: 'What was changed',
+      schema: object({
+        revision: COUNT,
+        changeId: nullable(TEXT),
+        items: list(object({ type: TEXT, before: ANY, after: refTo(FEATURE) })),
+      }),
+    },
+    ...CHANGE_PROBLEMS,
+  },
+};
+
 const LIST: Operation = {
   operationId: 'listChangeSets',
   summary: 'Named releases, the newest first',
@@ -169,13 +244,13 @@ const GET: Operation = {
 
 const ROLLBACK: Operation = {
   operationId: 'rollbackChangeSet',
-  summary: 'Take every configuration of a release back to what it was before',
+  summary: 'Take everything of a release back (configurations, flags and segments) to what it was before',
   tag: TAG,
   kind: 'change',
   params: { name: TEXT },
   body: nullable(
     strictObject({
-      force: described(FLAG, 'Also where somebody has changed a configuration since'),
+      force: described(FLAG, 'Also where somebody has changed something since'),
       dryRun: DRY_RUN,
       reason: CHANGE_FIELDS['reason']!,
       changeDescription: CHANGE_FIELDS['changeDescription']!,
@@ -184,7 +259,12 @@ const ROLLBACK: Operation = {
   answers: {
     200: {
       description: 'What was changed',
-      schema: object({ revision: COUNT, changeIds: TEXTS, items: list(object({})) }),
+      schema: object({
+        revision: COUNT,
+        changeIds: TEXTS,
+        items: list(object({})),
+        features: list(refTo(FEATURE)),
+      }),
     },
     ...CHANGE_PROBLEMS,
   },

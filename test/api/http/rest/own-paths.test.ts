@@ -602,6 +602,7 @@ describe('promotion and releases', () => {
       const one = await world.get('/api/v1/change-sets/r1');
       expect(one.body).toEqual(body.items[0]);
       expect(one.body.items).toContainEqual({
+        kind: 'configuration',
         id,
         tenant: 'default',
         application: 'pay',
