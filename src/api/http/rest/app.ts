@@ -19,6 +19,7 @@ import { HeldRequests, takeJson } from './bodies.ts';
 import { headerText, shownBy } from './identity.ts';
 import { PATH_PART_LENGTH_MAX, REST_LIMITS_DEFAULT, type RestLimits } from './limits.ts';
 import { serveDocument } from './openapi.ts';
+import { checkSite } from './other-sites.ts';
 import { missing, sendError, sendProblem } from './problems.ts';
 import { RouteTable } from './route-table.ts';
 import { checkRequests } from './validation.ts';
@@ -109,6 +110,7 @@ function bound(app: FastifyInstance, limits: RestLimits): void {
 function admit(api: FastifyInstance, options: RestOptions, limits: RestLimits): void {
   const identity = new Identity(options.identity, limits);
   api.addHook('onRequest', async (request, reply) => {
+    checkSite(request.raw);
     checkEncoding(request);
     request.tenant = tenantOf(request, options.defaultTenant ?? 'default');
     request.caller = await identity.callerOf(shownBy(request), gone(reply));
