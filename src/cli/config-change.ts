@@ -14,6 +14,7 @@ import {
 } from './config-words.ts';
 import { type HttpContext, jsonOf, withHttp } from './http-context.ts';
 import type { CliIo } from './io.ts';
+import { oneLine } from './visible.ts';
 
 /** 002's ConfigurationResponse, as far as it is printed. */
 interface Written {
@@ -155,7 +156,8 @@ function quoted(etag: string): string {
 }
 
 async function told(context: HttpContext, written: Written, what: string): Promise<void> {
-  for (const { field, message } of written.warnings ?? []) context.io.err(`warning: ${field}: ${message}\n`);
+  for (const { field, message } of written.warnings ?? [])
+    context.io.err(`warning: ${oneLine(`${field}: ${message}`)}\n`);
   const { key, application, environment, version } = written;
   await context.print({
     body: written,
