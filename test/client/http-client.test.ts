@@ -74,7 +74,9 @@ test('a redirection is a failure, and is not followed', async () => {
     followed += 1;
     response.end('{}');
   });
-  const endpoint = await serve((_request, response) => response.writeHead(302, { location: elsewhere }).end());
+  const endpoint = await serve((_request, response) =>
+    response.writeHead(302, { location: elsewhere }).end(),
+  );
   const http = client([endpoint], { login: { user: 'a', password: 'b' } });
   await expect(http.call(GET)).rejects.toMatchObject({ status: 302, message: 'the server answered 302' });
   await expect(http.stream(GET)).rejects.toMatchObject({ status: 302 });
