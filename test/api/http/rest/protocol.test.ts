@@ -28,7 +28,9 @@ describe('bodies', () => {
     [`${'['.repeat(200)}${']'.repeat(200)}`, ['']],
   ])('%s is refused', async (payload, fields) => {
     await inRestWorld(async ({ call }) => {
-      expectProblem(await call('POST', '/configs', { payload, headers: JSON_TYPE }), 400, fields);
+      const answer = await call('POST', '/configs', { payload, headers: JSON_TYPE });
+      expectProblem(answer, 400, fields);
+      expect(answer.body.message).toMatch(/^the body /);
     });
   });
 
@@ -55,6 +57,8 @@ describe('bodies', () => {
       for (const url of ['/configs', '/api/v1/bulk', '/config/set']) {
         const answer = await call('POST', url, { payload: 'x', headers: { 'content-type': type } });
         expect([answer.status, answer.body.errors]).toEqual([415, []]);
+        const said = `the body is of type ${type}; application/json is taken here`;
+        expect(answer.body.detail ?? answer.body.message).toBe(said);
       }
     });
   });
@@ -63,7 +67,11 @@ describe('bodies', () => {
     await inRestWorld(async ({ call }) => {
       expect((await call('POST', '/configs', { payload: Buffer.from('{}') })).status).toBe(415);
       const headers = { ...JSON_TYPE, 'content-encoding': 'gzip' };
-      expect((await call('POST', '/configs', { payload: '{}', headers })).status).toBe(415);
+      const encoded = await call('POST', '/configs', { payload: '{}', headers });
+      expect([encoded.status, encoded.body.message]).toEqual([
+        415,
+        'bodies are taken as they are, not in gzip',
+      ]);
     });
   });
 
