@@ -19,7 +19,7 @@ import { HeldRequests, takeJson } from './bodies.ts';
 import { headerText, shownBy } from './identity.ts';
 import { PATH_PART_LENGTH_MAX, REST_LIMITS_DEFAULT, type RestLimits } from './limits.ts';
 import { serveDocument } from './openapi.ts';
-import { checkSite } from './other-sites.ts';
+import { checkSite, FOR_THIS_SITE } from './other-sites.ts';
 import { missing, sendError, sendProblem } from './problems.ts';
 import { RouteTable } from './route-table.ts';
 import { checkRequests } from './validation.ts';
@@ -100,7 +100,8 @@ export function restHandler(
 /** Lets requests in within the limits, also those that lead nowhere. */
 function bound(app: FastifyInstance, limits: RestLimits): void {
   const held = new HeldRequests(limits);
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers(FOR_THIS_SITE);
     request.letGo = held.take(request);
   });
   app.addHook('onResponse', async (request) => request.letGo());

@@ -6,6 +6,16 @@ import { ServiceError } from '../../../service/service-error.ts';
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /**
+ * Headers of every answer. A page of another site cannot read answers, but could run them: an export like `DB_HOST="db"` is
+ * a script that sets a variable. Browsers give it nothing that says so (Fetch standard, Cross-Origin-Resource-Policy), and
+ * take nothing for a script that is none by its type.
+ */
+export const FOR_THIS_SITE = {
+  'cross-origin-resource-policy': 'same-origin',
+  'x-content-type-options': 'nosniff',
+} as const;
+
+/**
  * Refuses changes that a page of another site asks for: a browser sends some of them without asking the server first, so
  * that any page could change what is on localhost, or behind a login that the browser knows.
  *

@@ -41,3 +41,16 @@ describe('a change that a page asks for', () => {
     });
   });
 });
+
+test('no answer may be loaded into a page of another site', async () => {
+  await inRestWorld(async ({ call, get }) => {
+    await call('POST', IMPORT, { payload: 'DB_HOST=db', headers: SIMPLE });
+    const texts = '/api/v1/export?application=pay&environment=DEV&format=dotenv';
+    for (const url of [texts, EXPORT, '/docs', '/openapi.json', '/configs?page=x', '/no/such/path']) {
+      expect((await get(url)).headers).toMatchObject({
+        'cross-origin-resource-policy': 'same-origin',
+        'x-content-type-options': 'nosniff',
+      });
+    }
+  });
+});
