@@ -87,7 +87,10 @@ export function configPath(context: HttpContext, key: string): string {
 
 /** @param environment default: that of the command */
 export function configId(context: HttpContext, key: string, environment = context.environment()): string {
-  return configurationId({ tenant: context.tenant, environment, application: context.application(), key });
+  const application = context.application();
+  const id = configurationId({ tenant: context.tenant, environment, application, key });
+  context.names.set(id, `${key} of ${application} in ${environment}`);
+  return id;
 }
 
 /** Whether a failure says that there is no such thing. */

@@ -659,3 +659,20 @@ test('what a terminal would act on is not printed, in values and in failures', a
     err: 'error: first\ufffd[2J line\n  value: second\ufffd[2J line\n',
   });
 });
+
+test('a configuration that is not there is called by its name', async () => {
+  const absent = problem(404, 'not-found', `there is no configuration with the id ${ID}`);
+  stub.on(`DELETE ${PATH}`, absent);
+  stub.on(`GET ${PATH}/versions`, absent);
+  stub.on('GET /api/v1/compare', absent);
+  for (const words of [
+    ['delete', 'db.pool.max'],
+    ['history', 'db.pool.max'],
+    ['diff', 'db.pool.max', '--from', '1'],
+  ]) {
+    expect(await config(words)).toMatchObject({
+      code: 1,
+      err: 'error: there is no configuration db.pool.max of pay in production\n',
+    });
+  }
+});
