@@ -103,6 +103,8 @@ function bound(app: FastifyInstance, limits: RestLimits): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(FOR_THIS_SITE);
     request.letGo = held.take(request);
+    // Whoever goes away amid a body gets no answer.
+    reply.raw.once('close', () => request.letGo());
   });
   app.addHook('onResponse', async (request) => request.letGo());
 }

@@ -40,7 +40,9 @@ export function sendError(
     logger,
   }: { readonly request: FastifyRequest; readonly reply: FastifyReply; readonly logger: Logger },
 ): void {
-  const problem = withType(problemOf(error), error, request);
+  const problem = isGivenUp(request)
+    ? problemOf(new ServiceError('canceled', 'the caller went away'))
+    : withType(problemOf(error), error, request);
   if (problem.status === 500) {
     logger.error(
       { err: error, method: request.method, route: request.routeOptions.url },
@@ -48,6 +50,11 @@ export function sendError(
     );
   }
   sendProblem(problem, { request, reply });
+}
+
+/** Whether the caller went away before all of the request was there. */
+function isGivenUp({ raw }: FastifyRequest): boolean {
+  return raw.destroyed && !raw.complete;
 }
 
 /** What fastify does not tell: of what type the body is, and should be. */

@@ -8,6 +8,7 @@ import { restHandler } from '../../../../src/api/http/rest/app.ts';
 import { REST_LIMITS_DEFAULT } from '../../../../src/api/http/rest/limits.ts';
 import { serviceErrorMapping } from '../../../../src/api/service-errors.ts';
 import { type Kv, KvError } from '../../../../src/kv/kv.ts';
+import { silentLogger } from '../../../../src/lib/logger.ts';
 import { withTxn } from '../../../service/kv-wrappers.ts';
 import { expectProblem, inRestWorld, type RestWorld, type RestWorldOptions } from './rest-world.ts';
 
@@ -312,6 +313,32 @@ describe('over sockets', () => {
 
 test('the limits have room for the largest values', () => {
   expect(REST_LIMITS_DEFAULT.bodyBytesMax).toBeGreaterThan(6 * 512 * 1024);
+});
+
+test('a caller who goes away amid a body is no bug, and is let go', async () => {
+  const errors: unknown[] = [];
+  const logger = { ...silentLogger, error: (fields: object) => errors.push(fields) };
+  await served(
+    async ({ base, port }) => {
+      const status = async (wanted: number): Promise<void> => {
+        for (;;) {
+          const answer = await fetch(`${base}/api/v1/environments`);
+          await answer.text();
+          if (answer.status === wanted) return;
+        }
+      };
+      const socket = connect(port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      socket.write(
+        'POST /configs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
+      );
+      await status(429);
+      socket.destroy();
+      await status(200);
+      expect(errors).toEqual([]);
+    },
+    { rest: { logger, limits: { requestsMax: 1 } } },
+  );
 });
 
 /** Serves on a free port of this machine, beside operations that say which path was asked for. */
