@@ -7,6 +7,7 @@ import { withTruths } from './client-tls.ts';
 import { gatewayCommand, type RunGateway } from './gateway.ts';
 import { type CliIo, processIo } from './io.ts';
 import { type RunServer, serverCommand } from './server.ts';
+import { oneLine, visible } from './visible.ts';
 
 /** The process's exit codes. */
 export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -54,7 +55,7 @@ function failed(error: unknown, io: CliIo): number {
     io.err(`error: ${withoutCode(error)}\n`);
     return error.code === 'bad-options' ? EXIT.usage : EXIT.failed;
   }
-  io.err(`error: ${error instanceof Error ? plainMessage(error) : String(error)}\n`);
+  io.err(`error: ${visible(error instanceof Error ? plainMessage(error) : String(error))}\n`);
   return EXIT.failed;
 }
 
@@ -67,7 +68,7 @@ function plainMessage(error: NodeJS.ErrnoException): string {
 
 function clientFailure(error: ClientError, io: CliIo): number {
   if (error.code === 'canceled' && io.wasInterrupted()) return EXIT.interrupted;
-  io.err(`error: ${error.message}\n`);
+  io.err(`error: ${visible(error.message)}\n`);
   if (error.uncertain) io.err('It is not known whether the change was made; look before you repeat it.\n');
   if (error.code === 'unavailable' && error.unsent)
     io.err('Is the cluster running? --endpoints says where it is.\n');
@@ -78,9 +79,9 @@ function clientFailure(error: ClientError, io: CliIo): number {
 const WRONG_REQUESTS: ReadonlySet<number> = new Set([400, 413, 415, 422]);
 
 function problemFailure({ message, status, fields, isAmbiguous }: ProblemError, io: CliIo): number {
-  io.err(`error: ${message}\n`);
+  io.err(`error: ${oneLine(message)}\n`);
   for (const { field, message: text } of fields) {
-    if (!message.includes(text)) io.err(`  ${field === '' ? '' : `${field}: `}${text}\n`);
+    if (!message.includes(text)) io.err(`  ${oneLine(field === '' ? text : `${field}: ${text}`)}\n`);
   }
   if (isAmbiguous) io.err('It is not known whether the change was made; look before you repeat it.\n');
   return WRONG_REQUESTS.has(status) ? EXIT.usage : EXIT.failed;

@@ -15,6 +15,7 @@ import {
 } from './config-words.ts';
 import { type HttpContext, jsonOf, withHttp } from './http-context.ts';
 import type { CliIo } from './io.ts';
+import { oneLine } from './visible.ts';
 
 /** 002's ConfigurationResponse, as far as it is printed. */
 interface Written {
@@ -156,7 +157,8 @@ function quoted(etag: string): string {
 }
 
 async function told(context: HttpContext, written: Written, what: string): Promise<void> {
-  for (const { field, message } of written.warnings ?? []) context.io.err(`warning: ${field}: ${message}\n`);
+  for (const { field, message } of written.warnings ?? [])
+    context.io.err(`warning: ${oneLine(`${field}: ${message}`)}\n`);
   await context.print({
     body: written,
     lines: () => `${nameOf(written)} ${what} at version ${written.version}\n`,
@@ -258,12 +260,9 @@ async function rollBackSet(
   });
 }
 
-function featureBackLine(
-  { kind, key, application, environment, version }: RolledBack['features'][number],
-  isDry: boolean,
-): string {
-  const what = `${kind} ${key} of ${application} in ${environment}`;
-  return `${what} ${isDry ? 'would be' : 'is'} as it was before, at version ${version}\n`;
+function featureBackLine(feature: RolledBack['features'][number], isDry: boolean): string {
+  const what = `${feature.kind} ${nameOf(feature)}`;
+  return `${what} ${isDry ? 'would be' : 'is'} as it was before, at version ${feature.version}\n`;
 }
 
 function rolledBackLine({ type, after }: RolledBack['items'][number], isDry: boolean): string {

@@ -13,6 +13,7 @@ import { type HttpContext, jsonOf, withHttp } from './http-context.ts';
 import type { CliIo } from './io.ts';
 import { linesFrom } from './lines.ts';
 import { Progress } from './progress.ts';
+import { oneLine } from './visible.ts';
 
 const FORMATS = ['json', 'yaml', 'dotenv', 'properties'] as const;
 type Format = (typeof FORMATS)[number];
@@ -101,7 +102,8 @@ Example:
     .action((file: string, flags: ImportFlags, command: Command) =>
       withHttp(io, command, async (context) => {
         const result = await importFile(context, file, flags);
-        for (const { field, message } of result.warnings) io.err(`warning: ${field}: ${message}\n`);
+        for (const { field, message } of result.warnings)
+          io.err(`warning: ${oneLine(`${field}: ${message}`)}\n`);
         await context.print({ body: result, lines: () => importLines(result, flags) });
       }),
     );
@@ -261,7 +263,8 @@ function addPromote(parent: Command, io: CliIo): void {
         });
         const answer = await context.change({ method: 'POST', path: '/api/v1/promotions', body });
         const result = jsonOf<Promoted>(answer);
-        for (const { field, message } of result.warnings) io.err(`warning: ${field}: ${message}\n`);
+        for (const { field, message } of result.warnings)
+          io.err(`warning: ${oneLine(`${field}: ${message}`)}\n`);
         await context.print({ body: result, lines: () => promotedLines(result, flags) });
       }),
     );

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { addContentFlags, type ContentFlags, setBody } from './config-change.ts';
 import { jsonOf, withHttp } from './http-context.ts';
 import type { CliIo } from './io.ts';
+import { oneLine } from './visible.ts';
 
 interface Problem {
   readonly field: string;
@@ -42,7 +43,7 @@ function linesOf({ valid, errors, warnings, impact }: Validation): string {
   return [
     valid ? 'valid' : 'not valid',
     ...errors.map(({ field, message }) => `error: ${field}: ${message}`),
-    ...warnings.map(({ field, message }) => `warning: ${field}: ${message}`),
+    ...warnings.map(({ field, message }) => `warning: ${oneLine(`${field}: ${message}`)}`),
     ...listed('inherited by', inheritedBy),
     ...listed('referred to by', referencedBy),
     ...listed('run by', instances),

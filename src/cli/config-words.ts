@@ -3,6 +3,7 @@ import type { HttpCall } from '../client/http-client.ts';
 import { ProblemError } from '../client/problem.ts';
 import { configurationId } from '../config-format/ids.ts';
 import type { HttpContext } from './http-context.ts';
+import { oneLine, visible } from './visible.ts';
 
 /** What commands of the configuration service share: words of the command line, paths, and text for tables. */
 
@@ -86,7 +87,10 @@ export function configPath(context: HttpContext, key: string): string {
 
 /** @param environment default: that of the command */
 export function configId(context: HttpContext, key: string, environment = context.environment()): string {
-  return configurationId({ tenant: context.tenant, environment, application: context.application(), key });
+  const application = context.application();
+  const id = configurationId({ tenant: context.tenant, environment, application, key });
+  context.names.set(id, `${key} of ${application} in ${environment}`);
+  return id;
 }
 
 /** Whether a failure says that there is no such thing. */
@@ -96,14 +100,13 @@ export function isAbsent(error: unknown): boolean {
 
 /** A value in one cell: in one line, and not too long. */
 export function cell(text: string): string {
-  // oxlint-disable-next-line no-control-regex
-  const line = text.replaceAll(/[\u0000-\u001f\u007f]+/g, ' ');
+  const line = oneLine(text);
   return line.length <= CELL_LENGTH_MAX ? line : `${line.slice(0, CELL_LENGTH_MAX - 3)}...`;
 }
 
-/** JSON for people: a string bare. */
+/** JSON for people: a string bare, but for what a terminal would act on. */
 export function plainText(json: unknown): string {
-  return typeof json === 'string' ? json : JSON.stringify(json);
+  return visible(typeof json === 'string' ? json : String(JSON.stringify(json)));
 }
 
 /** `2026-11-22 09:20:01` in UTC. */

@@ -1,4 +1,5 @@
 import { plainText } from './config-words.ts';
+import { oneLine, visible } from './visible.ts';
 
 /** One place where two values differ, as the service tells it. */
 export interface JsonChange {
@@ -26,15 +27,15 @@ export function diffLines(diff: JsonDiff | null, indent = ''): string {
 
 function changeLines(change: JsonChange, indent: string): string {
   const { type, pointer, before, after, lines } = change;
-  const place = pointer === '' ? '' : `${pointer}: `;
+  const place = pointer === '' ? '' : `${oneLine(pointer)}: `;
   if (lines !== undefined && lines !== null) {
     const shown = lines.flatMap(({ type: kind, text }) =>
       text
         .replace(/\n$/, '')
         .split('\n')
-        .map((line) => `${indent}  ${SIGNS[kind]} ${line}\n`),
+        .map((line) => `${indent}  ${SIGNS[kind]} ${visible(line)}\n`),
     );
-    return `${indent}${SIGNS.changed} ${pointer === '' ? 'the text' : pointer}:\n${shown.join('')}`;
+    return `${indent}${SIGNS.changed} ${pointer === '' ? 'the text' : oneLine(pointer)}:\n${shown.join('')}`;
   }
   switch (type) {
     case 'added':

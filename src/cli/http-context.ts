@@ -58,6 +58,8 @@ export interface HttpContext {
   environment(): string;
   /** @throws UsageError when none was given */
   application(): string;
+  /** Names of configurations by the ids that were asked for: failures tell the names. */
+  readonly names: Map<string, string>;
   /** What was given, for commands that can do without. */
   readonly given: { readonly environment: string | undefined; readonly application: string | undefined };
   /** Prints what the server said as it is, or as lines for people. */
@@ -98,7 +100,8 @@ export async function withHttp(
   const json = flags.json === true || flags.writeOut === 'json';
   const signal = io.interrupted();
   const access = new HttpAccess(io, { flags, tls: await tlsFromFlags(flags, io.env), tenant });
-  await work({
+  const names = new Map<string, string>();
+  const context: HttpContext = {
     io,
     tenant,
     json,
@@ -120,8 +123,22 @@ export async function withHttp(
       environment: environment === undefined ? undefined : canonicalEnvironment(environment),
       application,
     },
+    names,
     print: async ({ body, lines }) => io.out(json ? `${JSON.stringify(body)}\n` : lines()),
-  });
+  };
+  try {
+    await work(context);
+  } catch (error) {
+    throw withNames(error, names);
+  }
+}
+
+/** Nobody knows a configuration by the id that follows from its name. */
+function withNames(error: unknown, names: HttpContext['names']): unknown {
+  if (!(error instanceof ProblemError) || error.status !== 404) return error;
+  const [, text = '', id = ''] = /^(.*) with the id (\S+)$/.exec(error.message) ?? [];
+  const name = names.get(id);
+  return name === undefined ? error : new ProblemError(`${text} ${name}`, error);
 }
 
 /** Done once, however often it is sent. */

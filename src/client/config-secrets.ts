@@ -78,11 +78,20 @@ export class Secrets {
       query: { key, application, environment, reveal: true },
       ...call,
     });
-    const { value } = JSON.parse(body.toString()) as { readonly value?: unknown };
-    if (typeof value !== 'string')
-      throw new ClientError('data-loss', 'the answer has no value where one was to be');
-    return value;
+    return valueIn(body.toString());
   }
+}
+
+/** @throws ClientError `data-loss` for an answer that is none of the service: of a proxy, say */
+function valueIn(text: string): string {
+  const noValue = 'the answer has no value where one was to be';
+  try {
+    const answer = JSON.parse(text) as { readonly value?: unknown } | null;
+    if (typeof answer?.value === 'string') return answer.value;
+  } catch (cause) {
+    throw new ClientError('data-loss', noValue, { cause });
+  }
+  throw new ClientError('data-loss', noValue);
 }
 
 /** Whether a failure means that nobody could be asked, or could answer. */

@@ -76,7 +76,7 @@ export class HttpClient {
     return Object.fromEntries(Object.entries(given).map(([name, value]) => [name, wireText(value)]));
   }
 
-  /** @throws ProblemError for an answer of 400 and above; ClientError when there is none */
+  /** @throws ProblemError for an answer that is not of 200 to 299, redirections too; ClientError when there is none */
   async call(call: HttpCall): Promise<HttpAnswer> {
     return this.#anywhere(call, async (url) => {
       using limit = new LinkedSignal([call.signal], call.timeoutMs ?? this.#options.timeoutMs);
@@ -129,6 +129,8 @@ export class HttpClient {
     const given = { ...this.headers, ...call.headers };
     const options = {
       method: call.method,
+      // As it is: a URL would take a name like ".." for a step up.
+      path: withQuery(call),
       headers: {
         accept: 'application/json, application/problem+json',
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
@@ -137,12 +139,11 @@ export class HttpClient {
       },
       ...(signal === undefined ? {} : { signal }),
     };
-    const target = new URL(withQuery(call), url);
     return new Promise((resolve, reject) => {
       const sent =
-        target.protocol === 'https:'
-          ? tlsRequest(target, { ...options, ...tlsOptions(tls) })
-          : plainRequest(target, options);
+        url.protocol === 'https:'
+          ? tlsRequest(url, { ...options, ...tlsOptions(tls) })
+          : plainRequest(url, options);
       sent.on('response', resolve);
       sent.on('error', reject);
       sent.end(body);
@@ -186,8 +187,9 @@ function tlsOptions(tls: ClientTls | undefined): Record<string, unknown> {
   };
 }
 
+/** Nobody is followed elsewhere: who is asking is told to the endpoints alone. */
 function isFailure(message: IncomingMessage): boolean {
-  return message.statusCode! >= 400;
+  return message.statusCode! < 200 || message.statusCode! >= 300;
 }
 
 async function whole(message: IncomingMessage, bytesMax: number): Promise<Buffer> {

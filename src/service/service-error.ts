@@ -50,8 +50,10 @@ export class ServiceError extends Error {
   }
 }
 
-/** The request is wrong in these fields. */
+/** The request is wrong in these fields; an empty one is the whole of it. */
 export function invalid(...problems: readonly FieldProblem[]): ServiceError {
-  const message = problems.map(({ field, message: text }) => `${field}: ${text}`).join('; ');
+  const message = problems
+    .map(({ field, message: text }) => (field === '' ? text : `${field}: ${text}`))
+    .join('; ');
   return new ServiceError('invalid', message, { problems });
 }

@@ -625,3 +625,55 @@ test('the audit trail is listed page by page, and exported as it comes', async (
   expect(stub.heard.at(-1)!.query).toMatchObject({ format: 'csv' });
   expect(await run(['audit', 'export', '--format', 'xml', ...words])).toMatchObject({ code: 2 });
 });
+
+test('what a terminal would act on is not printed, in values and in failures', async () => {
+  const side = { configurationId: ID, environment: 'production' };
+  const changes = [
+    { type: 'changed', pointer: '/a\u001b[2J', before: 'x', after: 'y\u009b2J\u202e' },
+    {
+      type: 'changed',
+      pointer: '',
+      before: '',
+      after: '',
+      lines: [{ type: 'added', text: 'b\u001b[2J\n' }],
+    },
+  ];
+  const compared = {
+    left: { ...side, version: 1 },
+    right: { ...side, version: 2 },
+    equal: false,
+    valueEqual: false,
+    diff: { changes, patch: [] },
+    fields: [],
+  };
+  stub.on('GET /api/v1/compare', { body: compared });
+  expect((await printed(['diff', 'k', '--from', '1'])).split('\n').slice(2)).toEqual([
+    '~ /a\ufffd[2J: x -> y\ufffd2J\ufffd',
+    '~ the text:',
+    '  + b\ufffd[2J',
+    '',
+  ]);
+  const errors = [{ field: 'value', message: 'second\u001b[2J\nline' }];
+  stub.on('GET /config/get', problem(400, 'invalid', 'first\u001b[2J\nline', { errors }));
+  expect(await config(['get', 'k'])).toMatchObject({
+    code: 2,
+    err: 'error: first\ufffd[2J line\n  value: second\ufffd[2J line\n',
+  });
+});
+
+test('a configuration that is not there is called by its name', async () => {
+  const absent = problem(404, 'not-found', `there is no configuration with the id ${ID}`);
+  stub.on(`DELETE ${PATH}`, absent);
+  stub.on(`GET ${PATH}/versions`, absent);
+  stub.on('GET /api/v1/compare', absent);
+  for (const words of [
+    ['delete', 'db.pool.max'],
+    ['history', 'db.pool.max'],
+    ['diff', 'db.pool.max', '--from', '1'],
+  ]) {
+    expect(await config(words)).toMatchObject({
+      code: 1,
+      err: 'error: there is no configuration db.pool.max of pay in production\n',
+    });
+  }
+});

@@ -1,7 +1,11 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import { restApp } from '../../src/api/http/rest/app.ts';
 import { ConfigClient } from '../../src/client/config-client.ts';
+import { hiddenEntry } from '../../src/client/config-entry.ts';
+import { Secrets } from '../../src/client/config-secrets.ts';
 import { LocalKv } from '../../src/kv/local-kv.ts';
 import { silentLogger } from '../../src/lib/logger.ts';
 import { openService } from '../../src/service/service.ts';
@@ -64,3 +68,19 @@ test('the client gets a secret from the service itself, inherited ones too, once
     await world.stop();
   }
 });
+
+test.each(['<html>sign in</html>', '', 'null', '{"value": 1}'])(
+  'an answer that is none of the service is a failure as others: %s',
+  async (body) => {
+    const server = createServer((_request, response) => response.end(body)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const scope = { tenant: 'default', environment: 'production', application: 'pay' };
+    const secrets = new Secrets(scope, { endpoints: [`http://127.0.0.1:${port}`] }, { timeoutMs: 60_000 });
+    const place = { key: 'a', environment: 'production', revision: 1, source: 'cluster' } as const;
+    const secret = hiddenEntry(place, 'secret');
+    await expect(secrets.text(secret, {})).rejects.toMatchObject({ name: 'ClientError', code: 'data-loss' });
+    server.closeAllConnections();
+    server.close();
+  },
+);

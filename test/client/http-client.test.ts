@@ -55,6 +55,34 @@ test('queries, bodies and headers go out as they are, those that are undefined n
   expect(http.headers['authorization']).toBe(`Basic ${Buffer.from('a:ü').toString('base64')}`);
 });
 
+test('a path is asked for as it is, names like ".." too', async () => {
+  const heard: unknown[] = [];
+  const endpoint = await serve((request, response) => {
+    heard.push(request.url);
+    response.end('{}');
+  });
+  const http = client([endpoint]);
+  await http.call({ ...GET, path: '/api/v1/environments/..' });
+  await http.call({ ...GET, path: '//other.example/a' });
+  await http.call({ ...GET, path: '/a/%2e%2e', query: { b: '..' } });
+  expect(heard).toEqual(['/api/v1/environments/..', '//other.example/a', '/a/%2e%2e?b=..']);
+});
+
+test('a redirection is a failure, and is not followed', async () => {
+  let followed = 0;
+  const elsewhere = await serve((_request, response) => {
+    followed += 1;
+    response.end('{}');
+  });
+  const endpoint = await serve((_request, response) =>
+    response.writeHead(302, { location: elsewhere }).end(),
+  );
+  const http = client([endpoint], { login: { user: 'a', password: 'b' } });
+  await expect(http.call(GET)).rejects.toMatchObject({ status: 302, message: 'the server answered 302' });
+  await expect(http.stream(GET)).rejects.toMatchObject({ status: 302 });
+  expect(followed).toBe(0);
+});
+
 test('a member that is not there is passed over, and remembered', async () => {
   let calls = 0;
   const endpoint = await serve((_request, response) => {

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { crossOrigin } from '../../../lib/cross-origin.ts';
 import { requestTarget } from '../../../lib/request-target.ts';
@@ -19,6 +20,11 @@ const REQUEST_HEADERS = [
 ].join(', ');
 /** How long a browser may remember what it was told. */
 const MAX_AGE_SECONDS = 600;
+
+/** Whether a page of one of these origins evaluates flags: it is none of another site then. */
+export function mayEvaluate(request: IncomingMessage, origins: readonly string[]): boolean {
+  return OFREP.test(requestTarget(request.url).path) && crossOrigin(request, origins).allowed !== null;
+}
 
 /** Lets the web pages of these origins evaluate flags. Browsers ask before, without a login. */
 export function allowOrigins(app: FastifyInstance, origins: readonly string[]): void {

@@ -13,13 +13,14 @@ import type { Service } from '../../../service/service.ts';
 import { invalid, ServiceError } from '../../../service/service-error.ts';
 import { Identity, type IdentityOptions } from '../../identity.ts';
 import { COMPONENTS, registerDialects } from '../dialects.ts';
-import { allowOrigins } from '../ofrep/cors.ts';
+import { allowOrigins, mayEvaluate } from '../ofrep/cors.ts';
 import { STREAM_LIMITS_DEFAULT, type StreamLimits } from '../streams/limits.ts';
 import { LiveStreams } from '../streams/live-streams.ts';
 import { HeldRequests, takeJson } from './bodies.ts';
 import { headerText, shownBy } from './identity.ts';
 import { PATH_PART_LENGTH_MAX, REST_LIMITS_DEFAULT, type RestLimits } from './limits.ts';
 import { serveDocument } from './openapi.ts';
+import { checkSite, FOR_THIS_SITE } from './other-sites.ts';
 import { missing, sendError, sendProblem } from './problems.ts';
 import { RouteTable } from './route-table.ts';
 import { checkRequests } from './validation.ts';
@@ -103,9 +104,12 @@ export function restHandler(
 /** Lets requests in within the limits, also those that lead nowhere. */
 function bound(app: FastifyInstance, limits: RestLimits): void {
   const held = new HeldRequests(limits);
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers(FOR_THIS_SITE);
     request.letGo = held.take(request);
     if (request.routeOptions.config.isStream === true) request.letGo();
+    // Whoever goes away amid a body gets no answer.
+    reply.raw.once('close', () => request.letGo());
   });
   app.addHook('onResponse', async (request) => request.letGo());
 }
@@ -114,6 +118,7 @@ function bound(app: FastifyInstance, limits: RestLimits): void {
 function admit(api: FastifyInstance, options: RestOptions, limits: RestLimits): void {
   const identity = new Identity(options.identity, limits);
   api.addHook('onRequest', async (request, reply) => {
+    if (!mayEvaluate(request.raw, options.corsOrigins ?? [])) checkSite(request.raw);
     checkEncoding(request);
     request.tenant = tenantOf(request, options.defaultTenant ?? 'default');
     request.caller = await identity.callerOf(shownBy(request), gone(reply));

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from '../../../lib/logger.ts';
 import type { Service } from '../../../service/service.ts';
-import { ServiceError } from '../../../service/service-error.ts';
+import { invalid, ServiceError } from '../../../service/service-error.ts';
 import type { LiveStreams } from '../streams/live-streams.ts';
 import type { RestLimits } from './limits.ts';
 import { sendError } from './problems.ts';
@@ -38,8 +38,6 @@ function inWordsOf(names: Readonly<Record<string, string>>, error: unknown): unk
     return { field: [names[first] ?? first, ...rest].join('/'), message };
   });
   const message =
-    error.code === 'invalid' && problems.length > 0
-      ? problems.map((problem) => `${problem.field}: ${problem.message}`).join('; ')
-      : error.message;
+    error.code === 'invalid' && problems.length > 0 ? invalid(...problems).message : error.message;
   return new ServiceError(error.code, message, { cause: error, problems });
 }

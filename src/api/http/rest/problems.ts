@@ -17,6 +17,8 @@ export interface Problem {
 
 /** Paths that answer failures as their own document says: `message` and `errors`. */
 const PLAIN_PATHS = /^\/(?:configs|feature-flags)(?:[/?]|$)/;
+/** Characters that are told of a type. */
+const TYPE_LENGTH_MAX = 100;
 const PROBLEM_TYPE = 'application/problem+json';
 
 /** What fastify's own failures are; others of it are wrong requests or bugs, by their status. */
@@ -38,7 +40,9 @@ export function sendError(
     logger,
   }: { readonly request: FastifyRequest; readonly reply: FastifyReply; readonly logger: Logger },
 ): void {
-  const problem = problemOf(error);
+  const problem = isGivenUp(request)
+    ? problemOf(new ServiceError('canceled', 'the caller went away'))
+    : withType(problemOf(error), error, request);
   if (problem.status === 500) {
     logger.error(
       { err: error, method: request.method, route: request.routeOptions.url },
@@ -46,6 +50,20 @@ export function sendError(
     );
   }
   sendProblem(problem, { request, reply });
+}
+
+/** Whether the caller went away before all of the request was there. */
+function isGivenUp({ raw }: FastifyRequest): boolean {
+  return raw.destroyed && !raw.complete;
+}
+
+/** What fastify does not tell: of what type the body is, and should be. */
+function withType(problem: Problem, error: unknown, { headers }: FastifyRequest): Problem {
+  if ((error as Partial<FastifyError>).code !== 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return problem;
+  if (headers['content-encoding'] !== undefined) return problem;
+  const type = headers['content-type'];
+  const is = type === undefined ? 'has no Content-Type' : `is of type ${type.slice(0, TYPE_LENGTH_MAX)}`;
+  return { ...problem, detail: `the body ${is}; application/json is taken here` };
 }
 
 /** Sends it in the shape that the path or `Accept` asks for (RFC 9457, or 002's). */

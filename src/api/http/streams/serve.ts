@@ -6,9 +6,10 @@ import type { Caller } from '../../../service/caller.ts';
 import type { ConfigurationEvent } from '../../../service/events/event.ts';
 import { ServiceError } from '../../../service/service-error.ts';
 import type { RestContext } from '../rest/context.ts';
+import { isOfAnotherSite } from '../rest/other-sites.ts';
 import { LiveStream, type StreamRequest } from './live-stream.ts';
 import { SsePeer } from './sse-peer.ts';
-import { isOfAnotherSite, type Upgrade } from './upgrade.ts';
+import type { Upgrade } from './upgrade.ts';
 import { WebSocketPeer } from './web-socket-peer.ts';
 
 interface Exchange {
@@ -25,6 +26,7 @@ export async function serveEventStream(
   { request, reply }: Exchange,
   asked: StreamRequest,
 ): Promise<void> {
+  checkPage(request);
   const { limits, bytes } = streams;
   const stop = new AbortController();
   const caller = leaving(request.caller, stop);
@@ -61,9 +63,7 @@ export async function serveWebSocket(
     readonly headers?: Readonly<Record<string, string>>;
   },
 ): Promise<void> {
-  if (isOfAnotherSite(request.raw)) {
-    throw new ServiceError('forbidden', 'pages of other sites may not open streams');
-  }
+  checkPage(request);
   const stop = new AbortController();
   const caller = leaving(request.caller, stop);
   await streams.whileOpen(
@@ -86,6 +86,11 @@ export async function serveWebSocket(
       await closed;
     },
   );
+}
+
+/** A stream may register an instance, which a page of another site must not. @throws ServiceError `forbidden` */
+function checkPage({ raw }: FastifyRequest): void {
+  if (isOfAnotherSite(raw)) throw new ServiceError('forbidden', 'pages of other sites may not open streams');
 }
 
 /** The same caller, who also leaves when the stream is to end. */

@@ -1,7 +1,6 @@
 import { type IncomingMessage, type RequestListener, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { requestTarget } from '../../../lib/request-target.ts';
 
 /** A connection whose client wants it to be something else from now on. */
 export interface Upgrade {
@@ -37,15 +36,4 @@ export function routeUpgrade(
 /** The upgrade that the request wants, if it is one to a WebSocket. */
 export function upgradeOf(request: IncomingMessage): Upgrade | null {
   return upgrades.get(request) ?? null;
-}
-
-/**
- * Whether a page of another site sent it: browsers let any page open WebSockets to any server, and say whose page it is.
- * Other clients do not.
- */
-export function isOfAnotherSite({ headers, url }: IncomingMessage): boolean {
-  const { origin } = headers;
-  if (origin === undefined) return false;
-  const host = requestTarget(url).host ?? headers.host;
-  return !URL.canParse(origin) || new URL(origin).host !== host;
 }

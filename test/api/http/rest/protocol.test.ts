@@ -8,6 +8,7 @@ import { restHandler } from '../../../../src/api/http/rest/app.ts';
 import { REST_LIMITS_DEFAULT } from '../../../../src/api/http/rest/limits.ts';
 import { serviceErrorMapping } from '../../../../src/api/service-errors.ts';
 import { type Kv, KvError } from '../../../../src/kv/kv.ts';
+import { silentLogger } from '../../../../src/lib/logger.ts';
 import { withTxn } from '../../../service/kv-wrappers.ts';
 import { expectProblem, inRestWorld, type RestWorld, type RestWorldOptions } from './rest-world.ts';
 
@@ -28,7 +29,9 @@ describe('bodies', () => {
     [`${'['.repeat(200)}${']'.repeat(200)}`, ['']],
   ])('%s is refused', async (payload, fields) => {
     await inRestWorld(async ({ call }) => {
-      expectProblem(await call('POST', '/configs', { payload, headers: JSON_TYPE }), 400, fields);
+      const answer = await call('POST', '/configs', { payload, headers: JSON_TYPE });
+      expectProblem(answer, 400, fields);
+      expect(answer.body.message).toMatch(/^the body /);
     });
   });
 
@@ -55,6 +58,8 @@ describe('bodies', () => {
       for (const url of ['/configs', '/api/v1/bulk', '/config/set']) {
         const answer = await call('POST', url, { payload: 'x', headers: { 'content-type': type } });
         expect([answer.status, answer.body.errors]).toEqual([415, []]);
+        const said = `the body is of type ${type}; application/json is taken here`;
+        expect(answer.body.detail ?? answer.body.message).toBe(said);
       }
     });
   });
@@ -63,7 +68,11 @@ describe('bodies', () => {
     await inRestWorld(async ({ call }) => {
       expect((await call('POST', '/configs', { payload: Buffer.from('{}') })).status).toBe(415);
       const headers = { ...JSON_TYPE, 'content-encoding': 'gzip' };
-      expect((await call('POST', '/configs', { payload: '{}', headers })).status).toBe(415);
+      const encoded = await call('POST', '/configs', { payload: '{}', headers });
+      expect([encoded.status, encoded.body.message]).toEqual([
+        415,
+        'bodies are taken as they are, not in gzip',
+      ]);
     });
   });
 
@@ -304,6 +313,32 @@ describe('over sockets', () => {
 
 test('the limits have room for the largest values', () => {
   expect(REST_LIMITS_DEFAULT.bodyBytesMax).toBeGreaterThan(6 * 512 * 1024);
+});
+
+test('a caller who goes away amid a body is no bug, and is let go', async () => {
+  const errors: unknown[] = [];
+  const logger = { ...silentLogger, error: (fields: object) => errors.push(fields) };
+  await served(
+    async ({ base, port }) => {
+      const status = async (wanted: number): Promise<void> => {
+        for (;;) {
+          const answer = await fetch(`${base}/api/v1/environments`);
+          await answer.text();
+          if (answer.status === wanted) return;
+        }
+      };
+      const socket = connect(port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      socket.write(
+        'POST /configs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
+      );
+      await status(429);
+      socket.destroy();
+      await status(200);
+      expect(errors).toEqual([]);
+    },
+    { rest: { logger, limits: { requestsMax: 1 } } },
+  );
 });
 
 /** Serves on a free port of this machine, beside operations that say which path was asked for. */

@@ -316,6 +316,8 @@ describe('over a WebSocket', () => {
       expect(await other.opened).toMatchObject({ status: 403 });
       const opaque = new SocketReader(`${world.url}${EVENTS}`, { headers: { origin: 'null' } });
       expect(await opaque.opened).toMatchObject({ status: 403 });
+      const headers = { accept: 'text/event-stream', origin: 'https://evil.example' };
+      expect((await fetch(`${world.url}${EVENTS}`, { headers })).status).toBe(403);
       const own = new SocketReader(`${world.url}${EVENTS}`, { headers: { origin: world.url } });
       expect(await own.opened).toMatchObject({ upgrade: 'websocket' });
       await own.close();
