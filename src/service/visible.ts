@@ -2,6 +2,7 @@ import type { Target } from './access.ts';
 import type { Caller } from './caller.ts';
 import type { ServiceContext } from './context.ts';
 import { environmentsOf } from './environments/inheritance.ts';
+import { FEATURE_PLAIN_PREFIXES } from './keyspace.ts';
 import { ServiceError } from './service-error.ts';
 
 /** Questions about permissions that one request asks: what it has not found by then it does not show. */
@@ -63,12 +64,14 @@ export class Visible {
       if (await this.#mayRead({ environment, application, key })) return true;
       if (this.#questions >= QUESTIONS_MAX) return false;
     }
-    return false;
+    const [flag] = this.#context.projection.state.features.scope('flag', scope);
+    if (flag === undefined) return false;
+    return this.#mayRead({ environment, application, keyPrefix: FEATURE_PLAIN_PREFIXES.flag });
   }
 
   /** Each question is asked once. */
   #mayRead(part: Omit<Target, 'tenant'>): Promise<boolean> {
-    const { environment = '', application = '', key = '' } = part;
+    const { environment = '', application = '', key = part.keyPrefix ?? '' } = part;
     const id = `${environment}/${application}/${key}`;
     const known = this.#known.get(id);
     if (known !== undefined) return known;

@@ -9,7 +9,7 @@ import { repositoryRoot } from '../support/repository-root.ts';
 const text = readFileSync(join(repositoryRoot(), 'docs/config-commands.md'), 'utf8');
 const root = program(processIo());
 
-const GROUPS = ['config', 'env', 'app', 'audit'];
+const GROUPS = ['config', 'flag', 'env', 'app', 'audit'];
 
 /** Each of a group's commands, those within others included. */
 function within(group: Command): readonly Command[] {
