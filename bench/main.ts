@@ -8,6 +8,7 @@ import { CONFIGURATION_CALLS } from './questions/configuration-calls.ts';
 import { CONFIGURATION_CHECKS } from './questions/configuration-checks.ts';
 import { EVALUATION } from './questions/evaluation.ts';
 import { FAILOVER } from './questions/failover.ts';
+import { FLAG_QUESTIONS } from './questions/flags.ts';
 import { LATENCY_CURVES } from './questions/latency-curve.ts';
 import { LEASE_KEEP_ALIVE } from './questions/lease-keep-alive.ts';
 import { MANY_CONFIGURATIONS } from './questions/many-configurations.ts';
@@ -59,6 +60,7 @@ const QUESTIONS: readonly Question[] = [
   ...CONFIGURATION_CALLS,
   ...CONFIGURATION_CHECKS,
   MANY_CONFIGURATIONS,
+  ...FLAG_QUESTIONS,
   WRITE_STALLS,
   FAILOVER,
 ];

@@ -390,6 +390,13 @@ export const SERVER_FLAGS: readonly ServerFlag[] = [
     help: "keys that seal secrets, lines 'id:base64 of 32 bytes'; the first seals (default: no secrets)",
   },
   {
+    name: 'version-retention',
+    kind: 'text',
+    default: '366',
+    group: 'Configuration service',
+    help: 'days that a version is kept once another has taken its place, or forever',
+  },
+  {
     name: 'require-identity',
     kind: 'boolean',
     default: 'false',

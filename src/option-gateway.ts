@@ -47,6 +47,7 @@ const SHARED = [
   'tenant',
   'default-environment',
   'secret-key-file',
+  'version-retention',
   'require-identity',
   'cors',
   'listen-flagd-urls',

@@ -54,9 +54,9 @@ export interface RunningService {
  */
 export async function runService(options: ServiceRunOptions): Promise<RunningService | null> {
   const { kv, settings, corsOrigins, face, methods, logger, signal } = options;
-  const { secretKeyFile, requireIdentity, tenant, environment } = settings;
+  const { secretKeyFile, retention, requireIdentity, tenant, environment } = settings;
   const keyring = secretKeyFile === null ? null : readKeyring(secretKeyFile);
-  const opened = await openPatiently({ kv, logger, keyring, signal });
+  const opened = await openPatiently({ kv, logger, keyring, retention, signal });
   if (opened === null) return null;
   const metrics = new ServiceMetrics({ service: opened, kv });
   const service = observed(opened, metrics.observer);

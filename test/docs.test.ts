@@ -44,6 +44,7 @@ import { DEFAULT_PREFERENCE_TIMING } from '../src/member/leader-preference.ts';
 import { LEARNERS_MAX } from '../src/member/membership.ts';
 import { defaultLimits, FRAME_BYTES_MAX, REQUEST_BYTES_MAX } from '../src/member/transport/limits.ts';
 import { ROUND_TRIPS_KEPT } from '../src/member/transport/round-trip-meter.ts';
+import { VERSION_RETENTION_DAYS_MAX } from '../src/option-service.ts';
 import { LEADER_REGIONS_MAX } from '../src/options.ts';
 import { CALL_BYTES, DEFAULT_CALL_LIMITS } from '../src/rpc/call-budget.ts';
 import { DEFAULT_PORT_LIMITS } from '../src/rpc/client-port.ts';
@@ -61,7 +62,7 @@ import { EDITS_MAX } from '../src/service/configurations/edits.ts';
 import { FINDINGS_MAX } from '../src/service/configurations/findings.ts';
 import { VERSIONS_PAGE_MAX } from '../src/service/configurations/history.ts';
 import { IMPORT_KEYS_MAX } from '../src/service/configurations/importing.ts';
-import { MANY_MAX, PAGE_SIZE_MAX } from '../src/service/configurations/reads.ts';
+import { MANY_MAX, PAGE_SIZE_MAX, RESOLVED_ANSWER_LENGTH_MAX } from '../src/service/configurations/reads.ts';
 import { DEFAULTS_MAX, RULES_MAX } from '../src/service/configurations/rule-checks.ts';
 import { IMPORT_ITEMS_SHOWN_MAX } from '../src/service/configurations/text-import.ts';
 import { DELIVERY_INSTANCES_MAX } from '../src/service/delivery/delivery.ts';
@@ -437,8 +438,12 @@ describe('limits', () => {
       'Keys that a comparison': [count(DIFFERENCES_MAX)],
       'Findings, problems': [count(FINDINGS_MAX)],
       'Changes of a change set': [count(CHANGE_SET_CHANGES_MAX), count(CHANGE_SET_ITEMS_MAX)],
-      'Versions that were replaced': [`${RETENTION_DEFAULT.keepMs! / 86_400_000} days`],
+      'Versions that were replaced': [
+        `${RETENTION_DEFAULT.keepMs! / 86_400_000} days`,
+        `to ${count(VERSION_RETENTION_DAYS_MAX)} days`,
+      ],
       'Strings that a comparison': [`${count(LINE_DIFFS_MAX)}, ${count(LINE_EDITS_MAX)}`],
+      'All values of one answer with their references': [`${RESOLVED_ANSWER_LENGTH_MAX / 1024 ** 2} MiB`],
       'A value with its references': [`${RESOLVED_LENGTH_MAX / 1024} KiB, ${REFERENCE_DEPTH_MAX}`],
       'Rule over several keys': [
         `${count(RULE_LENGTH_MAX)} characters, ${count(RULE_NODES_MAX)} parts, ${RULE_DEPTH_MAX} deep`,
@@ -474,6 +479,31 @@ describe('limits', () => {
     expect(rows.some(([name]) => name!.includes(`counted as ${flagLimits.PATTERN_STEPS}`))).toBe(true);
     expect(rows.filter(([name]) => name!.includes(`${CALL_BYTES / 1024} KiB each`))).toHaveLength(2);
   });
+});
+
+test('the limits that the reference of the API repeats are those there are', () => {
+  const count = (value: number): string => value.toLocaleString('en');
+  const table = read('docs/api.md').split('\n## Limits\n')[1]!.split('\n## ')[0]!;
+  const rows = [...table.matchAll(/^\| (\S.*) \| (\S.*) \|$/gm)].map(([, limit, value]) => [limit, value]);
+  const { bodyBytesMax, importBytesMax } = REST_LIMITS_DEFAULT;
+  expect(PAGE_SIZE_MAX).toBe(MANY_MAX);
+  expect(Object.fromEntries(rows)).toEqual({
+    Value: `${VALUE_BYTES_MAX / 1024} KiB of JSON`,
+    'Body of a request; of an import': `${bodyBytesMax / 2 ** 20} MiB; ${importBytesMax / 2 ** 20} MiB`,
+    'Changes in one transaction': count(EDITS_MAX),
+    'Page; keys of a bulk read': count(PAGE_SIZE_MAX),
+    'Key; application, tenant; environment; tag': `${[LENGTHS.key, LENGTHS.application, LENGTHS.environment, LENGTHS.tag].join('; ')} characters`,
+    'Tags of a configuration': count(TAGS_MAX),
+    'Default values, rules of an application': `${count(DEFAULTS_MAX)}, ${count(RULES_MAX)}`,
+  });
+  expect(LENGTHS.tenant).toBe(LENGTHS.application);
+});
+
+test('the README has the way to every document', () => {
+  const linked = [...read('README.md').matchAll(/\((docs\/[\w.-]+)\)/g)].map(([, path]) => path!);
+  expect(linked.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+  const documents = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'));
+  expect(documents.filter((name) => !linked.includes(`docs/${name}`))).toEqual([]);
 });
 
 test('every seed that the track record says a bug was found by is run with every change', () => {

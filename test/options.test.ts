@@ -5,6 +5,7 @@ import { REGION_LENGTH_MAX } from '../src/lib/region.ts';
 import { SERVER_FLAGS, UNSUPPORTED_FLAGS } from '../src/option-flags.ts';
 import { GATEWAY_FLAGS, parseGatewayOptions } from '../src/option-gateway.ts';
 import { LEADER_REGIONS_MAX, parseInitialCluster, parseServerOptions, parseUrlList } from '../src/options.ts';
+import { keptForDays, RETENTION_DEFAULT } from '../src/service/sweepers/retention.ts';
 
 interface Sources {
   readonly argv?: readonly string[];
@@ -72,6 +73,7 @@ test('without any option the defaults are those of etcd', () => {
       tenant: 'default',
       environment: 'development',
       secretKeyFile: null,
+      retention: RETENTION_DEFAULT,
       requireIdentity: false,
     },
     logLevel: 'info',
@@ -447,7 +449,7 @@ describe('the configuration service', () => {
   test('its options come from flags, variables and files alike', () => {
     const file = 'tenant: acme\nrequire-identity: true';
     const options = parse({
-      argv: ['--config-file=c', '--default-environment=PROD'],
+      argv: ['--config-file=c', '--default-environment=PROD', '--version-retention=90'],
       env: { CONCLAVE_SECRET_KEY_FILE: '/keys' },
       files: { c: file },
     });
@@ -455,8 +457,22 @@ describe('the configuration service', () => {
       tenant: 'acme',
       environment: 'production',
       secretKeyFile: '/keys',
+      retention: keptForDays(90),
       requireIdentity: true,
     });
+  });
+
+  test('versions are kept for days, or for ever', () => {
+    const kept = (text: string) => parse({ argv: [`--version-retention=${text}`] }).service.retention;
+    expect([kept('1'), kept('36500'), kept('forever')]).toEqual([1, 36_500, null].map(keptForDays));
+    for (const text of ['0', '36501']) {
+      expect(refusal({ argv: [`--version-retention=${text}`] })).toContain('is outside 1 to 36500');
+    }
+    for (const text of ['12mo', '-1', '1.5', 'Forever']) {
+      expect(refusal({ argv: [`--version-retention=${text}`] })).toContain(
+        'neither a number of days nor forever',
+      );
+    }
   });
 
   test('a tenant or an environment that cannot be is refused', () => {
@@ -494,7 +510,13 @@ describe('a gateway', () => {
       corsOrigins: [],
       tls: null,
       maxConcurrentStreams: 2_000,
-      service: { tenant: 'default', environment: 'development', secretKeyFile: null, requireIdentity: false },
+      service: {
+        tenant: 'default',
+        environment: 'development',
+        secretKeyFile: null,
+        retention: RETENTION_DEFAULT,
+        requireIdentity: false,
+      },
       logLevel: 'info',
     });
   });

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { canonicalEnvironment } from '../config-format/environments.ts';
 import { naturalNumber, positiveSeconds, UsageError } from './arguments.ts';
 import { lookUp, nameQuery, type ShownValue } from './config-read.ts';
 import {
@@ -156,11 +157,15 @@ function quoted(etag: string): string {
 
 async function told(context: HttpContext, written: Written, what: string): Promise<void> {
   for (const { field, message } of written.warnings ?? []) context.io.err(`warning: ${field}: ${message}\n`);
-  const { key, application, environment, version } = written;
   await context.print({
     body: written,
-    lines: () => `${key} of ${application} in ${environment} ${what} at version ${version}\n`,
+    lines: () => `${nameOf(written)} ${what} at version ${written.version}\n`,
   });
+}
+
+/** Answers spell the environment as 002 does, or as our own paths do. */
+function nameOf({ key, application, environment }: Written): string {
+  return `${key} of ${application} in ${canonicalEnvironment(environment)}`;
 }
 
 // ---- delete -------------------------------------------------------------------------------------------------
@@ -262,6 +267,6 @@ function featureBackLine(
 }
 
 function rolledBackLine({ type, after }: RolledBack['items'][number], isDry: boolean): string {
-  const what = `${after.key} of ${after.application} in ${after.environment}`;
+  const what = nameOf(after);
   return isDry ? `${what} would be ${type}\n` : `${what} is ${type}, at version ${after.version}\n`;
 }

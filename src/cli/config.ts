@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { changeCommands } from './config-change.ts';
 import { deliveryCommand } from './config-delivery.ts';
 import { diffCommand } from './config-diff.ts';
+import { driftCommands } from './config-drift.ts';
 import { mergeCommand } from './config-merge.ts';
 import { readCommands } from './config-read.ts';
 import { setCommands } from './config-sets.ts';
@@ -30,6 +31,7 @@ Exit codes: 0 done, 1 refused or failed, 2 the request itself is wrong, 130 inte
   diffCommand(config, io);
   mergeCommand(config, io);
   setCommands(config, io);
+  driftCommands(config, io);
   watchCommand(config, io);
   deliveryCommand(config, io);
 }

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { ETCD_VERSION, VERSION } from '../lib/version.ts';
+import { appCommands } from './app.ts';
 import { positiveSeconds } from './arguments.ts';
 import { auditCommands } from './audit.ts';
 import { authCommands } from './auth.ts';
@@ -77,6 +78,7 @@ Examples:
   configCommands(root, io);
   envCommands(root, io);
   flagCommands(root, io);
+  appCommands(root, io);
   auditCommands(root, io);
   return root;
 }

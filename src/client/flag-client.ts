@@ -11,6 +11,7 @@ import { ClientError } from './client-error.ts';
 import { TIMER_MS_MAX } from './clock.ts';
 import type { ConfigScope } from './config-layers.ts';
 import { parseEndpoint } from './endpoint.ts';
+import { FlagCounts, tellCounts } from './flag-counts.ts';
 import { followFlags, isFinal } from './flag-feed.ts';
 import type { KvClientOptions } from './kv-client.ts';
 import { LinkedSignal } from './linked-signal.ts';
@@ -20,6 +21,11 @@ import { SignIn } from './sign-in.ts';
 const TENANT_DEFAULT = 'default';
 const TIMEOUT_MS_DEFAULT = 5_000;
 const START_TIMEOUT_MS_DEFAULT = 5_000;
+/** Between two times that the cluster is told how often flags answered what. */
+const COUNTS_MS_DEFAULT = 30_000;
+const COUNTS_MS_MIN = 100;
+/** How long closing waits for the last of it. */
+const CLOSE_MS_MAX = 1_000;
 /** What changes by itself is told at most so often: a linear ramp changes all the time. */
 const TIMED_UPDATES_MS_MIN = 10_000;
 const NO_CONTEXT: EvaluationContext = Object.freeze({});
@@ -38,6 +44,11 @@ export interface FlagClientOptions
   readonly startTimeoutMs?: number;
   /** What `open` does when the cluster does not answer in that time; default `throw`. */
   readonly whenAway?: 'throw' | 'start-empty';
+  /**
+   * Milliseconds between two times that the cluster is told how often flags answered what, for its reports; default
+   * 30,000, at least 100, 0 = it is neither told nor counted. The last of it is told when the client is closed.
+   */
+  readonly countsMs?: number;
   /** Hears of what was got over, and of what no attempt gets over, such as a right that is missing. */
   readonly onProblem?: (error: unknown) => void;
   /** Gives up the opening, and closes the client. */
@@ -73,7 +84,12 @@ export class FlagClient {
   #state: FlagClientState = 'empty';
   #failure: unknown = null;
   #done: Promise<void> = Promise.resolve();
+  readonly #signIn: SignIn;
+  readonly #counts: FlagCounts | null;
   #timer: NodeJS.Timeout | undefined;
+  #countsTimer: NodeJS.Timeout | undefined;
+  #telling: Promise<void> = Promise.resolve();
+  #closed: Promise<void> | null = null;
 
   private constructor(options: FlagClientOptions) {
     const { tenant = TENANT_DEFAULT, application, environment, endpoints, tls, region } = options;
@@ -81,6 +97,8 @@ export class FlagClient {
     this.#options = options;
     const addresses = endpoints.map((text) => parseEndpoint(text, tls));
     this.#channels = new Channels(addresses, { region, leaderFirst: false });
+    this.#signIn = new SignIn(this.#channels, options.login);
+    this.#counts = options.countsMs === 0 ? null : new FlagCounts();
     setMaxListeners(0, this.#closing.signal);
   }
 
@@ -105,7 +123,10 @@ export class FlagClient {
 
   /** What the flag answers, with variant and reason. @param type what the caller expects; absent = any */
   evaluate(key: string, context: EvaluationContext = NO_CONTEXT, type?: FlagType): Evaluation {
-    return this.#flags.evaluate(key, this.#whole(context), { nowMs: Date.now(), type });
+    const whole = this.#whole(context);
+    const evaluation = this.#flags.evaluate(key, whole, { nowMs: Date.now(), type });
+    this.#counts?.add(key, whole, evaluation);
+    return evaluation;
   }
 
   boolean(key: string, fallback: boolean, context?: EvaluationContext): boolean {
@@ -165,14 +186,49 @@ export class FlagClient {
 
   /** Ends the connections. The flags that are there can still be evaluated. */
   async close(): Promise<void> {
-    this.#closing.abort();
+    this.#closed ??= this.#close();
+    await this.#closed;
+  }
+
+  async #close(): Promise<void> {
     clearTimeout(this.#timer);
+    clearInterval(this.#countsTimer);
+    if (this.#state === 'live') await this.#tellCounts(CLOSE_MS_MAX);
+    this.#closing.abort();
     this.#channels.close();
     await this.#done;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  // ---- what is counted ----------------------------------------------------------------------------------------
+
+  #countFromNow(): void {
+    const { countsMs = COUNTS_MS_DEFAULT, timeoutMs = TIMEOUT_MS_DEFAULT } = this.#options;
+    if (this.#counts === null || this.#countsTimer !== undefined || this.#closed !== null) return;
+    const tell = (): void => void this.#tellCounts(timeoutMs);
+    this.#countsTimer = setInterval(tell, Math.max(COUNTS_MS_MIN, countsMs));
+    this.#countsTimer.unref();
+  }
+
+  /** One after the other; what does not arrive is lost. */
+  #tellCounts(timeoutMs: number): Promise<void> {
+    this.#telling = this.#telling.then(async () => {
+      const counts = this.#counts?.take() ?? [];
+      if (counts.length === 0) return;
+      const call = { channels: this.#channels, signIn: this.#signIn };
+      const signal = this.#closing.signal;
+      try {
+        await tellCounts(call, { scope: this.scope, counts, timeoutMs, signal });
+      } catch (error) {
+        // Older servers do not count, and say so; that is no problem of anybody's.
+        if (error instanceof ClientError && error.code === 'unimplemented') clearInterval(this.#countsTimer);
+        else if (!signal.aborted) this.#options.onProblem?.(error);
+      }
+    });
+    return this.#telling;
   }
 
   // ---- the feed -----------------------------------------------------------------------------------------------
@@ -196,9 +252,9 @@ export class FlagClient {
   }
 
   async #follow(settle: () => void): Promise<void> {
-    const { login, timeoutMs = TIMEOUT_MS_DEFAULT } = this.#options;
+    const { timeoutMs = TIMEOUT_MS_DEFAULT } = this.#options;
     await followFlags(
-      { channels: this.#channels, signIn: new SignIn(this.#channels, login) },
+      { channels: this.#channels, signIn: this.#signIn },
       {
         request: this.scope,
         timeoutMs,
@@ -229,6 +285,7 @@ export class FlagClient {
     const wasEmpty = this.#state === 'empty';
     if (keys.length > 0 && !wasEmpty) tellAll(this.#onUpdate, { revision: this.#revision, keys });
     this.#become('live');
+    this.#countFromNow();
     this.#waitForTime(Date.now());
   }
 

@@ -1,6 +1,14 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Kv, type KvCompare, KvError, type KvOp, type KvRow, type KvTxnAnswer } from '../kv/kv.ts';
+import {
+  type Kv,
+  type KvCall,
+  type KvCompare,
+  KvError,
+  type KvOp,
+  type KvRow,
+  type KvTxnAnswer,
+} from '../kv/kv.ts';
 import { type Caller, type Clock, isoTime } from './caller.ts';
 import { extended } from './change-set-row.ts';
 import { changeKey, changeSetKey, HEAD_KEY, idOf } from './keyspace.ts';
@@ -152,16 +160,19 @@ class Attempt<T> {
     const reason = request.reason ?? '';
     const meta = { id: this.#id, at: isoTime(atMs), atMs, reason, caller };
     let plan: Plan<T>;
+    let record: ChangeRecord;
+    let more: Pick<Plan<T>, 'guards' | 'ops'>;
     try {
       plan = await this.#plan(meta);
+      record = this.#recordOf(meta, plan);
+      more = this.#changeSetOp(record);
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
       return this.#planFailed(error);
     }
     if (plan.ops.length === 0 && plan.items.length === 0 && !this.#mustBeRecorded)
       return this.#unchanged(plan);
-    const record = this.#recordOf(meta, plan);
-    return this.#perform(record, plan, this.#changeSetOp(record));
+    return this.#perform(record, plan, more);
   }
 
   /** A repetition under an idempotency key must find that nothing had to be done. */
@@ -239,7 +250,7 @@ class Attempt<T> {
             { type: 'range', key: HEAD_KEY, keysOnly: true },
           ],
         },
-        this.#call,
+        this.#changing,
       );
       if (answer.succeeded) return { type: 'done', revision: answer.revision, record, result: plan.result };
       return await this.#lost(answer);
@@ -295,7 +306,16 @@ class Attempt<T> {
     return { type: 'repeated', revision: row.modRevision, record };
   }
 
-  get #call(): { readonly principal: { readonly type: 'service' }; readonly signal: AbortSignal } {
+  /**
+   * What nobody asks for, nobody does: this server may not have heard yet that the store wants to know who is asking, but
+   * the store itself then refuses it.
+   */
+  get #changing(): KvCall {
+    const { principal, signal } = this.#options.caller;
+    return { principal: principal.type === 'anonymous' ? principal : { type: 'service' }, signal };
+  }
+
+  get #call(): KvCall {
     return { principal: { type: 'service' }, signal: this.#options.caller.signal };
   }
 }
@@ -317,6 +337,17 @@ function unknownOutcome(cause: unknown): ServiceError {
 export function compareOf({ key, modRevision }: Guard): KvCompare {
   if (modRevision === 0) return { key, target: 'create', result: 'equal', number: 0 };
   return { key, target: 'mod', result: 'equal', number: modRevision };
+}
+
+/**
+ * The idempotency key of one part of a request that takes several transactions; null where there is none.
+ *
+ * @throws ServiceError `invalid`
+ */
+export function partKey(idempotencyKey: string | null | undefined, at: number): string | null {
+  if (idempotencyKey === undefined || idempotencyKey === null) return null;
+  checkLabel('idempotencyKey', idempotencyKey);
+  return idOf(['part', idempotencyKey, String(at)]);
 }
 
 function checkOptions({ reason, changeSet, idempotencyKey }: ChangeOptions): void {

@@ -2,6 +2,9 @@ import { ownCopy } from '../lib/own-copy.ts';
 import type { Configuration, ConfigurationName, Scope, ValueType } from './model.ts';
 import { decodeWhole } from './rows.ts';
 
+/** As JSON has it, too. */
+const REFERENCE_START = Buffer.from('${');
+
 /** What an entry takes in memory besides its bytes, about. */
 const ENTRY_BYTES = 400;
 
@@ -20,6 +23,8 @@ export class ConfigurationEntry implements ConfigurationName {
   /** Infinity = never. */
   readonly expiresAtMs: number;
   readonly hasSchema: boolean;
+  /** False = nothing in it refers to another key. */
+  readonly mayRefer: boolean;
   /** Of a secret the key that sealed it, else null. */
   readonly sealedBy: string | null;
   readonly modRevision: number;
@@ -41,6 +46,7 @@ export class ConfigurationEntry implements ConfigurationName {
     this.isDeleted = configuration.isDeleted;
     this.expiresAtMs = configuration.expiresAt === null ? Infinity : Date.parse(configuration.expiresAt);
     this.hasSchema = configuration.schema !== null;
+    this.mayRefer = at.bytes.includes(REFERENCE_START);
     const { value } = configuration;
     this.sealedBy = value.type === 'secret' ? value.sealed.keyId : null;
     this.modRevision = at.modRevision;

@@ -181,7 +181,7 @@ test('set leaves the type of what is there, and guesses that of what is new', as
   stub.on('GET /config/get', { body: SHOWN });
   expect(
     await printed(['set', 'db.pool.max', '30', '--reason', 'load', '--change-set', 'r1', '--tag', 'a', 'b']),
-  ).toBe('db.pool.max of pay in PROD is at version 4\n');
+  ).toBe('db.pool.max of pay in production is at version 4\n');
   const bodies = (): unknown[] =>
     stub.heard.filter(({ method }) => method === 'POST').map(({ body }) => body);
   const name = { key: 'db.pool.max', application: 'pay', environment: 'production' };
@@ -214,7 +214,7 @@ test('set takes a type, a schema, a condition, and a value from standard input',
   const { code, out, err } = await config([...words, '--description', 'text'], { stdin: '12\n' });
   expect({ code, out, err }).toEqual({
     code: 0,
-    out: 'db.pool.max of pay in PROD is at version 4\n',
+    out: 'db.pool.max of pay in production is at version 4\n',
     err: 'warning: value: looks like a password\n',
   });
   expect(stub.heard).toHaveLength(1);
@@ -245,8 +245,8 @@ test('rollback and undelete make new versions; a release is taken back whole', a
   expect(stub.heard[0]!.body).toEqual({ version: 2, reason: 'worse' });
   expect(await printed(['undelete', 'db.pool.max'])).toContain('is back, at version 4');
   expect(await printed(['rollback', '--of-change-set', 'r 1', '--force'])).toBe(
-    'db.pool.max of pay in PROD is updated, at version 4\n' +
-      'flag db.pool.max of pay in PROD is as it was before, at version 4\n',
+    'db.pool.max of pay in production is updated, at version 4\n' +
+      'flag db.pool.max of pay in production is as it was before, at version 4\n',
   );
   expect(stub.heard[2]!.body).toEqual({ force: true });
   stub.on('POST /api/v1/change-sets/old/rollback', { body: { items: [], features: [] } });

@@ -46,7 +46,7 @@ const lines = (text: string): string[] => text.trimEnd().split('\n');
 test('a configuration is made, read, changed, rolled back, deleted and brought back', async () => {
   await withCommands(async ({ config, conclave }) => {
     expect(await config('set db.pool.max 10 --reason first')).toBe(
-      'db.pool.max of pay in PROD is at version 1\n',
+      'db.pool.max of pay in production is at version 1\n',
     );
     expect(await config('get db.pool.max')).toBe('10\n');
     expect(JSON.parse(await config('get db.pool.max --json'))).toMatchObject({

@@ -82,6 +82,38 @@ test.each(['rpc', 'in-process'] as const)('flagd %s at its own address', async (
   expect(await client.getBooleanValue(`made-for-${resolverType}`, false)).toBe(true);
 });
 
+test.each([
+  ['by query', '/ofrep/v1/events?application=shop&environment=PROD'],
+  ['by path', '/flags/shop/PROD/ofrep/v1/events'],
+])('events of OFREP, whose flags said %s', async (way, path) => {
+  const stop = new AbortController();
+  const response = await fetch(member(0).httpUrl + path, { signal: stop.signal });
+  expect(response.headers.get('content-type')).toMatch(/^text\/event-stream/);
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  const key = `told-${way.replace(' ', '-')}`;
+  await create(key, NEW_CHECKOUT);
+  let text = '';
+  let answer: object = {};
+  // What was changed before may be told first.
+  while (!('value' in answer)) {
+    const { done, value } = await reader.read();
+    expect(done).toBe(false);
+    text += value;
+    const tag = [...text.matchAll(/^data: .*"type":"refetchEvaluation","etag":"([^"]+)".*\n\n/gm)].at(
+      -1,
+    )?.[1];
+    if (tag === undefined) continue;
+    const evaluation = `/flags/shop/PROD/ofrep/v1/evaluate/flags/${key}?flagConfigEtag=${tag}`;
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(member(0).httpUrl + evaluation, { method: 'POST', headers, body: '{}' });
+    answer = (await response.json()) as object;
+  }
+  stop.abort();
+  expect(answer).toMatchObject({ key, value: true, reason: 'STATIC' });
+  const nobody = await fetch(member(0).httpUrl + path.replace('shop', 'nobody'));
+  expect([nobody.status, await nobody.json()]).toMatchObject([404, { errorCode: 'GENERAL' }]);
+});
+
 test('there is nothing of the store at that address', async () => {
   using client = new KvClient({ endpoints: [`127.0.0.1:${flagdPorts[0]}`] });
   await expect(client.range({ key: 'a' })).rejects.toMatchObject({ code: 'unimplemented' });

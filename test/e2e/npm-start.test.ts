@@ -53,7 +53,9 @@ test('it says how to use it, serves, stops at Ctrl-C, and finds its data when st
   const commands = commandsIn(output);
   expect(await shell(commands, 'etcdctl put greeting hello', 'OK\n')).toBe(true);
   expect(await shell(commands, 'etcdctl get greeting', 'greeting\nhello\n')).toBe(true);
-  expect(await shellOutput(commands, 'config set')).toBe('db.pool.max of pay in DEV is at version 1\n');
+  expect(await shellOutput(commands, 'config set')).toBe(
+    'db.pool.max of pay in development is at version 1\n',
+  );
   expect(await shellOutput(commands, 'config list')).toContain('db.pool.max  integer  20');
   const status = await shellOutput(commands, 'main.js status');
   expect(status.match(/leader/g)).toHaveLength(1);
@@ -106,7 +108,7 @@ test('a member is killed by its process id, and the others go on; all of them se
   const exports = commandsIn(cluster.output()).filter((line) => line.startsWith('export'));
   const set = `node ${MAIN} config set db.password --secret --application pay --environment DEV <<< s3cret`;
   const told = await run('bash', ['-c', [...exports, set].join('\n')]);
-  expect(told).toMatchObject({ code: 0, stdout: 'db.password of pay in DEV is at version 1\n' });
+  expect(told).toMatchObject({ code: 0, stdout: 'db.password of pay in development is at version 1\n' });
   expect(await cluster.interrupt()).toBe(0);
 });
 

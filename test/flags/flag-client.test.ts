@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { OpenFeature, ProviderEvents, ProviderStatus } from '@openfeature/server-sdk';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FlagClient, type FlagUpdate } from '../../src/client/flag-client.ts';
+import { FLAG_COUNTS_MAX, FlagCounts } from '../../src/client/flag-counts.ts';
 import type { KvClientOptions } from '../../src/client/kv-client.ts';
 import { type Kv, KvError } from '../../src/kv/kv.ts';
 import { ConclaveProvider } from '../../src/openfeature/provider.ts';
@@ -60,6 +61,53 @@ describe('the client of flags', () => {
     await using client = await FlagClient.open({ endpoints: endpoints(), ...SHOP, attributes });
     expect(client.evaluate('greeting').variant).toBe('staff');
     expect(client.evaluate('greeting', { email: 'ada@else.example' }).variant).toBe('all');
+  });
+
+  test('counts what flags answer, and tells it now and then and when it is closed', async () => {
+    const attributes = { service: 'web' };
+    const client = await FlagClient.open({ endpoints: endpoints(), ...SHOP, attributes, countsMs: 100 });
+    const counted = async () => {
+      const lines = await world.service.usageReports.report(ada, { scope: SCOPE });
+      return lines.map(({ flag, variant, reason, service, count }) => [
+        flag,
+        variant,
+        reason,
+        service,
+        count,
+      ]);
+    };
+    for (let n = 0; n < 3; n += 1) client.boolean('static-on', false);
+    client.boolean('static-on', false, { service: 'mail' });
+    client.string('experiment', '');
+    client.string('nothing', '');
+    const all = [
+      ['experiment', null, 'ERROR', 'web', 1],
+      ['static-on', 'on', 'STATIC', 'mail', 1],
+      ['static-on', 'on', 'STATIC', 'web', 3],
+    ];
+    await eventually('the counts', async () => (await counted()).length === all.length);
+    expect(await counted()).toEqual(all);
+    client.boolean('static-on', false);
+    await client.close();
+    expect((await counted()).at(-1)).toEqual(['static-on', 'on', 'STATIC', 'web', 4]);
+  });
+
+  test('counts nothing where it is not to', async () => {
+    const client = await FlagClient.open({ endpoints: endpoints(), ...SHOP, countsMs: 0 });
+    expect(client.boolean('static-on', false)).toBe(true);
+    await client.close();
+    expect(await world.service.usageReports.report(ada, { scope: SCOPE })).toEqual([]);
+  });
+
+  test('counts within bounds', () => {
+    const counts = new FlagCounts();
+    const evaluation = { value: true, variant: 'on', reason: 'STATIC', flagMetadata: {} } as const;
+    for (let n = 0; n < FLAG_COUNTS_MAX + 10; n += 1) counts.add(`flag-${n}`, {}, evaluation as never);
+    counts.add('flag-0', {}, evaluation as never);
+    const taken = counts.take();
+    expect(taken).toHaveLength(FLAG_COUNTS_MAX);
+    expect(taken[0]).toEqual({ flag: 'flag-0', variant: 'on', reason: 'STATIC', service: '', count: 2 });
+    expect(counts.take()).toEqual([]);
   });
 
   test('tells which flags changed, those that refer to others included', async () => {

@@ -7,6 +7,7 @@ import { ClientPort } from '../../src/rpc/client-port.ts';
 import { GrpcServer } from '../../src/rpc/grpc-server.ts';
 import type { Json } from '../../src/service/model.ts';
 import type { Service } from '../../src/service/service.ts';
+import { RETENTION_DEFAULT } from '../../src/service/sweepers/retention.ts';
 import { type RunningService, runService } from '../../src/service-run.ts';
 import { ada } from '../service/world.ts';
 
@@ -132,6 +133,7 @@ export class FlagWorld implements AsyncDisposable {
         tenant: SCOPE.tenant,
         environment: 'development',
         secretKeyFile: null,
+        retention: RETENTION_DEFAULT,
         requireIdentity: false,
       },
       corsOrigins: options.corsOrigins ?? [],

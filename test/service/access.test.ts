@@ -56,3 +56,54 @@ test('a permission on plain keys is a permission on the configurations', async (
     { wrap: (kv) => permitting(kv, () => prefixes) },
   );
 });
+
+test('a reference does not show what its reader may not read', async () => {
+  let prefixes = { read: '/', write: '/' };
+  await inWorld(
+    async ({ service }) => {
+      await service.configurations.create(ada, { name: named('hidden'), value: { json: 'classified' } });
+      prefixes = { read: '/default/production/pay/a', write: '/default/production/pay/a' };
+      await service.configurations.create(ada, { name: named('a'), value: { json: '${hidden}' } });
+      const r = await service.reads.lookup(ada, { name: named('a'), resolve: true });
+      expect(r.result.value.json).toBe('${hidden}');
+    },
+    { wrap: (kv) => permitting(kv, () => prefixes) },
+  );
+});
+
+test('a schema does not tell what is in the secrets of the environments that inherit it', async () => {
+  let prefixes = { read: '/', write: '/' };
+  await inWorld(
+    async ({ service }) => {
+      await service.environments.update(ada, { tenant: 'default', id: 'production', parent: 'development' });
+      await service.configurations.create(ada, {
+        name: named('pin'),
+        type: 'secret',
+        value: { json: '1234' },
+      });
+      prefixes = { read: '/default/development/', write: '/default/development/' };
+      const probe = (pattern: string) =>
+        service.validations.validate(ada, {
+          name: named('pin', { environment: 'development' }),
+          type: 'secret',
+          value: { json: '1' },
+          schema: JSON.stringify({ anyOf: [{ const: '1' }, { pattern }] }),
+        });
+      expect((await probe('^9')).result).toEqual((await probe('^1')).result);
+    },
+    { wrap: (kv) => permitting(kv, () => prefixes) },
+  );
+});
+
+test('who may write but not read is not shown what was there', async () => {
+  let prefixes = { read: '/', write: '/' };
+  await inWorld(
+    async ({ service }) => {
+      await service.configurations.create(ada, { name: named('a'), value: { json: 'classified' } });
+      prefixes = { read: '/none/', write: '/' };
+      const answer = await service.configurations.update(ada, { ref: named('a'), description: 'x' });
+      expect(JSON.stringify(answer)).not.toContain('classified');
+    },
+    { wrap: (kv) => permitting(kv, () => prefixes) },
+  );
+});

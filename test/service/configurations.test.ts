@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { ConfigurationEntry } from '../../src/service/configuration-index.ts';
+import type { Configuration } from '../../src/service/model.ts';
 import { failure } from './failure.ts';
 import { ada, callerOf, inWorld, named, plainValue } from './world.ts';
 
@@ -190,7 +192,7 @@ test('bulk changes all or none, and says which item is wrong', async () => {
     );
     const wrong = [...items(3), { action: 'update' as const, ref: named('none'), value: { json: 1 } }];
     await expect(service.configurations.bulk(ada, { tenant: 'default', items: wrong })).rejects.toEqual(
-      failure('not-found', 'items/3'),
+      failure('not-found', 'items/3/key'),
     );
     const dry = await service.configurations.bulk(ada, { tenant: 'default', items: items(2), dryRun: true });
     expect(dry).toMatchObject({ changeId: null, items: [{ type: 'created' }, { type: 'created' }] });
@@ -338,5 +340,78 @@ test('lists filter, search and page in the order of application, environment and
       expect(await list({ page: 9, size })).toMatchObject({ total: 4, items: [] });
     }
     await expect(list({ size: 1_001 })).rejects.toEqual(failure('invalid', 'size'));
+  });
+});
+
+test('times without an offset are UTC wherever the server stands', async () => {
+  const zone = process.env['TZ'];
+  process.env['TZ'] = 'America/New_York';
+  try {
+    await inWorld(async ({ service }) => {
+      const put = (expiresAt: string) =>
+        service.configurations.put(ada, { name: named('a'), value: { json: 1 }, expiresAt });
+      expect((await put('2027-01-01T00:00:00')).items[0]!.after.expiresAt).toBe('2027-01-01T00:00:00.000Z');
+      await expect(put('Jan 1 2027')).rejects.toEqual(failure('invalid', 'expiresAt'));
+    });
+  } finally {
+    if (zone === undefined) delete process.env['TZ'];
+    else process.env['TZ'] = zone;
+  }
+});
+
+test('a secret is made plain with another value only', async () => {
+  await inWorld(async ({ service }) => {
+    const json = { pin: '1234' };
+    await service.configurations.create(ada, { name: named('a'), type: 'secret', value: { json } });
+    const update = (more: object) => service.configurations.update(ada, { ref: named('a'), ...more });
+    await expect(update({ type: 'json' })).rejects.toEqual(failure('invalid', 'value'));
+    await expect(update({ type: 'json', mergePatch: { a: 1 } })).rejects.toEqual(failure('invalid', 'value'));
+    await update({ mergePatch: { a: 1 } });
+    await update({ type: 'json', value: { json: 1 } });
+    expect((await service.reads.get(ada, { ref: named('a') })).result.value).toMatchObject({ json: 1 });
+  });
+});
+
+test('to look for references to what is deleted, only values that may refer are read', async () => {
+  const { prototype } = ConfigurationEntry;
+  const original = Object.getOwnPropertyDescriptor(prototype, 'read')!;
+  const read = original.value as (this: ConfigurationEntry) => Configuration;
+  let reads = 0;
+  prototype.read = function (this: ConfigurationEntry) {
+    reads += 1;
+    return read.call(this);
+  };
+  try {
+    await inWorld(async ({ service }) => {
+      const scope = { tenant: 'default', environment: 'production', application: 'pay' };
+      const values = new Map(Array.from({ length: 500 }, (_, at) => [`k${at}`, `value ${at}`] as const));
+      await service.importing.import(ada, { scope, values });
+      await service.configurations.put(ada, { name: named('r'), value: { json: '${k1} of ${k2}' } });
+      const items = ['k0', 'k1', 'k2'].map((key) => ({ action: 'delete' as const, ref: named(key) }));
+      reads = 0;
+      const { findings } = await service.configurations.bulk(ada, { tenant: 'default', items });
+      expect(findings.map(({ field }) => field)).toEqual(['items/1/key', 'items/2/key']);
+      expect(reads).toBeLessThan(50);
+    });
+  } finally {
+    Object.defineProperty(prototype, 'read', original);
+  }
+});
+
+test('references do not make an answer larger than a server can bear', async () => {
+  await inWorld(async ({ service }) => {
+    const scope = { tenant: 'default', environment: 'production', application: 'pay' };
+    const values = new Map<string, string>([['long', 'x'.repeat(500_000)]]);
+    for (let at = 0; at < 70; at += 1) values.set(`k${at}`, '${long}');
+    await service.importing.import(ada, { scope, values });
+    const keys = [...values.keys()];
+    const few = await service.reads.getMany(ada, { scope, keys: keys.slice(0, 60), resolve: true });
+    expect(few.result.items.at(-1)!.value.json).toHaveLength(500_000);
+    await expect(service.reads.effective(ada, { scope, resolve: true })).rejects.toEqual(
+      failure('too-large'),
+    );
+    await expect(service.reads.getMany(ada, { scope, keys, resolve: true })).rejects.toEqual(
+      failure('too-large'),
+    );
   });
 });

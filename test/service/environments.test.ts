@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { environmentId, spellEnvironment } from '../../src/service/environments/spelling.ts';
 import { failure } from './failure.ts';
+import { interleaving } from './kv-wrappers.ts';
 import { ada, inWorld, named, type World } from './world.ts';
 
 const TENANT = 'default';
@@ -186,4 +187,23 @@ describe('deployment rules', () => {
       expect(back.items[0]!.after).toMatchObject({ version: 3, value: { json: 1 } });
     });
   });
+});
+
+test('an environment is not promoted to from one that is just being deleted', async () => {
+  const intruders: (() => Promise<unknown>)[] = [];
+  await inWorld(
+    async ({ service }) => {
+      const { environments } = service;
+      await environments.create(ada, { tenant: 'default', id: 'canary' });
+      intruders.push(() => environments.delete(ada, { tenant: 'default', id: 'canary' }));
+      await expect(
+        environments.update(ada, {
+          tenant: 'default',
+          id: 'production',
+          rules: { promoteOnlyFrom: 'canary' },
+        }),
+      ).rejects.toEqual(failure('invalid', 'rules/promoteOnlyFrom'));
+    },
+    { wrap: (kv) => interleaving(kv, intruders) },
+  );
 });

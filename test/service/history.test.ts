@@ -344,4 +344,65 @@ describe('change sets', () => {
       { wrap: (kv) => failingAfterOne(kv, () => fail) },
     );
   });
+
+  test('that stopped halfway go on under their idempotency key, too', async () => {
+    let fail = false;
+    await inWorld(
+      async ({ service }) => {
+        for (const from of [0, 40]) {
+          const items = Array.from({ length: 40 }, (_, at) => ({
+            action: 'put' as const,
+            ref: named(`k${from + at}`),
+            value: { json: 1 },
+          }));
+          await service.configurations.bulk(ada, { tenant: 'default', items, changeSet: 'release-1' });
+        }
+        fail = true;
+        const request = { ...set, idempotencyKey: 'again' };
+        await expect(service.changeSets.rollback(ada, request)).rejects.toEqual(failure('unavailable'));
+        fail = false;
+        await service.changeSets.rollback(ada, request);
+        expect((await service.reads.list(ada, { tenant: 'default' })).result.total).toBe(0);
+      },
+      { wrap: (kv) => failingAfterOne(kv, () => fail) },
+    );
+  });
+
+  test('take no more changes, but answer again what they took', async () => {
+    await inWorld(async ({ service }) => {
+      const put = (json: number, more: object = {}) =>
+        service.configurations.put(ada, { name: named('a'), value: { json }, ...more });
+      await put(1);
+      const first = await put(2, { changeSet: 'release-1', idempotencyKey: 'k' });
+      await service.changeSets.rollback(ada, set);
+      expect(await put(2, { changeSet: 'release-1', idempotencyKey: 'k' })).toMatchObject({
+        changeId: first.changeId,
+        isRepeated: true,
+      });
+    });
+  });
+
+  test('that were rolled back are left alone, also by force', async () => {
+    await inWorld(async ({ service }) => {
+      const bulk = (json: number, from: number, changeSet: string | null) =>
+        service.configurations.bulk(ada, {
+          tenant: 'default',
+          changeSet,
+          items: Array.from({ length: 40 }, (_, at) => ({
+            action: 'put' as const,
+            ref: named(`k${from + at}`),
+            value: { json },
+          })),
+        });
+      await bulk(1, 0, 'release-1');
+      await bulk(1, 40, 'release-1');
+      await service.changeSets.rollback(ada, set);
+      await bulk(2, 0, null);
+      await bulk(2, 40, null);
+      await expect(service.changeSets.rollback(ada, { ...set, force: true })).rejects.toEqual(
+        failure('conflict'),
+      );
+      expect((await service.reads.list(ada, { tenant: 'default' })).result.total).toBe(80);
+    });
+  });
 });

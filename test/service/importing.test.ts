@@ -87,3 +87,15 @@ test('goes in several transactions, tells how far it is, and goes on where it st
     { wrap: (kv) => failingAfterOne(kv, () => fail) },
   );
 });
+
+test('an idempotency key may be as long as any, whatever the parts of an import', async () => {
+  await inWorld(async ({ service }) => {
+    const scope = { tenant: 'default', environment: 'production', application: 'pay' };
+    const answer = await service.importing.import(ada, {
+      scope,
+      values: new Map([['a', 1]]),
+      idempotencyKey: 'k'.repeat(255),
+    });
+    expect(answer.changeIds).toHaveLength(1);
+  });
+});

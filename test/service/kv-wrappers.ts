@@ -1,4 +1,12 @@
-import { type Kv, type KvCall, KvError, type KvTxnAnswer, type KvTxnRequest } from '../../src/kv/kv.ts';
+import {
+  type Kv,
+  type KvCall,
+  KvError,
+  type KvTxnAnswer,
+  type KvTxnRequest,
+  type KvWatchBatch,
+} from '../../src/kv/kv.ts';
+import { HEAD_KEY } from '../../src/service/keyspace.ts';
 
 type Perform = (request: KvTxnRequest, call: KvCall) => Promise<KvTxnAnswer>;
 
@@ -24,6 +32,42 @@ export function withTxn(
     permits: (request, call) => kv.permits(request, call),
     close: () => kv.close(),
   };
+}
+
+/** Hears nothing of changes from `hold` on, until it asks the store how far that is, or changes something. */
+export class Behind {
+  readonly kv: Kv;
+  #release: () => void = () => undefined;
+  #mayHear: Promise<void> = Promise.resolve();
+
+  constructor(kv: Kv) {
+    const inner = withTxn(kv, async (perform, request, call) => {
+      this.#release();
+      return perform(request, call);
+    });
+    this.kv = {
+      ...inner,
+      range: async (request, call) => {
+        const answer = await kv.range(request, call);
+        if (request.key.equals(HEAD_KEY)) this.#release();
+        return answer;
+      },
+      watch: (request, call) => this.#heard(kv.watch(request, call)),
+    };
+  }
+
+  hold(): void {
+    this.#mayHear = new Promise((resolve) => {
+      this.#release = resolve;
+    });
+  }
+
+  async *#heard(batches: AsyncIterable<KvWatchBatch>): AsyncGenerator<KvWatchBatch> {
+    for await (const batch of batches) {
+      await this.#mayHear;
+      yield batch;
+    }
+  }
 }
 
 /** While `isOn`, one more transaction is done and the following ones fail. */

@@ -12,7 +12,7 @@ import { serviceErrorMapping } from '../service-errors.ts';
 import { readSelector } from './selector.ts';
 
 export interface FlagFaceOptions {
-  readonly service: Pick<Service, 'flagReads' | 'flagUsage'>;
+  readonly service: Pick<Service, 'flagReads' | 'flagUsage' | 'usageReports'>;
   /** Where callers are known. */
   readonly kv: IdentityOptions['kv'];
   /** Of calls that do not say: their tenant, and their environment by its id. */

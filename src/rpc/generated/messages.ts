@@ -159,7 +159,10 @@ export interface Messages {
   'flagd.sync.v1.GetMetadataResponse': flagd_sync_v1.GetMetadataResponse;
   'flagd.sync.v1.SyncFlagsRequest': flagd_sync_v1.SyncFlagsRequest;
   'flagd.sync.v1.SyncFlagsResponse': flagd_sync_v1.SyncFlagsResponse;
+  'flags.v1.CountRequest': flags_v1.CountRequest;
+  'flags.v1.CountResponse': flags_v1.CountResponse;
   'flags.v1.Definitions': flags_v1.Definitions;
+  'flags.v1.FlagCount': flags_v1.FlagCount;
   'flags.v1.WatchRequest': flags_v1.WatchRequest;
   'google.protobuf.ListValue': google_protobuf_struct.ListValue;
   'google.protobuf.Struct': google_protobuf_struct.Struct;
@@ -267,6 +270,7 @@ export interface Methods {
   '/flagd.sync.v1.FlagSyncService/FetchAllFlags': { kind: 'unary'; request: 'flagd.sync.v1.FetchAllFlagsRequest'; response: 'flagd.sync.v1.FetchAllFlagsResponse' };
   '/flagd.sync.v1.FlagSyncService/GetMetadata': { kind: 'unary'; request: 'flagd.sync.v1.GetMetadataRequest'; response: 'flagd.sync.v1.GetMetadataResponse' };
   '/flagd.sync.v1.FlagSyncService/SyncFlags': { kind: 'server-stream'; request: 'flagd.sync.v1.SyncFlagsRequest'; response: 'flagd.sync.v1.SyncFlagsResponse' };
+  '/flags.v1.FlagService/Count': { kind: 'unary'; request: 'flags.v1.CountRequest'; response: 'flags.v1.CountResponse' };
   '/flags.v1.FlagService/Watch': { kind: 'server-stream'; request: 'flags.v1.WatchRequest'; response: 'flags.v1.Definitions' };
   '/grpc.health.v1.Health/Check': { kind: 'unary'; request: 'grpc.health.v1.HealthCheckRequest'; response: 'grpc.health.v1.HealthCheckResponse' };
   '/grpc.health.v1.Health/List': { kind: 'unary'; request: 'grpc.health.v1.HealthListRequest'; response: 'grpc.health.v1.HealthListResponse' };

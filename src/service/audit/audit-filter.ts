@@ -1,3 +1,4 @@
+import { timeOf } from '../caller.ts';
 import type { ChangeItem, ChangeRecord, Operation } from '../model.ts';
 import { checkTenant, Problems } from '../names.ts';
 
@@ -46,7 +47,7 @@ export function checkFilter({ tenant, from, to }: AuditFilter): void {
   checkTenant(tenant);
   const problems = new Problems();
   for (const [field, time] of Object.entries({ from, to })) {
-    if (time !== undefined && Number.isNaN(Date.parse(time))) problems.add(field, 'is no time in ISO 8601');
+    if (time !== undefined && Number.isNaN(timeOf(time))) problems.add(field, 'is no time in ISO 8601');
   }
   problems.check();
 }
@@ -68,8 +69,8 @@ export function matchesSubject(
 /** From `fromMs` on, before `toMs`. */
 export function timesOf({ from, to }: AuditFilter): { readonly fromMs: number; readonly toMs: number } {
   return {
-    fromMs: from === undefined ? -Infinity : Date.parse(from),
-    toMs: to === undefined ? Infinity : Date.parse(to),
+    fromMs: from === undefined ? -Infinity : timeOf(from),
+    toMs: to === undefined ? Infinity : timeOf(to),
   };
 }
 

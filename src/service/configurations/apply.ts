@@ -4,6 +4,7 @@ import type { ChangeMeta, ChangeOptions, Committed, Plan } from '../commit.ts';
 import type { ServiceContext } from '../context.ts';
 import type { ChangeItem, ChangeRecord, Configuration, Operation } from '../model.ts';
 import type { Stored } from '../projection-state.ts';
+import { MASK } from '../secrets/keyring.ts';
 import { type ConfigurationView, viewOf } from '../views.ts';
 import type { Edit } from './content.ts';
 import { type Edited, type EditsResult, planEdits } from './edits.ts';
@@ -27,7 +28,7 @@ export interface WriteAnswer {
   readonly changeId: string | null;
   /** The same request was done before; this is its answer. */
   readonly isRepeated: boolean;
-  /** In the order of the request. */
+  /** In the order of the request; values of what the caller may not read are masked. */
   readonly items: readonly WrittenItem[];
   /** What is suspicious, but not wrong. */
   readonly findings: readonly Finding[];
@@ -67,9 +68,27 @@ export async function applyEdits(
     const besides = request.besides?.(meta);
     return besides === undefined ? planned : joined(planned, besides);
   };
-  if (request.dryRun === true) return dryRun(context, caller, { options, plan });
+  if (request.dryRun === true)
+    return visible(context, caller, await dryRun(context, caller, { options, plan }));
   const committed = await context.committer.commit(caller, { ...options, operation, tenant, body }, plan);
-  return answerOf(context, caller, committed);
+  return visible(context, caller, await answerOf(context, caller, committed));
+}
+
+/** Whoever may write but not read is not shown what was there. */
+async function visible(context: ServiceContext, caller: Caller, answer: WriteAnswer): Promise<WriteAnswer> {
+  const mayRead = context.access.filter(caller, 'read');
+  const items: WrittenItem[] = [];
+  for (const item of answer.items) {
+    // The change was made: that it cannot be asked now does not make it fail.
+    const isShown = await mayRead(item.after).catch(() => false);
+    items.push(isShown ? item : { ...item, before: masked(item.before), after: masked(item.after) });
+  }
+  return { ...answer, items };
+}
+
+function masked<T extends ConfigurationView | null>(view: T): T {
+  if (view === null) return view;
+  return { ...view, value: { ...view.value, json: MASK, isMasked: true } };
 }
 
 /** Both at once; what both guard or put, in the same way, is there once. */

@@ -1,5 +1,5 @@
 import type { Caller } from '../caller.ts';
-import type { ChangeMeta, ChangeOptions, Plan } from '../commit.ts';
+import { type ChangeMeta, type ChangeOptions, type Plan, partKey } from '../commit.ts';
 import type { ServiceContext } from '../context.ts';
 import { type FeatureView, featureViewOf } from '../flags/feature-apply.ts';
 import { type EditedFeature, planFeatureEdits } from '../flags/feature-edits.ts';
@@ -99,11 +99,16 @@ export class ChangeSets {
     const ways = await waysBack(this.#context, row, caller.signal);
     await this.#context.access.checkAll(caller, 'write', ways.map(plainNameOn));
     const atMs = this.#context.clock.nowMs();
-    // What is as it was already, by a request that stopped halfway, is passed over.
-    const open = ways.filter((way) => !isBack(this.#context, way, atMs));
-    if (request.force !== true) checkUnchanged(this.#context, open);
-    const chunks = Array.from({ length: Math.max(1, Math.ceil(open.length / EDITS_MAX)) }, (_, at) =>
-      open.slice(at * EDITS_MAX, (at + 1) * EDITS_MAX),
+    // Of one that is closed each part says so, or what it did when this same request was made before.
+    if (row.rolledBackAt === null && request.force !== true) {
+      checkUnchanged(
+        this.#context,
+        ways.filter((way) => !isBack(this.#context, way, atMs)),
+      );
+    }
+    // The same parts each time, so that a repetition finds their idempotency keys; what is back already is passed over.
+    const chunks = Array.from({ length: Math.max(1, Math.ceil(ways.length / EDITS_MAX)) }, (_, at) =>
+      ways.slice(at * EDITS_MAX, (at + 1) * EDITS_MAX),
     );
     const answers: ChunkAnswer[] = [];
     for (const [at, chunk] of chunks.entries()) {
@@ -127,7 +132,6 @@ export class ChangeSets {
     }: { readonly chunk: readonly WayBack[]; readonly at: number; readonly isLast: boolean },
   ): Promise<ChunkAnswer> {
     const { tenant, name, reason, idempotencyKey, dryRun } = request;
-    const key = (idempotencyKey ?? null) === null ? null : `${idempotencyKey}/${at}`;
     let features: readonly Feature[] = [];
     const answer = await applyEdits(
       this.#context,
@@ -135,13 +139,13 @@ export class ChangeSets {
       {
         operation: 'rollback',
         tenant,
-        options: { reason, idempotencyKey: key },
+        options: { reason, idempotencyKey: partKey(idempotencyKey, at) },
         body: { changeSet: name, request },
         dryRun,
         besides: (meta) => {
+          const closing = this.#closing(request, meta, isLast);
           const plan = this.#featuresBack(chunk, meta);
           features = plan.result.flatMap(({ type, after }) => (type === 'unchanged' ? [] : [after]));
-          const closing = isLast ? this.#closing(request, meta) : { guards: [], ops: [] };
           const guards = [...plan.guards, ...closing.guards];
           return { guards, ops: [...plan.ops, ...closing.ops], items: plan.items };
         },
@@ -162,12 +166,13 @@ export class ChangeSets {
     return planFeatureEdits(this.#context, meta, { edits: featureEdits(this.#context, open), deployment });
   }
 
-  /** Closes the set with the last of what it touched. */
-  #closing(request: ChangeSetRollback, { at }: ChangeMeta) {
+  /** Closes the set with the last of what it touched. @throws ServiceError `conflict` when it is closed */
+  #closing(request: ChangeSetRollback, { at }: ChangeMeta, isLast: boolean) {
     const { row, modRevision } = this.#stored(request);
     if (row.rolledBackAt !== null) {
       throw new ServiceError('conflict', `the change set ${row.name} was rolled back already`);
     }
+    if (!isLast) return { guards: [], ops: [] };
     const key = changeSetKey(row.tenant, row.name);
     const value = encodeChangeSet({ ...row, rolledBackAt: at, updatedAt: at });
     return { guards: [{ key, modRevision }], ops: [{ type: 'put' as const, key, value }] };
@@ -177,8 +182,9 @@ export class ChangeSets {
     checkTenant(tenant);
     checkLabel('changeSet', name);
     const stored = this.#context.projection.state.changeSet(tenant, name);
-    if (stored === undefined) throw new ServiceError('not-found', `there is no change set ${name}`);
-    return stored;
+    if (stored !== undefined) return stored;
+    const message = `there is no change set ${name}`;
+    throw new ServiceError('not-found', message, { problems: [{ field: 'changeSet', message }] });
   }
 
   #view({ row }: Stored<ChangeSet>): ChangeSetView {

@@ -1,4 +1,6 @@
 import type { ServiceContext } from '../context.ts';
+import { plainPrefix } from '../keyspace.ts';
+import type { ConfigurationName, Scope } from '../model.ts';
 import { sameJson } from '../values/json-limits.ts';
 import { referencesOf, resolve } from '../values/references.ts';
 import { suspectedSecrets } from '../values/secret-scan.ts';
@@ -19,34 +21,71 @@ export function checkEdits(
   nowMs: number,
   edits: readonly Edit[],
 ): readonly Finding[] {
+  const values = new ValuesAfter(context, { edits, nowMs });
   return withoutErrors([
     ...edits.flatMap((edit) => schemaFindings(context, { edit, edits, nowMs })),
     ...ruleFindings(context, { edits, nowMs }),
-    ...edits.flatMap((edit) => referenceFindings(context, { edit, edits, nowMs })),
+    ...edits.flatMap((edit) => referenceFindings(values, edit)),
     ...edits.flatMap(secretFindings),
   ]);
 }
 
-/** The keys of the same application whose values in the environment refer to a key. */
-export function referencingKeys(
-  context: ServiceContext,
-  { edit, edits, nowMs }: { readonly edit: Edit; readonly edits: readonly Edit[]; readonly nowMs: number },
-): readonly string[] {
-  const values = valuesUnder(context, { scope: edit.name, nowMs, overlay: { edits } });
-  return [...values]
-    .filter(
-      ([key, { json, isSecret }]) => key !== edit.name.key && !isSecret && refersTo(json, edit.name.key),
-    )
-    .map(([key]) => key);
+/**
+ * The values that would hold after a change, each scope of them gathered once, however many of the edits ask for it.
+ */
+export class ValuesAfter {
+  readonly #context: ServiceContext;
+  readonly #overlay: { readonly edits: readonly Edit[] };
+  readonly #nowMs: number;
+  readonly #values = new Map<string, ReadonlyMap<string, HeldValue>>();
+  /** By scope, and by the key that is referred to. */
+  readonly #referring = new Map<string, ReadonlyMap<string, readonly string[]>>();
+
+  constructor(
+    context: ServiceContext,
+    { edits, nowMs }: { readonly edits: readonly Edit[]; readonly nowMs: number },
+  ) {
+    this.#context = context;
+    this.#overlay = { edits };
+    this.#nowMs = nowMs;
+  }
+
+  /** By key. */
+  of(scope: Scope): ReadonlyMap<string, HeldValue> {
+    const id = plainPrefix(scope).toString();
+    const values =
+      this.#values.get(id) ??
+      valuesUnder(this.#context, { scope, nowMs: this.#nowMs, overlay: this.#overlay });
+    this.#values.set(id, values);
+    return values;
+  }
+
+  /** The keys of the same application whose values in the environment refer to a key. */
+  keysReferringTo(name: ConfigurationName): readonly string[] {
+    const id = plainPrefix(name).toString();
+    const referring = this.#referring.get(id) ?? keysByReference(this.of(name));
+    this.#referring.set(id, referring);
+    return (referring.get(name.key) ?? []).filter((key) => key !== name.key);
+  }
 }
 
-function referenceFindings(
-  context: ServiceContext,
-  { edit, edits, nowMs }: { readonly edit: Edit; readonly edits: readonly Edit[]; readonly nowMs: number },
-): readonly Finding[] {
+function keysByReference(values: ReadonlyMap<string, HeldValue>): ReadonlyMap<string, readonly string[]> {
+  const referring = new Map<string, string[]>();
+  for (const [key, value] of values) {
+    if (!value.mayRefer) continue;
+    for (const referred of referencesOf(value.json)) {
+      const keys = referring.get(referred);
+      if (keys === undefined) referring.set(referred, [key]);
+      else keys.push(key);
+    }
+  }
+  return referring;
+}
+
+function referenceFindings(values: ValuesAfter, edit: Edit): readonly Finding[] {
   const { name, field, content, before } = edit;
   if (content === null) {
-    return referencingKeys(context, { edit, edits, nowMs }).map((key) => ({
+    return values.keysReferringTo(name).map((key) => ({
       severity: 'warning',
       check: 'reference',
       field: `${field}key`,
@@ -57,8 +96,8 @@ function referenceFindings(
   const isSame =
     before !== null && before.row.value.type !== 'secret' && sameJson(before.row.value.json, content.plain);
   if (isSame || referencesOf(content.plain).length === 0) return [];
-  const values = valuesUnder(context, { scope: name, nowMs, overlay: { edits } });
-  return resolve(content.plain, (key) => fillingOf(values.get(key))).problems.map(
+  const held = values.of(name);
+  return resolve(content.plain, (key) => fillingOf(held.get(key))).problems.map(
     ({ type, pointer, message }): Finding => ({
       // What is unknown here may be meant for another program, or come later.
       severity: type === 'unknown' ? 'warning' : 'error',
@@ -70,12 +109,8 @@ function referenceFindings(
 }
 
 /** What a reference is replaced by: never by a secret, which would show it. */
-export function fillingOf(value: HeldValue | undefined): HeldValue['json'] | undefined {
+function fillingOf(value: HeldValue | undefined): HeldValue['json'] | undefined {
   return value === undefined || value.isSecret ? undefined : value.json;
-}
-
-function refersTo(json: HeldValue['json'], key: string): boolean {
-  return referencesOf(json).includes(key);
 }
 
 function secretFindings({ name, field, content }: Edit): readonly Finding[] {

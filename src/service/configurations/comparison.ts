@@ -11,7 +11,7 @@ import { type ShownValue, shown } from '../views.ts';
 import { contentOf } from './content.ts';
 import { isLive, notFound, storedOf } from './edits.ts';
 import type { Answer, ReadOptions } from './reads.ts';
-import { type ConfigurationRef, checkKnownScope, nameOf } from './refs.ts';
+import { type ConfigurationRef, checkKnownScope, fieldOf, nameOf } from './refs.ts';
 import { readVersion } from './versions.ts';
 
 /** A version of a configuration; without a number the present one. */
@@ -71,8 +71,8 @@ export class Comparisons {
     request: ReadOptions & { readonly left: ComparedRef; readonly right: ComparedRef },
   ): Promise<Answer<Comparison>> {
     await this.#context.projection.freshen(request.consistency ?? { type: 'strong' }, caller.signal);
-    const left = await this.#side(caller, request.left);
-    const right = await this.#side(caller, request.right);
+    const left = await this.#side(caller, request.left, 'left');
+    const right = await this.#side(caller, request.right, 'right');
     const [before, after] = [this.#plainOf(left), this.#plainOf(right)];
     const isSecret = left.value.type === 'secret' || right.value.type === 'secret';
     const isValueEqual = isSecret ? this.#sameSecret(left, right) : sameJson(before, after);
@@ -121,13 +121,14 @@ export class Comparisons {
     };
   }
 
-  async #side(caller: Caller, { ref, version }: ComparedRef): Promise<Compared> {
-    const name = await nameOf(this.#context, caller, ref);
+  async #side(caller: Caller, { ref, version }: ComparedRef, field: string): Promise<Compared> {
+    const name = await nameOf(this.#context, caller, ref, field);
     await this.#context.access.check(caller, 'read', name);
     const id = configurationId(name);
     if (version === undefined) {
       const stored = storedOf(this.#context.projection.state, name);
-      if (stored === null || !isLive(stored, this.#context.clock.nowMs())) throw notFound(name);
+      if (stored === null || !isLive(stored, this.#context.clock.nowMs()))
+        throw notFound(name, fieldOf(ref, field));
       return stored.row;
     }
     if (!Number.isSafeInteger(version) || version < 1) {

@@ -7,7 +7,7 @@ import { invalid, ServiceError } from '../service-error.ts';
 import { applyEdits, type WriteAnswer } from './apply.ts';
 import { type ContentInput, contentOf, type Edit } from './content.ts';
 import { EDITS_MAX, isLive, notFound, storedOf } from './edits.ts';
-import { type ConfigurationRef, nameOf } from './refs.ts';
+import { type ConfigurationRef, fieldOf, nameOf } from './refs.ts';
 import {
   type Conditions,
   type CreateRequest,
@@ -72,7 +72,7 @@ export class Configurations {
       this.#context,
       caller,
       { operation: 'undelete', tenant: name.tenant, options: request, body: { name, request } },
-      (meta) => [this.#undeleted(name, meta)],
+      (meta) => [this.#undeleted(name, request.ref, meta)],
     );
   }
 
@@ -111,7 +111,7 @@ export class Configurations {
       throw invalid({ field: `${field}tenant`, message: 'is another one than that of the request' });
     }
     if (!('id' in item.ref)) within(field, () => checkName(item.ref as ConfigurationName));
-    return nameOf(this.#context, caller, item.ref);
+    return nameOf(this.#context, caller, item.ref, `${field}id`);
   }
 
   async #one(
@@ -138,9 +138,9 @@ export class Configurations {
     );
   }
 
-  #undeleted(name: ConfigurationName, { atMs }: ChangeMeta): Edit {
+  #undeleted(name: ConfigurationName, ref: ConfigurationRef, { atMs }: ChangeMeta): Edit {
     const before = storedOf(this.#context.projection.state, name);
-    if (before === null) throw notFound(name);
+    if (before === null) throw notFound(name, fieldOf(ref));
     if (isLive(before, atMs)) throw new ServiceError('exists', `${name.key} was not deleted`);
     const content = contentOf(this.#context, before.row, before.row.id);
     // Its time is over: it comes back to stay.

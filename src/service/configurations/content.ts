@@ -1,3 +1,4 @@
+import { timeOf } from '../caller.ts';
 import type { ServiceContext } from '../context.ts';
 import { configurationId } from '../keyspace.ts';
 import type {
@@ -193,6 +194,10 @@ function plainOf(
   { before, type }: { readonly before: Content | null; readonly type: ValueType },
 ): Json | undefined {
   if (isMask(value) && before?.type === 'secret' && type === 'secret') return undefined;
+  if (value === undefined && before?.type === 'secret' && type !== 'secret') {
+    // Else it would be shown without a record that says so.
+    throw invalid({ field: 'value', message: 'is needed: a secret is made plain with another value only' });
+  }
   if (patch !== undefined) {
     if (before !== null && before.plain === undefined) throw noKey();
     return parseJson(mergePatch(before?.plain, parseJson(patch, 'json')), type);
@@ -222,7 +227,7 @@ function expiryOf(
   }
   if (expiresAt === undefined) return before?.expiresAt ?? null;
   if (expiresAt === null) return null;
-  const ms = Date.parse(expiresAt);
+  const ms = timeOf(expiresAt);
   if (Number.isNaN(ms)) throw invalid({ field: 'expiresAt', message: 'is no time in ISO 8601' });
   if (ms <= nowMs) throw invalid({ field: 'expiresAt', message: 'is in the past' });
   return new Date(ms).toISOString();

@@ -62,6 +62,7 @@ export class Drifts {
     request: DriftRequest,
   ): Promise<Answer<{ readonly items: readonly Drift[]; readonly more: boolean }>> {
     checkTenant(request.tenant);
+    await this.#context.projection.catchUp(caller.signal);
     await this.#context.access.check(caller, 'read', request);
     const { rows, revision } = await this.#plainRows(caller, request);
     await this.#context.projection.catchUp(caller.signal);

@@ -251,10 +251,12 @@ function itemOf({ type, edit, after }: Decided): ChangeItem {
   };
 }
 
-/** There is no configuration of this name. */
-export function notFound({ environment, application, key }: ConfigurationName): ServiceError {
-  return new ServiceError(
-    'not-found',
-    `there is no configuration ${key} of ${application} in ${environment}`,
-  );
+/**
+ * There is no configuration of this name.
+ *
+ * @param field what of the request named it: see `fieldOf`
+ */
+export function notFound({ environment, application, key }: ConfigurationName, field = 'key'): ServiceError {
+  const message = `there is no configuration ${key} of ${application} in ${environment}`;
+  return new ServiceError('not-found', message, { problems: [{ field, message }] });
 }

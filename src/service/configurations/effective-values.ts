@@ -1,6 +1,7 @@
+import type { ConfigurationEntry } from '../configuration-index.ts';
 import type { ServiceContext } from '../context.ts';
 import { chainOf } from '../environments/inheritance.ts';
-import type { Application, Json, Scope, StoredValue } from '../model.ts';
+import type { Application, Json, Scope } from '../model.ts';
 import { MASK } from '../secrets/keyring.ts';
 import type { Edit } from './content.ts';
 
@@ -31,6 +32,8 @@ export interface HeldValue {
   /** Of a secret the mask. */
   readonly json: Json;
   readonly isSecret: boolean;
+  /** False = it refers to no other key, which is known without reading it. */
+  readonly mayRefer: boolean;
 }
 
 /** Where values are looked at, when, and under which changes. */
@@ -46,7 +49,7 @@ export function valuesUnder(context: ServiceContext, looking: Looking): Readonly
   const { tenant, application } = scope;
   const row = overlay.application ?? context.projection.state.application(tenant, application)?.row;
   const values = new Map<string, HeldValue>();
-  for (const [key, json] of Object.entries(row?.defaults ?? {})) values.set(key, { json, isSecret: false });
+  for (const [key, json] of Object.entries(row?.defaults ?? {})) values.set(key, plainHeld(json));
   for (const environment of chainUnder(context, scope, overlay).toReversed()) {
     const own = ownValues(context, { ...looking, scope: { ...scope, environment } });
     for (const [key, value] of own) values.set(key, value);
@@ -70,19 +73,43 @@ function ownValues(
 ): ReadonlyMap<string, HeldValue> {
   const values = new Map<string, HeldValue>();
   for (const entry of context.projection.state.configurations.scope(scope)) {
-    if (entry.isLive(nowMs)) values.set(entry.key, heldOf(entry.read().value));
+    if (entry.isLive(nowMs)) values.set(entry.key, new StoredHeld(entry));
   }
   for (const { name, content } of overlay.edits) {
     if (!isIn(name, scope)) continue;
     if (content === null) values.delete(name.key);
-    else if (content.type === 'secret') values.set(name.key, { json: MASK, isSecret: true });
-    else values.set(name.key, { json: content.plain ?? null, isSecret: false });
+    else if (content.type === 'secret') values.set(name.key, SECRET);
+    else values.set(name.key, plainHeld(content.plain ?? null));
   }
   return values;
 }
 
-function heldOf(value: StoredValue): HeldValue {
-  return value.type === 'secret' ? { json: MASK, isSecret: true } : { json: value.json, isSecret: false };
+const SECRET: HeldValue = { json: MASK, isSecret: true, mayRefer: false };
+
+function plainHeld(json: Json): HeldValue {
+  return { json, isSecret: false, mayRefer: true };
+}
+
+/** Read when it is asked for: most values are only there. */
+class StoredHeld implements HeldValue {
+  readonly #entry: ConfigurationEntry;
+
+  constructor(entry: ConfigurationEntry) {
+    this.#entry = entry;
+  }
+
+  get json(): Json {
+    const { value } = this.#entry.read();
+    return value.type === 'secret' ? MASK : value.json;
+  }
+
+  get isSecret(): boolean {
+    return this.#entry.type === 'secret';
+  }
+
+  get mayRefer(): boolean {
+    return !this.isSecret && this.#entry.mayRefer;
+  }
 }
 
 function isIn(name: Scope, { tenant, environment, application }: Scope): boolean {

@@ -11,7 +11,7 @@ import { type Content, contentOf, type Edit } from './content.ts';
 import { isLive, notFound, storedOf } from './edits.ts';
 import { type PointInTime, versionAt, versionsAt } from './points-in-time.ts';
 import { type Answer, MANY_MAX, type ReadOptions } from './reads.ts';
-import { type ConfigurationRef, checkKnownScope, nameOf } from './refs.ts';
+import { type ConfigurationRef, checkKnownScope, fieldOf, nameOf } from './refs.ts';
 import { type Conditions, checkConditions } from './requests.ts';
 import { rangeVersions, readVersion, type StoredVersion } from './versions.ts';
 
@@ -95,7 +95,8 @@ export class History {
     const { revision } = this.#context.projection;
     const found = await versionAt(this.#context.kv, { entry, at: request.at }, caller.signal);
     if (found === null || found.version.isDeleted) {
-      throw new ServiceError('not-found', `there was no configuration ${entry.key} then`);
+      const message = `there was no configuration ${entry.key} then`;
+      throw new ServiceError('not-found', message, { problems: [{ field: fieldOf(request.ref), message }] });
     }
     return { revision, result: versionViewOf(found.version, found.revision) };
   }
@@ -157,7 +158,7 @@ export class History {
     { request, meta }: { readonly request: RollbackRequest; readonly meta: ChangeMeta },
   ): Promise<Edit> {
     const before = storedOf(this.#context.projection.state, name);
-    if (before === null || !isLive(before, meta.atMs)) throw notFound(name);
+    if (before === null || !isLive(before, meta.atMs)) throw notFound(name, fieldOf(request.ref));
     checkConditions(this.#context, before, request);
     const wanted = { id: before.row.id, version: request.version };
     const found = await readVersion(this.#context.kv, wanted, meta.caller.signal);
@@ -173,7 +174,7 @@ export class History {
     const name = await nameOf(this.#context, caller, ref);
     await this.#context.access.check(caller, 'read', name);
     const entry = this.#context.projection.state.configurations.byId(configurationId(name));
-    if (entry === undefined) throw notFound(name);
+    if (entry === undefined) throw notFound(name, fieldOf(ref));
     return entry;
   }
 }

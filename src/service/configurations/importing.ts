@@ -1,5 +1,5 @@
 import type { Caller } from '../caller.ts';
-import type { ChangeMeta, ChangeOptions } from '../commit.ts';
+import { type ChangeMeta, type ChangeOptions, partKey } from '../commit.ts';
 import type { ServiceContext } from '../context.ts';
 import type { ConfigurationName, Json, Scope } from '../model.ts';
 import { checkName, checkScope, Problems } from '../names.ts';
@@ -67,8 +67,8 @@ export class Importing {
    */
   async import(caller: Caller, request: ImportRequest): Promise<ImportAnswer> {
     checkImport(request);
-    await this.#context.access.check(caller, 'write', request.scope);
     await this.#context.projection.catchUp(caller.signal);
+    await this.#context.access.check(caller, 'write', request.scope);
     const keys = this.#keys(request);
     if (keys.length > IMPORT_KEYS_MAX)
       throw invalid({ field: 'values', message: `are more than ${IMPORT_KEYS_MAX}` });
@@ -91,8 +91,7 @@ export class Importing {
     const findings: Finding[] = [];
     let done = 0;
     for (const [at, chunk] of chunks.entries()) {
-      const isKeyed = (idempotencyKey ?? null) !== null && chunk[0]?.json !== undefined;
-      const key = isKeyed ? `${idempotencyKey}/${at}` : null;
+      const key = chunk[0]?.json === undefined ? null : partKey(idempotencyKey, at);
       const answer = await applyEdits(
         this.#context,
         caller,

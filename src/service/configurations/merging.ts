@@ -8,7 +8,7 @@ import { parseJson, parseText } from '../values/value-types.ts';
 import { applyEdits, type WriteAnswer } from './apply.ts';
 import { type Content, contentFrom, contentOf, type Edit, type ValueInput } from './content.ts';
 import { isLive, notFound, storedOf } from './edits.ts';
-import { type ConfigurationRef, nameOf } from './refs.ts';
+import { type ConfigurationRef, fieldOf, nameOf } from './refs.ts';
 import { type Conditions, checkConditions } from './requests.ts';
 import { readVersion, type StoredVersion } from './versions.ts';
 
@@ -60,8 +60,12 @@ export class Merging {
 
   /** @throws ServiceError `not-found` for a version that is not there, `invalid` for secrets */
   async merge(caller: Caller, request: MergeRequest): Promise<MergeAnswer> {
+    // What is merged from another configuration is not guarded: it must be no older than the request.
+    await this.#context.projection.catchUp(caller.signal);
     const name = await nameOf(this.#context, caller, request.ref);
     await this.#context.access.check(caller, 'write', name);
+    // Conflicts show what is there.
+    await this.#context.access.check(caller, 'read', name);
     let last: { readonly merged: Json; readonly conflicts: readonly MergeConflict[] } = {
       merged: null,
       conflicts: [],
@@ -100,7 +104,7 @@ export class Merging {
     readonly meta: ChangeMeta;
   }): Promise<{ readonly edit: Edit; readonly merged: Json; readonly conflicts: readonly MergeConflict[] }> {
     const before = storedOf(this.#context.projection.state, name);
-    if (before === null || !isLive(before, meta.atMs)) throw notFound(name);
+    if (before === null || !isLive(before, meta.atMs)) throw notFound(name, fieldOf(request.ref));
     checkConditions(this.#context, before, request);
     const { id } = before.row;
     const ours = contentOf(this.#context, before.row, id);
@@ -136,10 +140,11 @@ export class Merging {
       const found = await readVersion(this.#context.kv, { id, version: theirs.version }, caller.signal);
       return plain(this.#versionContent(found));
     }
-    const name = await nameOf(this.#context, caller, theirs.ref);
+    const name = await nameOf(this.#context, caller, theirs.ref, 'theirs/ref/id');
     await this.#context.access.check(caller, 'read', name);
     const other = storedOf(this.#context.projection.state, name);
-    if (other === null || !isLive(other, meta.atMs)) throw notFound(name);
+    if (other === null || !isLive(other, meta.atMs))
+      throw notFound(name, `theirs/ref/${fieldOf(theirs.ref)}`);
     return plain(contentOf(this.#context, other.row, other.row.id));
   }
 

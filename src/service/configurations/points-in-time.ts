@@ -1,4 +1,5 @@
 import type { Kv } from '../../kv/kv.ts';
+import { timeOf } from '../caller.ts';
 import { invalid, ServiceError } from '../service-error.ts';
 import { rangeVersions, readVersions, type StoredVersion } from './versions.ts';
 
@@ -63,7 +64,7 @@ function laterThan(at: PointInTime): (stored: StoredVersion) => boolean {
     }
     return ({ revision }) => revision > at.revision;
   }
-  const ms = Date.parse(at.time);
+  const ms = timeOf(at.time);
   if (Number.isNaN(ms)) throw invalid({ field: 'time', message: 'is no time in ISO 8601' });
   return ({ version }) => Date.parse(version.createdAt) > ms;
 }

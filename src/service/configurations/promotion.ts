@@ -42,6 +42,8 @@ export class Promotion {
     checkScope({ tenant, environment: from, application });
     checkScope({ tenant, environment: to, application });
     if (from === to) throw invalid({ field: 'to', message: 'is where they come from' });
+    // What is promoted is not guarded: it must be no older than the request.
+    await this.#context.projection.catchUp(caller.signal);
     await this.#context.access.check(caller, 'read', { tenant, environment: from, application });
     await this.#context.access.check(caller, 'write', { tenant, environment: to, application });
     return applyEdits(

@@ -12,7 +12,7 @@ import { resolve } from '../values/references.ts';
 import { subtypeOf } from '../values/value-types.ts';
 import { type ConfigurationView, opened, type ShownValue, shown, viewOf } from '../views.ts';
 import { notFound } from './edits.ts';
-import { type ConfigurationRef, checkKnownScope, nameOf } from './refs.ts';
+import { type ConfigurationRef, checkKnownScope, fieldOf, nameOf } from './refs.ts';
 import { within } from './requests.ts';
 
 /** How a read is answered. */
@@ -25,7 +25,7 @@ export interface ReadOptions {
 export interface EffectiveOptions extends ReadOptions {
   /** Show secrets themselves, which is recorded first. */
   readonly reveal?: boolean | undefined;
-  /** Fill in references to other keys; those to secrets, and unknown ones, stay as they are. */
+  /** Fill in references to other keys; those to secrets, to unknown ones and to what the caller may not read stay. */
   readonly resolve?: boolean | undefined;
 }
 
@@ -89,6 +89,8 @@ export const PAGE_SIZE_DEFAULT = 20;
 export const PAGE_SIZE_MAX = 1_000;
 /** Configurations of one bulk read, and secrets revealed by one request. */
 export const MANY_MAX = 1_000;
+/** Characters of all values of one answer that have references, as JSON, with them filled in. */
+export const RESOLVED_ANSWER_LENGTH_MAX: number = 32 * 1024 * 1024;
 const SEARCH_LENGTH_MAX = 200;
 
 /** The use cases that read configurations as they stand. Secrets are masked unless they are asked for. */
@@ -108,7 +110,7 @@ export class Reads {
     const name = await nameOf(this.#context, caller, ref);
     await this.#context.access.check(caller, 'read', name);
     const entry = this.#state.configurations.find(name);
-    if (entry === undefined || !entry.isLive(this.#nowMs)) throw notFound(name);
+    if (entry === undefined || !entry.isLive(this.#nowMs)) throw notFound(name, fieldOf(ref));
     return this.#answer(viewOf(entry.read(), entry.modRevision));
   }
 
@@ -127,7 +129,8 @@ export class Reads {
     checkKnownScope(this.#context, name);
     const found = effectiveOf(this.#state, name, this.#nowMs);
     if (found === null) throw notFound(name);
-    const answer = this.#answer(this.#effectiveView(name, found, request));
+    const fillable = fillingFrom(await this.#fillable(caller, name, request));
+    const answer = this.#answer(this.#effectiveView(name, found, fillable));
     if (request.reveal !== true) return answer;
     const [revealed] = await this.#reveal(caller, name, [answer.result]);
     return { ...answer, result: revealed! };
@@ -145,9 +148,10 @@ export class Reads {
     for (const [at, key] of keys.entries()) within(`keys/${at}/`, () => checkName({ ...scope, key }));
     const names = [...new Set(keys)].map((key) => ({ ...scope, key }));
     await this.#context.access.checkAll(caller, 'read', names);
+    const fillable = fillingFrom(await this.#fillable(caller, scope, request));
     const items = names.flatMap((name) => {
       const found = effectiveOf(this.#state, name, this.#nowMs);
-      return found === null ? [] : [this.#effectiveView(name, found, request)];
+      return found === null ? [] : [this.#effectiveView(name, found, fillable)];
     });
     return this.#map(caller, { scope, items, reveal: request.reveal });
   }
@@ -165,9 +169,11 @@ export class Reads {
     await this.#freshen(caller, request.consistency);
     checkKnownScope(this.#context, scope);
     const mayRead = await this.#readable(caller, scope);
+    if (mayRead !== 'all' && mayRead.size === 0) await this.#context.access.check(caller, 'read', scope);
+    const fillable = fillingFrom(request.resolve === true ? mayRead : null);
     const items = [...allEffectiveOf(this.#state, scope, this.#nowMs)]
       .filter(([key]) => mayRead === 'all' || mayRead.has(key))
-      .map(([key, found]) => this.#effectiveView({ ...scope, key }, found, request));
+      .map(([key, found]) => this.#effectiveView({ ...scope, key }, found, fillable));
     return this.#map(caller, { scope, items, reveal: request.reveal });
   }
 
@@ -201,16 +207,22 @@ export class Reads {
     return { revision: this.#context.projection.revision, result };
   }
 
-  #effectiveView(
-    name: ConfigurationName,
-    found: Effective,
-    { resolve: resolves }: EffectiveOptions,
-  ): EffectiveView {
+  #effectiveView(name: ConfigurationName, found: Effective, fillable: Filling | null): EffectiveView {
     const view = this.#storedView(name, found);
-    if (resolves !== true || view.value.isMasked) return view;
-    const { json } = resolve(view.value.json, (key) => this.#filling({ ...name, key }));
+    if (fillable === null || view.value.isMasked) return view;
+    const { json } = resolve(view.value.json, (key) =>
+      fillable.keys === 'all' || fillable.keys.has(key) ? this.#filling({ ...name, key }) : undefined,
+    );
     if (json === view.value.json) return view;
-    const etag = idOf(['resolved', view.etag, JSON.stringify(json)]);
+    const text = JSON.stringify(json);
+    fillable.length += text.length;
+    if (fillable.length > RESOLVED_ANSWER_LENGTH_MAX) {
+      throw new ServiceError(
+        'too-large',
+        'with their references filled in these are too many: ask for fewer keys',
+      );
+    }
+    const etag = idOf(['resolved', view.etag, text]);
     return { ...view, value: { ...view.value, json }, etag };
   }
 
@@ -350,15 +362,38 @@ export class Reads {
     return sliced(permitted, place);
   }
 
-  async #readable(caller: Caller, scope: Scope): Promise<'all' | ReadonlySet<string>> {
+  /** The keys that references may be filled in from: what the caller may not read is not shown by way of another key. */
+  async #fillable(
+    caller: Caller,
+    scope: Scope,
+    { resolve: isAsked }: EffectiveOptions,
+  ): Promise<Readable | null> {
+    return isAsked === true ? this.#readable(caller, scope) : null;
+  }
+
+  async #readable(caller: Caller, { tenant, environment, application }: Scope): Promise<Readable> {
+    const scope = { tenant, environment, application };
     if (await this.#context.access.permits(caller, 'read', scope)) return 'all';
     const filter = this.#context.access.filter(caller, 'read');
     const keys = [...allEffectiveOf(this.#state, scope, this.#nowMs).keys()];
     const readable = new Set<string>();
     for (const key of keys) if (await filter({ ...scope, key })) readable.add(key);
-    if (readable.size === 0) await this.#context.access.check(caller, 'read', scope);
     return readable;
   }
+}
+
+/** Keys of a scope. */
+type Readable = 'all' | ReadonlySet<string>;
+
+/** The filling in of references for one answer. */
+interface Filling {
+  readonly keys: Readable;
+  /** Characters so far. */
+  length: number;
+}
+
+function fillingFrom(keys: Readable | null): Filling | null {
+  return keys === null ? null : { keys, length: 0 };
 }
 
 interface PagePlace {

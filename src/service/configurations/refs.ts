@@ -17,6 +17,7 @@ export async function nameOf(
   { projection }: ServiceContext,
   caller: Caller,
   ref: ConfigurationRef,
+  idField = 'id',
 ): Promise<ConfigurationName> {
   if (!('id' in ref)) {
     checkName(ref);
@@ -27,10 +28,16 @@ export async function nameOf(
   if (projection.state.configurations.byId(ref.id) === undefined) await projection.catchUp(caller.signal);
   const entry = projection.state.configurations.byId(ref.id);
   if (entry === undefined || entry.tenant !== ref.tenant) {
-    throw new ServiceError('not-found', `there is no configuration with the id ${ref.id}`);
+    const message = `there is no configuration with the id ${ref.id}`;
+    throw new ServiceError('not-found', message, { problems: [{ field: idField, message }] });
   }
   const { tenant, environment, application, key } = entry;
   return { tenant, environment, application, key };
+}
+
+/** The field that says which configuration is meant: its id, or of a name its key. */
+export function fieldOf(ref: ConfigurationRef, idField = 'id'): string {
+  return 'id' in ref ? idField : 'key';
 }
 
 /** @throws ServiceError `invalid`; `not-found` for an environment or application that the tenant does not have */

@@ -6,7 +6,7 @@ import { type FieldProblem, ServiceError } from '../service-error.ts';
 import { sameJson } from '../values/json-limits.ts';
 import { type Content, type ContentInput, contentFrom, contentOf, type Edit } from './content.ts';
 import { isLive, notFound, storedOf } from './edits.ts';
-import type { ConfigurationRef } from './refs.ts';
+import { type ConfigurationRef, fieldOf } from './refs.ts';
 
 /** A new configuration: `value` is required. */
 export interface CreateRequest extends ContentInput, ChangeOptions {
@@ -50,16 +50,21 @@ interface ItemPlace {
 export function editOf(
   context: ServiceContext,
   { atMs }: ChangeMeta,
-  item: { readonly action: ItemAction; readonly name: ConfigurationName } & ContentInput &
+  item: {
+    readonly action: ItemAction;
+    readonly name: ConfigurationName;
+    readonly ref?: ConfigurationRef;
+  } & ContentInput &
     Conditions &
     ItemPlace,
 ): Edit {
-  const { action, name, field } = item;
+  const { action, name, ref, field } = item;
   const before = storedOf(context.projection.state, name);
   const live = isLive(before, atMs) ? before : null;
   return within(field, () => {
     if (action === 'create' && live !== null) throw exists(name);
-    if ((action === 'update' || action === 'delete') && live === null) throw notFound(name);
+    if ((action === 'update' || action === 'delete') && live === null)
+      throw notFound(name, ref === undefined ? 'key' : fieldOf(ref));
     checkConditions(context, live, item);
     if (action === 'delete') return { name, field, before, content: null };
     const content = live === null ? null : contentOf(context, live.row, live.row.id);

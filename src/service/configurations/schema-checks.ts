@@ -70,7 +70,9 @@ function heirFindings(
   return heirsOf(state, name.tenant, name.environment).flatMap((environment) => {
     const heir = { ...name, environment };
     const content = contentAt(context, { name: heir, edits, nowMs });
-    if (content === null || content.schema !== null || content.plain === undefined) return [];
+    // Of a secret not even whether it fits: who sets the schema here may not be one who may read it there.
+    if (content === null || content.schema !== null || content.type === 'secret') return [];
+    if (content.plain === undefined) return [];
     const chain = chainOf(state, name.tenant, environment);
     const between = chain.slice(1, chain.indexOf(name.environment));
     const isShadowed = between.some((id) => {

@@ -5,7 +5,7 @@ import type { ConfigurationName } from '../model.ts';
 import { checkName } from '../names.ts';
 import { type FieldProblem, ServiceError, type ServiceErrorCode } from '../service-error.ts';
 import { applyEdits } from './apply.ts';
-import { referencingKeys } from './checks.ts';
+import { ValuesAfter } from './checks.ts';
 import type { ContentInput } from './content.ts';
 import type { Finding } from './findings.ts';
 import type { Answer } from './reads.ts';
@@ -52,6 +52,7 @@ export class Validations {
   async validate(caller: Caller, request: ValidateRequest): Promise<Answer<Validation>> {
     const { name } = request;
     checkName(name);
+    await this.#context.projection.catchUp(caller.signal);
     await this.#context.access.check(caller, 'read', name);
     const tried = await this.#try(caller, request);
     const { revision } = this.#context.projection;
@@ -85,13 +86,12 @@ export class Validations {
       const chain = chainOf(state, name.tenant, heir);
       return !chain.slice(0, chain.indexOf(name.environment)).some(hasOwn);
     });
-    const edit = { name, field: '', before: null, content: null };
     const instances = [name.environment, ...inheritedBy].flatMap((environment) =>
       instancesOf({ ...name, environment }),
     );
     return {
       inheritedBy,
-      referencedBy: referencingKeys(this.#context, { edit, edits: [], nowMs }),
+      referencedBy: new ValuesAfter(this.#context, { edits: [], nowMs }).keysReferringTo(name),
       instances: [...new Set(instances)].sort(),
     };
   }

@@ -1,6 +1,7 @@
 import { changeIds, readStanding, type StoredChange } from '../audit/change-log.ts';
 import type { Caller } from '../caller.ts';
-import { type ConfigurationRef, nameOf } from '../configurations/refs.ts';
+import { notFound } from '../configurations/edits.ts';
+import { type ConfigurationRef, fieldOf, nameOf } from '../configurations/refs.ts';
 import type { ServiceContext } from '../context.ts';
 import { chainOf, environmentsOf, heirsOf } from '../environments/inheritance.ts';
 import { isFeatureItem, plainNameOf } from '../flags/feature-access.ts';
@@ -254,10 +255,11 @@ export class Delivery {
       for (const item of items) await this.#mayRead(caller, item);
       return { change, items };
     }
-    const name = await nameOf(this.#context, caller, request.configuration);
+    const { configuration } = request;
+    const name = await nameOf(this.#context, caller, configuration, 'configuration');
     await this.#context.access.check(caller, 'read', name);
     const entry = this.#context.projection.state.configurations.byId(configurationId(name));
-    if (entry === undefined) throw new ServiceError('not-found', `there is no configuration ${name.key}`);
+    if (entry === undefined) throw notFound(name, fieldOf(configuration, 'configuration'));
     // Its row may have been put again since, without another version.
     const { changeId } = entry.read();
     const change = await this.#changeOfVersion(

@@ -196,6 +196,9 @@ export class Environments {
     }
     const key = environmentKey(tenant, id);
     const guards: Guard[] = [{ key, modRevision: stored?.modRevision ?? 0 }];
+    const source = after.rules.promoteOnlyFrom;
+    if (source !== null && source !== before.rules.promoteOnlyFrom)
+      guards.push(this.#guardOf(tenant, source));
     if (after.parent !== before.parent) {
       guards.push(...this.#ancestorGuards(after));
       this.#checkHeirs(after, meta);
@@ -284,14 +287,19 @@ export class Environments {
   /** Two changes of parents at once could make a cycle together, or a chain that is too long. */
   #ancestorGuards({ tenant, id, parent }: Environment): readonly Guard[] {
     const ancestors = parent === null ? [] : chainOf(this.#state, tenant, parent);
-    const guards = [...ancestors, ...heirsOf(this.#state, tenant, id)].map((other) => ({
-      key: environmentKey(tenant, other),
-      modRevision: this.#state.environment(tenant, other)?.modRevision ?? 0,
-    }));
+    const others = new Set([...ancestors, ...heirsOf(this.#state, tenant, id)]);
+    const guards = [...others].map((other) => this.#guardOf(tenant, other));
     const hasRules = this.#state.applications(tenant).some(({ row }) => row.rules.length > 0);
     // What rules and flags were checked with: no configuration and no flag may have changed.
     const isRelied = hasRules || this.#state.features.has({ tenant });
     return isRelied ? [...guards, { key: HEAD_KEY, modRevision: this.#state.headRevision }] : guards;
+  }
+
+  #guardOf(tenant: string, id: string): Guard {
+    return {
+      key: environmentKey(tenant, id),
+      modRevision: this.#state.environment(tenant, id)?.modRevision ?? 0,
+    };
   }
 
   /** What an environment inherits must keep the rules of the applications. */

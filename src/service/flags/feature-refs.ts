@@ -39,7 +39,8 @@ async function nameFrom(
   if (projection.state.features.byId(ref.id) === undefined) await projection.catchUp(caller.signal);
   const row = projection.state.features.byId(ref.id)?.row;
   if (row === undefined || row.tenant !== ref.tenant || row.kind !== ref.kind) {
-    throw new ServiceError('not-found', `there is no ${ref.kind} with the id ${ref.id}`);
+    const message = `there is no ${ref.kind} with the id ${ref.id}`;
+    throw new ServiceError('not-found', message, { problems: [{ field: 'id', message }] });
   }
   return nameIn(row.kind, row, row.key);
 }

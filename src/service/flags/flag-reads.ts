@@ -10,7 +10,7 @@ import type { Scope } from '../model.ts';
 import { ServiceError } from '../service-error.ts';
 import { type AdditionalValue, additionalValueOf } from './additional-value.ts';
 import { checkScopeAccess } from './feature-access.ts';
-import { nameIn } from './feature-content.ts';
+import { checkFeatureName, nameIn } from './feature-content.ts';
 import { featureNotFound } from './feature-edits.ts';
 import { FlagChanges, type OpenFlagChanges } from './flag-changes.ts';
 import type { CompiledFlags, FlagSets, KnownFlags } from './flag-sets.ts';
@@ -94,13 +94,13 @@ export class FlagReads {
   /**
    * Whether a feature is on: the flag is enabled and answers a variant that is neither its off variant nor false.
    *
-   * @throws ServiceError as `compiled`; `not-found` for an unknown flag
+   * @throws ServiceError as `compiled`; `not-found` for an unknown flag, `invalid` for a key that none can have
    */
   async check(caller: Caller, request: EvaluateRequest): Promise<Answer<FlagCheck>> {
     const { scope, key, context } = request;
     const { flags, set } = await this.#known(caller, request);
     const flag = flags.get(key);
-    if (flag === undefined) throw featureNotFound(nameIn('flag', scope, key));
+    if (flag === undefined) throw unknownFlag(scope, key);
     const evaluation = set.evaluate(key, context, { nowMs: this.#nowMs });
     this.#usage.evaluated(scope, key, { context, evaluation });
     const { variant, value, reason } = evaluation;
@@ -118,7 +118,7 @@ export class FlagReads {
   ): Promise<Answer<Explanation>> {
     const { set, revision } = await this.compiled(caller, request);
     const { key, context, type, atMs } = request;
-    if (!isKnown(set, key)) throw featureNotFound(nameIn('flag', request.scope, key));
+    if (!isKnown(set, key)) throw unknownFlag(request.scope, key);
     return { revision, result: set.explain(key, context, { nowMs: atMs ?? this.#nowMs, type }) };
   }
 
@@ -197,6 +197,13 @@ export class FlagReads {
     await checkScopeAccess(access, caller, { scope, kind: 'flag', mode: 'read' });
     return this.#sets.of(scope);
   }
+}
+
+/** That there is no such flag, or that no flag can have this key. */
+function unknownFlag(scope: Scope, key: string): ServiceError {
+  const name = nameIn('flag', scope, key);
+  checkFeatureName(name);
+  return featureNotFound(name);
 }
 
 function isKnown(set: CompiledFlags['set'], key: string): boolean {

@@ -114,7 +114,7 @@ export class UsageReports {
     const fromMs = from === undefined ? toMs - 24 * HOUR_MS : Date.parse(from);
     const problems = new Problems();
     if (Number.isNaN(toMs)) problems.add('to', 'is no time in ISO 8601');
-    if (Number.isNaN(fromMs)) problems.add('from', 'is no time in ISO 8601');
+    if (from !== undefined && Number.isNaN(fromMs)) problems.add('from', 'is no time in ISO 8601');
     const first = Math.floor(fromMs / HOUR_MS);
     const count = Math.floor(toMs / HOUR_MS) - first + 1;
     if (count > USAGE_HOURS_MAX) problems.add('from', `is more than ${USAGE_HOURS_MAX} hours before the end`);

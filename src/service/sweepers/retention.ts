@@ -15,8 +15,13 @@ export interface Retention {
   readonly bytesMax: number | null;
 }
 
+/** @param days that versions are kept which another one took the place of; null = for ever */
+export function keptForDays(days: number | null): Retention {
+  return { keepMs: days === null ? null : days * 86_400_000, countMax: null, bytesMax: null };
+}
+
 /** A year and a day: 12 months, whichever they are. */
-export const RETENTION_DEFAULT: Retention = { keepMs: 366 * 86_400_000, countMax: null, bytesMax: null };
+export const RETENTION_DEFAULT: Retention = keptForDays(366);
 
 /** Keys that are read at a time. */
 const PAGE_KEYS = 1_000;

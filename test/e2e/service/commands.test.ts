@@ -79,10 +79,13 @@ async function printed(words: readonly string[], more: Given = {}): Promise<stri
 
 const config = (line: string, more: Given = {}): Promise<string> =>
   printed(['config', ...line.split(' ')], more);
+const app = (line: string, more: Given = {}): Promise<string> => printed(['app', ...line.split(' ')], more);
 const env = (line: string, more: Given = {}): Promise<string> => printed(['env', ...line.split(' ')], more);
 
+const flag = (line: string, more: Given = {}): Promise<string> => printed(['flag', ...line.split(' ')], more);
+
 // oxlint-disable-next-line typescript/no-explicit-any -- tests look into all kinds of answers
-async function json(group: 'config' | 'env', line: string, more: Given = {}): Promise<any> {
+async function json(group: 'config' | 'env' | 'app' | 'flag', line: string, more: Given = {}): Promise<any> {
   return JSON.parse(await printed([group, ...line.split(' '), '--json'], more));
 }
 
@@ -104,7 +107,7 @@ describe('conclave config', () => {
   test('set, get, list, history, rollback, delete and undelete', async () => {
     expect(
       await config('set db.pool.max 10 --reason first --tag db cap --type integer --description Connections'),
-    ).toBe('db.pool.max of pay in PROD is at version 1\n');
+    ).toBe('db.pool.max of pay in production is at version 1\n');
     const schema = join(directory, 'schema.json');
     await writeFile(schema, '{"type":"integer","maximum":100}');
     await config(`set db.pool.max 20 --reason load --change-set june --schema-file ${schema} --ttl 60m`);
@@ -335,6 +338,231 @@ test('conclave env: list, get, create, update, lock, unlock, delete', async () =
   expect(await env('delete canary --reason unused --change-set june')).toBe('canary is deleted\n');
 });
 
+test('conclave app: list, get, create, set, delete', async () => {
+  const rules = join(directory, 'rules.json');
+  await writeFile(rules, '[{"name":"r","expression":"config[\'min\'] < 9","message":"too many"}]');
+  const made = `create till --description Checkout --default min=2 name=till --rules-file ${rules} --reason new`;
+  const shown = [
+    'Application: till',
+    'Description: Checkout',
+    'Default: min = 2',
+    'Default: name = till',
+    "Rule: r: config['min'] < 9 (too many)",
+  ];
+  expect(await app(`${made} --change-set june`)).toBe(`${[...shown, 'Version: 1'].join('\n')}\n`);
+  const changed = 'set till --default max={"a":1} --unset-default name --description Tills --reason more';
+  expect(await json('app', `${changed} --change-set june`)).toMatchObject({
+    description: 'Tills',
+    defaults: { min: 2, max: { a: 1 } },
+    rules: [{ name: 'r' }],
+    version: 2,
+  });
+  expect(rows(await app('list'))).toContainEqual(['till', '2', '1', '2', 'Tills']);
+  // Rules are held where the application has something.
+  const test = { env: { CONCLAVE_APPLICATION: 'till', CONCLAVE_ENVIRONMENT: 'test' } };
+  await config('set k 1', test);
+  await refused('app set till --default min=10', 2, /too many/);
+  await refused('app delete till', 1, /configurations/);
+  await config('delete k', test);
+  await refused('app set till --default min', 2, /KEY=VALUE/);
+  await refused('app set till --unset-default none', 2, /none/);
+  await refused('app get nobody', 1, /nobody/);
+  const unruled = await conclave(['app', 'set', 'till', '--rules-file', '']);
+  expect(unruled).toMatchObject({ code: 0, stdout: expect.not.stringContaining('Rule:') });
+  expect(await app('get till')).toBe(unruled.stdout);
+  const acme = `--tenant acme --http-endpoint ${cluster.members[1]!.httpUrl}`;
+  expect(await json('app', `list ${acme}`)).toMatchObject({ items: expect.not.arrayContaining(['till']) });
+  expect(await app('delete till --reason closed --change-set june')).toBe('till is deleted\n');
+});
+
+test('conclave config drift: list, adopt, revert', async () => {
+  const drifting = { env: { CONCLAVE_APPLICATION: 'drifting', CONCLAVE_ENVIRONMENT: 'test' } };
+  await config('set a 1', drifting);
+  await config('set b 1', drifting);
+  expect(await config('drift list', drifting)).toBe('nothing has drifted\n');
+  using store = new KvClient({ endpoints: [cluster.members[0]!.clientUrl] });
+  for (const key of ['a', 'b']) await store.put({ key: `/default/test/drifting/${key}`, value: '2' });
+  expect(rows(await config('drift list', drifting))).toEqual([
+    ['APPLICATION', 'ENVIRONMENT', 'KEY', 'DRIFT', 'EXPECTED', 'ACTUAL'],
+    ['drifting', 'test', 'a', 'changed', '1', '2'],
+    ['drifting', 'test', 'b', 'changed', '1', '2'],
+  ]);
+  expect(await config('drift adopt a --reason right --change-set june', drifting)).toBe('1 adopted\n');
+  expect(await json('config', 'drift revert b --reason wrong --change-set june', drifting)).toMatchObject({
+    reverted: 1,
+  });
+  expect(await config('drift list', drifting)).toBe('nothing has drifted\n');
+  expect(await config('get a', drifting)).toBe('2\n');
+  expect(await config('get b', drifting)).toBe('1\n');
+  expect(await config('drift revert a', drifting)).toBe('0 put back\n');
+});
+
+test('conclave config delivery: who has a change', async () => {
+  const ran = { env: { CONCLAVE_APPLICATION: 'ran', CONCLAVE_ENVIRONMENT: 'test' } };
+  await config('set k 1', ran);
+  const url = `${cluster.members[0]!.httpUrl}/api/v1/instances/test/ran/pod-1`;
+  const headers = { 'content-type': 'application/json' };
+  expect((await fetch(url, { method: 'PUT', headers, body: '{"ttlSeconds":600}' })).status).toBe(201);
+  const here = `--http-endpoint ${cluster.members[0]!.httpUrl}`;
+  const told = await config(`delivery k ${here}`, ran);
+  expect(told).toMatch(
+    /^STATE .*\nlagging +test\/ran\/pod-1 +0 .*\nrevision \d+: 0 applied, 1 lagging, 0 rejected\n$/,
+  );
+  const { revision } = await json('config', `delivery k ${here}`, ran);
+  expect(await config(`delivery --revision ${revision} ${here}`, ran)).toBe(told);
+  await refused('config delivery', 2, /--revision/);
+});
+
+describe('conclave flag', () => {
+  const GOLD = {
+    type: 'string',
+    variants: { red: 'r', blue: 'b', green: 'g' },
+    offVariant: 'red',
+    fallthrough: { variant: 'red' },
+    rules: [
+      { when: [{ attribute: 'plan', operator: 'EQUALS', values: ['gold'] }], serve: { variant: 'blue' } },
+    ],
+  };
+
+  test('a flag is made, switched, rolled out, explained, taken back, deleted and brought back', async () => {
+    const why = '--reason so --change-set june';
+    expect(await flag(`set beta --boolean --description Beta --tag web a ${why}`)).toBe(
+      'beta of pay in production is at version 1\n',
+    );
+    expect(await flag(`enable beta ${why}`)).toBe('beta of pay in production is enabled, at version 2\n');
+    expect(await flag(`rollout beta 12.5 --variant on ${why}`)).toBe(
+      'beta of pay in production is rolled out to 12.5 %, at version 3\n',
+    );
+    expect(await flag('disable beta --reason burns --change-set june')).toContain(
+      'is disabled, at version 4',
+    );
+    const [listed, history, short, difference, shown, inherited] = await Promise.all([
+      flag('list --tag web --search beta --prefix be'),
+      flag('history beta'),
+      json('flag', 'history beta --limit 1'),
+      flag('diff beta 3'),
+      flag('get beta'),
+      json('flag', 'get beta'),
+    ]);
+    expect(rows(listed)).toEqual([
+      ['KEY', 'APPLICATION', 'ENVIRONMENT', 'STATE', 'TYPE', 'ROLLOUT', 'VERSION', 'CHANGED', 'BY'],
+      ['beta', 'pay', 'production', 'off', 'boolean', '12.5 %', '4', expect.stringMatching(/^\d{4}-/), 'ann'],
+    ]);
+    expect(rows(history).map((row) => row.filter((_, at) => at !== 1))).toEqual([
+      ['VERSION', 'BY', 'STATE', 'ROLLOUT', 'REASON'],
+      ['4', 'ann', 'off', '12.5 %', 'burns'],
+      ['3', 'ann', 'on', '12.5 %', 'so'],
+      ['2', 'ann', 'on', 'so'],
+      ['1', 'ann', 'off', 'so'],
+    ]);
+    expect(short.items).toMatchObject([{ version: 4, reason: 'burns', createdBy: 'ann' }]);
+    expect(difference).toBe('~ /definition/enabled: true -> false\n');
+    expect(shown).toMatch(
+      /^Flag: beta of pay in production\nDescription: Beta\nState: off\nVariants: on = true, off = false\nTags: a, web\n/,
+    );
+    expect(inherited).toMatchObject({ key: 'beta', source: 'own', version: 4 });
+    expect(await flag(`rollback beta 2 ${why}`)).toBe(
+      'beta of pay in production is as it was in version 2, at version 5\n',
+    );
+    const explained = await flag(
+      'explain beta --user-key ada --context plan=gold age=70 --at 2031-01-01T00:00:00Z',
+    );
+    expect(explained).toContain('The answer is variant on (true)');
+    expect(await flag(`delete beta ${why}`)).toBe('beta is deleted\n');
+    expect(await json('flag', 'list')).toEqual({ items: [] });
+    expect(await flag(`undelete beta ${why}`)).toBe('beta of pay in production is back, at version 7\n');
+  });
+
+  test('definitions come from files, and go over to flagd and back', async () => {
+    const file = join(directory, 'gold.json');
+    await writeFile(file, JSON.stringify(GOLD));
+    const other = { env: { CONCLAVE_APPLICATION: 'flagged' } };
+    expect(await flag(`set gold --file ${file}`, other)).toContain('at version 1');
+    expect(await flag('set plain --file -', { ...other, input: JSON.stringify(GOLD) })).toContain(
+      'at version 1',
+    );
+    expect(await json('flag', 'explain gold --context plan=gold', other)).toMatchObject({
+      variant: 'blue',
+      reason: 'TARGETING_MATCH',
+    });
+    const document = join(directory, 'flags.json');
+    await writeFile(document, await flag('export', other));
+    const taken = { env: { CONCLAVE_APPLICATION: 'taken' } };
+    expect(rows(await flag(`import ${document} --dry-run`, taken))).toEqual([
+      ['KIND', 'KEY', 'WOULD BE'],
+      ['flag', 'gold', 'created'],
+      ['flag', 'plain', 'created'],
+    ]);
+    const partly = await flag(`import ${document} --partial --reason move --change-set june`, taken);
+    expect(rows(partly)[1]).toEqual(['flag', 'gold', 'created']);
+    const exported = await flag('export', taken);
+    expect(exported).toBe(await readFile(document, 'utf8'));
+    const wrong = '{"flags":{"x":{"state":"ENABLED","variants":{},"defaultVariant":"on"}}}';
+    const warned = await conclave(['flag', 'import', '-', '--partial'], { ...taken, input: wrong });
+    expect(warned).toMatchObject({ code: 0, stderr: expect.stringMatching(/^warning: flags\/x/) });
+    await refused('flag import -', 2, /flags\/x/, { ...taken, input: wrong });
+  });
+
+  test('what flags answered, and which may go', async () => {
+    const scope = { env: { CONCLAVE_APPLICATION: 'used' } };
+    await flag('set asked --boolean', scope);
+    await flag('enable asked', scope);
+    const [member] = cluster.members;
+    const query = 'key=asked&application=used&environment=PROD&service=web';
+    expect((await fetch(`${member!.httpUrl}/feature-flags/check?${query}`)).status).toBe(200);
+    // Another member knows of it once it is written.
+    const here = `--http-endpoint ${member!.httpUrl}`;
+    const [day, later] = [86_400_000, Date.now() + 60_000].map((ms) => new Date(ms).toISOString());
+    const from = new Date(Date.parse(later!) - Date.parse(day!)).toISOString();
+    expect(await flag(`evaluations --csv --flag asked --from ${from} --to ${later} ${here}`, scope)).toMatch(
+      /^hour,application,[^\n]+\n[^,]+,used,production,asked,on,STATIC,web,1\r\n$/,
+    );
+    expect(JSON.parse(await flag(`evaluations ${here}`, scope))).toMatchObject({ flag: 'asked', count: 1 });
+    expect(rows(await flag('stale --days 0', scope))[1]).toEqual([
+      'asked',
+      'used',
+      'production',
+      '0 days',
+      'answers-everybody-alike',
+    ]);
+  });
+
+  test('tells in one line why not, and changes nothing', async () => {
+    await flag('set kept --boolean');
+    const file = join(directory, 'wrong.json');
+    await writeFile(file, JSON.stringify({ ...GOLD, fallthrough: { variant: 'none' } }));
+    await Promise.all([
+      refused('flag get never-made', 1, /there is no flag never-made/),
+      refused('flag enable never-made', 1, /never-made|the id/),
+      refused('flag set kept --file /never/made.json', 1, /made\.json does not exist/),
+      refused(
+        `flag set kept --file ${file}`,
+        2,
+        /definition\/fallthrough\/variant: there is no variant none/,
+      ),
+      refused(`flag set kept --file ${file} --boolean`, 2, /contradict/),
+      refused('flag set never-made', 2, /definition: is missing/),
+      refused('flag rollout kept 101', 2, /percentage/),
+      refused('flag rollout kept 1 --variant maybe', 2, /maybe/),
+      refused('flag rollback kept 9', 1, /9/),
+      refused('flag history kept --limit x', 2, /--limit/),
+      refused('flag explain kept --context plan', 2, /name=value/),
+      refused('flag evaluations --from yesterday', 2, /from: /),
+      refused('flag stale --days 40000', 2, /days: /),
+    ]);
+    expect(await json('flag', 'get kept')).toMatchObject({ version: 1 });
+  });
+
+  test('another tenant, by options in the place of the environment', async () => {
+    const endpoint = cluster.members[2]!.httpUrl;
+    const options = `--tenant acme --http-endpoint ${endpoint} --application own --environment TEST`;
+    expect(await flag(`set alone --boolean ${options}`)).toBe('alone of own in test is at version 1\n');
+    expect(await json('flag', `list ${options}`)).toMatchObject({
+      items: [{ key: 'alone', tenant: 'acme' }],
+    });
+  });
+});
+
 describe('over TLS, with authentication on', () => {
   const authority = new TestAuthority();
   let files: CertificateFiles;
@@ -368,7 +596,7 @@ describe('over TLS, with authentication on', () => {
 
   test('commands show who they are by their options, or by the environment', async () => {
     const root = { env: { ...reach, CONCLAVE_USER: 'root', CONCLAVE_PASSWORD: 'pw' } };
-    expect(await config('set k 1', root)).toBe('k of pay in PROD is at version 1\n');
+    expect(await config('set k 1', root)).toBe('k of pay in production is at version 1\n');
     const named = { env: { ...reach, CONCLAVE_USER: '', CONCLAVE_CACERT: '' } };
     const ca = reach['CONCLAVE_CACERT']!;
     expect(await config(`get k --user root:pw --cacert ${ca}`, named)).toBe('1\n');
@@ -384,17 +612,19 @@ describe('over TLS, with authentication on', () => {
 
 test('every command and every option of the configuration service was called', async () => {
   const root = program({} as CliIo);
-  const missing = ['config', 'env'].flatMap((name) => {
-    const group = root.commands.find((command) => command.name() === name)!;
-    const ofGroup = untried([name], group);
-    return [...ofGroup, ...group.commands.flatMap((command) => untried([name, command.name()], command))];
-  });
-  expect(missing).toEqual([]);
+  const groups = root.commands.filter((command) => ['config', 'env', 'app', 'flag'].includes(command.name()));
+  expect(groups).toHaveLength(4);
+  expect(groups.flatMap((group) => untriedWithin([group.name()], group))).toEqual([]);
   // So that the list of those that are excused stays true.
   expect(await readFile(join(repositoryRoot(), 'src/cli/config-watch.ts'), 'utf8')).toContain(
     "command('watch')",
   );
 });
+
+function untriedWithin(names: readonly string[], group: Command): string[] {
+  const ofCommands = group.commands.flatMap((command) => untriedWithin([...names, command.name()], command));
+  return [...untried(names, group), ...ofCommands];
+}
 
 /** What of a command no test of this file has called. */
 function untried(names: readonly string[], command: Command): string[] {

@@ -5,6 +5,7 @@ import { configCall, configStream } from '../../support/config-call.ts';
 import { etcdctl, skipWithoutEtcdctl } from '../../support/etcdctl.ts';
 import { eventually } from '../../support/eventually.ts';
 import { LINES_KEPT } from '../../support/server-process.ts';
+import { EventReader, SocketReader } from '../../support/stream-readers.ts';
 import type { Face } from './face.ts';
 import { LeakSearch } from './leaks.ts';
 import { idOf, MASK } from './operation-cases.ts';
@@ -237,14 +238,20 @@ export function coreTests(place: () => Place): void {
     const made = await face(0).call('POST', '/configs', { body: create });
     expect(made).toMatchObject({ status: 201, body: { value: MASK, valueType: 'SECRET' } });
     const stream = configStream(grpc(1), { ...name, keys: [] });
-    await stream.begun;
+    const socket = new SocketReader(`${face(0).url}/api/v1/config/watch/vault?environment=PROD`);
+    const events = new EventReader(`${face(1).url}/api/v1/events?${scope}`);
+    await Promise.all([stream.begun, socket.opened, events.opened]);
     const id = idOf(name);
     await face(1).call('PUT', `/api/v1/configurations/${id}`, { body: { value: second, oldValue: first } });
     await face(0).call('POST', '/api/v1/promotions', {
       body: { application: 'vault', from: 'PROD', to: 'TEST' },
     });
-    await eventually('the update', () => stream.updates.length >= 1);
+    await eventually('the update', () =>
+      [stream.updates, socket.messages, events.events].every(({ length }) => length >= 1),
+    );
     stream.close();
+    events.close();
+    await socket.close();
     expect(stream.updates[0]).toMatchObject({ key: 'password', value: MASK, value_type: 5 });
 
     // Every read there is, and failures that speak of the value.
@@ -267,6 +274,11 @@ export function coreTests(place: () => Place): void {
       `/api/v1/export?${scope}&format=yaml`,
       '/api/v1/drift?application=vault',
       `/api/v1/as-of?${scope}&time=2999-01-01T00:00:00Z`,
+      '/api/v1/audit?application=vault',
+      '/api/v1/audit/export?application=vault',
+      '/api/v1/audit/export?application=vault&format=csv',
+      `/api/v1/delivery?key=password&${scope}`,
+      `/api/v1/events?${scope}&revision=${made.headers['conclave-revision']}`,
       '/metrics',
     ]) {
       expect({ url, status: (await face(0).get(url)).status }).toEqual({ url, status: 200 });
@@ -302,6 +314,7 @@ export function coreTests(place: () => Place): void {
 
     const search = new LeakSearch([first, second]);
     for (const { letOut } of place().faces) for (const { what, text } of letOut) search.look(what, text);
+    for (const told of [...socket.messages, ...events.events]) search.look('a stream', JSON.stringify(told));
     for (const log of place().logs()) {
       search.look('a log', log);
       // Else its first lines are gone.

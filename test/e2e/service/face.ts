@@ -17,6 +17,8 @@ export interface DocumentedOperation {
   readonly path: string;
   /** Names of the parameters of its query. */
   readonly query: readonly string[];
+  /** Names of the header fields that it reads. */
+  readonly headers: readonly string[];
   /** Media types of its body; none = it takes none. */
   readonly bodyTypes: readonly string[];
   /** A body may be left out. */
@@ -96,13 +98,16 @@ export class Face {
 
 function documented(path: string, method: string, operation: RawOperation): DocumentedOperation {
   const { operationId, parameters = [], requestBody } = operation;
-  const query = parameters.filter((parameter) => parameter.in === 'query').map(({ name }) => name);
+  const namesIn = (place: string): readonly string[] =>
+    parameters.filter((parameter) => parameter.in === place).map(({ name }) => name);
+  const query = namesIn('query');
   const content = requestBody?.content ?? {};
   return {
     id: operationId,
     method: method.toUpperCase() as Method,
     path,
     query,
+    headers: namesIn('header'),
     bodyTypes: Object.keys(content),
     isBodyOptional: 'nullable' in schemaOf(content),
     isRead: query.includes('consistency'),

@@ -7,6 +7,7 @@ import { eventually } from '../../support/eventually.ts';
 import { repositoryRoot } from '../../support/repository-root.ts';
 import { type Answer002, Client002, type Configuration002, PROTO_002 } from './client-002.ts';
 import { Face } from './face.ts';
+import { ON_OFF } from './flag-cases.ts';
 import { KeyFile } from './key-file.ts';
 
 const SCOPE = { application: 'grpc', environment: 'DEV' };
@@ -146,7 +147,7 @@ describe('GetConfiguration', () => {
     ['an unknown application', { application: 'nobody' }, {}, rpcStatus.notFound, /nobody/],
     ['an unknown environment', { environment: 'moon' }, {}, rpcStatus.notFound, /moon/],
     ['a tenant that is none', {}, { 'x-conclave-tenant': 'a/b' }, rpcStatus.invalidArgument, /tenant/],
-    ['a user too long', {}, { 'x-conclave-user': 'u'.repeat(101) }, rpcStatus.invalidArgument, /user/],
+    ['a user too long', {}, { 'x-conclave-user': 'u'.repeat(101) }, rpcStatus.invalidArgument, /user/i],
     [
       'a consistency that is none',
       {},
@@ -197,6 +198,74 @@ describe('GetConfigurations', () => {
   });
 });
 
+describe('CheckFeatureFlag', () => {
+  const CHECKED = { ...SCOPE, key: 'checked' };
+  const check = (request: object, headers = {}) =>
+    clients[1]!.call<object>('CheckFeatureFlag', { ...CHECKED, ...request }, { headers });
+
+  beforeAll(async () => {
+    const made = async (key: string, definition: object): Promise<void> => {
+      const body = { ...SCOPE, key, definition };
+      expect(await face.post('/api/v1/flags', body)).toMatchObject({ status: 201 });
+    };
+    await made('checked', {
+      type: 'object',
+      variants: { on: { color: 'red', size: 3 }, off: {} },
+      offVariant: 'off',
+      fallthrough: { variant: 'off' },
+      rules: [
+        {
+          when: [{ attribute: 'targetingKey', operator: 'IN', values: ['ada'] }],
+          serve: { variant: 'on' },
+        },
+        { when: [{ attribute: 'age', operator: 'GREATER_THAN', values: [64] }], serve: { variant: 'on' } },
+      ],
+    });
+    await made('half', {
+      ...ON_OFF,
+      rules: [{ rollout: { share: 5_000 }, serve: { variant: 'off' } }],
+    });
+  });
+
+  test('tells whom a feature is on for, in every field', async () => {
+    const on = {
+      key: 'checked',
+      enabled: true,
+      value: { fields: { color: { stringValue: 'red' }, size: { numberValue: 3 } } },
+      reason: 'TARGETING_MATCH',
+    };
+    const metadata = { 'conclave-revision': expect.stringMatching(/^\d+$/) };
+    expect(await check({ user_id: 'ada' })).toMatchObject({ code: 0, answer: on, metadata });
+    // What is an attribute is a text; operators that compare numbers read it as one.
+    expect(await check({ user_id: 'bob', attributes: { age: '70' } })).toMatchObject({ answer: on });
+    expect(await check({ user_id: 'bob', environment: 'ENVIRONMENT_DEV' })).toMatchObject({
+      answer: { key: 'checked', enabled: false, value: null, reason: 'DEFAULT' },
+    });
+    expect(await check({ key: 'half' })).toMatchObject({
+      answer: { key: 'half', enabled: false, value: null, reason: 'TARGETING_KEY_MISSING' },
+    });
+  });
+
+  test.each<[string, object, Readonly<Record<string, string>>, number, RegExp]>([
+    ['no key', { key: '' }, {}, rpcStatus.invalidArgument, /^key: /],
+    ['an unknown flag', { key: 'never-made' }, {}, rpcStatus.notFound, /never-made/],
+    ['no application', { application: '' }, {}, rpcStatus.invalidArgument, /^application: /],
+    ['an unknown application', { application: 'nobody' }, {}, rpcStatus.notFound, /nobody/],
+    ['an unknown environment', { environment: 'moon' }, {}, rpcStatus.notFound, /moon/],
+    ['an environment that is none', { environment: '!' }, {}, rpcStatus.invalidArgument, /^environment: /],
+    ['a tenant that is none', {}, { 'x-conclave-tenant': 'a/b' }, rpcStatus.invalidArgument, /tenant/],
+    [
+      'a consistency that is none',
+      {},
+      { 'conclave-consistency': 'weak' },
+      rpcStatus.invalidArgument,
+      /consistency/,
+    ],
+  ])('refuses %s', async (_, request, headers, code, details) => {
+    expect(await check(request, headers)).toEqual({ code, details: expect.stringMatching(details) });
+  });
+});
+
 describe('StreamConfigurationUpdates', () => {
   test('tells what is made, changed and deleted, in every field, of the keys that are asked for', async () => {
     const stream = clients[0]!.stream({ ...SCOPE, keys: ['watched', 'sealed'] });
@@ -238,7 +307,7 @@ describe('StreamConfigurationUpdates', () => {
         key: 'watched',
         value: '',
         value_type: 'VALUE_TYPE_UNSPECIFIED',
-        version: 3,
+        version: 2,
         update_type: 'UPDATE_TYPE_DELETED',
         updated_at,
       },

@@ -15,7 +15,7 @@ export interface Case {
   readonly status: number;
   /** Fields that a failure names, all of them. */
   readonly fields?: readonly string[];
-  /** What the body of the answer is, as for `toEqual`; a text for one that is no JSON. */
+  /** What the body of the answer is, as for `toEqual`; a text, or a pattern of it, for one that is no JSON. */
   readonly answer?: unknown;
   /** Header fields of the answer, among others. */
   readonly answerHeaders?: Readonly<Record<string, unknown>>;

@@ -90,12 +90,16 @@ const shown = (description: string, schema: Schema): Schema => ({
   description,
   content: { 'application/json': { schema } },
 });
-const FAILURES: Schema = Object.fromEntries(
-  [...Object.keys(READ_PROBLEMS), '404'].map((status) => [
-    status,
-    shown('Why there is no answer', refTo(FAILURE)),
-  ]),
-);
+const failures = (...more: readonly string[]): Schema =>
+  Object.fromEntries(
+    [...Object.keys(READ_PROBLEMS), '404', ...more].map((status) => [
+      status,
+      shown('Why there is no answer', refTo(FAILURE)),
+    ]),
+  );
+const FAILURES = failures();
+/** Of a request with a body. */
+const BODY_FAILURES = failures('413', '415');
 
 const ROUTES: Readonly<
   Record<
@@ -109,7 +113,7 @@ const ROUTES: Readonly<
 > = {
   flag: {
     summary: 'Evaluate one flag (OpenFeature Remote Evaluation Protocol)',
-    response: { '200': shown('What the flag answers', refTo(ANSWER)), ...FAILURES },
+    response: { '200': shown('What the flag answers', refTo(ANSWER)), ...BODY_FAILURES },
     params: { key: TEXT },
   },
   flags: {
@@ -117,7 +121,7 @@ const ROUTES: Readonly<
     response: {
       '200': shown('What each flag answers', refTo(ANSWERS)),
       '304': { description: 'The caller has it already', type: 'null' },
-      ...FAILURES,
+      ...BODY_FAILURES,
     },
   },
   events: {

@@ -29,9 +29,6 @@ export const READ_PROBLEMS: Answers = {
 export const CHANGE_PROBLEMS: Answers = {
   ...READ_PROBLEMS,
   409: { description: 'The present state does not allow it', schema: refTo(PROBLEM) },
-  412: { description: 'If-Match names another revision', schema: refTo(PROBLEM) },
-  413: { description: 'The request is too large', schema: refTo(PROBLEM) },
-  415: { description: 'The body is of another type than is taken', schema: refTo(PROBLEM) },
   422: { description: 'The idempotency key was used for another request', schema: refTo(PROBLEM) },
   504: { description: 'Whether it was done is not known', schema: refTo(PROBLEM) },
 };

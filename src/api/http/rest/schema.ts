@@ -74,6 +74,8 @@ export interface Operation {
   >;
   /** Of an answer that is no JSON. */
   readonly answerTypes?: readonly string[];
+  /** A change that honours `If-Match`, and is answered by 412 then. */
+  readonly isConditional?: boolean;
   /** Also take parameters that are not known, as the dialect's document does not forbid them. */
   readonly isLenient?: boolean;
 }
@@ -129,8 +131,11 @@ const READ_HEADERS: Properties = {
 };
 const CHANGE_HEADERS: Properties = {
   ...COMMON_HEADERS,
-  'If-Match': described(TEXT, 'Entity tags of which one must be that of what is changed'),
   'Idempotency-Key': described(TEXT, 'The same request under the same key is done once'),
+};
+
+const CONDITION: Properties = {
+  'If-Match': described(TEXT, 'Entity tags of which one must be that of what is changed'),
 };
 
 const STREAM_HEADERS: Properties = {
@@ -156,7 +161,19 @@ const HEADERS: Readonly<Record<Operation['kind'], Properties>> = {
 
 /** The schema of an operation's route. */
 export function operation(spec: Operation): DocumentedSchema {
-  const { operationId, summary, tag, kind, params, query, required, body, bodyTypes, isLenient } = spec;
+  const {
+    operationId,
+    summary,
+    tag,
+    kind,
+    params,
+    query,
+    required,
+    body,
+    bodyTypes,
+    isConditional,
+    isLenient,
+  } = spec;
   const properties = { ...query, ...QUERIES[kind] };
   const make = isLenient === true ? object : strictObject;
   return {
@@ -167,12 +184,14 @@ export function operation(spec: Operation): DocumentedSchema {
     ...(params === undefined ? {} : { params: object(params, Object.keys(params)) }),
     ...(body === undefined ? {} : { body }),
     ...(bodyTypes === undefined ? {} : { consumes: bodyTypes }),
-    shownHeaders: object(HEADERS[kind]),
+    shownHeaders: object({ ...HEADERS[kind], ...(isConditional === true ? CONDITION : {}) }),
     response: responsesOf(spec),
   };
 }
 
-function responsesOf({ answers, answerTypes = ['application/json'], kind }: Operation): Schema {
+function responsesOf(spec: Operation): Schema {
+  const { answerTypes = ['application/json'], kind } = spec;
+  const answers = { ...refusalsOf(spec), ...spec.answers };
   const shown = Object.entries(answers).map(([status, { description, schema }]) => {
     if (schema === null) return [status, { description, type: 'null' }] as const;
     const types = Number(status) < 300 ? answerTypes : ['application/json'];
@@ -184,6 +203,20 @@ function responsesOf({ answers, answerTypes = ['application/json'], kind }: Oper
   });
   const unchanged = [['304', { description: 'The caller has it already', type: 'null' }]] as const;
   return Object.fromEntries(kind === 'read' ? [...shown, ...unchanged] : shown);
+}
+
+/** What the kind of its request may be refused for. */
+function refusalsOf({ body, isConditional }: Operation): Operation['answers'] {
+  const schema = { $ref: 'Problem#' };
+  return {
+    ...(isConditional === true && {
+      412: { description: 'If-Match names another revision', schema },
+    }),
+    ...(body !== undefined && {
+      413: { description: 'The request is too large', schema },
+      415: { description: 'The body is of another type than is taken', schema },
+    }),
+  };
 }
 
 /** Any failure may be told so. */

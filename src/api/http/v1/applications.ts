@@ -183,6 +183,7 @@ const UPDATE: Operation = {
   summary: 'Change an application; what is left out stays',
   tag: TAG,
   kind: 'change',
+  isConditional: true,
   params,
   body: refTo(CHANGE),
   answers: { 200: ONE, ...CHANGE_PROBLEMS },
@@ -192,6 +193,7 @@ const DELETE: Operation = {
   summary: 'Delete an application that has no configurations',
   tag: TAG,
   kind: 'change',
+  isConditional: true,
   params,
   answers: { 204: { description: 'It was deleted', schema: null }, ...CHANGE_PROBLEMS },
 };

@@ -14,7 +14,7 @@ import {
   sendWritten,
 } from '../rest/exchange.ts';
 import { lookedUp, lookedUpAll } from '../rest/lookup.ts';
-import { CHANGE_PROBLEMS, READ_PROBLEMS } from '../rest/problem-schema.ts';
+import { CHANGE_PROBLEMS, PROBLEM, READ_PROBLEMS } from '../rest/problem-schema.ts';
 import {
   ANY,
   CHANGE_FIELDS,
@@ -211,5 +211,9 @@ const BULK: Operation = {
     },
     ['items'],
   ),
-  answers: { 200: { description: 'What was changed', schema: refTo(CHANGE) }, ...CHANGE_PROBLEMS },
+  answers: {
+    200: { description: 'What was changed', schema: refTo(CHANGE) },
+    ...CHANGE_PROBLEMS,
+    412: { description: 'ifMatch of an item names another revision', schema: refTo(PROBLEM) },
+  },
 };

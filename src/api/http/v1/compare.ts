@@ -192,6 +192,7 @@ const MERGE: Operation = {
     'Merge another change of the same value into the present one, from the version that both began with',
   tag: TAG,
   kind: 'change',
+  isConditional: true,
   params: ID,
   body: strictObject(
     {

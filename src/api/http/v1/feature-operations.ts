@@ -105,7 +105,7 @@ function singleOf(
   kind: FeatureKind,
 ): Readonly<Record<'GET' | 'PUT' | 'PATCH' | 'DELETE' | 'UNDELETE' | 'ROLLBACK', Operation>> {
   const tag = TAGS[kind];
-  const change = { tag, kind: 'change', params: ID } as const;
+  const change = { tag, kind: 'change', isConditional: true, params: ID } as const;
   return {
     GET: {
       operationId: idOf('getResource', kind),
@@ -140,6 +140,7 @@ function singleOf(
       operationId: idOf('undelete', kind),
       summary: 'Bring back what was deleted',
       ...change,
+      isConditional: false,
       answers: { 200: WRITTEN, ...CHANGE_PROBLEMS },
     },
     ROLLBACK: {

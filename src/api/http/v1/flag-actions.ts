@@ -190,6 +190,7 @@ const FINDINGS = list(object({ flag: TEXT, field: TEXT, message: TEXT }));
 const SWITCH = {
   tag: TAG,
   kind: 'change',
+  isConditional: true,
   params: ID,
   answers: { 200: WRITTEN, ...CHANGE_PROBLEMS },
 } as const;

@@ -72,7 +72,7 @@ const REPORT: Operation = {
   operationId: 'flagEvaluations',
   summary: 'How often flags answered what, by hour, variant, reason and service',
   tag: 'Flags',
-  kind: 'read',
+  kind: 'call',
   params: { service_name: described(TEXT, 'The application whose flags they are') },
   query: {
     environment: ENVIRONMENT_ID,
@@ -90,7 +90,7 @@ const ADD: Operation = {
   operationId: 'addFlagEvaluations',
   summary: 'Tell how often flags answered what where a client evaluates itself',
   tag: 'Flags',
-  kind: 'change',
+  kind: 'call',
   body: strictObject(
     {
       application: TEXT,

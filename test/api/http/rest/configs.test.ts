@@ -321,9 +321,9 @@ describe('GET, PUT and DELETE /configs/{configId}', () => {
       const id = await made(world);
       const gone = await world.del(`/configs/${id}?reason=unused`);
       expect([gone.status, gone.text]).toEqual([204, '']);
-      expectProblem(await world.get(`/configs/${id}`), 404);
-      expectProblem(await world.del(`/configs/${id}`), 404);
-      expectProblem(await world.put(`/configs/${id}`, { value: '1' }), 404);
+      expectProblem(await world.get(`/configs/${id}`), 404, ['configId']);
+      expectProblem(await world.del(`/configs/${id}`), 404, ['configId']);
+      expectProblem(await world.put(`/configs/${id}`, { value: '1' }), 404, ['configId']);
       const versions = await world.get(`/configs/${id}/versions`);
       expect(versions.body).toMatchObject([
         { version: 2, deleted: true, changeDescription: 'unused' },
@@ -336,16 +336,16 @@ describe('GET, PUT and DELETE /configs/{configId}', () => {
     await inRestWorld(async (world) => {
       const id = await made(world);
       const none = '00000000-0000-8000-8000-000000000000';
-      expectProblem(await world.get(`/configs/${none}`), 404);
-      expectProblem(await world.get('/configs/x'), 404);
-      expectProblem(await world.put(`/configs/${none}`, { value: '1' }), 404);
-      expectProblem(await world.del(`/configs/${none}`), 404);
-      expectProblem(await world.get(`/configs/${none}/versions`), 404);
+      expectProblem(await world.get(`/configs/${none}`), 404, ['configId']);
+      expectProblem(await world.get('/configs/x'), 404, ['configId']);
+      expectProblem(await world.put(`/configs/${none}`, { value: '1' }), 404, ['configId']);
+      expectProblem(await world.del(`/configs/${none}`), 404, ['configId']);
+      expectProblem(await world.get(`/configs/${none}/versions`), 404, ['configId']);
       expectProblem(await world.put(`/configs/${id}`, { value: 'x' }), 400, ['value']);
       expectProblem(await world.put(`/configs/${id}`, { valueType: 'NUMBER' }), 400, ['valueType']);
       expectProblem(await world.put(`/configs/${id}`, [1]), 400, ['']);
       expectProblem(await world.call('PUT', `/configs/${id}`), 400, ['']);
-      expectProblem(await world.get(`/configs/${id}`, { 'x-conclave-tenant': 'other' }), 404);
+      expectProblem(await world.get(`/configs/${id}`, { 'x-conclave-tenant': 'other' }), 404, ['configId']);
     });
   });
 });
@@ -422,7 +422,7 @@ describe('GET /configs/lookup', () => {
   test('tells what holds, inherited values included', async () => {
     await inRestWorld(async (world) => {
       await made(world, { environment: 'STAGING' });
-      expectProblem(await world.get(`/configs/lookup?${query}`), 404);
+      expectProblem(await world.get(`/configs/lookup?${query}`), 404, ['key']);
       await world.put('/api/v1/environments/production', { parent: 'staging' });
       const inherited = await world.get(`/configs/lookup?${query}`);
       expect(inherited.body).toEqual({
@@ -503,7 +503,7 @@ test('failures have the shape of the document, or that of RFC 9457 when it is as
       title: expect.any(String),
       detail: expect.any(String),
       retryable: 'never',
-      errors: [],
+      errors: [{ field: 'configId', message: 'there is no configuration with the id none' }],
     });
     const invalid = await post('/configs', {}, { accept: 'application/problem+json' });
     expect(invalid.body.errors).toContainEqual({ field: 'key', message: 'is missing' });

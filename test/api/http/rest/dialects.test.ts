@@ -193,7 +193,7 @@ describe('001: reads and rollback', () => {
       await put(THRESHOLD, { new_value: 1 });
       expectProblem(await get('/api/v1/config/none?environment=production'), 404, ['service_name']);
       expectProblem(await get('/api/v1/config/portfolio?environment=moon'), 404, ['environment']);
-      expectProblem(await get('/api/v1/config/portfolio/none?environment=production'), 404);
+      expectProblem(await get('/api/v1/config/portfolio/none?environment=production'), 404, ['config_key']);
       expectProblem(await get('/api/v1/config/watch'), 400, ['service_name']);
       expectProblem(await get('/api/v1/config/portfolio?reveal=1'), 400, ['reveal']);
     });
@@ -226,7 +226,9 @@ describe('001: reads and rollback', () => {
       expectProblem(await post('/api/v1/config/rollback', { ...body, target_version: 9 }), 404, [
         'target_version',
       ]);
-      expectProblem(await post('/api/v1/config/rollback', { ...body, service_name: 'none' }), 404);
+      expectProblem(await post('/api/v1/config/rollback', { ...body, service_name: 'none' }), 404, [
+        'config_key',
+      ]);
       expectProblem(await post('/api/v1/config/rollback', { ...body, service_name: 'watch' }), 400, [
         'service_name',
       ]);
@@ -303,7 +305,7 @@ describe('000', () => {
     await inRestWorld(async ({ get, post }) => {
       expectProblem(await post('/config/set', NAME), 400, ['value']);
       expectProblem(await get(`/config/get?${query}`), 404, ['application']);
-      expectProblem(await get(`/config/history?${query}`), 404);
+      expectProblem(await get(`/config/history?${query}`), 404, ['key']);
       expect((await get(`/config/get?${query}&default=z`)).body).toMatchObject({
         value: 'z',
         source: 'default',

@@ -172,7 +172,7 @@ describe('002', () => {
         400,
         ['definition'],
       ]);
-      expect(await told(get('/feature-flags/unknown'))).toEqual([404, []]);
+      expect(await told(get('/feature-flags/unknown'))).toEqual([404, ['flagId']]);
       expect(await told(get(check({ key: 'unknown' })))).toEqual([404, ['key']]);
       expect(await told(get(check({ environment: 'nowhere' })))).toEqual([404, ['environment']]);
       expect((await get('/feature-flags/check')).status).toBe(400);

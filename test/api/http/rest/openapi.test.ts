@@ -138,9 +138,13 @@ describe('the whole document', () => {
       const told = (operation.parameters ?? []).filter((parameter) => parameter.in === 'path');
       expect(told.map(({ name }) => name).toSorted(), path).toEqual(inPath.toSorted());
       for (const status of ['400', '401']) {
-        const isLetter = path.startsWith('/configs') && status === '400';
-        if (!isLetter) expect(operation.responses[status], `${path} ${status}`).toBeDefined();
+        expect(operation.responses[status], `${path} ${status}`).toBeDefined();
       }
+      for (const status of operation.requestBody === undefined ? [] : ['413', '415']) {
+        expect(operation.responses[status], `${path} ${status}`).toBeDefined();
+      }
+      const isConditional = (operation.parameters ?? []).some(({ name }) => name === 'If-Match');
+      if (isConditional) expect(operation.responses['412'], path).toBeDefined();
     }
   });
 

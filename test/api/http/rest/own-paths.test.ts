@@ -68,7 +68,7 @@ describe('configurations in JSON', () => {
       });
       expectProblem(await put(`${PATH}/${body.id}`, { value: 6, oldValue: 4 }), 409, ['oldValue']);
       expect((await del(`${PATH}/${body.id}`, { 'if-match': changed.headers['etag']! })).status).toBe(204);
-      expectProblem(await get(`${PATH}/${body.id}`), 404);
+      expectProblem(await get(`${PATH}/${body.id}`), 404, ['id']);
     });
   });
 
@@ -103,7 +103,7 @@ describe('configurations in JSON', () => {
       const id = await made(world, { ttlSeconds: 60 });
       expect((await world.get(`${PATH}/${id}`)).body.expiresAt).toBe('2026-03-01T00:01:00.000Z');
       world.clock.advance(60_000);
-      expectProblem(await world.get(`${PATH}/${id}`), 404);
+      expectProblem(await world.get(`${PATH}/${id}`), 404, ['id']);
       expect((await world.post(`${PATH}/${id}/undelete`)).body.expiresAt).toBeNull();
     });
   });
@@ -170,7 +170,7 @@ describe('PATCH', () => {
       expectProblem(await patch(world, id, { configType: null }), 400, ['configType']);
       expectProblem(await patch(world, id, { key: 'x' }), 400, ['key']);
       expectProblem(await patch(world, id, { value: 1 }, { 'if-match': '"1"' }), 412);
-      expectProblem(await patch(world, 'none', { value: 1 }), 404);
+      expectProblem(await patch(world, 'none', { value: 1 }), 404, ['id']);
     });
   });
 });
@@ -198,7 +198,7 @@ describe('what was', () => {
       expectProblem(await get(`${PATH}/${id}/versions/x`), 400, ['version']);
       expect((await get(`${PATH}/${id}/as-of?time=2026-03-01T00:00:30Z`)).body.value).toBe(1);
       expect((await get(`${PATH}/${id}/as-of?revision=${revision}`)).body.value).toBe(1);
-      expectProblem(await get(`${PATH}/${id}/as-of?time=2025-01-01T00:00:00Z`), 404);
+      expectProblem(await get(`${PATH}/${id}/as-of?time=2025-01-01T00:00:00Z`), 404, ['id']);
       expectProblem(await get(`${PATH}/${id}/as-of`), 400, ['time']);
       expectProblem(await get(`${PATH}/${id}/as-of?time=yesterday`), 400, ['time']);
       expectProblem(await get(`${PATH}/${id}/as-of?revision=0`), 400, ['revision']);
@@ -214,7 +214,7 @@ describe('what was', () => {
         value: 1,
         version: 5,
       });
-      expectProblem(await post(`${PATH}/none/undelete`), 404);
+      expectProblem(await post(`${PATH}/none/undelete`), 404, ['id']);
     });
   });
 });
@@ -382,7 +382,7 @@ describe('many at once', () => {
         before: { value: { max: 10 } },
         after: { value: { max: 20, min: 1 } },
       });
-      expectProblem(await world.get(`${PATH}/${other}`), 404);
+      expectProblem(await world.get(`${PATH}/${other}`), 404, ['id']);
     });
   });
 
@@ -415,7 +415,7 @@ describe('many at once', () => {
       400,
       ['items/0/key'],
     ],
-    ['an unknown id', { items: [{ action: 'delete', id: 'x' }] }, 404, []],
+    ['an unknown id', { items: [{ action: 'delete', id: 'x' }] }, 404, ['items/0/id']],
     [
       'too many',
       {
@@ -483,7 +483,7 @@ describe('compare and merge', () => {
       expectProblem(await world.get('/api/v1/compare'), 400, ['left']);
       expectProblem(await world.get(`/api/v1/compare?left=${id}&leftVersion=0`), 400, ['leftVersion']);
       expectProblem(await world.get(`/api/v1/compare?left=${id}&leftVersion=9`), 404, ['version']);
-      expectProblem(await world.get('/api/v1/compare?left=none'), 404);
+      expectProblem(await world.get('/api/v1/compare?left=none'), 404, ['left']);
     });
   });
 
@@ -619,8 +619,8 @@ describe('promotion and releases', () => {
       expect(done.body).toMatchObject({ revision: expect.any(Number), changeIds: [expect.any(String)] });
       expect((await world.get(`${PATH}/${id}`)).body.value).toBe(1);
       expect((await world.get('/api/v1/change-sets/r1')).body.rolledBackAt).not.toBeNull();
-      expectProblem(await world.get('/api/v1/change-sets/none'), 404);
-      expectProblem(await world.post('/api/v1/change-sets/none/rollback'), 404);
+      expectProblem(await world.get('/api/v1/change-sets/none'), 404, ['changeSet']);
+      expectProblem(await world.post('/api/v1/change-sets/none/rollback'), 404, ['changeSet']);
       expectProblem(await world.post(rollback, { forse: true }), 400, ['forse']);
     });
   });

@@ -117,7 +117,7 @@ describe('paths and methods', () => {
     await inRestWorld(async ({ get }) => {
       expectProblem(await get('/configs/%zz'), 400);
       expectProblem(await get(`/configs/${'x'.repeat(1_001)}`), 414);
-      expectProblem(await get(`/configs/${'x'.repeat(1_000)}`), 404);
+      expectProblem(await get(`/configs/${'x'.repeat(1_000)}`), 404, ['configId']);
     });
   });
 

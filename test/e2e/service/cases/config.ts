@@ -58,7 +58,7 @@ export const CONFIG: CaseTable = {
     ],
     bad: [
       get('nothing', 400, { fields: NOTHING }),
-      get('an unknown key', 404, { at: query('none') }),
+      get('an unknown key', 404, { at: query('none'), fields: ['key'] }),
       get('a key that is none', 400, { at: query('a%20b'), fields: ['key'] }),
       get('an unknown application', 404, {
         at: '?key=k&application=nobody&environment=TEST',
@@ -163,7 +163,7 @@ export const CONFIG: CaseTable = {
     bad: [
       history('nothing', 400, { fields: NOTHING }),
       history('a size that is none', 400, { at: `${query('past')}&size=0`, fields: ['size'] }),
-      history('of an unknown key', 404, { at: query('none') }),
+      history('of an unknown key', 404, { at: query('none'), fields: ['key'] }),
     ],
   },
 };

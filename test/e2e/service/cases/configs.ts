@@ -284,8 +284,8 @@ export const CONFIGS: CaseTable = {
       }),
     ],
     bad: [
-      get('an unknown one', 404, { path: missing }),
-      get('an id that is none', 404, { path: '/configs/none' }),
+      get('an unknown one', 404, { path: missing, fields: ['configId'] }),
+      get('an id that is none', 404, { path: '/configs/none', fields: ['configId'] }),
     ],
   },
   updateConfiguration: {
@@ -327,15 +327,15 @@ export const CONFIGS: CaseTable = {
         headers: { 'if-match': 'x' },
         fields: ['If-Match'],
       }),
-      update('an unknown one', 404, { path: missing, body: { value: '1' } }),
+      update('an unknown one', 404, { path: missing, body: { value: '1' }, fields: ['configId'] }),
     ],
   },
   deleteConfiguration: {
     given: [has(at('removed'), 1)],
     good: [remove('one', 204, { at: '?reason=unused', answer: null })],
     bad: [
-      remove('what is gone', 404),
-      remove('an unknown one', 404, { path: missing }),
+      remove('what is gone', 404, { fields: ['configId'] }),
+      remove('an unknown one', 404, { path: missing, fields: ['configId'] }),
       remove('a stale entity tag', 412, { path: `/configs/${idOf(at('there'))}`, headers: STALE }),
     ],
   },
@@ -369,7 +369,7 @@ export const CONFIGS: CaseTable = {
     ],
     bad: [
       versions('a size that is none', 400, { at: '?size=0', fields: ['size'] }),
-      versions('of an unknown one', 404, { path: `${missing}/versions` }),
+      versions('of an unknown one', 404, { path: `${missing}/versions`, fields: ['configId'] }),
     ],
   },
   getConfigurationVersion: {
@@ -386,7 +386,7 @@ export const CONFIGS: CaseTable = {
     bad: [
       versions('an unknown number', 404, { at: '/9', fields: ['versionId'] }),
       versions('what is no version', 404, { at: '/none', fields: ['versionId'] }),
-      versions('of an unknown one', 404, { path: `${missing}/versions/1` }),
+      versions('of an unknown one', 404, { path: `${missing}/versions/1`, fields: ['configId'] }),
     ],
   },
   rollbackConfiguration: {
@@ -408,7 +408,7 @@ export const CONFIGS: CaseTable = {
       rollback('to an unknown version', 404, { at: '/9', fields: ['versionId'] }),
       rollback('to what is no version', 404, { at: '/none', fields: ['versionId'] }),
       rollback('with a stale entity tag', 412, { at: '/2', headers: STALE }),
-      rollback('of an unknown one', 404, { path: `${missing}/rollback/1` }),
+      rollback('of an unknown one', 404, { path: `${missing}/rollback/1`, fields: ['configId'] }),
     ],
   },
 };

@@ -206,7 +206,7 @@ export const RESOURCES: CaseTable = {
       }),
     ],
     bad: [
-      get('an unknown one', 404, { path: missing }),
+      get('an unknown one', 404, { path: missing, fields: ['id'] }),
       get('one of another tenant', 404, { headers: { 'x-conclave-tenant': 'acme' } }),
     ],
   },
@@ -231,7 +231,7 @@ export const RESOURCES: CaseTable = {
       update('another old value', 409, { body: { value: 3, oldValue: 1 }, fields: ['oldValue'] }),
       update('a stale entity tag', 412, { body: { value: 3 }, headers: STALE }),
       update('a key', 400, { body: { key: 'other' }, fields: ['key'] }),
-      update('an unknown one', 404, { path: missing, body: { value: 1 } }),
+      update('an unknown one', 404, { path: missing, body: { value: 1 }, fields: ['id'] }),
     ],
   },
   patchConfigurationResource: {
@@ -252,15 +252,15 @@ export const RESOURCES: CaseTable = {
       patch('the type away', 400, { headers: merge, payload: '{"type":null}', fields: ['type'] }),
       patch('the key', 400, { headers: merge, payload: '{"key":"x"}', fields: ['key'] }),
       patch('a stale entity tag', 412, { headers: { ...merge, ...STALE }, payload: '{"value":1}' }),
-      patch('an unknown one', 404, { path: missing, headers: merge, payload: '{"value":1}' }),
+      patch('an unknown one', 404, { path: missing, headers: merge, payload: '{"value":1}', fields: ['id'] }),
     ],
   },
   deleteConfigurationResource: {
     given: [has(at('removed'), 1)],
     good: [remove('one', 204, { at: '?reason=unused', answer: null })],
     bad: [
-      remove('what is gone', 404),
-      remove('an unknown one', 404, { path: missing }),
+      remove('what is gone', 404, { fields: ['id'] }),
+      remove('an unknown one', 404, { path: missing, fields: ['id'] }),
       remove('a stale entity tag', 412, { path: id('there'), headers: STALE }),
     ],
   },
@@ -279,7 +279,10 @@ export const RESOURCES: CaseTable = {
         }),
       }),
     ],
-    bad: [undelete('what is there', 409), undelete('what never was', 404, { path: `${missing}/undelete` })],
+    bad: [
+      undelete('what is there', 409),
+      undelete('what never was', 404, { path: `${missing}/undelete`, fields: ['id'] }),
+    ],
   },
   rollbackConfigurationResource: {
     given: [has(at('rolled'), 1), has(at('rolled'), 2)],
@@ -293,7 +296,7 @@ export const RESOURCES: CaseTable = {
       rollback('nothing', 400, { body: {}, fields: ['version'] }),
       rollback('to an unknown version', 404, { body: { version: 9 }, fields: ['version'] }),
       rollback('with a stale entity tag', 412, { body: { version: 2 }, headers: STALE }),
-      rollback('an unknown one', 404, { path: `${missing}/rollback`, body: { version: 1 } }),
+      rollback('an unknown one', 404, { path: `${missing}/rollback`, body: { version: 1 }, fields: ['id'] }),
     ],
   },
   listVersions: {
@@ -320,7 +323,7 @@ export const RESOURCES: CaseTable = {
     ],
     bad: [
       versions('a size that is none', 400, { at: '?size=0', fields: ['size'] }),
-      versions('an unknown one', 404, { path: `${missing}/versions` }),
+      versions('an unknown one', 404, { path: `${missing}/versions`, fields: ['id'] }),
     ],
   },
   getVersion: {
@@ -348,7 +351,7 @@ export const RESOURCES: CaseTable = {
       asOf('a time that is none', 400, { at: '?time=yesterday', fields: ['time'] }),
       asOf('a revision that is none', 400, { at: '?revision=0', fields: ['revision'] }),
       asOf('both', 400, { at: `?revision=1&${LONG_HENCE}`, fields: ['time'] }),
-      asOf('before it was', 404, { at: `?${LONG_AGO}` }),
+      asOf('before it was', 404, { at: `?${LONG_AGO}`, fields: ['id'] }),
     ],
   },
   getConfigurationsAsOf: {

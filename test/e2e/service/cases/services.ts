@@ -107,7 +107,7 @@ export const SERVICES: CaseTable = {
       }),
     ],
     bad: [
-      one('an unknown key', 404, { path: `${PATH}/none${PRODUCTION}` }),
+      one('an unknown key', 404, { path: `${PATH}/none${PRODUCTION}`, fields: ['config_key'] }),
       one('a key that is none', 400, { path: `${PATH}/a%20b${PRODUCTION}`, fields: ['config_key'] }),
       one('of an unknown service', 404, { path: '/api/v1/config/nobody/k', fields: ['service_name'] }),
       one('of an environment that is none', 400, { at: '?environment=%21', fields: ['environment'] }),
@@ -225,7 +225,7 @@ export const SERVICES: CaseTable = {
         body: { ...BACK, target_version: 9 },
         fields: ['target_version'],
       }),
-      rollback('of an unknown key', 404, { body: { ...BACK, config_key: 'none' } }),
+      rollback('of an unknown key', 404, { body: { ...BACK, config_key: 'none' }, fields: ['config_key'] }),
       rollback('of an environment that is none', 400, {
         body: { ...BACK, environment: '!' },
         fields: ['environment'],

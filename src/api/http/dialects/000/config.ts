@@ -154,6 +154,7 @@ const SET: Operation = {
   summary: 'Create or update a configuration',
   tag: TAG,
   kind: 'change',
+  isConditional: true,
   isLenient: true,
   body: refTo(SET_REQUEST),
   answers: {

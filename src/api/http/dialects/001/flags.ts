@@ -253,6 +253,7 @@ const UPDATE: Operation = {
   summary: 'Change a flag, or make one',
   tag: TAG,
   kind: 'change',
+  isConditional: true,
   isLenient: true,
   params: { flag_name: TEXT },
   query: { environment: ENVIRONMENT, service_name: TEXT },

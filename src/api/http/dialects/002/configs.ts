@@ -62,7 +62,7 @@ export const FIELDS_002: Readonly<Record<string, string>> = { type: 'valueType',
 
 /** 002's API of configurations: `/configs` and below. */
 export async function configs(api: FastifyInstance, context: RestContext): Promise<void> {
-  nameFields(api, context, FIELDS_002);
+  nameFields(api, context, { ...FIELDS_002, id: 'configId' });
   collection(api, context);
   single(api, context);
   versions(api, context);

@@ -17,7 +17,8 @@ import {
   TIME,
 } from '../../rest/schema.ts';
 import { RULE_OPERATORS } from './flag-shapes.ts';
-import { BAD_REQUEST, ENVIRONMENT, UNAUTHORIZED } from './schemas.ts';
+import { CHANGE_FAILURES, failure, OTHER_TYPE, READ_FAILURES, STALE } from './operations.ts';
+import { ENVIRONMENT } from './schemas.ts';
 
 const RULE = named(
   'FeatureFlagRule',
@@ -103,11 +104,7 @@ export const FLAG_PAGE = object({
 
 const TAG = 'FeatureFlags';
 const FLAG_ID = { flagId: described(TEXT, 'Feature flag ID') };
-const UNAUTHENTICATED = { description: 'Authentication required', schema: refTo(UNAUTHORIZED) };
-const WRONG = { description: 'Invalid request', schema: refTo(BAD_REQUEST) };
-const ABSENT = { description: 'Feature flag not found', schema: refTo(BAD_REQUEST) };
-const CONFLICT = { description: 'It is there already, or in another state', schema: refTo(BAD_REQUEST) };
-const STALE = { description: 'If-Match names another revision', schema: refTo(BAD_REQUEST) };
+const ABSENT = failure('Feature flag not found');
 const ONE = refTo(FEATURE_FLAG);
 
 /** Which flags a list shows. */
@@ -131,8 +128,7 @@ export const LIST_FLAGS: Operation = {
   query: FLAG_FILTER,
   answers: {
     200: { description: 'List of feature flags', schema: FLAG_PAGE },
-    400: WRONG,
-    401: UNAUTHENTICATED,
+    ...READ_FAILURES,
   },
 };
 
@@ -145,9 +141,8 @@ export const CREATION_OF_FLAG: Operation = {
   body: refTo(CREATE_FLAG),
   answers: {
     201: { description: 'Feature flag created successfully', schema: ONE },
-    400: WRONG,
-    401: UNAUTHENTICATED,
-    409: CONFLICT,
+    ...CHANGE_FAILURES,
+    ...OTHER_TYPE,
   },
 };
 
@@ -160,8 +155,7 @@ export const GET_FLAG: Operation = {
   params: FLAG_ID,
   answers: {
     200: { description: 'Feature flag details', schema: ONE },
-    400: WRONG,
-    401: UNAUTHENTICATED,
+    ...READ_FAILURES,
     404: ABSENT,
   },
 };
@@ -171,15 +165,15 @@ export const UPDATING_FLAG: Operation = {
   summary: 'Update feature flag',
   tag: TAG,
   kind: 'change',
+  isConditional: true,
   isLenient: true,
   params: FLAG_ID,
   body: refTo(UPDATE_FLAG),
   answers: {
     200: { description: 'Feature flag updated successfully', schema: ONE },
-    400: WRONG,
-    401: UNAUTHENTICATED,
+    ...CHANGE_FAILURES,
+    ...OTHER_TYPE,
     404: ABSENT,
-    409: CONFLICT,
     412: STALE,
   },
 };
@@ -195,8 +189,7 @@ const CHECKED = object({
 });
 const CHECK_ANSWERS = {
   200: { description: 'Feature flag status', schema: CHECKED },
-  400: WRONG,
-  401: UNAUTHENTICATED,
+  ...READ_FAILURES,
   404: ABSENT,
 };
 
@@ -222,5 +215,5 @@ export const CHECK_FLAG_BY_POST: Operation = {
   kind: 'read',
   isLenient: true,
   body: refTo(CHECK_REQUEST),
-  answers: CHECK_ANSWERS,
+  answers: { ...CHECK_ANSWERS, ...OTHER_TYPE, 413: failure('The request is too large') },
 };

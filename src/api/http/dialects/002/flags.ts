@@ -57,7 +57,7 @@ interface CheckBody extends FlagNameFields {
 
 /** 002's API of flags: `/feature-flags` and below. */
 export async function featureFlags(api: FastifyInstance, context: RestContext): Promise<void> {
-  nameFields(api, context, {});
+  nameFields(api, context, { id: 'flagId' });
   collection(api, context);
   single(api, context);
   checks(api, context);

@@ -13,12 +13,32 @@ import {
 
 const TAG = 'Configurations';
 const CONFIG_ID = { configId: described(TEXT, 'Configuration ID') };
+/** What a failure is told by on 002's paths. */
+export const failure = (description: string) => ({ description, schema: refTo(BAD_REQUEST) });
 const UNAUTHENTICATED = { description: 'Authentication required', schema: refTo(UNAUTHORIZED) };
-const WRONG = { description: 'Invalid request', schema: refTo(BAD_REQUEST) };
-const ABSENT = { description: 'Configuration not found', schema: refTo(BAD_REQUEST) };
-const VERSION_ABSENT = { description: 'Configuration or version not found', schema: refTo(BAD_REQUEST) };
-const CONFLICT = { description: 'It is there already, or in another state', schema: refTo(BAD_REQUEST) };
-const STALE = { description: 'If-Match names another revision', schema: refTo(BAD_REQUEST) };
+const WRONG = failure('Invalid request');
+const ABSENT = failure('Configuration not found');
+const VERSION_ABSENT = failure('Configuration or version not found');
+const CONFLICT = failure('It is there already, or in another state');
+/** Of what honours If-Match. */
+export const STALE = failure('If-Match names another revision');
+/** Of every read, beside what the seed's document lists. */
+export const READ_FAILURES = {
+  400: WRONG,
+  401: UNAUTHENTICATED,
+  403: failure('Not permitted'),
+  503: failure('The store does not answer'),
+};
+/** Of every change. */
+export const CHANGE_FAILURES = {
+  ...READ_FAILURES,
+  409: CONFLICT,
+  413: failure('The request is too large'),
+  422: failure('The idempotency key was used for another request'),
+  504: failure('Whether it was done is not known'),
+};
+/** Of what takes a body. */
+export const OTHER_TYPE = { 415: failure('The body is of another type than is taken') };
 
 export const LIST: Operation = {
   operationId: 'listConfigurations',
@@ -37,8 +57,7 @@ export const LIST: Operation = {
   },
   answers: {
     200: { description: 'List of configurations', schema: PAGE },
-    400: WRONG,
-    401: UNAUTHENTICATED,
+    ...READ_FAILURES,
   },
 };
 
@@ -51,9 +70,8 @@ export const CREATION: Operation = {
   body: refTo(CREATE),
   answers: {
     201: { description: 'Configuration created successfully', schema: refTo(RESPONSE) },
-    400: WRONG,
-    401: UNAUTHENTICATED,
-    409: CONFLICT,
+    ...CHANGE_FAILURES,
+    ...OTHER_TYPE,
   },
 };
 
@@ -74,8 +92,7 @@ export const LOOKUP: Operation = {
   required: ['key', 'application', 'environment'],
   answers: {
     200: { description: 'Configuration value', schema: refTo(VALUE) },
-    400: WRONG,
-    401: UNAUTHENTICATED,
+    ...READ_FAILURES,
     404: ABSENT,
   },
 };
@@ -89,7 +106,7 @@ export const GET: Operation = {
   params: CONFIG_ID,
   answers: {
     200: { description: 'Configuration details', schema: refTo(RESPONSE) },
-    401: UNAUTHENTICATED,
+    ...READ_FAILURES,
     404: ABSENT,
   },
 };
@@ -99,15 +116,15 @@ export const UPDATING: Operation = {
   summary: 'Update configuration',
   tag: TAG,
   kind: 'change',
+  isConditional: true,
   isLenient: true,
   params: CONFIG_ID,
   body: refTo(UPDATE),
   answers: {
     200: { description: 'Configuration updated successfully', schema: refTo(RESPONSE) },
-    400: WRONG,
-    401: UNAUTHENTICATED,
+    ...CHANGE_FAILURES,
+    ...OTHER_TYPE,
     404: ABSENT,
-    409: CONFLICT,
     412: STALE,
   },
 };
@@ -117,13 +134,13 @@ export const DELETION: Operation = {
   summary: 'Delete configuration',
   tag: TAG,
   kind: 'change',
+  isConditional: true,
   isLenient: true,
   params: CONFIG_ID,
   answers: {
     204: { description: 'Configuration deleted successfully', schema: null },
-    401: UNAUTHENTICATED,
+    ...CHANGE_FAILURES,
     404: ABSENT,
-    409: CONFLICT,
     412: STALE,
   },
 };
@@ -141,8 +158,7 @@ export const VERSIONS: Operation = {
   },
   answers: {
     200: { description: 'Configuration version history', schema: list(refTo(VERSION)) },
-    400: WRONG,
-    401: UNAUTHENTICATED,
+    ...READ_FAILURES,
     404: ABSENT,
   },
 };
@@ -156,7 +172,7 @@ export const ONE_VERSION: Operation = {
   params: { ...CONFIG_ID, versionId: described(TEXT, 'Version ID, or version number') },
   answers: {
     200: { description: 'Configuration version details', schema: refTo(VERSION) },
-    401: UNAUTHENTICATED,
+    ...READ_FAILURES,
     404: VERSION_ABSENT,
   },
 };
@@ -166,14 +182,13 @@ export const ROLLBACK: Operation = {
   summary: 'Rollback to specific configuration version',
   tag: TAG,
   kind: 'change',
+  isConditional: true,
   isLenient: true,
   params: { ...CONFIG_ID, versionId: described(TEXT, 'Version ID, or version number') },
   answers: {
     200: { description: 'Configuration rolled back successfully', schema: refTo(RESPONSE) },
-    400: WRONG,
-    401: UNAUTHENTICATED,
+    ...CHANGE_FAILURES,
     404: VERSION_ABSENT,
-    409: CONFLICT,
     412: STALE,
   },
 };

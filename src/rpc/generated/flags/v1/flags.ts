@@ -27,3 +27,26 @@ export interface Definitions {
   /** JSON: `flags` and `segments`, lists of definitions. */
   document: string;
 }
+
+export interface CountRequest {
+  application: string;
+  /** In any spelling. Empty = the server's default. */
+  environment: string;
+  /** Empty = the server's default, or that of the header. */
+  tenant: string;
+  /** At most 1,000. */
+  counts: FlagCount[];
+}
+
+export interface FlagCount {
+  flag: string;
+  /** Empty = none. */
+  variant: string;
+  reason: string;
+  /** Who evaluated. Empty = not said. */
+  service: string;
+  count: number | bigint;
+}
+
+export interface CountResponse {
+}
