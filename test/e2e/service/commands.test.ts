@@ -527,6 +527,46 @@ describe('conclave flag', () => {
     ]);
   });
 
+  test('which variant does better, and flags that go to another environment', async () => {
+    const scope = { env: { CONCLAVE_APPLICATION: 'compared' } };
+    await flag('set tried --boolean --environment STAGING', scope);
+    const [member] = cluster.members;
+    const told = await fetch(`${member!.httpUrl}/api/v1/flags/exposures`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        application: 'compared',
+        environment: 'STAGING',
+        exposures: [
+          { flag: 'tried', variant: 'on', targetingKey: 'ada', converted: true },
+          { flag: 'tried', variant: 'off', targetingKey: 'bob' },
+        ],
+      }),
+    });
+    expect(told.status).toBe(204);
+    const here = `--environment STAGING --http-endpoint ${member!.httpUrl}`;
+    expect(await flag(`experiment tried ${here} --control on`, scope)).toMatch(
+      /on \(control\) +1 +1 +100\.00 %/,
+    );
+    expect(await flag(`experiment tried ${here} --csv`, scope)).toContain('compared,staging,tried,on,');
+    expect(await flag(`experiment tried ${here} --json-lines`, scope)).toMatch(/^\{[^\n]+\}\n\{[^\n]+\}\n$/);
+    expect(await flag(`experiment tried ${here} --reset`, scope)).toContain('begins anew');
+    const way = '--from STAGING --to TEST';
+    expect(rows(await flag(`promote ${way} --dry-run`, scope))[0]).toEqual([
+      'KIND',
+      'KEY',
+      'WOULD BE',
+      'VERSION',
+    ]);
+    expect(rows(await flag(`promote tried ${way} --reason go --change-set r9`, scope))[1]).toEqual([
+      'flag',
+      'tried',
+      'created',
+      '1',
+    ]);
+    await refused(`flag promote ${way} --segment none`, 1, /none/, scope);
+  });
+
   test('tells in one line why not, and changes nothing', async () => {
     await flag('set kept --boolean');
     const file = join(directory, 'wrong.json');

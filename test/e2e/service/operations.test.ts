@@ -14,6 +14,7 @@ import { CONFIGS } from './cases/configs.ts';
 import { DELIVERY } from './cases/delivery.ts';
 import { ENVIRONMENTS } from './cases/environments.ts';
 import { EVENTS } from './cases/events.ts';
+import { EXPERIMENTS } from './cases/experiments.ts';
 import { FEATURES } from './cases/features.ts';
 import { FLAG_ACTIONS } from './cases/flag-actions.ts';
 import { FLAGS_001 } from './cases/flags-001.ts';
@@ -51,6 +52,7 @@ const TABLE: CaseTable = {
   ...FLAGS_001,
   ...FEATURES,
   ...FLAG_ACTIONS,
+  ...EXPERIMENTS,
   ...OFREP,
 };
 

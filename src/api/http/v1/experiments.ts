@@ -72,7 +72,7 @@ const REPORT: Operation = {
   operationId: 'flagExperiments',
   summary: 'How the variants of flags do: exposures, conversions, and whether the difference is chance',
   tag: 'Flags',
-  kind: 'read',
+  kind: 'call',
   params: { service_name: SERVICE_NAME },
   query: {
     environment: ENVIRONMENT_ID,
@@ -88,7 +88,7 @@ const RESET: Operation = {
   operationId: 'resetFlagExperiment',
   summary: 'Begin the experiment of a flag anew',
   tag: 'Flags',
-  kind: 'change',
+  kind: 'call',
   params: { service_name: SERVICE_NAME },
   query: { environment: ENVIRONMENT_ID, flag: TEXT },
   required: ['environment', 'flag'],
@@ -98,7 +98,7 @@ const ADD: Operation = {
   operationId: 'addFlagExposures',
   summary: 'Tell who got which variant, and who did what was hoped for; what is told twice counts once',
   tag: 'Flags',
-  kind: 'change',
+  kind: 'call',
   body: strictObject(
     {
       application: TEXT,

@@ -361,8 +361,16 @@ export const MANY: CaseTable = {
               name: 'spring',
               changes: [TEXT],
               items: [
-                { id: idOf(at('released')), tenant: 'default', ...at('released'), before: 2, after: 3 },
                 {
+                  kind: 'configuration',
+                  id: idOf(at('released')),
+                  tenant: 'default',
+                  ...at('released'),
+                  before: 2,
+                  after: 3,
+                },
+                {
+                  kind: 'configuration',
                   id: idOf(at('released.new')),
                   tenant: 'default',
                   ...at('released.new'),
@@ -400,6 +408,7 @@ export const MANY: CaseTable = {
             some({ type: 'updated', after: some({ key: 'released', value: 2 }) }),
             some({ type: 'deleted', after: some({ key: 'released.new' }) }),
           ],
+          features: [],
         },
       }),
     ],
