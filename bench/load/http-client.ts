@@ -31,13 +31,8 @@ export class HttpClient {
   async call({ method = 'GET', path, headers = {}, body }: HttpCall): Promise<HttpAnswer> {
     const bytes = body === undefined ? null : Buffer.from(JSON.stringify(body));
     const described = bytes === null ? {} : { 'content-type': 'application/json' };
-    const sent = request(`${this.#url}${path}`, {
-      method,
-      agent: this.#agent,
-      headers: { ...described, 'content-length': bytes?.length ?? 0, ...headers },
-    });
-    sent.end(bytes);
-    const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    const all = { ...described, 'content-length': bytes?.length ?? 0, ...headers };
+    const response = await this.#answered({ method, path, headers: all, bytes });
     const chunks: Buffer[] = [];
     for await (const chunk of response) chunks.push(chunk as Buffer);
     const answer = Buffer.concat(chunks);
@@ -46,6 +41,26 @@ export class HttpClient {
       throw new Error(`${method} ${path}: ${statusCode} ${answer.toString().slice(0, 300)}`);
     }
     return { headers: response.headers, body: answer };
+  }
+
+  /** Servers close connections that nothing was asked on for a while: what was then being sent on one is sent on another. */
+  async #answered(asked: {
+    readonly method: string;
+    readonly path: string;
+    readonly headers: Readonly<Record<string, string | number>>;
+    readonly bytes: Buffer | null;
+  }): Promise<IncomingMessage> {
+    const { method, path, headers, bytes } = asked;
+    const sent = request(`${this.#url}${path}`, { method, agent: this.#agent, headers });
+    sent.end(bytes);
+    try {
+      const [response] = (await once(sent, 'response')) as [IncomingMessage];
+      return response;
+    } catch (error) {
+      const isClosed = sent.reusedSocket && (error as NodeJS.ErrnoException).code === 'ECONNRESET';
+      if (!isClosed) throw error;
+      return this.#answered(asked);
+    }
   }
 
   /** The body of an answer as what the caller knows it to be. @throws Error as `call` */
